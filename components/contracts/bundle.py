@@ -1,0 +1,142 @@
+"""ModelBundle: a trained classifier as a folder that answers for itself.
+
+    <folder>/bundle.json      the manifest, naming every other file with its sha256 and size
+    <folder>/...              the files of the runtime it names
+
+A bundle that does not match its manifest does not load. Nothing in it is pickled: safetensors, ONNX and JSON only.
+"""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from textgate.components.contracts.errors import InputError
+from textgate.components.contracts.files import file_sha256
+from textgate.components.contracts.normalizer import TextNormalizer
+
+MANIFEST = "bundle.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LinearRuntime(_Frozen):
+    """TF-IDF and a linear layer from plain arrays (``model.safetensors``, ``vocabulary.json``)."""
+
+    name: Literal["linear"] = "linear"
+    ngrams: tuple[int, int]
+    sublinear: bool
+
+
+class OnnxRuntime(_Frozen):
+    """``model.onnx`` on ONNX Runtime behind ``tokenizer.json``."""
+
+    name: Literal["onnx"] = "onnx"
+    precision: Literal["fp32", "int8"]
+    max_tokens: int = Field(gt=0)
+    opset: int
+    inputs: list[str]
+
+
+class TransformersRuntime(_Frozen):
+    """A Hugging Face checkpoint folder; answers with torch, so it is judged but never served."""
+
+    name: Literal["transformers"] = "transformers"
+    max_tokens: int = Field(gt=0)
+
+
+Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime, Field(discriminator="name")]
+
+
+class FileEntry(_Frozen):
+    """One file of a bundle."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class ModelBundle(_Frozen):
+    """``bundle.json``."""
+
+    format_version: Literal[1] = 1
+    name: str
+    """The recipe's name."""
+    family: str
+    runtime: Runtime
+    labels: list[str] = Field(min_length=2)
+    """Label names in the order of the probabilities."""
+    normalizer: TextNormalizer
+    recipe: dict[str, Any]
+    """The recipe sections that shaped the weights; thresholds of the gates are not among them."""
+    metrics: dict[str, float]
+    """Measured on the validation split while training."""
+    dataset: str
+    """Fingerprint of the dataset it was trained on."""
+    versions: dict[str, str]
+    """Library versions at training."""
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical manifest, and through it of every file."""
+        return hashlib.sha256(self.model_dump_json().encode("utf-8")).hexdigest()
+
+    def write(self, folder: Path) -> "ModelBundle":
+        """Hash every file that lies in ``folder`` and write the manifest beside them; returns the manifest written."""
+        files = {name: _entry(folder / name) for name in _names(folder)}
+        manifest = self.model_copy(update={"files": files})
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        return manifest
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str) -> "ModelBundle":
+        """A manifest from its JSON; ``where`` names it in errors.
+
+        Raises:
+            InputError: not a bundle manifest, or it names a file outside its folder.
+        """
+        try:
+            bundle = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{where} is not a bundle manifest: {key} {first['msg']}") from error
+        for name in bundle.files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or name != str(path) or name == MANIFEST:
+                raise InputError(f"{where} names the file {name!r}, which does not lie inside the bundle")
+        return bundle
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "ModelBundle":
+        """Read the manifest and check every file against it.
+
+        Raises:
+            InputError: no manifest, or a file is missing, unlisted, a link, or of another size or sha256; it is named.
+        """
+        folder = Path(folder)
+        try:
+            text = (folder / MANIFEST).read_bytes()
+        except OSError as error:
+            raise InputError(f"{folder} is not a model bundle: {MANIFEST} cannot be read ({error})") from error
+        bundle = cls.parse(text, str(folder / MANIFEST))
+        present = set(_names(folder))
+        for name in sorted(present ^ bundle.files.keys()):
+            problem = "is missing" if name in bundle.files else f"is not named in {MANIFEST}"
+            raise InputError(f"the bundle {folder} does not match its manifest: {name} {problem}")
+        for name, expected in bundle.files.items():
+            if (folder / name).is_symlink() or _entry(folder / name) != expected:
+                raise InputError(f"the bundle {folder} does not match its manifest: {name} has been changed")
+        return bundle
+
+
+def _names(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(sha256=file_sha256(path), size=path.stat().st_size)

@@ -1,0 +1,245 @@
+"""Dataset: labelled text on disk, as ingest and preprocess hand it on.
+
+    <folder>/dataset.json                        what it is (DatasetManifest)
+    <folder>/<split>/part-00000.parquet          id, text, label: strings
+    <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from textgate.components.contracts.errors import InputError
+from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.normalizer import TextNormalizer
+
+MANIFEST = "dataset.json"
+REJECTED = "rejected.parquet"
+ROWS_PER_SHARD = 50_000
+ROW_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.string())])
+REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
+_REJECTED_TEXT_CHARACTERS = 200
+
+
+class DatasetManifest(BaseModel):
+    """``dataset.json``. Rows in = rows out + rejected, or it does not validate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    source: str
+    labels: list[str]
+    """Label names in class order; the last one is the positive class of a binary task."""
+    counts: dict[str, dict[str, int]]
+    """Rows per split and label."""
+    rows_in: int
+    rows_filtered: int = 0
+    """Rows the source had but the row filter did not select; not part of ``rows_in``."""
+    rejected: dict[str, int]
+    """Rows per reason of rejection."""
+    normalizer: TextNormalizer | None = None
+    """How the texts were cleaned; None before preprocessing."""
+    fingerprint: str
+    """sha256 over split, id, label and text of every row, in order."""
+
+    @model_validator(mode="after")
+    def _rows_add_up(self) -> "DatasetManifest":
+        if self.rows_in != self.rows_out + sum(self.rejected.values()):
+            raise ValueError(
+                f"rows in ({self.rows_in}) must equal rows out ({self.rows_out}) + rejected ({self.rejected})"
+            )
+        return self
+
+    @property
+    def rows_out(self) -> int:
+        """Rows kept, all splits together."""
+        return sum(sum(labels.values()) for labels in self.counts.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled text; ``id`` says where it came from (``file:row``)."""
+
+    id: str
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row that was left out, and why."""
+
+    id: str
+    reason: str
+    label: str | None
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder opened for reading."""
+
+    path: Path
+    manifest: DatasetManifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Dataset":
+        """Read and check the manifest.
+
+        Raises:
+            InputError: there is no dataset at ``path``, or its manifest is not valid.
+        """
+        folder = Path(path)
+        try:
+            text = (folder / MANIFEST).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{folder} is not a dataset: {MANIFEST} cannot be read ({error})") from error
+        try:
+            return cls(folder, DatasetManifest.model_validate_json(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{folder / MANIFEST} is not a dataset manifest: {key} {first['msg']}") from error
+
+    def rows(self, split: str) -> Iterator[Row]:
+        """The rows of one split in stored order, a shard's batch at a time.
+
+        Raises:
+            InputError: no such split, or a shard is damaged.
+        """
+        if split not in self.manifest.counts:
+            raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
+        for shard in sorted((self.path / split).glob("*.parquet")):
+            try:
+                with pq.ParquetFile(shard) as file:
+                    for batch in file.iter_batches(columns=ROW_SCHEMA.names):
+                        for row in batch.to_pylist():
+                            yield Row(**row)
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"{shard} is not a readable Parquet shard of a dataset ({error})") from error
+
+    def rejected(self) -> Iterator[Rejected]:
+        """The rows left out so far, in the order they were met."""
+        with pq.ParquetFile(self.path / REJECTED) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    yield Rejected(**row)
+
+    def texts_and_classes(self, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """A whole split in memory: texts, and class numbers (n,) int64 in the order of ``manifest.labels``."""
+        class_of = {label: number for number, label in enumerate(self.manifest.labels)}
+        rows = list(self.rows(split))
+        return [row.text for row in rows], np.array([class_of[row.label] for row in rows], dtype=np.int64)
+
+
+class _ShardWriter:
+    """Rows to numbered Parquet files in one folder, in memory for one shard at most."""
+
+    def __init__(self, folder: Path, rows_per_shard: int) -> None:
+        self.folder, self.rows_per_shard = folder, rows_per_shard
+        self.rows: list[dict[str, str]] = []
+        self.shards = 0
+        folder.mkdir()
+
+    def add(self, row: Row) -> None:
+        self.rows.append({"id": row.id, "text": row.text, "label": row.label})
+        if len(self.rows) == self.rows_per_shard:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows or not self.shards:
+            table = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
+            pq.write_table(table, self.folder / f"part-{self.shards:05d}.parquet", compression="zstd")
+            self.rows, self.shards = [], self.shards + 1
+
+
+class DatasetWriter:
+    """Collects rows and rejections; ``dataset_writer`` makes one."""
+
+    def __init__(self, folder: Path, splits: Iterable[str], rows_per_shard: int) -> None:
+        self._folder = folder
+        self._shards = {split: _ShardWriter(folder / split, rows_per_shard) for split in splits}
+        self._digests = {split: hashlib.sha256() for split in self._shards}
+        self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
+        self._pending_rejects: list[dict[str, str | None]] = []
+        self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
+        self.rejected: Counter[str] = Counter()
+
+    def add(self, split: str, row: Row) -> None:
+        """Keep a row."""
+        self._shards[split].add(row)
+        for value in (row.id, row.label, row.text):
+            encoded = value.encode("utf-8")
+            self._digests[split].update(len(encoded).to_bytes(8, "little") + encoded)
+        self.counts[split][row.label] += 1
+
+    def reject(self, row: Rejected) -> None:
+        """Leave a row out, with its reason; text and label are kept as far as they can be stored."""
+        text, label = _storable(row.text), _storable(row.label)
+        self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
+        self.rejected[row.reason] += 1
+        if len(self._pending_rejects) == ROWS_PER_SHARD:
+            self._flush_rejects()
+
+    def _flush_rejects(self) -> None:
+        self._rejects.write_table(pa.Table.from_pylist(self._pending_rejects, schema=REJECT_SCHEMA))
+        self._pending_rejects = []
+
+    def finish(
+        self, source: str, labels: list[str], rows_filtered: int = 0, normalizer: TextNormalizer | None = None
+    ) -> DatasetManifest:
+        """Write what is pending and the manifest; to be called once, last.
+
+        Raises:
+            ValueError: more or fewer rows were counted than written, or a row has a label not in ``labels``.
+        """
+        for shard in self._shards.values():
+            shard.flush()
+        self._flush_rejects()
+        self._rejects.close()
+        strangers = {label for counts in self.counts.values() for label in counts} - set(labels)
+        if strangers:
+            raise ValueError(f"rows carry labels that are not among {labels}: {sorted(strangers)}")
+        digest = hashlib.sha256()
+        for split in sorted(self._digests):
+            digest.update(split.encode() + b"\0" + self._digests[split].digest())
+        manifest = DatasetManifest(
+            source=source,
+            labels=labels,
+            counts={
+                split: {label: counts[label] for label in labels if counts[label]}
+                for split, counts in self.counts.items()
+            },
+            rows_in=sum(counts.total() for counts in self.counts.values()) + self.rejected.total(),
+            rows_filtered=rows_filtered,
+            rejected=dict(sorted(self.rejected.items())),
+            normalizer=normalizer,
+            fingerprint=digest.hexdigest(),
+        )
+        (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        return manifest
+
+
+@contextmanager
+def dataset_writer(
+    path: str | Path, splits: Iterable[str], rows_per_shard: int = ROWS_PER_SHARD
+) -> Iterator[DatasetWriter]:
+    """Write a dataset folder that appears whole when the body ends well, and not at all when it raises."""
+    with new_folder(Path(path)) as folder:
+        yield DatasetWriter(folder, splits, rows_per_shard)
+
+
+def _storable(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text[:_REJECTED_TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

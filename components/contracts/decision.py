@@ -1,0 +1,68 @@
+"""GateDecision: promote or reject, every rule in words a person can read."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from textgate.components.contracts.errors import InputError
+from textgate.components.contracts.evaluation import Estimate
+
+
+class Rule(BaseModel):
+    """One rule with what it asked, what was found and whether that is enough."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    threshold: float | None
+    """None where the rule is not about a number."""
+    value: Estimate | None
+    passed: bool
+    words: str
+    """The rule, the value and the threshold as one sentence."""
+
+
+class GateDecision(BaseModel):
+    """What a gate says of one bundle on one dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    gate: Literal["trained", "served"]
+    bundle: str
+    """Fingerprint of the bundle that was judged."""
+    dataset: str
+    """Fingerprint of the dataset it was judged on."""
+    champion: str | None = None
+    """The version it was compared with."""
+    rules: list[Rule]
+
+    @property
+    def passed(self) -> bool:
+        """Every rule holds."""
+        return all(rule.passed for rule in self.rules)
+
+    @property
+    def verdict(self) -> Literal["promote", "reject"]:
+        """The decision as one word."""
+        return "promote" if self.passed else "reject"
+
+    @property
+    def words(self) -> str:
+        """The decision as a sentence: the rules that failed, or all of them when none did."""
+        rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
+        return f"{self.verdict}: {'; '.join(rule.words for rule in rules)}"
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str) -> "GateDecision":
+        """A decision from its JSON; ``where`` names it in errors.
+
+        Raises:
+            InputError: not a gate's decision.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{where} is not a gate decision: {key} {first['msg']}") from error

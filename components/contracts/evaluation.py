@@ -1,0 +1,121 @@
+"""Evaluation: one model's answers on one split, as evaluate hands them to the gates.
+
+    <folder>/evaluation.json          what was judged on what, with its metrics (EvaluationManifest)
+    <folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one a class)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from textgate.components.contracts.errors import InputError
+from textgate.components.contracts.files import new_folder
+
+MANIFEST = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
+    ]
+)
+
+
+class Estimate(BaseModel):
+    """A number with its 95 % bootstrap interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+class EvaluationManifest(BaseModel):
+    """``evaluation.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    bundle: str
+    """Fingerprint of the bundle that answered."""
+    runtime: str
+    dataset: str
+    """Fingerprint of the dataset."""
+    split: str
+    labels: list[str]
+    f1: Estimate
+    """Of the last label where there are two, macro over the labels where there are more."""
+    accuracy: Estimate
+    per_class_f1: dict[str, float]
+    confusion: list[list[int]]
+    """Rows are true labels, columns predicted ones."""
+    rows_per_second: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The manifest and the answers: ``classes`` (n,) int64 true class numbers, ``probabilities`` (n, classes) float64."""
+
+    manifest: EvaluationManifest
+    ids: list[str]
+    texts: list[str]
+    classes: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The most probable class of each row, (n,) int64."""
+        return self.probabilities.argmax(axis=1)
+
+    def write(self, path: Path) -> None:
+        """Write the folder, whole or not at all."""
+        labels = self.manifest.labels
+        with new_folder(path) as folder:
+            table = pa.Table.from_pydict(
+                {
+                    "id": self.ids,
+                    "text": self.texts,
+                    "label": [labels[number] for number in self.classes],
+                    "predicted": [labels[number] for number in self.predicted],
+                    "probabilities": list(self.probabilities),
+                },
+                schema=SCHEMA,
+            )
+            pq.write_table(table, folder / PREDICTIONS, compression="zstd")
+            (folder / MANIFEST).write_text(self.manifest.model_dump_json(indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Evaluation":
+        """Read a folder that ``write`` made.
+
+        Raises:
+            InputError: the folder is not a readable evaluation.
+        """
+        folder = Path(path)
+        try:
+            manifest = EvaluationManifest.model_validate_json((folder / MANIFEST).read_text("utf-8"))
+            table = pq.read_table(folder / PREDICTIONS, schema=SCHEMA)
+        except (OSError, ValueError, ValidationError, pa.ArrowException) as error:
+            raise InputError(f"{folder} is not a readable evaluation ({error})") from error
+        class_of = {label: number for number, label in enumerate(manifest.labels)}
+        rows = table.to_pydict()
+        return cls(
+            manifest,
+            rows["id"],
+            rows["text"],
+            np.array([class_of[label] for label in rows["label"]], dtype=np.int64),
+            np.array(rows["probabilities"], dtype=np.float64).reshape(-1, len(manifest.labels)),
+        )

