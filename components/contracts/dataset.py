@@ -111,6 +111,17 @@ class Dataset:
             key = ".".join(map(str, first["loc"]))
             raise InputError(f"{folder / MANIFEST} is not a dataset manifest: {key} {first['msg']}") from error
 
+    @property
+    def normalizer(self) -> TextNormalizer:
+        """How the texts were cleaned.
+
+        Raises:
+            InputError: the dataset comes from ingest and has not been cleaned yet.
+        """
+        if self.manifest.normalizer is None:
+            raise InputError(f"the dataset {self.path} has not been preprocessed: it carries no normaliser")
+        return self.manifest.normalizer
+
     def rows(self, split: str) -> Iterator[Row]:
         """The rows of one split in stored order, a shard's batch at a time.
 
@@ -135,11 +146,12 @@ class Dataset:
                 for row in batch.to_pylist():
                     yield Rejected(**row)
 
-    def texts_and_classes(self, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """A whole split in memory: texts, and class numbers (n,) int64 in the order of ``manifest.labels``."""
+    def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
+        """A whole split in memory: ids, texts, and class numbers (n,) int64 in the order of ``manifest.labels``."""
         class_of = {label: number for number, label in enumerate(self.manifest.labels)}
         rows = list(self.rows(split))
-        return [row.text for row in rows], np.array([class_of[row.label] for row in rows], dtype=np.int64)
+        classes = np.array([class_of[row.label] for row in rows], dtype=np.int64)
+        return [row.id for row in rows], [row.text for row in rows], classes
 
 
 class _ShardWriter:

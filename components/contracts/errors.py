@@ -1,10 +1,12 @@
 """The one exception a person can cause, and how a step ends on it."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 ERROR_PREFIX = "textgate error: "
+WORK_PREFIX = "textgate worked seconds: "
 
 
 class InputError(Exception):
@@ -15,13 +17,17 @@ class InputError(Exception):
 
 
 @contextmanager
-def exits_on_input_error() -> Iterator[None]:
-    """End the process with one line and exit code 2, instead of a traceback, when the body raises InputError.
+def step_work() -> Iterator[None]:
+    """The frame around a step's work in its KFP door.
 
-    Every step's KFP door wraps its work in this, so that a pod's log ends with the sentence and a runner can read it.
+    An InputError ends the process with one line and exit code 2 instead of a traceback, so that a pod's log ends with the
+    sentence. Otherwise the seconds of work are printed, so that a run can tell them from what the pipeline adds.
     """
+    started = time.perf_counter()
     try:
         yield
     except InputError as error:
         print(f"{ERROR_PREFIX}{error}", flush=True)
         sys.exit(2)
+    finally:
+        print(f"{WORK_PREFIX}{time.perf_counter() - started:.3f}", flush=True)

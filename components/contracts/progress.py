@@ -27,7 +27,7 @@ class Progress:
     total: int
     unit: str = "rows"
     started: float = field(default_factory=time.monotonic)
-    _printed: float = 0.0
+    _printed: float = field(default_factory=time.monotonic)
 
     def update(self, done: int, note: str = "") -> None:
         """Say that ``done`` of ``total`` items are finished; ``note`` is put first, such as ``epoch 1/2, loss 0.31``."""

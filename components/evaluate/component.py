@@ -1,0 +1,42 @@
+"""KFP door of evaluate."""
+
+from kfp import dsl
+
+from textgate.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate(
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    code: str,
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    classification: dsl.Output[dsl.ClassificationMetrics],
+) -> None:
+    """Judge one bundle on the test split.
+
+    Args:
+        dataset: What preprocess made.
+        model: The bundle, trained or exported.
+        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
+        evaluation: Every answer and the metrics.
+        metrics: F1 and accuracy with their intervals, for the KFP page.
+        classification: Confusion matrix, and ROC curve where there are two labels, for the KFP page.
+    """
+    from pathlib import Path
+
+    from textgate.components.contracts import step_work
+    from textgate.components.evaluate.evaluate import evaluate_bundle
+    from textgate.components.metrics import roc_points
+
+    with step_work():
+        result = evaluate_bundle(Path(dataset.path), Path(model.path), Path(evaluation.path))
+        labels = result.manifest.labels
+        for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):
+            metrics.log_metric(name, estimate.value)
+            metrics.log_metric(f"{name}_low", estimate.low)
+            metrics.log_metric(f"{name}_high", estimate.high)
+        classification.log_confusion_matrix(labels, result.manifest.confusion)
+        if len(labels) == 2:
+            classification.log_roc_curve(*roc_points(result.classes, result.probabilities[:, 1]))

@@ -1,0 +1,53 @@
+"""Ask a bundle about every text of the test split, and measure its answers."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from textgate.components.contracts import Dataset, Evaluation, EvaluationManifest, InputError, ModelBundle
+from textgate.components.families import family
+from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
+from textgate.serving import Predictor, load
+
+SPLIT = "test"
+
+
+def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> Evaluation:
+    """Judge the bundle on the test split with the very runtime that answers for it.
+
+    Raises:
+        InputError: the bundle is damaged, or its labels are not the dataset's.
+    """
+    dataset = Dataset.open(dataset_folder)
+    bundle = ModelBundle.load(bundle_folder)
+    labels = dataset.manifest.labels
+    if bundle.labels != labels:
+        raise InputError(f"the bundle answers {bundle.labels} but the dataset has the labels {labels}")
+    ids, texts, classes = dataset.columns(SPLIT)
+    predictor = _predictor(bundle, bundle_folder)
+    started = time.perf_counter()
+    probabilities = predictor.predict(texts)
+    seconds = time.perf_counter() - started
+    predicted = probabilities.argmax(axis=1)
+    manifest = EvaluationManifest(
+        bundle=bundle.fingerprint,
+        runtime=bundle.runtime.name,
+        dataset=dataset.manifest.fingerprint,
+        split=SPLIT,
+        labels=labels,
+        f1=f1_estimate(classes, predicted, len(labels)),
+        accuracy=accuracy_estimate(classes, predicted),
+        per_class_f1=dict(zip(labels, map(float, per_class_f1(classes, predicted, len(labels))), strict=True)),
+        confusion=confusion(classes, predicted, len(labels)).tolist(),
+        rows_per_second=len(texts) / seconds,
+    )
+    evaluation = Evaluation(manifest, ids, texts, classes, np.asarray(probabilities))
+    evaluation.write(output)
+    return evaluation
+
+
+def _predictor(bundle: ModelBundle, folder: Path) -> Predictor:
+    if bundle.runtime.name == "transformers":
+        return family(bundle.family).predictor(folder, bundle)
+    return load(folder)

@@ -1,0 +1,25 @@
+"""KFP door of export_onnx."""
+
+from kfp import dsl
+
+from textgate.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def export_onnx(model: dsl.Input[dsl.Model], export: str, code: str, exported: dsl.Output[dsl.Model]) -> None:
+    """Make the bundle that would be served.
+
+    Args:
+        model: The merged bundle.
+        export: The recipe's section ``export`` as JSON.
+        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
+        exported: The bundle that answers without torch.
+    """
+    from pathlib import Path
+
+    from textgate.components.contracts import Export, step_work
+    from textgate.components.export_onnx.export_onnx import export_bundle
+
+    with step_work():
+        bundle = export_bundle(Path(model.path), Export.model_validate_json(export), Path(exported.path))
+        exported.metadata["fingerprint"] = bundle.fingerprint

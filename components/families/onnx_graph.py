@@ -1,0 +1,56 @@
+"""A transformer classifier as an ONNX graph and the tokenizer beside it, for ONNX Runtime."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from textgate.components.contracts import OnnxRuntime
+from textgate.serving.onnx import GRAPH, TOKENIZER
+
+_OPSET = 20
+
+
+def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, output: Path) -> OnnxRuntime:
+    """Write ``model.onnx`` and ``tokenizer.json`` into ``output``.
+
+    ``onnx-int8`` is dynamic quantization with signed weights and one scale a channel (onnxruntime.ai/docs, Quantize ONNX
+    models): signed weights run twice as fast as unsigned ones where the CPU has VNNI.
+    """
+    example = dict(tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt"))
+    rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
+    print(f"exporting to ONNX, opset {_OPSET}", flush=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        program = torch.onnx.export(
+            model.eval(),
+            kwargs=example,
+            input_names=list(example),
+            output_names=["logits"],
+            dynamic_shapes={name: {0: rows, 1: tokens} for name in example},
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        logging.disable(logging.NOTSET)
+    graph = program.model_proto
+    # ONNX Runtime's quantizer stumbles over the exporter's shape annotations.
+    del graph.graph.value_info[:]
+    onnx.save(graph, output / GRAPH)
+    if target == "onnx-int8":
+        print("quantizing to int8", flush=True)
+        full = (output / GRAPH).rename(output / "full.onnx")
+        quantize_dynamic(full, output / GRAPH, per_channel=True, weight_type=QuantType.QInt8)
+        full.unlink()
+    # Parsed and written again for a stable order of keys: the same tokenizer is the same bytes.
+    definition = json.loads(tokenizer.backend_tokenizer.to_str())
+    (output / TOKENIZER).write_text(json.dumps(definition, ensure_ascii=False), "utf-8")
+    return OnnxRuntime(
+        precision="int8" if target == "onnx-int8" else "fp32", max_tokens=max_tokens, opset=_OPSET, inputs=list(example)
+    )

@@ -1,0 +1,96 @@
+"""KFP doors of the two gates.
+
+Neither is cached: gate 2 reads the champion, and both leave their decision under the run they belong to.
+"""
+
+from kfp import dsl
+
+from textgate.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def gate_trained(
+    dataset: dsl.Input[dsl.Dataset],
+    trained: dsl.Input[dsl.Artifact],
+    gate: str,
+    run: str,
+    bucket: str,
+    decision: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+) -> bool:
+    """Gate 1: does the trained model reach the absolute thresholds?
+
+    Args:
+        dataset: What preprocess made, for the report.
+        trained: Evaluation of the trained bundle.
+        gate: The recipe's section ``gate`` as JSON.
+        run: Name of the run.
+        bucket: Bucket of the store.
+        decision: The decision as JSON.
+        report: The decision as a page.
+    """
+    from pathlib import Path
+
+    from textgate.components.contracts import Gate, step_work
+    from textgate.components.gate.gate import gate_trained_model
+    from textgate.components.storage import Store
+    from textgate.components.storage.runs import note_decision
+
+    with step_work():
+        result = gate_trained_model(
+            Path(dataset.path),
+            Path(trained.path),
+            Gate.model_validate_json(gate),
+            Path(decision.path),
+            Path(report.path),
+        )
+        note_decision(Store.from_environment(bucket), run, result)
+        return result.passed
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def gate_served(
+    dataset: dsl.Input[dsl.Dataset],
+    served: dsl.Input[dsl.Artifact],
+    trained: dsl.Input[dsl.Artifact],
+    model: str,
+    gate: str,
+    run: str,
+    bucket: str,
+    decision: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+) -> bool:
+    """Gate 2: may the model that would be served become champion?
+
+    Args:
+        dataset: What preprocess made, for the report.
+        served: Evaluation of the exported bundle.
+        trained: Evaluation of the trained bundle, on the same texts.
+        model: Name in the registry.
+        gate: The recipe's section ``gate`` as JSON.
+        run: Name of the run.
+        bucket: Bucket of the store.
+        decision: The decision as JSON.
+        report: The decision as a page.
+    """
+    from pathlib import Path
+
+    from textgate.components.contracts import Gate, step_work
+    from textgate.components.gate.gate import gate_served_model
+    from textgate.components.storage import Registry, Store
+    from textgate.components.storage.runs import note_decision
+
+    with step_work():
+        store = Store.from_environment(bucket)
+        result = gate_served_model(
+            Path(dataset.path),
+            Path(served.path),
+            Path(trained.path),
+            Registry(store),
+            model,
+            Gate.model_validate_json(gate),
+            Path(decision.path),
+            Path(report.path),
+        )
+        note_decision(store, run, result)
+        return result.passed

@@ -1,0 +1,93 @@
+"""The two gates: what a model must reach to go on, and what the served one must reach to become champion."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from textgate.components.contracts import Estimate, Evaluation, Gate, GateDecision, InputError, Rule
+from textgate.components.metrics import accuracy_estimate, f1_difference
+
+
+class Champion(NamedTuple):
+    """The model that answers today, on the same test texts."""
+
+    version: str
+    bundle: str
+    """Fingerprint of its bundle."""
+    labels: list[str]
+    predicted: npt.NDArray[np.int64] | None
+    """Its classes (n,) int64 for the texts of the evaluation; None where they were not needed."""
+
+
+def judge_trained(evaluation: Evaluation, gate: Gate) -> GateDecision:
+    """Gate 1: the trained model against the absolute threshold, before anything is spent on exporting it."""
+    return GateDecision(
+        gate="trained",
+        bundle=evaluation.manifest.bundle,
+        dataset=evaluation.manifest.dataset,
+        rules=[_f1_rule("the trained model", evaluation, gate)],
+    )
+
+
+def judge_served(served: Evaluation, trained: Evaluation, champion: Champion | None, gate: Gate) -> GateDecision:
+    """Gate 2: the model that would be served, against the threshold, the trained model and the champion.
+
+    Raises:
+        InputError: the evaluations are not of the same texts.
+    """
+    if served.ids != trained.ids or served.manifest.dataset != trained.manifest.dataset:
+        raise InputError("the served and the trained model were evaluated on different texts: evaluate both on one dataset")
+    rules = [_f1_rule("the served model", served, gate), _agreement_rule(served, trained, gate)]
+    if champion is not None:
+        rules += _champion_rules(served, champion, gate)
+    return GateDecision(
+        gate="served",
+        bundle=served.manifest.bundle,
+        dataset=served.manifest.dataset,
+        champion=champion.version if champion else None,
+        rules=rules,
+    )
+
+
+def _f1_rule(who: str, evaluation: Evaluation, gate: Gate) -> Rule:
+    value = evaluation.manifest.f1
+    passed = value.value >= gate.min_f1
+    verb = "reaches" if passed else "does not reach"
+    words = f"{who} has F1 {value} on {len(evaluation.ids):,} test texts and {verb} the threshold {gate.min_f1:g}"
+    return Rule(name="min_f1", threshold=gate.min_f1, value=value, passed=passed, words=words)
+
+
+def _agreement_rule(served: Evaluation, trained: Evaluation, gate: Gate) -> Rule:
+    value = accuracy_estimate(served.predicted, trained.predicted)
+    passed = value.value >= gate.min_agreement
+    verb = "at least" if passed else "fewer than"
+    words = (
+        f"the served model answers as the trained one on {value.value:.2%} of the test texts, "
+        f"{verb} the {gate.min_agreement:.2%} asked for"
+    )
+    return Rule(name="min_agreement", threshold=gate.min_agreement, value=value, passed=passed, words=words)
+
+
+def _champion_rules(served: Evaluation, champion: Champion, gate: Gate) -> list[Rule]:
+    if champion.bundle == served.manifest.bundle:
+        words = f"it is the champion already (version {champion.version}), so there is nothing to promote"
+        return [Rule(name="differs_from_champion", threshold=None, value=None, passed=False, words=words)]
+    if champion.labels != served.manifest.labels or champion.predicted is None:
+        words = (
+            f"the champion {champion.version} answers {', '.join(champion.labels)}, not "
+            f"{', '.join(served.manifest.labels)}: give this model a name of its own (--set model=…)"
+        )
+        return [Rule(name="same_labels", threshold=None, value=None, passed=False, words=words)]
+    value = _difference(served, champion.predicted)
+    passed = value.low >= -gate.max_f1_loss
+    outcome = "not worse" if passed else "may be worse"
+    words = (
+        f"the F1 differs from champion {champion.version} by {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] "
+        f"(paired bootstrap, 95 %): {outcome} by more than {gate.max_f1_loss:g}"
+    )
+    return [Rule(name="max_f1_loss", threshold=-gate.max_f1_loss, value=value, passed=passed, words=words)]
+
+
+def _difference(served: Evaluation, champion: npt.NDArray[np.int64]) -> Estimate:
+    return f1_difference(served.classes, served.predicted, champion, len(served.manifest.labels))

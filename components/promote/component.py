@@ -1,0 +1,35 @@
+"""KFP door of promote. Never cached: it moves the champion."""
+
+from kfp import dsl
+
+from textgate.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def promote(
+    exported: dsl.Input[dsl.Model],
+    decision: dsl.Input[dsl.Artifact],
+    model: str,
+    run: str,
+    bucket: str,
+) -> None:
+    """Publish the served bundle and make it champion.
+
+    Args:
+        exported: The bundle gate 2 judged.
+        decision: What gate 2 decided.
+        model: Name in the registry.
+        run: Name of the run.
+        bucket: Bucket of the store.
+    """
+    from pathlib import Path
+
+    from textgate.components.contracts import GateDecision, step_work
+    from textgate.components.promote.promote import promote_bundle
+    from textgate.components.storage import Registry, Store
+    from textgate.components.storage.runs import note_promotion
+
+    with step_work():
+        store = Store.from_environment(bucket)
+        judged = GateDecision.parse(Path(decision.path).read_bytes(), "the decision of gate 2")
+        note_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), judged, run))

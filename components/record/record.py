@@ -1,0 +1,23 @@
+"""Gather what a run's gates and its promotion left, and keep it as the run's record."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from textgate.components.contracts import RunRecord
+from textgate.components.storage import Store
+from textgate.components.storage.runs import decisions, promotion, write_record
+
+
+def record_run(store: Store, run: str, recipe: dict[str, Any], state: str, error: str | None) -> RunRecord:
+    """Write ``runs/<run>/record.json``; ``state`` and ``error`` are the pipeline's own words."""
+    result = RunRecord(
+        run=run,
+        recipe=recipe,
+        state=state,
+        error=error or None,
+        decisions=decisions(store, run),
+        promotion=promotion(store, run),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_record(store, result)
+    return result

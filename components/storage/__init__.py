@@ -1,0 +1,18 @@
+"""S3, and the model registry on it."""
+
+from textgate.components.storage.embedded import Address, EmbeddedStore, connect
+from textgate.components.storage.registry import CHAMPION, Move, Registry
+from textgate.components.storage.s3 import DEFAULT_BUCKET, Store, Stored, StoredObject
+
+__all__ = [
+    "CHAMPION",
+    "DEFAULT_BUCKET",
+    "Address",
+    "EmbeddedStore",
+    "Move",
+    "Registry",
+    "Store",
+    "Stored",
+    "StoredObject",
+    "connect",
+]

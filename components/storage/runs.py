@@ -1,0 +1,43 @@
+"""What a run leaves in the store besides its artifacts: ``runs/<run>/decisions/…``, ``promotion.json``, ``record.json``."""
+
+from textgate.components.contracts import GateDecision, InputError, Promotion, RunRecord
+from textgate.components.storage.s3 import Store
+
+
+def note_decision(store: Store, run: str, decision: GateDecision) -> None:
+    """Keep a gate's decision under its run."""
+    store.put(f"runs/{run}/decisions/{decision.gate}.json", decision.model_dump_json(indent=2).encode())
+
+
+def note_promotion(store: Store, run: str, promotion: Promotion) -> None:
+    """Keep the promotion under the run that made it."""
+    store.put(f"runs/{run}/promotion.json", promotion.model_dump_json(indent=2).encode())
+
+
+def decisions(store: Store, run: str) -> list[GateDecision]:
+    """The decisions a run has come to so far, gate 1 first."""
+    found = (store.get(f"runs/{run}/decisions/{gate}.json") for gate in ("trained", "served"))
+    return [GateDecision.parse(stored.data, f"run {run}") for stored in found if stored]
+
+
+def promotion(store: Store, run: str) -> Promotion | None:
+    """What the run promoted, if it did."""
+    stored = store.get(f"runs/{run}/promotion.json")
+    return Promotion.model_validate_json(stored.data) if stored else None
+
+
+def write_record(store: Store, record: RunRecord) -> None:
+    """Keep what a run came to."""
+    store.put(f"runs/{record.run}/record.json", record.model_dump_json(indent=2).encode())
+
+
+def read_record(store: Store, run: str) -> RunRecord:
+    """What a run came to.
+
+    Raises:
+        InputError: the run has left no record.
+    """
+    stored = store.get(f"runs/{run}/record.json")
+    if stored is None:
+        raise InputError(f"the run {run} has left no record in {store.uri(f'runs/{run}/')}")
+    return RunRecord.model_validate_json(stored.data)

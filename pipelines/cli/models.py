@@ -1,0 +1,153 @@
+"""``textgate models`` and ``textgate predict``: what the registry holds, and what it answers."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from textgate.components.contracts import InputError, ModelBundle
+from textgate.components.storage import Move, Registry
+from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+
+
+@click.group()
+def models() -> None:
+    """List, inspect and roll back the models in the registry.
+
+    \b
+    Example:
+      textgate models list --json
+      textgate models rollback quickstart
+    """
+
+
+@models.command("list")
+@store_options
+@json_option
+def list_(home: Path, bucket: str, as_json: bool) -> None:
+    """List the models and where their channels point."""
+    found = Registry(open_store(home, bucket)).models()
+    if as_json:
+        click.echo(json.dumps({"models": [{"model": model, "channels": channels} for model, channels in found.items()]}))
+    elif not found:
+        click.echo("no models yet: textgate run quickstart")
+    else:
+        table = Table("model", "channel", "version", box=None, pad_edge=False)
+        for model, channels in found.items():
+            for channel, version in channels.items():
+                table.add_row(model, channel, version)
+        Console().print(table)
+
+
+@models.command()
+@click.argument("model")
+@click.option("--version", help="A version other than the champion.")
+@store_options
+@json_option
+def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool) -> None:
+    """Show a version of MODEL: what it is, how it was trained, and what the gates said."""
+    registry = Registry(open_store(home, bucket))
+    version = version or _champion(registry, model).version
+    bundle = registry.bundle(model, version)
+    moves = [move for move in registry.history(model) if move.version == version]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "model": model,
+                    "version": version,
+                    "bundle": bundle.model_dump(mode="json"),
+                    "moves": [move.model_dump(mode="json") for move in moves],
+                },
+                ensure_ascii=False,
+            )
+        )
+        return
+    size = sum(entry.size for entry in bundle.files.values())
+    lines = [
+        ("model", f"{model} {version}"),
+        ("recipe", f"{bundle.name} ({bundle.family})"),
+        ("answers", f"{', '.join(bundle.labels)} on {bundle.runtime.name}"),
+        ("size", f"{size / 1e6:,.1f} MB"),
+        ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in bundle.metrics.items())),
+        *[("moved", f"{move.time} to {move.channel} by {move.actor}: {move.reason}") for move in moves],
+    ]
+    for name, text in lines:
+        click.echo(f"{name:<9} {text}")
+
+
+@models.command()
+@click.argument("model")
+@store_options
+@json_option
+def history(model: str, home: Path, bucket: str, as_json: bool) -> None:
+    """Show who moved MODEL's channels, when and why, newest first."""
+    moves = Registry(open_store(home, bucket)).history(model)
+    if as_json:
+        click.echo(json.dumps({"moves": [move.model_dump(mode="json") for move in moves]}, ensure_ascii=False))
+        return
+    for move in moves:
+        before = f" (before: {move.previous})" if move.previous else ""
+        click.echo(f"{move.time}  {move.channel} -> {move.version}{before}  {move.actor}: {move.reason}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("--to", "version", help="Version to return to; the champion before this one without it.")
+@store_options
+@json_option
+def rollback(model: str, version: str | None, home: Path, bucket: str, as_json: bool) -> None:
+    """Make an earlier version of MODEL champion again."""
+    move = Registry(open_store(home, bucket)).rollback(model, version, run="rollback", reason="rolled back by hand")
+    if as_json:
+        click.echo(move.model_dump_json())
+    else:
+        click.echo(f"{model}: champion is {move.version} again, before {move.previous}")
+
+
+@click.command(epilog='Example: textgate predict quickstart "a moving, beautifully acted film"')
+@click.argument("model")
+@click.argument("texts", metavar="TEXT...", nargs=-1)
+@click.option("--version", help="A version other than the champion.")
+@store_options
+@json_option
+def predict(
+    model: str, texts: tuple[str, ...], version: str | None, home: Path, bucket: str, as_json: bool
+) -> None:
+    """Answer each TEXT (or each line of standard input) with the champion of MODEL."""
+    given = list(texts) or _lines_of_standard_input()
+    registry = Registry(open_store(home, bucket))
+    version = version or _champion(registry, model).version
+
+    from textgate.serving import load
+
+    folder = home / "models" / model / version
+    bundle = ModelBundle.load(folder) if folder.exists() else registry.download(model, version, folder)
+    answers = []
+    for text, row in zip(given, load(folder).predict(given), strict=True):
+        probabilities = dict(zip(bundle.labels, map(float, row), strict=True))
+        label = max(probabilities, key=probabilities.__getitem__)
+        answers.append({"text": text, "label": label, "probabilities": probabilities})
+        if not as_json:
+            click.echo(f"{label}  {probabilities[label]:.4f}  {text}")
+    if as_json:
+        click.echo(json.dumps({"model": model, "version": version, "predictions": answers}, ensure_ascii=False))
+
+
+def _champion(registry: Registry, model: str) -> Move:
+    move = registry.channel(model)
+    if move is None:
+        raise InputError(f"the model {model} has no champion: run a recipe that promotes one, or give --version")
+    return move
+
+
+def _lines_of_standard_input() -> list[str]:
+    if sys.stdin.isatty():
+        raise click.UsageError("give a TEXT, or lines on standard input")
+    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    if not lines:
+        raise click.UsageError("give a TEXT, or lines on standard input: it was empty")
+    return lines

@@ -1,0 +1,8 @@
+"""What answers: loads a bundle and predicts, without torch, transformers or kfp.
+
+The pipeline's judges import this too, so that what is judged is what will be served.
+"""
+
+from textgate.serving.predictor import Predictor, load
+
+__all__ = ["Predictor", "load"]

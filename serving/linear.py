@@ -1,0 +1,65 @@
+"""TF-IDF and a linear layer from plain arrays, answering as scikit-learn's TfidfVectorizer + LogisticRegression do."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+from textgate.components.contracts import LinearRuntime, TextNormalizer
+
+ARRAYS = "model.safetensors"
+VOCABULARY = "vocabulary.json"
+
+# The default token_pattern of scikit-learn's text vectorizers.
+_WORD = re.compile(r"(?u)\b\w\w+\b")
+
+
+class LinearPredictor:
+    """``model.safetensors`` holds idf (terms,), weights (labels, terms) and bias (labels,), all float64."""
+
+    def __init__(self, folder: Path, normalizer: TextNormalizer, runtime: LinearRuntime) -> None:
+        arrays = load_file(folder / ARRAYS)
+        self._idf, self._bias = arrays["idf"], arrays["bias"]
+        # One row a term, so that a text gathers contiguous memory.
+        self._weights = np.ascontiguousarray(arrays["weights"].T)
+        terms = json.loads((folder / VOCABULARY).read_text("utf-8"))
+        self._column = {term: column for column, term in enumerate(terms)}
+        self._normalizer, self._runtime = normalizer, runtime
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict``."""
+        logits = np.array([self._logits(text) for text in texts]).reshape(-1, len(self._bias))
+        return softmax(logits)
+
+    def _logits(self, text: str) -> npt.NDArray[np.float64]:
+        counts = Counter(
+            column for term in self._terms(text) if (column := self._column.get(term)) is not None
+        )
+        if not counts:
+            return np.asarray(self._bias)
+        columns = np.fromiter(counts.keys(), dtype=np.int64)
+        frequency = np.fromiter(counts.values(), dtype=np.float64)
+        if self._runtime.sublinear:
+            frequency = 1 + np.log(frequency)
+        features = frequency * self._idf[columns]
+        return np.asarray(features / np.linalg.norm(features) @ self._weights[columns] + self._bias)
+
+    def _terms(self, text: str) -> list[str]:
+        words = _WORD.findall(self._normalizer(text).lower())
+        shortest, longest = self._runtime.ngrams
+        return [
+            " ".join(words[start : start + size])
+            for size in range(shortest, longest + 1)
+            for start in range(len(words) - size + 1)
+        ]
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rows of logits (n, labels) to probabilities (n, labels), float64."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,71 @@
+"""A transformer on ONNX Runtime behind its own tokenizer."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tokenizers import Encoding, Tokenizer
+
+from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
+from textgate.serving.linear import softmax
+
+GRAPH = "model.onnx"
+TOKENIZER = "tokenizer.json"
+
+_TEXTS_PER_TOKENIZATION = 1_024
+_TOKENS_PER_BATCH = 2_048
+"""Padded tokens in one run of the graph: beyond it a CPU gains no throughput, only memory."""
+
+
+class OnnxPredictor:
+    """``model.onnx`` takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels)."""
+
+    def __init__(self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
+            )
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions for unreadable files
+            raise InputError(f"the bundle {folder} cannot be opened by ONNX Runtime: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(runtime.max_tokens)
+        self._normalizer, self._inputs = normalizer, runtime.inputs
+        self._labels: int = self._session.get_outputs()[0].shape[1]
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict``. Texts are run in batches of similar length, under a budget of padded tokens."""
+        logits = np.empty((len(texts), self._labels))
+        for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
+            cleaned = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
+            encodings = self._tokenizer.encode_batch_fast(cleaned)
+            for rows in _batches([len(encoding) for encoding in encodings]):
+                logits[start + rows] = self._run([encodings[row] for row in rows])
+        return softmax(logits)
+
+    def _run(self, encodings: list[Encoding]) -> npt.NDArray[np.float32]:
+        shape = (len(encodings), max(len(encoding) for encoding in encodings))
+        feeds = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
+        for row, encoding in enumerate(encodings):
+            # Padding is masked out, so the id it carries does not matter and 0 serves every tokenizer.
+            columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
+            columns["token_type_ids"] = encoding.type_ids
+            for name, feed in feeds.items():
+                feed[row, : len(encoding)] = columns[name]
+        (logits,) = self._session.run(None, feeds)
+        return np.asarray(logits)
+
+
+def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:
+    """Row numbers in batches of similar length whose rows times longest stays within the token budget."""
+    order = np.argsort(np.array(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end - start + 1) * lengths[order[end]] > _TOKENS_PER_BATCH:
+            yield order[start:end]
+            start = end
