@@ -23,9 +23,10 @@ _LIBRARIES = ("numpy", "onnx", "onnxruntime", "peft", "pyarrow", "scikit-learn",
 def code_version(step: str) -> str:
     """Sha256 over the Python sources a step runs and the versions of the libraries its result depends on."""
     digest = hashlib.sha256()
-    for room in sorted(["components/contracts", f"components/{step}", *_ROOMS[step]]):
-        for source in sorted((_COMPONENTS.parent / room).rglob("*.py")):
-            digest.update(f"{source.relative_to(_COMPONENTS.parent)}\0".encode() + source.read_bytes() + b"\0")
+    rooms = ["components/contracts", f"components/{step}", *_ROOMS[step]]
+    sources = [source for room in rooms for source in (_COMPONENTS.parent / room).rglob("*.py")]
+    for source in sorted([*sources, _COMPONENTS / "step.py"]):
+        digest.update(f"{source.relative_to(_COMPONENTS.parent)}\0".encode() + source.read_bytes() + b"\0")
     for library in _LIBRARIES:
         try:
             digest.update(f"{library}=={version(library)}\0".encode())

@@ -1,7 +1,7 @@
 """Run a compiled pipeline on this machine through ``kfp.local``, in subprocesses or in containers.
 
-kfp.local tells what happens only in what it prints, so its output is read line by line: into the run's log, to follow the
-steps, and to bring each step's artifacts to the store as soon as it has finished.
+kfp.local tells what happens only in what it prints, so its output is read line by line: into the run's log, to follow
+the steps, and to bring each step's artifacts to the store as soon as it has finished.
 
     <home>/pipelines/<recipe>.yaml                the compiled pipeline that is run
     <home>/runs/<run>/<task>/<artifact>           as in the store under runs/<run>/
@@ -20,18 +20,13 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import (
-    ERROR_PREFIX,
-    WORK_PREFIX,
-    InputError,
-    ProgressLine,
-    Recipe,
-    RunRecord,
-)
+from textgate.components.contracts import InputError, ProgressLine, Recipe, RunRecord
+from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import read_record
@@ -126,6 +121,9 @@ class _RunLog(io.TextIOBase):
         self._step = ""
         self._work = 0.0
         self._sentence: str | None = None
+        # One thread: artifacts reach the store in the order of the steps, while the next step works.
+        self._uploads = ThreadPoolExecutor(max_workers=1)
+        self._uploading: list[Future[None]] = []
         self.steps: list[Step] = []
 
     def _run_folders(self) -> list[Path]:
@@ -166,7 +164,8 @@ class _RunLog(io.TextIOBase):
         self.steps.append(Step(self._step, outcome, seconds, self._work))
         self._display.step_ended(self._step, outcome, seconds)
         if outcome != "cached":
-            self._store.upload_folder(self.folder / self._step, f"runs/{self.folder.name}/{self._step}")
+            prefix = f"runs/{self.folder.name}/{self._step}"
+            self._uploading.append(self._uploads.submit(self._store.upload_folder, self.folder / self._step, prefix))
 
     def failure(self, error: RuntimeError) -> Exception:
         """What to tell the person after kfp.local gave up."""
@@ -179,7 +178,10 @@ class _RunLog(io.TextIOBase):
         return RunFailedError(f"{where}{last}; the whole log is in {self.folder / 'log.txt'}")
 
     def finish(self) -> None:
-        """Keep the log beside the artifacts, here and in the store."""
+        """Keep the log beside the artifacts, here and in the store, once every artifact has reached it."""
+        self._uploads.shutdown()
+        for upload in self._uploading:
+            upload.result()
         with contextlib.suppress(ValueError):  # no folder: nothing was started
             path = self.folder / "log.txt"
             path.write_text("\n".join([*self._lines, self._pending]) + "\n", "utf-8")
@@ -195,7 +197,10 @@ def _initialise_kfp(runner: str, runs: Path, home: Path, store: Store) -> None:
     if runner == "docker":
         chosen = _docker_runner(runs)
     local.init(
-        runner=chosen, pipeline_root=str(runs), enable_caching=True, cache_root=str(home / "cache" / f"{runner}-{address}")
+        runner=chosen,
+        pipeline_root=str(runs),
+        enable_caching=True,
+        cache_root=str(home / "cache" / f"{runner}-{address}"),
     )
 
 
@@ -238,7 +243,9 @@ def _alone(lock: Path, recipe: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"a run of {recipe} is under way in this workspace: wait for it or use another --home") from error
+            raise InputError(
+                f"a run of {recipe} is under way in this workspace: wait for it or use another --home"
+            ) from error
         yield
 
 

@@ -1,9 +1,10 @@
 """The training pipeline: from a source to a champion, through two gates.
 
-    ingest ─ preprocess ─ train ─ evaluate ─ gate_trained ─ merge_quantize ─ export_onnx ─ evaluate ─ gate_served ─ promote
+    ingest ─ preprocess ─ train ─ evaluate ─ gate_trained
+        ─ merge_quantize ─ export_onnx ─ evaluate ─ gate_served ─ promote
 
-One function for a laptop, containers and a cluster. Each step is told its own section of the recipe and nothing else, so
-that its cache holds while other sections change.
+One function for a laptop, containers and a cluster. Each step is told its own section of the recipe and nothing else,
+so that its cache holds while other sections change.
 """
 
 from pathlib import Path
@@ -44,7 +45,9 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE) -> Any:
         recorded = step(record(recipe=recipe.model_dump_json(), run=run, bucket=bucket), cached=False)
         with dsl.ExitHandler(recorded):
             raw = step(
-                ingest(source=recipe.source.model_dump_json(), source_version=source_version, code=code_version("ingest"))
+                ingest(
+                    source=recipe.source.model_dump_json(), source_version=source_version, code=code_version("ingest")
+                )
             )
             dataset = step(
                 preprocess(

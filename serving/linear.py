@@ -37,9 +37,7 @@ class LinearPredictor:
         return softmax(logits)
 
     def _logits(self, text: str) -> npt.NDArray[np.float64]:
-        counts = Counter(
-            column for term in self._terms(text) if (column := self._column.get(term)) is not None
-        )
+        counts = Counter(column for term in self._terms(text) if (column := self._column.get(term)) is not None)
         if not counts:
             return np.asarray(self._bias)
         columns = np.fromiter(counts.keys(), dtype=np.int64)

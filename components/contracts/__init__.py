@@ -3,7 +3,6 @@
 from textgate.components.contracts.bundle import LinearRuntime, ModelBundle, OnnxRuntime, TransformersRuntime
 from textgate.components.contracts.dataset import Dataset, Rejected, Row, dataset_writer
 from textgate.components.contracts.decision import GateDecision, Rule
-from textgate.components.contracts.errors import ERROR_PREFIX, WORK_PREFIX, InputError, step_work
 from textgate.components.contracts.evaluation import Estimate, Evaluation, EvaluationManifest
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
@@ -20,10 +19,9 @@ from textgate.components.contracts.recipe import (
     Training,
 )
 from textgate.components.contracts.run import Promotion, RunRecord
+from textgate.components.step import InputError
 
 __all__ = [
-    "ERROR_PREFIX",
-    "WORK_PREFIX",
     "Dataset",
     "EncoderTraining",
     "Estimate",
@@ -53,7 +51,6 @@ __all__ = [
     "TransformersRuntime",
     "dataset_writer",
     "duration",
-    "step_work",
     "file_sha256",
     "new_folder",
 ]

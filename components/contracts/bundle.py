@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from textgate.components.contracts.errors import InputError
 from textgate.components.contracts.files import file_sha256
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
 

@@ -1,8 +1,8 @@
 """Dataset: labelled text on disk, as ingest and preprocess hand it on.
 
-    <folder>/dataset.json                        what it is (DatasetManifest)
-    <folder>/<split>/part-00000.parquet          id, text, label: strings
-    <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
+<folder>/dataset.json                        what it is (DatasetManifest)
+<folder>/<split>/part-00000.parquet          id, text, label: strings
+<folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
 """
 
 import hashlib
@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from textgate.components.contracts.errors import InputError
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from textgate.components.contracts.errors import InputError
 from textgate.components.contracts.evaluation import Estimate
+from textgate.components.step import InputError
 
 
 class Rule(BaseModel):

@@ -1,7 +1,7 @@
 """Evaluation: one model's answers on one split, as evaluate hands them to the gates.
 
-    <folder>/evaluation.json          what was judged on what, with its metrics (EvaluationManifest)
-    <folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one a class)
+<folder>/evaluation.json          what was judged on what, with its metrics (EvaluationManifest)
+<folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one a class)
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from textgate.components.contracts.errors import InputError
 from textgate.components.contracts.files import new_folder
+from textgate.components.step import InputError
 
 MANIFEST = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
@@ -67,7 +67,7 @@ class EvaluationManifest(BaseModel):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The manifest and the answers: ``classes`` (n,) int64 true class numbers, ``probabilities`` (n, classes) float64."""
+    """The manifest and the answers: ``classes`` (n,) int64 is the truth, ``probabilities`` (n, classes) float64."""
 
     manifest: EvaluationManifest
     ids: list[str]
@@ -78,7 +78,7 @@ class Evaluation:
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The most probable class of each row, (n,) int64."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     def write(self, path: Path) -> None:
         """Write the folder, whole or not at all."""

@@ -30,7 +30,7 @@ class Progress:
     _printed: float = field(default_factory=time.monotonic)
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` items are finished; ``note`` is put first, such as ``epoch 1/2, loss 0.31``."""
+        """Say that ``done`` of ``total`` items are finished; ``note`` is put first, such as ``epoch 1 of 2``."""
         now = time.monotonic()
         if now - self._printed < _SECONDS_BETWEEN_LINES and done != self.total:
             return

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from textgate.components.contracts.errors import InputError
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.step import InputError
 
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

@@ -24,13 +24,14 @@ def evaluate(
         metrics: F1 and accuracy with their intervals, for the KFP page.
         classification: Confusion matrix, and ROC curve where there are two labels, for the KFP page.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import step_work
-    from textgate.components.evaluate.evaluate import evaluate_bundle
-    from textgate.components.metrics import roc_points
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.evaluate.evaluate import evaluate_bundle
+        from textgate.components.metrics import roc_points
+
         result = evaluate_bundle(Path(dataset.path), Path(model.path), Path(evaluation.path))
         labels = result.manifest.labels
         for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):
@@ -38,5 +39,9 @@ def evaluate(
             metrics.log_metric(f"{name}_low", estimate.low)
             metrics.log_metric(f"{name}_high", estimate.high)
         classification.log_confusion_matrix(labels, result.manifest.confusion)
+        # KFP keeps these two as metadata; kfp.local takes an artifact without a file for one that was lost, and would
+        # never find this step in its cache.
+        Path(metrics.path).write_text(result.manifest.model_dump_json(), "utf-8")
+        Path(classification.path).write_text(result.manifest.model_dump_json(), "utf-8")
         if len(labels) == 2:
             classification.log_roc_curve(*roc_points(result.classes, result.probabilities[:, 1]))

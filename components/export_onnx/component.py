@@ -15,11 +15,13 @@ def export_onnx(model: dsl.Input[dsl.Model], export: str, code: str, exported: d
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
         exported: The bundle that answers without torch.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import Export, step_work
-    from textgate.components.export_onnx.export_onnx import export_bundle
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.contracts import Export
+        from textgate.components.export_onnx.export_onnx import export_bundle
+
         bundle = export_bundle(Path(model.path), Export.model_validate_json(export), Path(exported.path))
         exported.metadata["fingerprint"] = bundle.fingerprint

@@ -93,5 +93,7 @@ def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> Onnx
 
 def _max_tokens(bundle: ModelBundle) -> int:
     if not isinstance(bundle.runtime, TransformersRuntime):
-        raise InputError(f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the encoder it was trained as")
+        raise InputError(
+            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the encoder it was trained as"
+        )
     return bundle.runtime.max_tokens

@@ -19,8 +19,8 @@ _OPSET = 20
 def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, output: Path) -> OnnxRuntime:
     """Write ``model.onnx`` and ``tokenizer.json`` into ``output``.
 
-    ``onnx-int8`` is dynamic quantization with signed weights and one scale a channel (onnxruntime.ai/docs, Quantize ONNX
-    models): signed weights run twice as fast as unsigned ones where the CPU has VNNI.
+    ``onnx-int8`` is dynamic quantization with signed weights and one scale a channel (onnxruntime.ai/docs, "Quantize
+    ONNX models"): signed weights run twice as fast as unsigned ones where the CPU has VNNI.
     """
     example = dict(tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt"))
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
@@ -39,6 +39,8 @@ def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, 
             verbose=False,
         )
         logging.disable(logging.NOTSET)
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
     graph = program.model_proto
     # ONNX Runtime's quantizer stumbles over the exporter's shape annotations.
     del graph.graph.value_info[:]

@@ -29,14 +29,16 @@ def gate_trained(
         decision: The decision as JSON.
         report: The decision as a page.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import Gate, step_work
-    from textgate.components.gate.gate import gate_trained_model
-    from textgate.components.storage import Store
-    from textgate.components.storage.runs import note_decision
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.contracts import Gate
+        from textgate.components.gate.gate import gate_trained_model
+        from textgate.components.storage import Store
+        from textgate.components.storage.runs import note_decision
+
         result = gate_trained_model(
             Path(dataset.path),
             Path(trained.path),
@@ -73,14 +75,16 @@ def gate_served(
         decision: The decision as JSON.
         report: The decision as a page.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import Gate, step_work
-    from textgate.components.gate.gate import gate_served_model
-    from textgate.components.storage import Registry, Store
-    from textgate.components.storage.runs import note_decision
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.contracts import Gate
+        from textgate.components.gate.gate import gate_served_model
+        from textgate.components.storage import Registry, Store
+        from textgate.components.storage.runs import note_decision
+
         store = Store.from_environment(bucket)
         result = gate_served_model(
             Path(dataset.path),

@@ -37,7 +37,9 @@ def judge_served(served: Evaluation, trained: Evaluation, champion: Champion | N
         InputError: the evaluations are not of the same texts.
     """
     if served.ids != trained.ids or served.manifest.dataset != trained.manifest.dataset:
-        raise InputError("the served and the trained model were evaluated on different texts: evaluate both on one dataset")
+        raise InputError(
+            "the served and the trained model were evaluated on different texts: evaluate both on one dataset"
+        )
     rules = [_f1_rule("the served model", served, gate), _agreement_rule(served, trained, gate)]
     if champion is not None:
         rules += _champion_rules(served, champion, gate)

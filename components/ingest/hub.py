@@ -24,7 +24,9 @@ def read_hub(uri: str, label: str) -> Iterator[Record]:
         for split in sorted(splits):
             yield from read_rows(splits[split], split, label)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(f"{uri} cannot be read: {str(error).splitlines()[0] if str(error) else type(error)}") from error
+        raise InputError(
+            f"{uri} cannot be read: {str(error).splitlines()[0] if str(error) else type(error)}"
+        ) from error
 
 
 def read_rows(rows: Any, split: str, label: str) -> Iterator[Record]:

@@ -112,7 +112,9 @@ def _labels(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> 
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(writer.rejected.items()))
         raise InputError(f"no row of {source.uri} can be used: {reasons}")
     if len(found) == 1:
-        raise InputError(f"every row of {source.uri} has the label {found.pop()!r}: a classifier needs at least two classes")
+        raise InputError(
+            f"every row of {source.uri} has the label {found.pop()!r}: a classifier needs at least two classes"
+        )
     if source.labels is None:
         return sorted(found)
     named = list(dict.fromkeys(source.labels.values()))

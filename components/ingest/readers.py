@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,9 +64,11 @@ def _file(path: Path, max_line_bytes: int) -> Iterator[Record]:
         return
     if suffix not in _TEXT_FORMATS:
         raise InputError(f"the format of {path} is not known by its name: {_FORMATS} can be read")
-    with _damage_explained(path), (gzip.open(path) if packed else path.open("rb")) as file:
+    with _damage_explained(path), gzip.open(path) if packed else path.open("rb") as file:
         lines = _Lines(file, path.name, max_line_bytes)
-        yield from _json_lines(lines) if suffix in (".jsonl", ".ndjson") else _table(lines, "\t" if suffix == ".tsv" else ",")
+        yield from (
+            _json_lines(lines) if suffix in (".jsonl", ".ndjson") else _table(lines, "\t" if suffix == ".tsv" else ",")
+        )
 
 
 @contextmanager
@@ -87,7 +89,7 @@ class _Lines:
     Bytes that are not UTF-8 become surrogates (Python's surrogateescape), by which a row with such bytes is known.
     """
 
-    def __init__(self, file: IO[bytes], name: str, limit: int) -> None:
+    def __init__(self, file: BinaryIO | gzip.GzipFile, name: str, limit: int) -> None:
         self._file, self.name, self.limit = file, name, limit
         self.over_long = 0
         self._first = True

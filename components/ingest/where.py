@@ -37,7 +37,9 @@ class RowFilter:
             tree = ast.parse(expression.strip(), mode="eval").body
             _columns(tree)
         except (SyntaxError, ValueError, RecursionError) as error:
-            raise InputError(f"the row filter {expression!r} is not a comparison of columns with values, {_EXAMPLE}") from error
+            raise InputError(
+                f"the row filter {expression!r} is not a comparison of columns with values, {_EXAMPLE}"
+            ) from error
         return cls(expression, tree)
 
     @property
@@ -103,10 +105,9 @@ def _compares(found: Any, operation: ast.cmpop, value: ast.expr) -> bool:
             return found is not None and str(found) == _constant(value)
         case ast.NotEq():
             return found is None or str(found) != _constant(value)
-        case ast.In() | ast.NotIn():
-            assert isinstance(value, ast.List | ast.Tuple | ast.Set)
-            inside = found is not None and str(found) in {_constant(element) for element in value.elts}
-            return inside == isinstance(operation, ast.In)
+    if isinstance(value, ast.List | ast.Tuple | ast.Set):
+        inside = found is not None and str(found) in {_constant(element) for element in value.elts}
+        return inside == isinstance(operation, ast.In)
     try:
         return _ORDERS[type(operation)](float(found), float(_constant(value)))
     except (TypeError, ValueError):

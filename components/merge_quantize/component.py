@@ -14,11 +14,12 @@ def merge_quantize(model: dsl.Input[dsl.Model], code: str, merged: dsl.Output[ds
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
         merged: The bundle without an adapter.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import step_work
-    from textgate.components.merge_quantize.merge_quantize import merge_bundle
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.merge_quantize.merge_quantize import merge_bundle
+
         bundle = merge_bundle(Path(model.path), Path(merged.path))
         merged.metadata["fingerprint"] = bundle.fingerprint

@@ -17,7 +17,9 @@ def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
     with new_folder(output) as folder:
         done = family(bundle.family).merge(bundle_folder, bundle, folder)
         if done is None:
-            print(f"nothing to merge: the {bundle.family} family trains no adapter; the bundle is passed on", flush=True)
+            print(
+                f"nothing to merge: the {bundle.family} family trains no adapter; the bundle is passed on", flush=True
+            )
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)
             return bundle
         print(done, flush=True)

@@ -1,9 +1,9 @@
 """F1 and accuracy with bootstrap intervals, of one model and of the difference of two.
 
 A resample of the rows changes a confusion count only through how many rows of each (truth, answer) cell it draws, and
-those counts are multinomial. So resampling cells is resampling rows, exactly, at a cost that does not grow with the rows.
-Percentile intervals: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. Paired differences on the
-same resample: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
+those counts are multinomial. So resampling cells is resampling rows, exactly, at a cost that does not grow with the
+rows. Percentile intervals: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. Paired differences on
+the same resample: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
 """
 
 import numpy as np

@@ -15,12 +15,14 @@ def preprocess(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, dataset:
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
         dataset: The splits train, validation and test, and every rejected row so far.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import Preprocess, step_work
-    from textgate.components.preprocess.preprocess import preprocess_dataset
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.contracts import Preprocess
+        from textgate.components.preprocess.preprocess import preprocess_dataset
+
         settings = Preprocess.model_validate_json(preprocess)
         manifest = preprocess_dataset(Path(raw.path), settings, Path(dataset.path))
         rejected = sum(manifest.rejected.values())

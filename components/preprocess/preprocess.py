@@ -17,11 +17,11 @@ _INGESTED = "all"
 
 
 def preprocess_dataset(raw: Path, settings: Preprocess, output: Path) -> DatasetManifest:
-    """Write the splits ``train``, ``validation`` and ``test`` of an ingested dataset; earlier rejections are carried on.
+    """Write the splits train, validation and test of an ingested dataset; earlier rejections are carried on.
 
     Of rows with the same cleaned text the first is kept, or none when their labels differ, so no text can stand in two
-    splits. Within each label the texts are ordered by a seeded hash and cut by the shares: the split is stratified and the
-    same whatever the order of the rows (Géron, Hands-On Machine Learning, ch. 2, "Create a Test Set").
+    splits. Within each label the texts are ordered by a seeded hash and cut by the shares: the split is stratified and
+    the same whatever the order of the rows (Géron, Hands-On Machine Learning, ch. 2, "Create a Test Set").
 
     Raises:
         InputError: a label has too few texts for a place in every split; nothing is written then.

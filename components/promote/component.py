@@ -22,14 +22,16 @@ def promote(
         run: Name of the run.
         bucket: Bucket of the store.
     """
-    from pathlib import Path
-
-    from textgate.components.contracts import GateDecision, step_work
-    from textgate.components.promote.promote import promote_bundle
-    from textgate.components.storage import Registry, Store
-    from textgate.components.storage.runs import note_promotion
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from textgate.components.contracts import GateDecision
+        from textgate.components.promote.promote import promote_bundle
+        from textgate.components.storage import Registry, Store
+        from textgate.components.storage.runs import note_promotion
+
         store = Store.from_environment(bucket)
         judged = GateDecision.parse(Path(decision.path).read_bytes(), "the decision of gate 2")
         note_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), judged, run))

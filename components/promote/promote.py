@@ -7,7 +7,7 @@ from textgate.components.storage import Registry
 
 
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
-    """Make the judged bundle champion, unless the champion it was compared with has been replaced meanwhile.
+    """Make the judged bundle champion, unless another has become champion since it was judged.
 
     Raises:
         InputError: the decision is not to promote, or is about another bundle, or the champion has moved.
@@ -17,11 +17,9 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
         raise InputError(f"only what gate 2 lets pass is promoted, and its decision is {decision.words}")
     if decision.bundle != bundle.fingerprint:
         raise InputError(
-            f"gate 2 judged the bundle {decision.bundle[:12]}, not the bundle {bundle.fingerprint[:12]} in {bundle_folder}"
+            f"gate 2 judged the bundle {decision.bundle[:12]}, not {bundle.fingerprint[:12]} in {bundle_folder}"
         )
     version = registry.publish(model, bundle_folder)
-    move = registry.move(
-        model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion
-    )
+    move = registry.move(model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion)
     print(f"promoted {model} {version}" + (f", before {move.previous}" if move.previous else ""), flush=True)
     return Promotion(model=model, version=version, previous=move.previous)

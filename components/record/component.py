@@ -15,11 +15,12 @@ def record(recipe: str, run: str, bucket: str, status: dsl.PipelineTaskFinalStat
         bucket: Bucket of the store.
         status: How the pipeline ended, filled in by KFP.
     """
-    import json
-
-    from textgate.components.contracts import step_work
-    from textgate.components.record.record import record_run
-    from textgate.components.storage import Store
+    from textgate.components.step import step_work
 
     with step_work():
+        import json
+
+        from textgate.components.record.record import record_run
+        from textgate.components.storage import Store
+
         record_run(Store.from_environment(bucket), run, json.loads(recipe), status.state, status.error_message)

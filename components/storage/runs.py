@@ -1,4 +1,4 @@
-"""What a run leaves in the store besides its artifacts: ``runs/<run>/decisions/…``, ``promotion.json``, ``record.json``."""
+"""What a run leaves under ``runs/<run>/`` besides its artifacts: decisions/, promotion.json, record.json."""
 
 from textgate.components.contracts import GateDecision, InputError, Promotion, RunRecord
 from textgate.components.storage.s3 import Store

@@ -192,7 +192,8 @@ class Store:
             yield
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise InputError(
-                f"{where} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or any other that boto3 reads"
+                f"{where} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or any other that boto3 reads"
             ) from error
         except ClientError as error:
             code = _code(error)

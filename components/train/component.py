@@ -22,15 +22,17 @@ def train(
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
         model: The trained bundle.
     """
-    from pathlib import Path
-
-    from pydantic import TypeAdapter
-
-    from textgate.components.contracts import Training, step_work
-    from textgate.components.storage.fetch import default_downloads, fetch
-    from textgate.components.train.train import train_bundle
+    from textgate.components.step import step_work
 
     with step_work():
+        from pathlib import Path
+
+        from pydantic import TypeAdapter
+
+        from textgate.components.contracts import Training
+        from textgate.components.storage.fetch import default_downloads, fetch
+        from textgate.components.train.train import train_bundle
+
         settings = TypeAdapter(Training).validate_json(training)
         uri = getattr(settings, "checkpoint", None)
         checkpoint = fetch(uri, default_downloads()) if uri else None

@@ -9,7 +9,9 @@ from textgate.components.families import family
 _LIBRARIES = ("numpy", "scikit-learn", "tokenizers", "torch", "transformers")
 
 
-def train_bundle(dataset_folder: Path, name: str, training: Training, checkpoint: Path | None, output: Path) -> ModelBundle:
+def train_bundle(
+    dataset_folder: Path, name: str, training: Training, checkpoint: Path | None, output: Path
+) -> ModelBundle:
     """Train on a preprocessed dataset; ``checkpoint`` is the local folder of the family's base model, if it has one.
 
     Raises:

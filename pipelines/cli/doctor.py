@@ -53,7 +53,9 @@ def _versions() -> Iterator[Check]:
         try:
             yield Check(package, True, version(package))
         except PackageNotFoundError:
-            yield Check(package, False, "not installed: run make install, or pip install 'textgate[pipelines,store,train]'")
+            yield Check(
+                package, False, "not installed: run make install, or pip install 'textgate[pipelines,store,train]'"
+            )
 
 
 def _devices() -> Check:
@@ -63,7 +65,9 @@ def _devices() -> Check:
 
     if not torch.cuda.is_available():
         return Check("gpu", True, "none: training runs on the CPU")
-    return Check("gpu", True, ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())))
+    return Check(
+        "gpu", True, ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    )
 
 
 def _store(home: Path, bucket: str) -> Iterator[Check]:

@@ -31,7 +31,9 @@ def list_(home: Path, bucket: str, as_json: bool) -> None:
     """List the models and where their channels point."""
     found = Registry(open_store(home, bucket)).models()
     if as_json:
-        click.echo(json.dumps({"models": [{"model": model, "channels": channels} for model, channels in found.items()]}))
+        click.echo(
+            json.dumps({"models": [{"model": model, "channels": channels} for model, channels in found.items()]})
+        )
     elif not found:
         click.echo("no models yet: textgate run quickstart")
     else:
@@ -114,9 +116,7 @@ def rollback(model: str, version: str | None, home: Path, bucket: str, as_json: 
 @click.option("--version", help="A version other than the champion.")
 @store_options
 @json_option
-def predict(
-    model: str, texts: tuple[str, ...], version: str | None, home: Path, bucket: str, as_json: bool
-) -> None:
+def predict(model: str, texts: tuple[str, ...], version: str | None, home: Path, bucket: str, as_json: bool) -> None:
     """Answer each TEXT (or each line of standard input) with the champion of MODEL."""
     given = list(texts) or _lines_of_standard_input()
     registry = Registry(open_store(home, bucket))

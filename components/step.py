@@ -1,4 +1,7 @@
-"""The one exception a person can cause, and how a step ends on it."""
+"""The frame around a step's work in its KFP door.
+
+Standard library only: it is imported before the clock starts, so whatever a step imports for itself counts as its work.
+"""
 
 import sys
 import time
@@ -18,10 +21,10 @@ class InputError(Exception):
 
 @contextmanager
 def step_work() -> Iterator[None]:
-    """The frame around a step's work in its KFP door.
+    """Frame the whole body of a step's door, its imports too.
 
-    An InputError ends the process with one line and exit code 2 instead of a traceback, so that a pod's log ends with the
-    sentence. Otherwise the seconds of work are printed, so that a run can tell them from what the pipeline adds.
+    An InputError ends the process with one line and exit code 2 instead of a traceback, so that a pod's log ends with
+    the sentence. Otherwise the seconds of work are printed, so that a run can tell them from what the pipeline adds.
     """
     started = time.perf_counter()
     try:

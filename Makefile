@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: make run, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help run test test-slow check lock install clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: install ## Run the quickstart pipeline on real text, ending with a promoted model
+	$(BIN)/textgate run quickstart
+
+test: install check ## Lint, check types and run the fast tests (under 15 minutes on 2 cores)
+	$(BIN)/pytest -q
+
+test-slow: install ## Run the tests that need real weights for minutes, or a container engine
+	$(BIN)/pytest -q -m slow
+
+check: install ## Lint and check types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	ln -sfn .. $(VENV)/textgate
+	cd $(VENV) && MYPYPATH=. bin/mypy --config-file ../pyproject.toml -p textgate.components -p textgate.pipelines -p textgate.serving
+
+install: $(INSTALLED) ## Make .venv from the lock file
+
+# torch first and alone: once its build is chosen, nothing below replaces it. For the small CPU build on Linux, point
+# PIP_EXTRA_INDEX_URL at PyTorch's CPU index (README).
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "textgate needs Python 3.11 or newer: make run PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: install ## Resolve requirements.lock again from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-package torch --no-header --quiet --output-file requirements.lock
+
+clean: ## Stop the embedded store and remove the workspace and the virtual environment
+	-$(BIN)/textgate store stop
+	rm -rf .textgate $(VENV)

@@ -1,0 +1,99 @@
+"""Evaluation, GateDecision, RunRecord: what judgements look like on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.contracts import (
+    Estimate,
+    Evaluation,
+    EvaluationManifest,
+    GateDecision,
+    InputError,
+    Promotion,
+    Rule,
+    RunRecord,
+)
+
+HALF = Estimate(value=0.5, low=0.4, high=0.6)
+
+
+def evaluation(texts: list[str], probabilities: np.ndarray) -> Evaluation:
+    manifest = EvaluationManifest(
+        bundle="b",
+        runtime="onnx",
+        dataset="d",
+        split="test",
+        labels=["no", "yes"],
+        f1=HALF,
+        accuracy=HALF,
+        per_class_f1={"no": 0.5, "yes": 0.5},
+        confusion=[[1, 1], [1, 1]],
+        rows_per_second=10.0,
+    )
+    classes = np.arange(len(texts), dtype=np.int64) % 2
+    return Evaluation(manifest, [str(number) for number in range(len(texts))], texts, classes, probabilities)
+
+
+def rule(passed: bool, words: str) -> Rule:
+    return Rule(name="min_f1", threshold=0.5, value=HALF, passed=passed, words=words)
+
+
+def decision(*rules: Rule) -> GateDecision:
+    return GateDecision(gate="served", bundle="b", dataset="d", rules=list(rules))
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.lists(st.tuples(st.text(st.characters(codec="utf-8")), st.floats(0, 1)), max_size=20))
+def test_an_evaluation_comes_back_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float]]
+) -> None:
+    probabilities = np.array([[1 - score, score] for _, score in rows]).reshape(-1, 2)
+    written = evaluation([text for text, _ in rows], probabilities)
+    path = tmp_path_factory.mktemp("evaluations") / "evaluation"
+    written.write(path)
+    read = Evaluation.open(path)
+    assert (read.manifest, read.ids, read.texts) == (written.manifest, written.ids, written.texts)
+    np.testing.assert_array_equal(read.probabilities, written.probabilities)
+    np.testing.assert_array_equal(read.classes, written.classes)
+
+
+def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
+    evaluation(["a"], np.array([[0.5, 0.5]])).write(tmp_path / "evaluation")
+    (tmp_path / "evaluation" / "predictions.parquet").write_bytes(b"not parquet")
+    with pytest.raises(InputError, match="is not a readable evaluation"):
+        Evaluation.open(tmp_path / "evaluation")
+    with pytest.raises(InputError, match="is not a readable evaluation"):
+        Evaluation.open(tmp_path / "absent")
+
+
+def test_a_decision_passes_when_every_rule_does_and_says_why_not_otherwise() -> None:
+    good, bad = rule(True, "it is good"), rule(False, "it is slow")
+    assert decision(good, good).words == "promote: it is good; it is good"
+    assert decision(good, bad).verdict == "reject"
+    assert decision(good, bad).words == "reject: it is slow"
+
+
+def test_decision_and_record_survive_json() -> None:
+    made = decision(rule(True, "it is good"))
+    assert GateDecision.parse(made.model_dump_json(), "here") == made
+    record = RunRecord(
+        run="r",
+        recipe={"name": "x"},
+        state="SUCCEEDED",
+        error=None,
+        decisions=[made],
+        promotion=Promotion(model="m", version="v", previous=None),
+        finished="2026-11-21T00:00:00+00:00",
+    )
+    assert RunRecord.model_validate_json(record.model_dump_json()) == record
+
+
+@settings(deadline=None, max_examples=30)
+@given(content=st.one_of(st.binary(), st.text().map(str.encode), st.just(b'{"gate": "third"}')))
+def test_what_is_no_decision_is_refused_in_words(content: bytes) -> None:
+    with pytest.raises(InputError, match="here is not a gate decision"):
+        GateDecision.parse(content, "here")
