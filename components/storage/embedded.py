@@ -27,9 +27,10 @@ from pydantic import BaseModel, ValidationError
 from textgate.components.contracts import InputError
 from textgate.components.storage.s3 import Store, endpoint
 
-_PORTS = ("s3", "master", "volume", "filer")
+_PORTS = ("s3", "master", "volume", "filer", "admin")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_PORTS_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _PROBE_BUCKET = "textgate-probe"
 
@@ -89,11 +90,12 @@ class EmbeddedStore:
             if state is None or not self._is_ours(state.pid):
                 return False
             for sign in (signal.SIGTERM, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
+                if self._is_ours(state.pid):
                     os.kill(state.pid, sign)
                 deadline = time.monotonic() + _STOP_SECONDS
                 while self._is_ours(state.pid) and time.monotonic() < deadline:
                     time.sleep(_POLL_SECONDS)
+            _free_in_a_moment(state.ports)
             return True
 
     def environment(self) -> dict[str, str]:
@@ -146,11 +148,13 @@ class EmbeddedStore:
 
     def _launch(self, weed: str) -> _State:
         earlier = self._state()
-        ports = earlier.ports if earlier and _all_free(earlier.ports) else _free_ports()
+        ports = earlier.ports if earlier and _free_in_a_moment(earlier.ports) else _free_ports()
+        # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says; the
+        # admin port is taken even with -admin.ui=false, so it is chosen too, or two stores could not run side by side.
         arguments = [
             *("-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
-            *("-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false"),
+            *("-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", "-disableHttp=true"),
             *("-s3.allowDeleteBucketNotEmpty=false", *(f"-{name}.port={port}" for name, port in ports.items())),
         ]
         # The server inherits neither credentials nor a place on the terminal of whoever started it.
@@ -256,13 +260,24 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _free_ports() -> dict[str, int]:
-    """Ports nobody listens on; SeaweedFS takes port + 10000 for gRPC beside each, so those must be free too."""
+    """Ports nobody listens on; SeaweedFS takes port + 10000 for gRPC beside each, so those must be free too.
+
+    All lie below the range from which systems take the near ends of outgoing connections.
+    """
     ports: dict[str, int] = {}
     while len(ports) < len(_PORTS):
-        port = 10_000 + secrets.randbelow(22_000)
+        port = 10_000 + secrets.randbelow(10_000)
         if port not in ports.values() and _all_free({"": port}):
             ports[_PORTS[len(ports)]] = port
     return ports
+
+
+def _free_in_a_moment(ports: dict[str, int]) -> bool:
+    """Whether nobody listens; a process that ends loses its name before its ports, so they are given a while."""
+    deadline = time.monotonic() + _PORTS_SECONDS
+    while not (free := _all_free(ports)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return free
 
 
 def _all_free(ports: dict[str, int]) -> bool:

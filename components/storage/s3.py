@@ -65,7 +65,9 @@ class Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return cls(boto3.client("s3", endpoint_url=endpoint(), region_name=region, config=config), bucket)
+        # A session of its own: the default one keeps the first credentials it ever saw.
+        session = boto3.session.Session()
+        return cls(session.client("s3", endpoint_url=endpoint(), region_name=region, config=config), bucket)
 
     def uri(self, key: str) -> str:
         """The s3:// address of a key."""

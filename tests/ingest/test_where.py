@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+
+from textgate.components.contracts import InputError
+from textgate.components.ingest.where import RowFilter
+
+ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None}
+
+
+@pytest.mark.parametrize(
+    ("expression", "matches"),
+    [
+        ("source == imdb", True),
+        ('source == "imdb"', True),
+        ("source != imdb", False),
+        ("stars == 4", True),
+        ("stars >= 4", True),
+        ("year < 1999", False),
+        ("score > -1", True),
+        ("source in [imdb, rotten_tomatoes]", True),
+        ("source not in ('imdb',)", False),
+        ("source == imdb and year > 2000", False),
+        ("source == other or year > 1990", True),
+        ("not (source == imdb)", False),
+        ("note == None_", False),
+        ("note != x", True),
+        ("source > 3", False),
+        ("absent == 1", False),
+    ],
+)
+def test_a_filter_selects(expression: str, matches: bool) -> None:
+    assert RowFilter.parse(expression).matches(ROW) is matches
+
+
+def test_a_filter_names_its_columns() -> None:
+    assert RowFilter.parse("a == 1 and (b in [2] or not c > 3)").columns == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "source",
+        "source ==",
+        "1 == source",
+        "a == b == c",
+        "__import__('os').system('x')",
+        "a == f()",
+        "a == [1]",
+        "a in b",
+        "a > word",
+        "a is b",
+        "a == 1; b == 2",
+        "(" * 500,
+        "a == 'x\x00'",
+    ],
+)
+def test_anything_else_is_refused_in_words(expression: str) -> None:
+    with pytest.raises(InputError, match="is not a comparison of columns with values"):
+        RowFilter.parse(expression)
+
+
+def test_nothing_is_ever_run() -> None:
+    class Spy:
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError
+
+        def __str__(self) -> str:
+            return "spy"
+
+    row: dict[str, Any] = {"a": Spy()}
+    assert RowFilter.parse("a == spy").matches(row)

@@ -1,0 +1,110 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.contracts import (
+    Dataset,
+    InputError,
+    Preprocess,
+    Rejected,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.preprocess.preprocess import preprocess_dataset
+
+SPLITS = ("train", "validation", "test")
+
+
+def preprocess(folder: Path, rows: list[Row], settings_: Preprocess | None = None, shard: int = 50_000) -> Dataset:
+    with dataset_writer(folder / "raw", ["all"], rows_per_shard=shard) as writer:
+        for row in rows:
+            writer.add("all", row)
+        writer.reject(Rejected("early", "over-long line", None, None))
+        writer.finish("data.csv", sorted({row.label for row in rows}), rows_filtered=3)
+    preprocess_dataset(folder / "raw", settings_ or Preprocess(), folder / "out")
+    return Dataset.open(folder / "out")
+
+
+def some_rows(count: int = 100) -> list[Row]:
+    return [Row(f"f:{number}", f"text number {number}", "ab"[number % 4 == 0]) for number in range(count)]
+
+
+def split_of(dataset: Dataset) -> dict[str, str]:
+    return {row.text: split for split in SPLITS for row in dataset.rows(split)}
+
+
+def test_splits_are_disjoint_whole_and_stratified(tmp_path: Path) -> None:
+    dataset = preprocess(tmp_path, some_rows(400), Preprocess(validation=0.1, test=0.2))
+    assert len(split_of(dataset)) == 400
+    assert dataset.manifest.counts == {
+        "train": {"a": 210, "b": 70},
+        "validation": {"a": 30, "b": 10},
+        "test": {"a": 60, "b": 20},
+    }
+    assert dataset.manifest.rows_in == 401
+    assert dataset.manifest.rows_filtered == 3
+    assert dataset.manifest.rejected == {"over-long line": 1}
+
+
+def test_the_split_depends_on_seed_and_texts_but_not_on_order_or_shards(tmp_path: Path) -> None:
+    first = split_of(preprocess(tmp_path / "1", some_rows()))
+    assert split_of(preprocess(tmp_path / "2", some_rows()[::-1], shard=7)) == first
+    assert split_of(preprocess(tmp_path / "3", some_rows(), Preprocess(seed=14))) != first
+
+
+def test_the_same_input_is_the_same_bytes(tmp_path: Path) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    preprocess(tmp_path / "1", some_rows())
+    preprocess(tmp_path / "2", some_rows())
+    assert files(tmp_path / "1" / "out") == files(tmp_path / "2" / "out")
+
+
+def test_duplicates_conflicts_and_empty_texts_are_told_apart(tmp_path: Path) -> None:
+    rows = [
+        *some_rows(),
+        Row("first", "Same  Text", "a"),
+        Row("again", "same text ", "a"),
+        Row("yes", "disputed", "a"),
+        Row("no", "Disputed", "b"),
+        Row("also", "DISPUTED", "a"),
+        Row("blank", " \x00 ", "a"),
+    ]
+    dataset = preprocess(tmp_path, rows, Preprocess(normalizer=TextNormalizer(lowercase=True)))
+    assert {row.id: row.reason for row in dataset.rejected()} == {
+        "early": "over-long line",
+        "again": "duplicate",
+        "yes": "conflicting label",
+        "no": "conflicting label",
+        "also": "conflicting label",
+        "blank": "empty text",
+    }
+    assert "same text" in split_of(dataset)
+    assert dataset.manifest.rows_in == 107
+
+
+@settings(deadline=None, max_examples=40)
+@given(texts=st.lists(st.tuples(st.text(alphabet="ab C\n", max_size=3), st.sampled_from("xy")), max_size=30))
+def test_rows_add_up_and_no_text_stands_in_two_splits(
+    texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    extra = [Row(f"x{number}", f"sure {number}", "xy"[number % 2]) for number in range(12)]
+    rows = [*extra, *(Row(str(number), text, label) for number, (text, label) in enumerate(texts))]
+    dataset = preprocess(tmp_path_factory.mktemp("p"), rows)
+    kept = [row for split in SPLITS for row in dataset.rows(split)]
+    assert max(Counter(row.text for row in kept).values()) == 1
+    assert len(kept) + len(list(dataset.rejected())) == len(rows) + 1
+    for split in SPLITS:
+        assert set(dataset.manifest.counts[split]) == {"x", "y"}
+
+
+def test_a_label_with_too_few_texts_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    rows = [Row(str(number), f"text {number}", "a") for number in range(20)] + [Row("r", "rare", "b"), Row("s", "rare", "b")]
+    with pytest.raises(InputError, match="the label 'b' has 1 different texts, too few for one in each of train"):
+        preprocess(tmp_path, rows)
+    assert not (tmp_path / "out").exists()

