@@ -120,6 +120,8 @@ class _RunLog(io.TextIOBase):
         self._step_started = 0.0
         self._step = ""
         self._work = 0.0
+        self._step_lines: list[str] = []
+        self._last_words = ""
         self._sentence: str | None = None
         # One thread: artifacts reach the store in the order of the steps, while the next step works.
         self._uploads = ThreadPoolExecutor(max_workers=1)
@@ -146,6 +148,7 @@ class _RunLog(io.TextIOBase):
         said = line.strip()
         if match := _STARTED.search(line):
             self._step, self._step_started, self._work = match[1], time.perf_counter(), 0.0
+            self._step_lines = []
             self._display.step_started(self._step)
         elif progress := ProgressLine.parse(line):
             self._display.step_says(self._step, progress.text)
@@ -155,12 +158,16 @@ class _RunLog(io.TextIOBase):
             self._work = float(said.removeprefix(WORK_PREFIX))
         elif match := _ENDED.search(line):
             self._end("done" if match[2] == "SUCCESS" else "failed")
+        elif line.startswith("    ") and said:
+            self._step_lines.append(said)
         elif match := _CACHED.search(line):
             self._step, self._step_started, self._work = match[1], time.perf_counter(), 0.0
             self._end("cached")
 
     def _end(self, outcome: str) -> None:
         seconds = time.perf_counter() - self._step_started
+        if outcome == "failed":
+            self._last_words = f": {self._step_lines[-1]}" if self._step_lines else ""
         self.steps.append(Step(self._step, outcome, seconds, self._work))
         self._display.step_ended(self._step, outcome, seconds)
         if outcome != "cached":
@@ -172,10 +179,8 @@ class _RunLog(io.TextIOBase):
         if self._sentence is not None:
             return InputError(self._sentence)
         failed = [step.name for step in self.steps if step.outcome == "failed"]
-        said = [line.strip() for line in self._lines if line.startswith("    ") and line.strip()]
-        where = f"step {failed[0]} failed" if failed else f"the pipeline failed ({error})"
-        last = f": {said[-1]}" if said else ""
-        return RunFailedError(f"{where}{last}; the whole log is in {self.folder / 'log.txt'}")
+        where = f"step {failed[0]} failed{self._last_words}" if failed else f"the pipeline failed ({error})"
+        return RunFailedError(f"{where}; the whole log is in {self.folder / 'log.txt'}")
 
     def finish(self) -> None:
         """Keep the log beside the artifacts, here and in the store, once every artifact has reached it."""

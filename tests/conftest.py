@@ -74,3 +74,29 @@ def write_bundle() -> WriteBundle:
 def bundle_folder(tmp_path: Path, write_bundle: WriteBundle) -> Path:
     """A small whole bundle."""
     return write_bundle(tmp_path / "bundle", b"weights")
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised BERT of two layers with a WordPiece tokenizer of a small vocabulary, as a checkpoint."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny") / "encoder"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", *(f"word{number}" for number in range(200))]
+    pieces = [*map(chr, range(33, 127)), *(f"##{chr(code)}" for code in range(33, 127))]
+    vocabulary = list(dict.fromkeys([*words, *pieces]))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+    return folder

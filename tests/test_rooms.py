@@ -98,7 +98,9 @@ def test_only_families_know_families() -> None:
 
 def test_nothing_is_pickled() -> None:
     for source in [*sources("components"), *sources("pipelines"), *sources("serving")]:
-        assert {name.split(".")[0] for name in imports(source)}.isdisjoint({"pickle", "joblib", "dill", "shelve"}), source
+        assert {name.split(".")[0] for name in imports(source)}.isdisjoint({"pickle", "joblib", "dill", "shelve"}), (
+            source
+        )
 
 
 def test_every_package_is_packaged() -> None:
@@ -112,6 +114,8 @@ def test_every_package_is_packaged() -> None:
     assert listed == found
 
 
-@pytest.mark.parametrize("path", [path for room in ("components", "pipelines", "serving") for path in sources(room)], ids=str)
+@pytest.mark.parametrize(
+    "path", [path for room in ("components", "pipelines", "serving") for path in sources(room)], ids=str
+)
 def test_a_file_is_one_room(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= 320

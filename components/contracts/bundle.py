@@ -118,6 +118,8 @@ class ModelBundle(_Frozen):
             InputError: no manifest, or a file is missing, unlisted, a link, or of another size or sha256; it is named.
         """
         folder = Path(folder)
+        if (folder / MANIFEST).is_symlink():
+            raise InputError(f"{folder} is not a model bundle: {MANIFEST} is a link")
         try:
             text = (folder / MANIFEST).read_bytes()
         except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -126,25 +126,31 @@ class Dataset:
         """The rows of one split in stored order, a shard's batch at a time.
 
         Raises:
-            InputError: no such split, or a shard is damaged.
+            InputError: no such split, or a shard is damaged or missing.
         """
         if split not in self.manifest.counts:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
+        counts: Counter[str] = Counter()
         for shard in sorted((self.path / split).glob("*.parquet")):
-            try:
-                with pq.ParquetFile(shard) as file:
-                    for batch in file.iter_batches(columns=ROW_SCHEMA.names):
-                        for row in batch.to_pylist():
-                            yield Row(**row)
-            except (pa.ArrowException, OSError) as error:
-                raise InputError(f"{shard} is not a readable Parquet shard of a dataset ({error})") from error
+            for row in _records(shard, ROW_SCHEMA):
+                if None in row.values():
+                    raise InputError(f"{shard} has a row without id, text or label")
+                counts[row["label"]] += 1
+                yield Row(**row)
+        if counts != Counter(self.manifest.counts[split]):
+            raise InputError(
+                f"{self.path / split} holds other rows than {MANIFEST} counts: {dict(counts)}, "
+                f"not {self.manifest.counts[split]}"
+            )
 
     def rejected(self) -> Iterator[Rejected]:
-        """The rows left out so far, in the order they were met."""
-        with pq.ParquetFile(self.path / REJECTED) as file:
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    yield Rejected(**row)
+        """The rows left out so far, in the order they were met.
+
+        Raises:
+            InputError: their file is missing or damaged.
+        """
+        for row in _records(self.path / REJECTED, REJECT_SCHEMA):
+            yield Rejected(**row)
 
     def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
         """A whole split in memory: ids, texts, and class numbers (n,) int64 in the order of ``manifest.labels``."""
@@ -152,6 +158,18 @@ class Dataset:
         rows = list(self.rows(split))
         classes = np.array([class_of[row.label] for row in rows], dtype=np.int64)
         return [row.id for row in rows], [row.text for row in rows], classes
+
+
+def _records(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file of exactly this schema, a batch in memory at a time."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow != schema:
+                raise ValueError(f"its columns are not {', '.join(schema.names)}, all text")
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable Parquet shard of a dataset ({error})") from error
 
 
 class _ShardWriter:

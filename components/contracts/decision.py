@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textgate.components.contracts.evaluation import Estimate
 from textgate.components.step import InputError
@@ -35,7 +35,7 @@ class GateDecision(BaseModel):
     """Fingerprint of the dataset it was judged on."""
     champion: str | None = None
     """The version it was compared with."""
-    rules: list[Rule]
+    rules: list[Rule] = Field(min_length=1)
 
     @property
     def passed(self) -> bool:

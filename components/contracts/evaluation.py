@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from textgate.components.contracts.files import new_folder
 from textgate.components.step import InputError
@@ -108,14 +108,11 @@ class Evaluation:
         try:
             manifest = EvaluationManifest.model_validate_json((folder / MANIFEST).read_text("utf-8"))
             table = pq.read_table(folder / PREDICTIONS, schema=SCHEMA)
-        except (OSError, ValueError, ValidationError, pa.ArrowException) as error:
+            if any(column.null_count for column in table.columns):
+                raise ValueError("a column is missing or has empty cells")
+            rows = table.to_pydict()
+            classes = [manifest.labels.index(label) for label in rows["label"]]
+            probabilities = np.array(rows["probabilities"], dtype=np.float64).reshape(len(table), len(manifest.labels))
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{folder} is not a readable evaluation ({error})") from error
-        class_of = {label: number for number, label in enumerate(manifest.labels)}
-        rows = table.to_pydict()
-        return cls(
-            manifest,
-            rows["id"],
-            rows["text"],
-            np.array([class_of[label] for label in rows["label"]], dtype=np.int64),
-            np.array(rows["probabilities"], dtype=np.float64).reshape(-1, len(manifest.labels)),
-        )
+        return cls(manifest, rows["id"], rows["text"], np.array(classes, dtype=np.int64), probabilities)

@@ -7,10 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
+_OVERLONG_NUMBER = re.compile(r"&#[0-9]{100,};?")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
+_BRACKETS = re.compile(r"[<>&]")
+_PASSES = 10
 
 
 class TextNormalizer(BaseModel):
@@ -33,6 +37,12 @@ class TextNormalizer(BaseModel):
         Normalising twice changes nothing: cleaning repeats until it no longer changes the text (``&amp;lt;`` needs two
         passes, a decomposed capital too), so a stored clean text is predicted exactly as the raw one.
         """
+        for _ in range(_PASSES):
+            if (cleaned := self._pass(text)) == text:
+                return text
+            text = cleaned
+        # Markup nested deeper than anyone writes: peeling it layer by layer would take hours for a hostile megabyte.
+        text = _BRACKETS.sub(" ", text)
         while (cleaned := self._pass(text)) != text:
             text = cleaned
         return text
@@ -41,7 +51,11 @@ class TextNormalizer(BaseModel):
         if not text.isascii():
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if self.remove_html:
-            text = html.unescape(_TAG.sub(" ", text))
+            # No comment ends after the last "-->"; to look for the end of each that begins there would be quadratic.
+            head, end, tail = text.rpartition("-->")
+            text = _TAG_OR_COMMENT.sub(" ", head + end) + _TAG.sub(" ", tail)
+            # No character has such a number, and html.unescape raises on 4,301 digits.
+            text = html.unescape(_OVERLONG_NUMBER.sub("\ufffd", text))
         if self.remove_urls:
             text = _URL.sub(" ", text)
         if self.unicode != "none":

@@ -11,7 +11,7 @@ _SECONDS_BETWEEN_LINES = 1.0
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them: ``8.3s``, ``2m05s``, ``1h02m``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

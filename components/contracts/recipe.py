@@ -15,6 +15,8 @@ from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.step import InputError
 
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# PyYAML lets its constructors' own errors through, such as for 2026-13-45, !!bool x or ten thousand brackets.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 class Section(BaseModel):
@@ -106,7 +108,7 @@ class EncoderTraining(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
-    seed: int = 13
+    seed: int = Field(default=13, ge=0, lt=2**32)
 
     @field_validator("checkpoint")
     @classmethod
@@ -193,7 +195,7 @@ class Recipe(Section):
         """
         try:
             data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except _YAML_ERRORS as error:
             raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
             raise InputError(f"{where} is not a recipe: a mapping with {', '.join(cls.model_fields)} is expected")
@@ -220,7 +222,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {path}: {'.'.join(keys[: position + 1])} is a value, not a section")
     try:
         section[keys[-1]] = _number(yaml.safe_load(value))
-    except yaml.YAMLError as error:
+    except _YAML_ERRORS as error:
         raise InputError(f"--set {path}: {value!r} is not a YAML value") from error
 
 
@@ -238,9 +240,13 @@ def _check_keys(model: type[BaseModel], data: dict[str, Any], path: str = "") ->
         if key not in model.model_fields:
             nearest = difflib.get_close_matches(str(key), list(model.model_fields), n=1, cutoff=0.0)[0]
             raise ValueError(f"unknown key {path}{key}; did you mean {path}{nearest}?")
-        section = _section(model.model_fields[key].annotation, value)
-        if section is not None:
-            _check_keys(section, value, f"{path}{key}.")
+        items = (
+            {f"{key}.{number}": item for number, item in enumerate(value)} if isinstance(value, list) else {key: value}
+        )
+        for name, item in items.items():
+            section = _section(model.model_fields[key].annotation, item)
+            if section is not None:
+                _check_keys(section, item, f"{path}{name}.")
 
 
 def _section(annotation: Any, value: Any) -> type[BaseModel] | None:

@@ -86,9 +86,10 @@ def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> Onnx
 
     from textgate.components.families.onnx_graph import export_classifier
 
+    max_tokens = _max_tokens(bundle)
     # The exporter follows eager attention into plain operators; the fused kernels differ from one torch to the next.
     model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
-    return export_classifier(model, AutoTokenizer.from_pretrained(folder), _max_tokens(bundle), target, output)
+    return export_classifier(model, AutoTokenizer.from_pretrained(folder), max_tokens, target, output)
 
 
 def _max_tokens(bundle: ModelBundle) -> int:

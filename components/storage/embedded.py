@@ -91,7 +91,8 @@ class EmbeddedStore:
                 return False
             for sign in (signal.SIGTERM, signal.SIGKILL):
                 if self._is_ours(state.pid):
-                    os.kill(state.pid, sign)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(state.pid, sign)
                 deadline = time.monotonic() + _STOP_SECONDS
                 while self._is_ours(state.pid) and time.monotonic() < deadline:
                     time.sleep(_POLL_SECONDS)
@@ -149,8 +150,8 @@ class EmbeddedStore:
     def _launch(self, weed: str) -> _State:
         earlier = self._state()
         ports = earlier.ports if earlier and _free_in_a_moment(earlier.ports) else _free_ports()
-        # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says; the
-        # admin port is taken even with -admin.ui=false, so it is chosen too, or two stores could not run side by side.
+        # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says.
+        # The admin port is taken even with -admin.ui=false.
         arguments = [
             *("-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),

@@ -144,6 +144,9 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         _require_safe(newurl)
+        # What another machine says must not make this one ask its own unencrypted services.
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise InputError(f"{req.full_url} redirects to {newurl}, which is not https://")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

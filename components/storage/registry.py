@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
@@ -49,6 +49,20 @@ class Move(BaseModel):
     def audit_key(self) -> str:
         """Where the audit keeps it."""
         return f"models/{self.model}/audit/{self.time.replace(':', '')}-{self.run}.json"
+
+    @classmethod
+    def parse(cls, text: bytes, where: str) -> "Move":
+        """A move from its JSON; ``where`` names it in errors.
+
+        Raises:
+            InputError: not a move.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{where} is not a move of a channel: {key} {first['msg']}") from error
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,11 @@ class Registry:
         if current:
             self._audit(current[0])
         key = f"models/{model}/channels/{channel}.json"
-        if previous != expected or not self.store.replace(key, _encoded(move), etag):
+        # A write sent again because its answer was lost meets its own first try and is refused: that is no conflict.
+        moved = previous == expected and (
+            self.store.replace(key, _encoded(move), etag) or self.channel(model, channel) == move
+        )
+        if not moved:
             raise InputError(
                 f"the {channel} of {model} has been moved by another run since it was compared "
                 f"({expected or 'nothing'} was expected, {previous or 'nothing'} was found): run again"
@@ -186,7 +204,7 @@ class Registry:
         for item in self.store.objects(f"models/{model}/audit/"):
             stored = self.store.get(item.key)
             if stored is not None:
-                moves[item.key] = Move.model_validate_json(stored.data)
+                moves[item.key] = Move.parse(stored.data, self.store.uri(item.key))
         return sorted(moves.values(), key=lambda move: move.time, reverse=True)
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
@@ -204,8 +222,9 @@ class Registry:
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[Move, Stored] | None:
-        stored = self.store.get(f"models/{model}/channels/{channel}.json")
-        return (Move.model_validate_json(stored.data), stored) if stored else None
+        key = f"models/{model}/channels/{channel}.json"
+        stored = self.store.get(key)
+        return (Move.parse(stored.data, self.store.uri(key)), stored) if stored else None
 
     def _channels(self, model: str) -> dict[str, tuple[Move, Stored]]:
         prefix = f"models/{model}/channels/"

@@ -6,7 +6,7 @@ reference, PutObject. Stores differ in whether a failed condition is 404, 409 or
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Store:
         """Endpoint, region and credentials by boto3's usual environment; path-style addresses."""
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         config = Config(
@@ -66,8 +67,13 @@ class Store:
             response_checksum_validation="when_required",
         )
         # A session of its own: the default one keeps the first credentials it ever saw.
-        session = boto3.session.Session()
-        return cls(session.client("s3", endpoint_url=endpoint(), region_name=region, config=config), bucket)
+        try:
+            session = boto3.session.Session()
+            return cls(session.client("s3", endpoint_url=endpoint(), region_name=region, config=config), bucket)
+        except (ValueError, BotoCoreError) as error:
+            raise InputError(
+                f"the AWS settings of the environment name no S3 store: {error} (an endpoint is http://host:port)"
+            ) from error
 
     def uri(self, key: str) -> str:
         """The s3:// address of a key."""
@@ -83,7 +89,9 @@ class Store:
             except ClientError as error:
                 if _code(error) not in _ABSENT:
                     raise
-                self.client.create_bucket(Bucket=self.bucket)
+                # Another process may have made it since it was looked for.
+                with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
+                    self.client.create_bucket(Bucket=self.bucket)
 
     def get(self, key: str) -> Stored | None:
         """An object, or None when there is none."""

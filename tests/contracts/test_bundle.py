@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.contracts import InputError, ModelBundle, OnnxRuntime
+from textgate.components.contracts import InputError, LinearRuntime, ModelBundle, OnnxRuntime, TextNormalizer
 
 WriteBundle = Callable[[Path, bytes], Path]
 
@@ -79,3 +79,106 @@ def test_the_runtime_is_told_by_its_name(bundle_folder: Path) -> None:
 def test_no_bundle_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a model bundle"):
         ModelBundle.load(tmp_path)
+
+
+NAMES = st.lists(
+    st.text("abcé漢 .-", min_size=1, max_size=8).filter(lambda name: name.strip(".") and name != "bundle.json"),
+    min_size=1,
+    max_size=3,
+).map("/".join)
+FILES = st.dictionaries(NAMES, st.binary(min_size=1, max_size=50), min_size=1, max_size=4).filter(
+    lambda files: not any(other.startswith(f"{name}/") for name in files for other in files)
+)
+
+
+def written(folder: Path, files: dict[str, bytes]) -> ModelBundle:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return ModelBundle(
+        name="small",
+        family="linear",
+        runtime=LinearRuntime(ngrams=(1, 2), sublinear=True),
+        labels=["no", "yes"],
+        normalizer=TextNormalizer(),
+        recipe={"train": {"C": 3e-5}},
+        metrics={"f1": 0.1 + 0.2},
+        dataset="0" * 64,
+        versions={},
+    ).write(folder)
+
+
+@settings(deadline=None, max_examples=60)
+@given(files=FILES, data=st.data())
+def test_whatever_is_done_to_any_file_is_found_and_named(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("bundles")
+    manifest = written(folder, files)
+    assert ModelBundle.load(folder) == ModelBundle.parse(manifest.model_dump_json(), "here")
+    assert ModelBundle.load(folder).fingerprint == manifest.fingerprint
+
+    name = data.draw(st.sampled_from(sorted(files)))
+    path = folder / name
+    aside = folder.parent / f"{folder.name}-aside"
+    match data.draw(st.sampled_from(["flip", "cut", "grow", "remove", "rename", "link", "add"])):
+        case "flip":
+            content = bytearray(files[name])
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+            path.write_bytes(content)
+        case "cut":
+            path.write_bytes(files[name][:-1])
+        case "grow":
+            path.write_bytes(files[name] + b"\0")
+        case "remove":
+            path.unlink()
+        case "rename":
+            # Sorts after the old name, so the first file found wrong is the old one.
+            path.rename(path.with_name(f"{path.name}~"))
+        case "link":
+            path.rename(aside)
+            path.symlink_to(aside)
+        case "add":
+            name = "added"
+            (folder / name).write_bytes(b"")
+    with pytest.raises(InputError) as error:
+        ModelBundle.load(folder)
+    assert f": {name} " in str(error.value)
+
+
+def test_a_linked_folder_or_manifest_is_refused(bundle_folder: Path) -> None:
+    (bundle_folder.parent / "outside").mkdir()
+    (bundle_folder / "inside").symlink_to(bundle_folder.parent / "outside")
+    with pytest.raises(InputError, match="inside is not named"):
+        ModelBundle.load(bundle_folder)
+    (bundle_folder / "inside").unlink()
+    (bundle_folder / "bundle.json").rename(bundle_folder.parent / "manifest")
+    (bundle_folder / "bundle.json").symlink_to(bundle_folder.parent / "manifest")
+    with pytest.raises(InputError, match=r"bundle\.json is a link"):
+        ModelBundle.load(bundle_folder)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(content=JSON, key=st.sampled_from(["runtime", "labels", "normalizer", "metrics", "files", "format_version"]))
+def test_any_json_for_a_manifest_or_a_key_of_it_is_taken_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: object, key: str
+) -> None:
+    with pytest.raises(InputError, match="here is not a bundle manifest"):
+        ModelBundle.parse(json.dumps(content), "here")
+    manifest = written(tmp_path_factory.mktemp("bundles"), {"w": b"1"}).model_dump(mode="json")
+    text = json.dumps({**manifest, key: content})
+    try:
+        parsed = ModelBundle.parse(text, "here")
+    except InputError as refusal:
+        said = str(refusal)
+    else:
+        said = "here is one"
+        assert ModelBundle.parse(parsed.model_dump_json(), "here") == parsed
+    assert said.startswith("here ")

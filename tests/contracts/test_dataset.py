@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,3 +112,123 @@ def test_an_ingested_dataset_has_no_normalizer(tmp_path: Path) -> None:
         writer.finish("data.csv", ["a", "b"])
     with pytest.raises(InputError, match="has not been preprocessed"):
         _ = Dataset.open(tmp_path / "set").normalizer
+
+
+def test_what_is_kept_of_a_rejection_can_be_stored_and_is_short(tmp_path: Path) -> None:
+    rejected = [Rejected("1", "empty", None, None), Rejected("2", "broken", "a\udfff", "\ud800" + "é" * 300)]
+    found = list(write(tmp_path / "set", [], rejected).rejected())
+    assert found == [rejected[0], Rejected("2", "broken", "a?", "?" + "é" * 199)]
+
+
+def test_a_text_that_cannot_be_stored_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path / "set", [Row("1", "\ud800", "a")])
+    assert list(tmp_path.iterdir()) == []
+
+
+ROWS = [Row(str(number), f"text {number}", "ab"[number % 2]) for number in range(12)]
+
+
+def test_a_missing_shard_is_not_just_fewer_rows(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "set", ROWS, shard=2)
+    (dataset.path / "train" / "part-00001.parquet").unlink()
+    with pytest.raises(InputError, match=r"train holds other rows than dataset\.json counts"):
+        list(dataset.rows("train"))
+    assert len(list(dataset.rows("test"))) == 4
+
+
+def test_rows_nobody_counted_are_refused(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "set", ROWS)
+    shard = dataset.path / "train" / "part-00000.parquet"
+    (dataset.path / "train" / "part-00001.parquet").write_bytes(shard.read_bytes())
+    with pytest.raises(InputError, match=r"train holds other rows than dataset\.json counts"):
+        dataset.columns("train")
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"id": ["1"], "text": ["x"]}, "its columns are not id, text, label"),
+        ({"id": ["1"], "text": [5], "label": ["a"]}, "its columns are not id, text, label, all text"),
+        ({"id": ["1"], "text": [None], "label": ["a"]}, "is not a readable Parquet shard|without id, text or label"),
+        ({"id": ["1"], "text": ["x"], "label": ["stranger"]}, "holds other rows"),
+    ],
+)
+def test_a_shard_of_other_things_is_refused(tmp_path: Path, columns: dict[str, list[object]], sentence: str) -> None:
+    dataset = write(tmp_path / "set", [Row("1", "x", "a")])
+    pq.write_table(pa.table(columns), dataset.path / "test" / "part-00000.parquet")
+    with pytest.raises(InputError, match=sentence):
+        dataset.columns("test")
+
+
+def test_a_row_without_text_is_refused(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "set", [Row("1", "x", "a")])
+    strings = pa.array([None], pa.string())
+    table = pa.table({"id": pa.array(["1"]), "text": strings, "label": pa.array(["a"])})
+    pq.write_table(table, dataset.path / "test" / "part-00000.parquet")
+    with pytest.raises(InputError, match="has a row without id, text or label"):
+        dataset.columns("test")
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path, bytes]:
+    dataset = write(tmp_path_factory.mktemp("data") / "set", ROWS)
+    path = dataset.path / "train" / "part-00000.parquet"
+    return dataset, path, path.read_bytes()
+
+
+@settings(deadline=None, max_examples=150)
+@given(position=st.integers(0), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_shard_never_gives_a_traceback(
+    shard: tuple[Dataset, Path, bytes], position: int, bit: int, cut: bool
+) -> None:
+    dataset, path, content = shard
+    damaged = bytearray(content)
+    damaged[position % len(content)] ^= 1 << bit
+    path.write_bytes(content[: position % len(content)] if cut else damaged)
+    try:
+        rows = list(dataset.rows("train"))
+    except InputError:
+        pass
+    else:
+        assert len(rows) == 8
+        assert not cut
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 not parquet"])
+def test_rejections_that_cannot_be_read_are_named(tmp_path: Path, content: bytes | None) -> None:
+    dataset = write(tmp_path / "set", [Row("1", "x", "a")])
+    (dataset.path / "rejected.parquet").unlink()
+    if content is not None:
+        (dataset.path / "rejected.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"rejected\.parquet is not a readable Parquet shard"):
+        list(dataset.rejected())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(content=JSON, key=st.sampled_from(["counts", "rows_in", "rejected", "normalizer", "labels", "format_version"]))
+def test_any_json_for_a_manifest_or_a_key_of_it_is_taken_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: object, key: str
+) -> None:
+    dataset = write(tmp_path_factory.mktemp("data") / "set", ROWS)
+    path = dataset.path / "dataset.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"dataset\.json is not a dataset manifest"):
+        Dataset.open(dataset.path)
+    path.write_text(json.dumps({**manifest, key: content}))
+    try:
+        opened = Dataset.open(dataset.path).manifest
+    except InputError as refusal:
+        said = str(refusal)
+    else:
+        said = key
+        assert opened.rows_in == opened.rows_out + sum(opened.rejected.values())
+    assert key in said or "rows in" in said

@@ -1,5 +1,6 @@
 import itertools
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -62,3 +63,58 @@ def test_normalising_twice_changes_nothing_and_gives_text_that_can_be_stored(
 )
 def test_each_setting_does_what_it_says(settings_: dict[str, object], text: str, cleaned: str) -> None:
     assert TextNormalizer.model_validate(settings_)(text) == cleaned
+
+
+DEEP = TextNormalizer(remove_html=True)
+
+
+@pytest.mark.parametrize("levels", [0, 1, 5, 9, 10, 11, 50])
+@pytest.mark.parametrize(
+    "nest",
+    [
+        lambda levels: "&" + "amp;" * levels + "lt;b&gt;bold",
+        lambda levels: "<b" * levels + ">" * levels + "bold",
+        lambda levels: "<!-- " * levels + "-->" * levels + "bold",
+        lambda levels: "&#38;" + "#38;" * levels + "bold",
+    ],
+    ids=["entities", "tags", "comments", "numbers"],
+)
+def test_nested_markup_settles_at_any_depth(nest: Callable[[int], str], levels: int) -> None:
+    once = DEEP(nest(levels))
+    assert DEEP(once) == once
+    assert once.endswith("bold")
+
+
+def test_markup_nested_as_people_nest_it_is_peeled_to_the_last_layer() -> None:
+    assert DEEP("&" + "amp;" * 8 + " more") == "& more"
+    assert DEEP("<b" * 8 + ">" * 8 + "bold") == "bold"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a <!-- one > two\n < three --> b", "a b"),
+        ("a <!-- open", "a <!-- open"),
+        ("a <!-- x --> b <!-- <b>open</b>", "a b <!-- open"),
+        ("a --> b", "a --> b"),
+        ("<!-->", "<!-->"),
+    ],
+)
+def test_a_comment_ends_where_it_says(text: str, cleaned: str) -> None:
+    assert DEEP(text) == cleaned
+
+
+@pytest.mark.parametrize("digits", [99, 100, 4300, 4301, 100_000])
+@pytest.mark.parametrize("end", ["", ";"])
+def test_a_character_number_of_any_length_is_no_character(digits: int, end: str) -> None:
+    assert DEEP("a &#" + "1" * digits + end) == "a \ufffd"
+
+
+@pytest.mark.parametrize("piece", ["amp;", "<!--", "<a ", "&#", "&lt;", "www.", "<a <!--", "-->"])
+def test_a_hostile_text_of_half_a_megabyte_is_cleaned(piece: str) -> None:
+    # Quadratic work on any of these takes the better part of an hour, and the suite's own limit ends it.
+    everything = TextNormalizer(remove_html=True, remove_urls=True, lowercase=True)
+    half = 250_000 // len(piece)
+    for text in ("&" + piece * half * 2, piece * half + ">" * half):
+        once = everything(text)
+        assert everything(once) == once

@@ -1,6 +1,14 @@
+import itertools
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from textgate.components.contracts import EncoderTraining, InputError, LinearTraining, Recipe
 from textgate.pipelines import recipes
@@ -92,3 +100,138 @@ def test_an_unknown_recipe_names_the_nearest(tmp_path: Path) -> None:
         recipes.load("quickstrat")
     with pytest.raises(InputError, match="cannot be read"):
         recipes.load(str(tmp_path / "absent.yaml"))
+
+
+def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every key a recipe of this model may hold, by its whole path."""
+    for name, field in model.model_fields.items():
+        yield path + name
+        for choice in (field.annotation, *get_args(field.annotation)):
+            if isinstance(choice, type) and issubclass(choice, BaseModel) and choice is not LinearTraining:
+                yield from keys(choice, f"{path}{name}{'.0' if name == 'tolerations' else ''}.")
+
+
+@pytest.mark.parametrize("key", sorted(keys(Recipe)))
+def test_a_misspelt_key_names_the_nearest_at_every_depth(key: str) -> None:
+    data = yaml.safe_load(RECIPE)
+    section = data
+    *outer, last = key.split(".")
+    for name, following in itertools.pairwise([*outer, last]):
+        section = section[0] if name == "0" else section.setdefault(name, [{}] if following == "0" else {})
+    section[f"{last}_"] = 1
+    with pytest.raises(InputError) as error:
+        Recipe.parse(yaml.safe_dump(data), "mine.yaml")
+    assert str(error.value) == f"mine.yaml: unknown key {key}_; did you mean {key}?"
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("3e-5", 3e-5), ("3E-5", 3e-5), (".5e-3", 5e-4), ("1e+1", 10), ("7", 7)]
+)
+def test_numbers_are_read_as_people_write_them(written: str, number: float) -> None:
+    train = parse(f"train.learning_rate={written}").train
+    assert isinstance(train, EncoderTraining)
+    assert train.learning_rate == number
+    in_file = Recipe.parse(RECIPE.replace("models/tiny", f"models/tiny, learning_rate: {written}"), "x").train
+    assert in_file == train
+
+
+def test_the_last_override_of_a_key_holds_and_a_section_can_be_made_by_one() -> None:
+    recipe = parse("gate.min_f1=0.1", "gate.min_f1=0.2", "resources.accelerator.count=2")
+    assert recipe.gate.min_f1 == 0.2
+    assert recipe.resources.accelerator is not None
+    assert recipe.resources.accelerator.count == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "description", "model", "source", "train", "gate", "source.uri", "train.checkpoint"]
+)
+def test_each_key_without_a_default_is_missed_by_name(key: str) -> None:
+    data = yaml.safe_load(RECIPE)
+    *outer, last = key.split(".")
+    section = data[outer[0]] if outer else data
+    del section[last]
+    with pytest.raises(InputError, match=rf"mine\.yaml: the key {re.escape(key)} is missing"):
+        Recipe.parse(yaml.safe_dump(data), "mine.yaml")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_numpy_would_refuse_is_refused_at_the_door(seed: int) -> None:
+    with pytest.raises(InputError, match=r"train\.seed"):
+        parse(f"train.seed={seed}")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "fine"),
+    [
+        ("hf://org/name@" + "0123456789" * 4, True),
+        ("hf://org/name@main", False),
+        ("hf://org/name@" + "a" * 39, False),
+        ("hf://org/name@" + "A" * 40, False),
+        ("hf://org/name@" + "a" * 40 + "/more", False),
+        ("pypi://name/1.0/folder#sha256=" + "a" * 64, True),
+    ],
+)
+def test_only_a_whole_commit_pins_a_checkpoint(checkpoint: str, fine: bool) -> None:
+    if fine:
+        train = parse(f"train.checkpoint={checkpoint}").train
+        assert isinstance(train, EncoderTraining)
+        assert train.checkpoint == checkpoint
+    else:
+        with pytest.raises(InputError, match=r"train\.checkpoint: a hf:// checkpoint must be pinned to a commit"):
+            parse(f"train.checkpoint={checkpoint}")
+
+
+# Each makes PyYAML raise something that is not a YAMLError.
+ODD_VALUES = [
+    "2026-13-45",
+    "2026-11-21T25:00:00",
+    "0x_",
+    "!!int x",
+    "!!float x",
+    "!!bool x",
+    "!!timestamp x",
+    "1" * 5000,
+]
+
+
+@pytest.mark.parametrize("value", [*ODD_VALUES, "[" * 5000], ids=lambda value: value[:20])
+def test_a_value_that_trips_the_yaml_reader_is_refused_in_words(value: str) -> None:
+    with pytest.raises(InputError, match=r"mine\.yaml is not YAML"):
+        Recipe.parse(f"{RECIPE}export: {value}", "mine.yaml")
+    with pytest.raises(InputError, match=r"--set description: .* is not a YAML value"):
+        parse(f"description={value}")
+
+
+YAML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(key=st.sampled_from(sorted(keys(Recipe))), value=YAML)
+def test_any_value_for_any_key_is_taken_or_refused_in_one_line(key: str, value: object) -> None:
+    data = yaml.safe_load(RECIPE)
+    section = data
+    *outer, last = key.replace(".0", "").split(".")
+    for name in outer:
+        section = section.setdefault(name, {})
+    section[last] = value
+    try:
+        recipe = Recipe.parse(yaml.safe_dump(data), "mine.yaml")
+    except InputError as refusal:
+        said = str(refusal)
+    else:
+        said = ""
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert "\n" not in said
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=st.text(max_size=40) | st.text("{}[]:-&*!|>'\"%@#,? \n0ax_.", max_size=40))
+def test_any_text_for_a_recipe_or_an_override_is_refused_in_words(text: str) -> None:
+    with pytest.raises(InputError):
+        Recipe.parse(text, "mine.yaml")
+    with pytest.raises(InputError):
+        parse(f"nobody.knows.this={text}")

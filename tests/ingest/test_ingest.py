@@ -37,7 +37,9 @@ def write_csv(path: Path, records: list[dict[str, str]], delimiter: str = ",") -
     path.write_text("\n".join(delimiter.join(line) for line in [list(records[0]), *quoted]) + "\n")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.ndjson", "a.parquet", "a.csv.gz", "a.tsv.gz", "a.jsonl.gz"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.jsonl", "a.ndjson", "a.parquet", "a.csv.gz", "a.tsv.gz", "a.jsonl.gz"]
+)
 def test_every_format_reads_the_same_rows(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     plain = tmp_path / name.removesuffix(".gz")
@@ -211,7 +213,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 @given(
     content=st.one_of(
         st.binary(max_size=300),
-        st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"\x00", b"a", b"\xff", b"{", b"}", b'{"text":"a","label":"b"}\n'])).map(b"".join),
+        st.lists(
+            st.sampled_from(
+                [b'"', b",", b"\n", b"\r", b"\x00", b"a", b"\xff", b"{", b"}", b'{"text":"a","label":"b"}\n']
+            )
+        ).map(b"".join),
     ),
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]),
 )
@@ -220,7 +226,9 @@ def test_byte_soup_is_rows_or_a_sentence_and_always_adds_up(
 ) -> None:
     folder = tmp_path_factory.mktemp("soup")
     path = folder / f"a{suffix}"
-    path.write_bytes((b"" if suffix == ".jsonl" else b"text" + (b"\t" if suffix == ".tsv" else b",") + b"label\n") + content)
+    path.write_bytes(
+        (b"" if suffix == ".jsonl" else b"text" + (b"\t" if suffix == ".tsv" else b",") + b"label\n") + content
+    )
     try:
         manifest = ingest(path, folder, max_line_bytes=50).manifest
     except InputError:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,3 +77,91 @@ def test_the_roc_curve_has_scikit_learns_area(scores: list[float], seed: int) ->
     assert np.all(np.diff(false_rate) >= 0)
     assert np.all(np.isfinite(thresholds))
     assert np.trapezoid(true_rate, false_rate) == pytest.approx(roc_auc_score(truth, scores), abs=1e-9)
+
+
+def naive_interval(statistic: Callable[[np.ndarray], float], rows: int) -> list[float]:
+    """The percentile interval of a statistic over rows drawn one by one."""
+    rng = np.random.default_rng(5)
+    low, high = np.quantile([statistic(rng.integers(0, rows, rows)) for _ in range(2_000)], [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def test_intervals_of_many_classes_and_of_differences_are_those_of_drawn_rows() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 4, 400)
+    first, second = (np.where(rng.random(400) < share, truth, rng.integers(0, 4, 400)) for share in (0.7, 0.6))
+
+    def macro(rows: np.ndarray) -> float:
+        return metrics.f1(truth[rows], first[rows], 4)
+
+    def less(rows: np.ndarray) -> float:
+        return macro(rows) - metrics.f1(truth[rows], second[rows], 4)
+
+    def right(rows: np.ndarray) -> float:
+        return metrics.accuracy(truth[rows], first[rows])
+
+    for estimate, statistic in (
+        (metrics.f1_estimate(truth, first, 4), macro),
+        (metrics.f1_difference(truth, first, second, 4), less),
+        (metrics.accuracy_estimate(truth, first), right),
+    ):
+        assert [estimate.low, estimate.high] == pytest.approx(naive_interval(statistic, 400), abs=0.01)
+        assert estimate.value == pytest.approx(statistic(np.arange(400)), abs=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(classes=st.integers(2, 5), data=st.data())
+def test_a_difference_turned_round_is_its_negative(classes: int, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 3), min_size=1, max_size=40))
+    truth, ours, theirs = np.array(rows, dtype=np.int64).T
+    forth, back = (
+        metrics.f1_difference(truth, ours, theirs, classes),
+        metrics.f1_difference(truth, theirs, ours, classes),
+    )
+    assert forth.value == pytest.approx(-back.value, abs=1e-12)
+    assert forth.value == pytest.approx(
+        metrics.f1(truth, ours, classes) - metrics.f1(truth, theirs, classes), abs=1e-12
+    )
+    same = metrics.f1_difference(truth, ours, ours, classes)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(classes=st.integers(2, 5), data=st.data())
+def test_every_interval_lies_among_the_possible_values(classes: int, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), min_size=1, max_size=40))
+    truth, predicted = np.array(rows, dtype=np.int64).T
+    np.testing.assert_allclose(
+        metrics.per_class_f1(truth, predicted, classes),
+        f1_score(truth, predicted, labels=list(range(classes)), average=None, zero_division=0),
+        atol=1e-12,
+    )
+    for estimate in (metrics.f1_estimate(truth, predicted, classes), metrics.accuracy_estimate(truth, predicted)):
+        assert 0 <= estimate.low <= estimate.high <= 1 + 1e-12
+
+
+def test_one_row_or_one_answer_has_an_interval_too() -> None:
+    one = np.array([1], dtype=np.int64)
+    assert metrics.f1_estimate(one, one, 2).model_dump() == {"value": 1, "low": 1, "high": 1}
+    assert metrics.f1_estimate(one, 1 - one, 2).model_dump() == {"value": 0, "low": 0, "high": 0}
+
+
+@pytest.mark.parametrize("points", [10, 200])
+def test_a_long_roc_curve_is_thinned_and_keeps_its_shape(points: int) -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 2, 20_000)
+    scores = 1 / (1 + np.exp(-(truth + rng.normal(size=20_000))))
+    false_rate, true_rate, thresholds = (np.array(axis) for axis in metrics.roc_points(truth, scores, points))
+    assert len(false_rate) == len(true_rate) == len(thresholds) <= points + 1
+    assert (false_rate[0], true_rate[0], false_rate[-1], true_rate[-1]) == (0, 0, 1, 1)
+    assert np.all(np.diff(false_rate) >= 0)
+    assert np.all(np.diff(true_rate) >= 0)
+    assert np.all(np.diff(thresholds) <= 0)
+    assert (thresholds[0], thresholds[-1]) == (1, scores.min())
+    area = np.trapezoid(true_rate, false_rate)
+    assert area == pytest.approx(roc_auc_score(truth, scores), abs=2e-3 if points == 200 else 2e-2)
+    # A point is what its threshold gives.
+    middle = len(thresholds) // 2
+    called = scores >= thresholds[middle]
+    assert true_rate[middle] == pytest.approx(called[truth == 1].mean(), abs=1e-12)
+    assert false_rate[middle] == pytest.approx(called[truth == 0].mean(), abs=1e-12)

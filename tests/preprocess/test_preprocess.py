@@ -104,7 +104,10 @@ def test_rows_add_up_and_no_text_stands_in_two_splits(
 
 
 def test_a_label_with_too_few_texts_is_named_and_nothing_is_left(tmp_path: Path) -> None:
-    rows = [Row(str(number), f"text {number}", "a") for number in range(20)] + [Row("r", "rare", "b"), Row("s", "rare", "b")]
+    rows = [Row(str(number), f"text {number}", "a") for number in range(20)] + [
+        Row("r", "rare", "b"),
+        Row("s", "rare", "b"),
+    ]
     with pytest.raises(InputError, match="the label 'b' has 1 different texts, too few for one in each of train"):
         preprocess(tmp_path, rows)
     assert not (tmp_path / "out").exists()

@@ -48,7 +48,9 @@ def test_a_store_is_started_found_stopped_and_keeps_its_data(
     assert embedded.environment() == environment
     assert store.get("key").data == b"kept"  # type: ignore[union-attr]
 
-    os.kill(embedded.start().pid, signal.SIGKILL)
+    killed = embedded.start().pid
+    os.kill(killed, signal.SIGKILL)
+    os.waitpid(killed, 0)
     restarted = embedded.start()
     assert restarted.endpoint == address.endpoint
     assert store.get("key").data == b"kept"  # type: ignore[union-attr]
@@ -86,7 +88,9 @@ def test_neither_s3_nor_the_ports_behind_it_answer_strangers(
         ("GET", ports["volume"], "/admin/delete_collection?collection=textgate"),
     ]
     for method, port, path in attempts:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, data=b"x" if method == "PUT" else None)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}", method=method, data=b"x" if method == "PUT" else None
+        )
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(request, timeout=10)
         assert error.value.code in (401, 403, 404), (method, path)

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
-from textgate.components.storage.fetch import fetch, version
+from textgate.components.storage.fetch import _NoDowngrade, fetch, version
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def web() -> Iterator[tuple[str, dict[str, bytes | str]]]:
                 if self.command == "GET":
                     self.wfile.write(page)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 
@@ -60,14 +61,18 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         archive.writestr("some_data/evil/../../../../escaped", "out")
         archive.writestr("some_data/__init__.py", "raise SystemExit('a wheel that is read is not run')")
         archive.writestr("some_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
-        archive.writestr("some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr("some_data-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(tmp_path: Path, wheel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(
+    tmp_path: Path, wheel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = f"pypi://some-data/1.0/some_data/data/rows.csv#sha256={wheel}"
     path = fetch(uri, tmp_path / "downloads")
     assert (path.name, path.read_text()) == ("rows.csv", "text,label\nx,1\n")
@@ -90,7 +95,7 @@ def test_a_wheel_that_is_not_what_it_was_is_refused(tmp_path: Path, wheel: str) 
         fetch("pypi://some-data/1.0/some_data/data/rows.csv", downloads)
     with pytest.raises(InputError, match=r"did you mean some_data/data/rows\.csv\?"):
         fetch(f"pypi://some-data/1.0/some_data/data/row.csv#sha256={wheel}", downloads)
-    with pytest.raises(InputError, match="No matching distribution found for some-data==2.0"):
+    with pytest.raises(InputError, match=r"No matching distribution found for some-data==2\.0"):
         fetch(f"pypi://some-data/2.0/x#sha256={'1' * 64}", downloads)
     with pytest.raises(InputError, match="would be written outside its folder"):
         fetch(f"pypi://some-data/1.0/some_data/evil#sha256={wheel}", downloads)
@@ -126,6 +131,12 @@ def test_what_the_web_gets_wrong_is_one_sentence(tmp_path: Path, web: tuple[str,
     assert not [path for path in (tmp_path / "downloads").rglob("*.csv") if not path.name.startswith(".")]
     with pytest.raises(InputError, match="is not https://"):
         fetch("http://192.0.2.1/data.csv", tmp_path)
+
+
+def test_another_machine_cannot_redirect_to_a_service_of_this_one() -> None:
+    request = urllib.request.Request("https://example.org/data.csv")
+    with pytest.raises(InputError, match=r"redirects to http://127"):
+        _NoDowngrade().redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1:8888/delete")  # type: ignore[no-untyped-call]
 
 
 def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> None:

@@ -53,7 +53,9 @@ def test_a_version_is_never_changed(store: Store, bundles: list[Path]) -> None:
         registry.publish("model", bundles[0])
 
 
-def test_a_flipped_byte_in_the_store_is_found_and_nothing_is_left(store: Store, bundles: list[Path], tmp_path: Path) -> None:
+def test_a_flipped_byte_in_the_store_is_found_and_nothing_is_left(
+    store: Store, bundles: list[Path], tmp_path: Path
+) -> None:
     registry = Registry(store)
     version = promote(registry, bundles[0], None)
     store.put(f"models/model/versions/{version}/weights.bin", b"1")
@@ -78,7 +80,7 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
 
 def test_what_is_not_there_is_named(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
-    with pytest.raises(InputError, match="no model 'model'.*there are none yet"):
+    with pytest.raises(InputError, match=r"no model 'model'.*there are none yet"):
         registry.history("model")
     assert registry.channel("model") is None
     first = promote(registry, bundles[0], None)
@@ -94,7 +96,9 @@ def test_what_is_not_there_is_named(store: Store, bundles: list[Path]) -> None:
         registry.publish("../escape", bundles[0])
 
 
-def test_of_concurrent_promotions_one_wins_and_the_others_are_told(store: Store, tmp_path: Path, write_bundle: WriteBundle) -> None:
+def test_of_concurrent_promotions_one_wins_and_the_others_are_told(
+    store: Store, tmp_path: Path, write_bundle: WriteBundle
+) -> None:
     registry = Registry(store)
     versions = [registry.publish("model", write_bundle(tmp_path / str(n), str(n).encode())) for n in range(8)]
     start, won, told = threading.Barrier(8), [], []
@@ -116,6 +120,36 @@ def test_of_concurrent_promotions_one_wins_and_the_others_are_told(store: Store,
     assert all("has been moved by another run" in sentence for sentence in told)
     assert registry.models() == {"model": {"champion": won[0]}}
     assert [move.version for move in registry.history("model")] == won
+
+
+class _LosesTheAnswer:
+    """An S3 client whose conditional writes arrive, and are sent again because the answer did not."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        if {"IfMatch", "IfNoneMatch"} & arguments.keys():
+            self._client.put_object(**arguments)
+        return self._client.put_object(**arguments)
+
+
+def test_a_move_whose_answer_was_lost_is_no_conflict_with_itself(store: Store, bundles: list[Path]) -> None:
+    registry = Registry(replace(store, client=_LosesTheAnswer(store.client)))
+    first = promote(registry, bundles[0], None)
+    second = promote(registry, bundles[1], first)
+    assert [move.version for move in registry.history("model")] == [second, first]
+
+
+def test_a_damaged_pointer_is_named(store: Store, bundles: list[Path]) -> None:
+    registry = Registry(store)
+    promote(registry, bundles[0], None)
+    store.put("models/model/channels/champion.json", b"{}")
+    with pytest.raises(InputError, match=r"channels/champion\.json is not a move of a channel"):
+        registry.channel("model")
 
 
 class _DiesAtPut:

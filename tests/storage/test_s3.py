@@ -1,6 +1,8 @@
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,29 @@ def test_of_sixteen_writers_one_wins(store: Store) -> None:
         thread.join()
     assert len(wins) == 1
     assert store.get("key").data == str(wins[0]).encode()  # type: ignore[union-attr]
+
+
+class _LooksTooEarly:
+    """An S3 client that saw no bucket just before another process made it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def head_bucket(self, Bucket: str) -> Any:  # noqa: N803
+        return self._client.head_bucket(Bucket=f"{Bucket}-not-yet")
+
+
+def test_a_bucket_that_another_process_made_meanwhile_is_as_good(store: Store) -> None:
+    replace(store, client=_LooksTooEarly(store.client)).ensure_bucket()
+
+
+def test_an_endpoint_without_a_scheme_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "localhost:9000")
+    with pytest.raises(InputError, match=r"an endpoint is http://host:port"):
+        Store.from_environment()
 
 
 def test_listings_are_sorted_and_whole(store: Store) -> None:

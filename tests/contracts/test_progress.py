@@ -1,0 +1,71 @@
+"""What Progress prints; that a step's lines are parsed back is in test_step."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.contracts import Progress, ProgressLine, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(59.96, "1m00s"), (119.6, "2m00s"), (3599.6, "1h00m"), (90_000, "25h00m")]
+)
+def test_a_duration_never_counts_sixty_of_anything(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@given(seconds=st.floats(0, 1e6))
+def test_a_duration_is_right_to_its_last_digit(seconds: float) -> None:
+    said = duration(seconds)
+    if "h" in said:
+        hours, minutes = said[:-1].split("h")
+        assert abs(int(hours) * 3600 + int(minutes) * 60 - seconds) <= 60.5
+        assert int(minutes) < 60
+    elif "m" in said:
+        minutes, rest = said[:-1].split("m")
+        assert abs(int(minutes) * 60 + int(rest) - seconds) <= 0.5
+        assert int(rest) < 60
+    else:
+        assert abs(float(said[:-1]) - seconds) <= 0.0501
+        assert float(said[:-1]) < 60
+
+
+def test_the_last_item_is_always_said_and_the_ones_just_before_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    # As if the next line were never due: only the last item is said all the same.
+    progress = Progress(total=3, unit="steps", _printed=float("inf"))
+    for done in (1, 2, 3):
+        progress.update(done)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("progress 3/3 3 of 3 steps, ")
+    assert "left" not in line
+
+
+def test_a_line_that_is_due_says_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(total=4_000, _printed=float("-inf"))
+    progress.started -= 1_000_000
+    progress.update(1_000, "epoch 1 of 2")
+    assert capsys.readouterr().out == "progress 1000/4000 epoch 1 of 2, 1,000 of 4,000 rows, 0 rows/s, 833h20m left\n"
+
+
+def test_without_a_total_no_time_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(total=0, _printed=float("-inf")).update(1_500)
+    line = capsys.readouterr().out
+    assert line.startswith("progress 1500/0 1,500 rows, ")
+    assert "left" not in line
+
+
+@settings(deadline=None)
+@given(
+    done=st.integers(0, 10**9),
+    total=st.integers(0, 10**9),
+    text=st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"])),
+)
+def test_any_line_of_progress_is_parsed_back(done: int, total: int, text: str) -> None:
+    assert ProgressLine.parse(f"  progress {done}/{total} {text}\n") == ProgressLine(done, total, text.rstrip())
+
+
+@pytest.mark.parametrize(
+    "line", ["", "progress", "progress 1/ x", "progress a/b x", "no progress 1/2 x", "progress -1/2 x"]
+)
+def test_other_lines_are_not_progress(line: str) -> None:
+    assert ProgressLine.parse(line) is None

@@ -1,0 +1,211 @@
+"""`textgate run` from source to champion, by the command itself, on a real store."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALL_STEPS = [
+    *("ingest", "preprocess", "train", "evaluate", "gate-trained"),
+    *("merge-quantize", "export-onnx", "evaluate-2", "gate-served", "promote", "record"),
+]
+UNCACHED = {"gate-trained", "gate-served", "promote", "record"}
+
+
+def outcomes(result: dict[str, Any]) -> dict[str, str]:
+    return {step["name"]: step["outcome"] for step in result["steps"]}
+
+
+def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_registry_alone(workspace: Any) -> None:
+    first = workspace.run_json("run", "films.yaml")
+    assert first["verdict"] == "promote"
+    assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
+    version = first["version"]
+    listed = workspace.run_json("models", "list")
+    assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
+
+    # Every artifact is in the store as it lies here, and the run's record says what came of it.
+    run = Path(first["folder"])
+    for path in run.rglob("*"):
+        if path.is_file():
+            stored = workspace.store.get(f"runs/{first['run']}/{path.relative_to(run).as_posix()}")
+            assert stored is not None, path
+            assert stored.data == path.read_bytes(), path
+    record = json.loads(workspace.store.get(f"runs/{first['run']}/record.json").data)
+    assert record["state"] == "SUCCEEDED"
+    assert record["promotion"] == {"model": "films", "version": version, "previous": None}
+    assert "Promote" in Path(first["report"]).read_text("utf-8")
+
+    # The champion answers, and history says who made it one.
+    answers = workspace.run_json("predict", "films", "word1 word2 good", "word3 bad")["predictions"]
+    assert [answer["label"] for answer in answers] == ["good", "bad"]
+    (move,) = workspace.run_json("models", "history", "films")["moves"]
+    assert (move["version"], move["run"], move["decision"]["gate"]) == (version, first["run"], "served")
+
+    # Unchanged steps come from the cache, and the champion is not promoted over itself.
+    before = workspace.registry()
+    second = workspace.run_json("run", "films.yaml")
+    assert outcomes(second) == {
+        step: "done" if step in UNCACHED else "cached" for step in ALL_STEPS if step != "promote"
+    }
+    assert second["version"] is None
+    assert f"it is the champion already (version {version})" in second["decision"]
+    assert workspace.registry() == before
+
+    # A threshold out of reach rejects at gate 1, by rule, value and threshold; --fail-on-reject makes it exit 3.
+    rejected = workspace.run(
+        "run", "films.yaml", "--set", "gate.min_f1=1", "--set", "train.C=0.001", "--fail-on-reject", "--json"
+    )
+    assert rejected.returncode == 3, rejected.stderr
+    result = json.loads(rejected.stdout)
+    assert "does not reach the threshold 1" in result["decision"]
+    assert "train" in {name for name, outcome in outcomes(result).items() if outcome == "done"}
+    assert not {"merge-quantize", "export-onnx", "evaluate-2", "gate-served", "promote"} & outcomes(result).keys()
+    assert workspace.registry() == before
+
+    # New content behind the same path is read again.
+    films = workspace.folder / "films.csv"
+    films.write_text(films.read_text() + "a word of new content that is good,1\n")
+    again = workspace.run_json("run", "films.yaml")
+    assert outcomes(again)["ingest"] == "done"
+
+
+def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> None:
+    package = workspace.folder / "code" / "textgate"
+    for room in ("components", "pipelines", "serving"):
+        shutil.copytree(ROOT / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", "from textgate.pipelines.cli import main; main()", "run", "films.yaml", "--json"]
+
+    def run() -> dict[str, str]:
+        import subprocess
+
+        environment = {**workspace.environment, "PYTHONPATH": str(package.parent)}
+        done = subprocess.run(command, cwd=workspace.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return outcomes(json.loads(done.stdout))
+
+    run()
+    assert run()["preprocess"] == "cached"
+    source = package / "components" / "preprocess" / "preprocess.py"
+    source.write_text(
+        source.read_text("utf-8").replace('DUPLICATE = "duplicate"', 'DUPLICATE = "seen before"'), "utf-8"
+    )
+    after = run()
+    assert (after["ingest"], after["preprocess"]) == ("cached", "done")
+
+
+def test_a_tiny_encoder_goes_the_whole_way_and_answers_from_onnx(workspace: Any, tiny_encoder: Path) -> None:
+    recipe = (workspace.folder / "films.yaml").read_text()
+    training = f"{{family: encoder, checkpoint: {tiny_encoder}, max_tokens: 16, epochs: 6, batch_size: 8, learning_rate: 3e-3}}"
+    (workspace.folder / "encoder.yaml").write_text(recipe.replace("{family: linear, min_df: 1}", training))
+    done = workspace.run("run", "encoder.yaml")
+    assert done.returncode == 0, done.stderr
+    # Not a terminal: plain lines, no control characters, and progress among them.
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "train: started\n" in done.stderr
+    assert "train: done in " in done.stderr
+    for word in (
+        "step",
+        "test F1",
+        "decision  promote: the served model has F1",
+        "promoted  films",
+        "report",
+        "next      textgate predict films",
+    ):
+        assert word in done.stdout
+    shown = workspace.run_json("models", "show", "films")
+    assert shown["bundle"]["runtime"]["name"] == "onnx"
+    answers = workspace.run_json(
+        "predict",
+        "films",
+        "word9 word22 word33 word44 word55 word66 good",
+        "word9 word22 word33 word44 word55 word66 bad",
+    )["predictions"]
+    assert [answer["label"] for answer in answers] == ["good", "bad"]
+
+
+def test_a_step_that_breaks_fails_the_run_and_is_recorded(workspace: Any) -> None:
+    """A checkpoint whose weights do not fit its configuration is nobody's typing error: exit 1 with the step and the log."""
+    recipe = (workspace.folder / "films.yaml").read_text()
+    (workspace.folder / "films.yaml").write_text(recipe.replace("max_iterations", ""))
+    broken = workspace.folder / "code" / "textgate"
+    for room in ("components", "pipelines", "serving"):
+        shutil.copytree(ROOT / room, broken / room, ignore=shutil.ignore_patterns("__pycache__"))
+    source = broken / "components" / "train" / "train.py"
+    source.write_text(
+        source.read_text("utf-8").replace(
+            "dataset = Dataset.open", "raise ZeroDivisionError('broken'); dataset = Dataset.open"
+        )
+    )
+    done = workspace.run("run", "films.yaml", PYTHONPATH=str(broken.parent))
+    # The console script prefers the path it is given, so the broken copy is what ran.
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: step train failed: ZeroDivisionError: broken; the whole log is in ")
+    log = Path(line.rsplit(" in ", 1)[1])
+    assert "Traceback" in log.read_text("utf-8")
+    (record,) = [item.key for item in workspace.store.objects("runs/") if item.key.endswith("record.json")]
+    written = json.loads(workspace.store.get(record).data)
+    assert (written["state"], written["promotion"], written["decisions"]) == ("FAILED", None, [])
+    assert workspace.registry() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "quickstrat"], "no recipe 'quickstrat'; did you mean quickstart?"),
+        (["run", "films.yaml", "--set", "train.min_dff=1"], "unknown key train.min_dff; did you mean train.min_df?"),
+        (["run", "films.yaml", "--source", "absent.csv"], "there is no file or folder"),
+        (["run", "films.yaml", "--set", "source.text=body"], "no column 'body' in"),
+        (
+            ["run", "films.yaml", "--set", "source.labels=null", "--where", "label == 1"],
+            "a classifier needs at least two classes",
+        ),
+        (["run", "films.yaml", "--runner", "podman"], "'podman' is not one of"),
+        (["compile", "quickstart", "-o", "pipeline.txt"], "must end in .yaml or .yml"),
+        (["predict", "films", "a text"], "no champion"),
+        (["models", "history", "films"], "no model 'films'"),
+        (["models", "rollback", "films"], "no model 'films'"),
+        (["predict", "films"], "it was empty"),
+        (["modles"], "No such command 'modles'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_a_person_gets_wrong_is_one_sentence_and_exit_code_2(
+    workspace: Any, arguments: list[str], sentence: str
+) -> None:
+    done = workspace.run(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert sentence in error
+    assert "Traceback" not in done.stderr + done.stdout
+    assert workspace.registry() == {}
+
+
+def test_the_other_commands_say_what_they_found(workspace: Any, tmp_path: Path) -> None:
+    names = [recipe["name"] for recipe in workspace.run_json("recipes")["recipes"]]
+    assert "quickstart" in names
+    assert "quickstart" in workspace.run("recipes").stdout
+    assert workspace.run_json("models", "list") == {"models": []}
+    assert workspace.run("compile", "quickstart", "-o", "out.yaml").returncode == 0
+    assert (tmp_path / "out.yaml").exists()
+    checks = {check["name"]: check for check in workspace.run_json("doctor")["checks"]}
+    assert all(check["ok"] for check in checks.values())
+    assert {"store", "writable", "conditional writes", "gpu", "torch", "python"} <= checks.keys()
+
+    wrong = workspace.run("doctor", AWS_SECRET_ACCESS_KEY="wrong-secret")
+    assert wrong.returncode == 1
+    assert "mend  store: " in wrong.stdout
+    assert "refuses these credentials" in wrong.stdout
+    assert "wrong-secret" not in wrong.stdout + wrong.stderr
+
+
+def test_help_has_an_example_for_every_command(workspace: Any) -> None:
+    for command in ([], ["run"], ["compile"], ["predict"], ["models"], ["store"]):
+        shown = workspace.run(*command, "--help")
+        assert shown.returncode == 0
+        assert "Example:" in shown.stdout, command

@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgate.components.contracts import Dataset, EncoderTraining, Export, InputError, ModelBundle, OnnxRuntime
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.families import family
+from textgate.components.merge_quantize.merge_quantize import merge_bundle
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+TRAINING = EncoderTraining(
+    family="encoder", checkpoint="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
+)
+ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\x00b", "[SEP] [MASK] good", "\ud800 bad"]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder") / "trained"
+    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path) -> Path:
+    folder = trained.parent / "exported"
+    export_bundle(trained, Export(target="onnx-fp32"), folder)
+    return folder
+
+
+def test_it_learns(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
+    bundle = ModelBundle.load(trained)
+    assert bundle.metrics["validation_f1"] > 0.9
+    evaluation = evaluate_bundle(dataset.path, trained, tmp_path / "evaluation")
+    assert evaluation.manifest.f1.value > 0.9
+    assert evaluation.manifest.runtime == "transformers"
+
+
+def test_the_same_data_and_seed_are_the_same_bytes(
+    dataset: Dataset, tiny_encoder: Path, trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, tmp_path / "again")
+    assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(trained)
+    export_bundle(tmp_path / "again", Export(target="onnx-fp32"), tmp_path / "exported")
+    assert ModelBundle.load(tmp_path / "exported") == ModelBundle.load(exported)
+
+
+def test_full_precision_onnx_answers_as_torch_does(dataset: Dataset, trained: Path, exported: Path) -> None:
+    texts = [*dataset.columns("test")[1], *ODD_TEXTS]
+    torch_answers = family("encoder").predictor(trained, ModelBundle.load(trained)).predict(texts)
+    np.testing.assert_allclose(load(exported).predict(texts), torch_answers, atol=1e-5)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(dataset: Dataset, exported: Path) -> None:
+    texts = [*dataset.columns("test")[1], *ODD_TEXTS] * 3
+    predictor = load(exported)
+    together = predictor.predict(texts)
+    alone = np.concatenate([predictor.predict([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_int8_is_smaller_and_agrees(dataset: Dataset, trained: Path, exported: Path, tmp_path: Path) -> None:
+    bundle = export_bundle(trained, Export(target="onnx-int8"), tmp_path / "int8")
+    assert isinstance(bundle.runtime, OnnxRuntime)
+    assert bundle.runtime.precision == "int8"
+    assert bundle.recipe["export"] == {"target": "onnx-int8"}
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "int8", exported)]
+    assert sizes[0] < 0.7 * sizes[1]
+    texts = dataset.columns("test")[1]
+    answers = [load(folder).predict(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
+    assert np.mean(answers[0] == answers[1]) > 0.95
+
+
+def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        merge_bundle(trained, tmp_path / "merged") == ModelBundle.load(trained) == ModelBundle.load(tmp_path / "merged")
+    )
+    assert "nothing to merge: the encoder family trains no adapter" in capsys.readouterr().out
+
+
+def test_progress_tells_epoch_loss_rate_and_time_left(
+    dataset: Dataset, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, tmp_path / "bundle")
+    (last,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("progress") and "epoch 6.00" in line
+    ]
+    assert ", loss 0." in last
+    assert "rows/s" in last
+
+
+def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
+    trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="answers with 'transformers', which is not served: export it first"):
+        load(trained)
+    with pytest.raises(InputError, match="answers with onnx, not with the encoder it was trained as"):
+        export_bundle(exported, Export(), tmp_path / "twice")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["no config", "no weights", "not a model"])
+def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
+    damage: str, dataset: Dataset, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for path in tiny_encoder.iterdir():
+        (checkpoint / path.name).write_bytes(path.read_bytes())
+    if damage == "no config":
+        (checkpoint / "config.json").unlink()
+    elif damage == "no weights":
+        (checkpoint / "model.safetensors").unlink()
+    else:
+        (checkpoint / "config.json").write_text(json.dumps({"model_type": "toaster"}))
+    with pytest.raises(InputError, match="the checkpoint tiny cannot be loaded as an encoder") as error:
+        train_bundle(dataset.path, "tiny", TRAINING, checkpoint, tmp_path / "bundle")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,205 @@
+"""Both gates, rule by rule, and the page they leave."""
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgate.components.contracts import (
+    Dataset,
+    Evaluation,
+    EvaluationManifest,
+    Gate,
+    GateDecision,
+    InputError,
+    ModelBundle,
+    Rejected,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.gate.gate import gate_served_model, gate_trained_model
+from textgate.components.gate.rules import Champion, judge_served, judge_trained
+from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
+from textgate.components.promote.promote import promote_bundle
+from textgate.components.storage import Registry, Store
+
+GATE = Gate(min_f1=0.8, min_agreement=0.95, max_f1_loss=0.02)
+LABELS = ["bad", "good"]
+ROWS = 1_000
+TRUTH = np.arange(ROWS, dtype=np.int64) % 2
+
+
+def wrong_at(*rows: range) -> np.ndarray:
+    predicted = TRUTH.copy()
+    for these in rows:
+        predicted[list(these)] = 1 - predicted[list(these)]
+    return predicted
+
+
+def evaluation(predicted: np.ndarray, bundle: str = "new") -> Evaluation:
+    manifest = EvaluationManifest(
+        bundle=bundle,
+        runtime="onnx",
+        dataset="data",
+        split="test",
+        labels=LABELS,
+        f1=f1_estimate(TRUTH, predicted, 2),
+        accuracy=accuracy_estimate(TRUTH, predicted),
+        per_class_f1=dict(zip(LABELS, map(float, per_class_f1(TRUTH, predicted, 2)), strict=True)),
+        confusion=confusion(TRUTH, predicted, 2).tolist(),
+        rows_per_second=100.0,
+    )
+    probabilities = np.eye(2)[predicted] * 0.8 + 0.1
+    texts = [f"<script>alert({number})</script>" for number in range(ROWS)]
+    return Evaluation(manifest, [str(number) for number in range(ROWS)], texts, TRUTH, probabilities)
+
+
+def champion(predicted: np.ndarray | None, bundle: str = "old", labels: list[str] = LABELS) -> Champion:
+    return Champion("v1", bundle, labels, predicted)
+
+
+def failed(decision: GateDecision) -> list[str]:
+    return [rule.name for rule in decision.rules if not rule.passed]
+
+
+def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
+    assert judge_trained(evaluation(wrong_at(range(100))), GATE).passed
+    decision = judge_trained(evaluation(wrong_at(range(300))), GATE)
+    assert not decision.passed
+    assert decision.words.startswith("reject: the trained model has F1 0.7000 [0.6")
+    assert decision.words.endswith("on 1,000 test texts and does not reach the threshold 0.8")
+    exactly = Gate(min_f1=judge_trained(evaluation(wrong_at(range(300))), GATE).rules[0].value.value)  # type: ignore[union-attr]
+    assert judge_trained(evaluation(wrong_at(range(300))), exactly).passed
+
+
+def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one() -> None:
+    good, poor = wrong_at(range(100)), wrong_at(range(300))
+    assert judge_served(evaluation(good), evaluation(good), None, GATE).passed
+    assert failed(judge_served(evaluation(poor), evaluation(good), None, GATE)) == ["min_f1", "min_agreement"]
+    elsewhere = wrong_at(range(900, 1000))
+    assert failed(judge_served(evaluation(elsewhere), evaluation(good), None, GATE)) == ["min_agreement"]
+
+
+def test_gate_2_holds_the_served_model_to_the_champion() -> None:
+    new = evaluation(wrong_at(range(100)))
+    assert judge_served(new, new, champion(wrong_at(range(150))), GATE).passed
+    assert judge_served(new, new, champion(wrong_at(range(98))), GATE).passed
+    worse = judge_served(new, new, champion(wrong_at(range(60))), GATE)
+    assert failed(worse) == ["max_f1_loss"]
+    assert "the F1 differs from champion v1 by -0.0400 [-0.0" in worse.words
+    assert "(paired bootstrap, 95 %): may be worse by more than 0.02" in worse.words
+    assert worse.champion == "v1"
+
+
+def test_the_champion_itself_and_another_task_are_told_apart() -> None:
+    new = evaluation(wrong_at(range(100)), bundle="same")
+    again = judge_served(new, new, champion(None, bundle="same"), GATE)
+    assert again.words == "reject: it is the champion already (version v1), so there is nothing to promote"
+    other = judge_served(new, new, champion(None, labels=["spam", "ham"]), GATE)
+    assert "the champion v1 answers spam, ham, not bad, good: give this model a name of its own" in other.words
+
+
+def test_evaluations_of_different_texts_are_not_compared() -> None:
+    new = evaluation(TRUTH)
+    shifted = Evaluation(new.manifest, new.ids[::-1], new.texts, new.classes, new.probabilities)
+    with pytest.raises(InputError, match="were evaluated on different texts"):
+        judge_served(new, shifted, None, GATE)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    with dataset_writer(tmp_path / "dataset", ["train", "validation", "test"]) as writer:
+        for number in range(6):
+            writer.add(
+                ["train", "validation", "test"][number % 3], Row(str(number), f"text {number}", LABELS[number % 2])
+            )
+        writer.reject(Rejected("9", "duplicate", "bad", "text"))
+        writer.finish("<source>", LABELS, normalizer=TextNormalizer())
+    return tmp_path / "dataset"
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_page_says_the_decision_first_loads_nothing_and_runs_nothing_from_the_data(
+    dataset: Path, tmp_path: Path
+) -> None:
+    evaluation(wrong_at(range(300))).write(tmp_path / "evaluation")
+    decision = gate_trained_model(dataset, tmp_path / "evaluation", GATE, tmp_path / "decision", tmp_path / "page.html")
+    assert GateDecision.parse((tmp_path / "decision").read_text(), "here") == decision
+    page = _Page()
+    page.feed((tmp_path / "page.html").read_text("utf-8"))
+    assert "script" not in page.tags
+    assert page.addresses == []
+    words = " ".join(page.words.split())
+    assert words.index("Reject Gate 1") < words.index("Fails: the trained model has F1") < words.index("Metrics")
+    assert "7 rows in = 6 kept + 1 rejected" in words
+    assert "duplicate1" in words
+    assert "<script>alert(0)</script>" in words
+    assert "<source>" in words
+
+
+def test_a_worse_candidate_is_held_against_the_champions_own_answers(
+    dataset: Path, tmp_path: Path, store: Store, write_linear: Callable[[Path, float], Path]
+) -> None:
+    """The champion is read from the registry and answers the same texts by the runtime that serves it."""
+    registry = Registry(store)
+    perfect = write_linear(tmp_path / "champion", 5.0)
+    texts = [f"it is {LABELS[number]}" for number in TRUTH]
+    first = judge_served(evaluation(TRUTH), evaluation(TRUTH), None, GATE)
+    judged = first.model_copy(update={"bundle": ModelBundle.load(perfect).fingerprint})
+    version = promote_bundle(registry, "model", perfect, judged, "run-1").version
+
+    poor = evaluation(wrong_at(range(100)))
+    Evaluation(poor.manifest, poor.ids, texts, poor.classes, poor.probabilities).write(tmp_path / "evaluation")
+    decision = gate_served_model(
+        dataset,
+        tmp_path / "evaluation",
+        tmp_path / "evaluation",
+        registry,
+        "model",
+        GATE,
+        tmp_path / "decision",
+        tmp_path / "page.html",
+    )
+    assert decision.champion == version
+    assert failed(decision) == ["max_f1_loss"]
+    assert "by -0.1000" in decision.words
+
+
+def test_only_what_gate_2_judged_is_promoted(
+    tmp_path: Path, store: Store, write_linear: Callable[[Path, float], Path]
+) -> None:
+    registry = Registry(store)
+    bundle = write_linear(tmp_path / "bundle", 5.0)
+    good, poor = evaluation(TRUTH), evaluation(wrong_at(range(500)))
+    passed = judge_served(good, good, None, GATE)
+    with pytest.raises(InputError, match="gate 2 judged the bundle new, not"):
+        promote_bundle(registry, "model", bundle, passed, "run")
+    with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
+        promote_bundle(registry, "model", bundle, judge_served(poor, poor, None, GATE), "run")
+    with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
+        promote_bundle(registry, "model", bundle, judge_trained(good, GATE), "run")
+    assert list(store.objects("")) == []
+
+    judged = passed.model_copy(update={"bundle": ModelBundle.load(bundle).fingerprint})
+    promote_bundle(registry, "model", bundle, judged, "run-1")
+    other = write_linear(tmp_path / "other", 6.0)
+    stale = judged.model_copy(update={"bundle": ModelBundle.load(other).fingerprint})
+    with pytest.raises(InputError, match="has been moved by another run since it was compared"):
+        promote_bundle(registry, "model", other, stale, "run-2")

@@ -1,0 +1,56 @@
+"""The serving extra, alone in an environment of its own, opens and answers a bundle."""
+
+import json
+import os
+import re
+import subprocess
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgate.components.contracts import EncoderTraining, Export, Row, TextNormalizer, dataset_writer
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: Path) -> None:
+    with dataset_writer(tmp_path / "data", ["train", "validation"]) as writer:
+        for number in range(24):
+            label = ["bad", "good"][number % 2]
+            writer.add("validation" if number > 15 else "train", Row(str(number), f"word{number} {label}", label))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
+    training = EncoderTraining(family="encoder", checkpoint="tiny", max_tokens=16, epochs=1)
+    train_bundle(tmp_path / "data", "tiny", training, tiny_encoder, tmp_path / "trained")
+    export_bundle(tmp_path / "trained", Export(), tmp_path / "bundle")
+    texts = ["word1 good", "é 漢字", ""]
+    expected = load(tmp_path / "bundle").predict(texts)
+
+    # The versions of the lock file, without its hashes: pip cannot hash the project's own folder.
+    locked = re.findall(r"^([\w.-]+==\S+)( ; [^\\]+)?", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    (tmp_path / "constraints.txt").write_text("\n".join(f"{pin}{marker.rstrip()}" for pin, marker in locked))
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "-c", tmp_path / "constraints.txt", f"{ROOT}[serving]"]
+    subprocess.run(install, check=True, capture_output=True, cwd=tmp_path)
+
+    script = f"""
+import importlib.util, json
+from textgate.serving import load
+absent = ["torch", "transformers", "kfp", "sklearn"]
+print(json.dumps([
+    load({str(tmp_path / "bundle")!r}).predict({texts!r}).tolist(),
+    [name for name in absent if importlib.util.find_spec(name)],
+]))
+"""
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, env=clean, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answers, found = json.loads(done.stdout)
+    assert found == []
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
