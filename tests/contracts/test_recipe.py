@@ -135,6 +135,12 @@ def test_numbers_are_read_as_people_write_them(written: str, number: float) -> N
     assert in_file == train
 
 
+def test_a_whole_number_may_be_set_with_an_exponent() -> None:
+    train = parse("train.max_tokens=1E2").train
+    assert isinstance(train, EncoderTraining)
+    assert train.max_tokens == 100
+
+
 def test_the_last_override_of_a_key_holds_and_a_section_can_be_made_by_one() -> None:
     recipe = parse("gate.min_f1=0.1", "gate.min_f1=0.2", "resources.accelerator.count=2")
     assert recipe.gate.min_f1 == 0.2

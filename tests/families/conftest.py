@@ -1,7 +1,6 @@
 """A preprocessed dataset of easy texts, and a tiny encoder with a tokenizer of its own."""
 
 import random
-from pathlib import Path
 
 import pytest
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from textgate.components.contracts import (
-    Dataset,
     Evaluation,
     EvaluationManifest,
     Gate,
