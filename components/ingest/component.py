@@ -26,4 +26,9 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
 
         manifest = ingest_source(Source.model_validate_json(source), Path(dataset.path), default_downloads())
         rejected = sum(manifest.rejected.values())
-        dataset.metadata.update(rows_in=manifest.rows_in, rows_out=manifest.rows_out, rejected=rejected)
+        dataset.metadata.update(
+            rows_in=manifest.rows_in,
+            rows_out=manifest.rows_out,
+            rejected=rejected,
+            fingerprint=manifest.fingerprint,
+        )

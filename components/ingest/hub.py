@@ -1,40 +1,45 @@
 """Data sets of the Hugging Face hub, streamed by the ``datasets`` library."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from textgate.components.contracts import InputError
-from textgate.components.ingest.readers import Record
+from textgate.components.contracts import InputError, Source
+from textgate.components.ingest.readers import Record, require_columns
 from textgate.components.storage.fetch import hub_parts
 
 
-def read_hub(uri: str, label: str) -> Iterator[Record]:
+def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[Record]:
     """The rows of every split of ``hf://org/name[@revision]``, with a column ``split`` that the row filter can select.
 
-    A label stored as a class number is given the name the data set has for it. No code of the data set is run.
+    A label stored as a class number is given the name the data set has for it, unless ``source.labels`` maps the
+    number. No code of the data set is run.
 
     Raises:
-        InputError: no such data set, or it cannot be read.
+        InputError: no such data set or column, or it cannot be read.
     """
     import datasets
 
-    name, revision = hub_parts(uri)
+    name, revision = hub_parts(source.uri)
     try:
         splits = datasets.load_dataset(name, revision=revision, streaming=True)
         for split in sorted(splits):
-            yield from read_rows(splits[split], split, label)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            yield from read_rows(splits[split], split, source, wanted)
+    except InputError:
+        raise
+    except Exception as error:  # the library raises its own, its transport's, Arrow's and OSErrors
         raise InputError(
-            f"{uri} cannot be read: {str(error).splitlines()[0] if str(error) else type(error)}"
+            f"{source.uri} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
         ) from error
 
 
-def read_rows(rows: Any, split: str, label: str) -> Iterator[Record]:
+def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> Iterator[Record]:
     """The rows of one split, a ``datasets.IterableDataset``."""
-    names = getattr((rows.features or {}).get(label), "names", None)
+    names = getattr((rows.features or {}).get(source.label), "names", None)
     for number, row in enumerate(rows, 1):
-        value = row.get(label)
-        if names and isinstance(value, int):
+        if number == 1:
+            require_columns(wanted, [*row, "split"], source.uri)
+        value = row.get(source.label)
+        if names and isinstance(value, int) and str(value) not in (source.labels or {}):
             # The hub marks a row without a label by -1.
-            row[label] = names[value] if 0 <= value < len(names) else None
+            row[source.label] = names[value] if 0 <= value < len(names) else None
         yield Record(f"{split}:{number}", {**row, "split": split})

@@ -1,6 +1,5 @@
 """Read a source to its last row, and keep every row with a text and a label or say why not."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,20 @@ from typing import Any
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest, DatasetWriter
 from textgate.components.ingest.hub import read_hub
-from textgate.components.ingest.readers import Record, read
-from textgate.components.ingest.reasons import EMPTY_TEXT, MISSING_LABEL, UNDECODABLE, UNKNOWN_LABEL
+from textgate.components.ingest.readers import Record, read, surrogate_in
+from textgate.components.ingest.reasons import (
+    EMPTY_TEXT,
+    MISSING_LABEL,
+    NOT_A_RECORD,
+    OVER_LONG_LINE,
+    UNDECODABLE,
+    UNKNOWN_LABEL,
+)
 from textgate.components.ingest.where import RowFilter
 from textgate.components.storage.fetch import fetch
 
 SPLIT = "all"
 _MOST_LABELS = 1_000
-# A JSON record may lack any column; one that this many rows lack is one the source has not got.
-_ROWS_TO_SHOW_EVERY_COLUMN = 1_000
 
 
 def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManifest:
@@ -29,12 +33,7 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
     progress = Progress(total=0)
     with dataset_writer(output, [SPLIT]) as writer:
         filtered = rows = 0
-        columns: dict[str, None] = {}
-        for rows, record in enumerate(_records(source, downloads), 1):
-            if rows <= _ROWS_TO_SHOW_EVERY_COLUMN:
-                columns.update(dict.fromkeys(record.columns or ()))
-            if rows == _ROWS_TO_SHOW_EVERY_COLUMN:
-                _require_columns(list(columns), source, row_filter)
+        for rows, record in enumerate(_records(source, downloads, row_filter), 1):
             if row_filter and record.columns is not None and not row_filter.matches(record.columns):
                 filtered += 1
             else:
@@ -42,35 +41,31 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
             if rows % 1_000 == 0:
                 progress.update(rows, "reading")
         print(f"read {rows:,} rows", flush=True)
-        if columns:
-            _require_columns(list(columns), source, row_filter)
         labels = _labels(source, writer, rows, filtered)
         return writer.finish(source.uri, labels, rows_filtered=filtered)
 
 
-def _records(source: Source, downloads: Path) -> Iterator[Record]:
+def _records(source: Source, downloads: Path, row_filter: RowFilter | None) -> Iterator[Record]:
+    selecting = row_filter.columns if row_filter else set()
+    wanted = list(dict.fromkeys([source.text, source.label, *sorted(selecting)]))
     if source.uri.startswith("hf://"):
-        return read_hub(source.uri, source.label)
-    return read(fetch(source.uri, downloads), source.text, source.label, source.max_line_bytes)
-
-
-def _require_columns(known: list[str], source: Source, row_filter: RowFilter | None) -> None:
-    for column in [source.text, source.label, *sorted(row_filter.columns if row_filter else [])]:
-        if column not in known:
-            nearest = difflib.get_close_matches(column, known, n=1, cutoff=0.0)[0]
-            raise InputError(
-                f"no column {column!r} in {source.uri}; did you mean {nearest!r}? It has {', '.join(known)}"
-            )
+        return read_hub(source, wanted)
+    return read(fetch(source.uri, downloads), source, wanted)
 
 
 def _take(record: Record, source: Source, writer: DatasetWriter) -> None:
     if record.columns is None:
         writer.reject(Rejected(record.id, record.reason, None, None))
         return
-    text, raw = _as_text(record.columns.get(source.text)), _as_text(record.columns.get(source.label)).strip()
+    values = record.columns.get(source.text), record.columns.get(source.label)
+    text, raw = _as_text(values[0]), _as_text(values[1]).strip()
     label = source.labels.get(raw) if source.labels is not None else raw
-    if _lone_surrogate(text) or _lone_surrogate(raw):
+    if surrogate_in(text) or surrogate_in(raw):
         reason = UNDECODABLE
+    elif any(isinstance(value, dict | list) for value in values):
+        reason = NOT_A_RECORD
+    elif len(text) > source.max_line_bytes:
+        reason = OVER_LONG_LINE
     elif not text.strip():
         reason = EMPTY_TEXT
     elif not raw:
@@ -92,13 +87,11 @@ def _as_text(value: Any) -> str:
     """A cell as text: nothing is empty, and a whole number is the same whether its column was read as float or not."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
-
-
-def _lone_surrogate(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _labels(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> list[str]:
@@ -109,8 +102,10 @@ def _labels(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> 
     if filtered == rows:
         raise InputError(f"the row filter {source.where!r} selects none of the {rows:,} rows of {source.uri}")
     if not found:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(writer.rejected.items()))
-        raise InputError(f"no row of {source.uri} can be used: {reasons}")
+        counts = [f"{count:,} {reason}" for reason, count in sorted(writer.rejected.items())]
+        if filtered:
+            counts.append(f"{filtered:,} not selected by the row filter {source.where!r}")
+        raise InputError(f"no row of {source.uri} can be used: {', '.join(counts)}")
     if len(found) == 1:
         raise InputError(
             f"every row of {source.uri} has the label {found.pop()!r}: a classifier needs at least two classes"

@@ -8,6 +8,8 @@ from typing import Any
 
 from textgate.components.contracts import InputError
 
+# Python's own limits on nesting depend on how deep the caller stands.
+_DEEPEST = 50
 _EXAMPLE = "such as source == rotten_tomatoes and rating >= 3"
 _ORDERS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
@@ -36,7 +38,7 @@ class RowFilter:
         try:
             tree = ast.parse(expression.strip(), mode="eval").body
             _columns(tree)
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise InputError(
                 f"the row filter {expression!r} is not a comparison of columns with values, {_EXAMPLE}"
             ) from error
@@ -52,13 +54,15 @@ class RowFilter:
         return _matches(self._tree, record)
 
 
-def _columns(node: ast.expr) -> set[str]:
+def _columns(node: ast.expr, depth: int = 0) -> set[str]:
     """The columns of a filter; ValueError where it is not one."""
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
     match node:
         case ast.BoolOp(values=values):
-            return set().union(*(_columns(value) for value in values))
+            return set().union(*(_columns(value, depth + 1) for value in values))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return _columns(operand)
+            return _columns(operand, depth + 1)
         case ast.Compare(left=ast.Name(id=column), ops=[operation], comparators=[value]):
             if isinstance(operation, ast.In | ast.NotIn):
                 if not isinstance(value, ast.List | ast.Tuple | ast.Set):
@@ -110,5 +114,5 @@ def _compares(found: Any, operation: ast.cmpop, value: ast.expr) -> bool:
         return inside == isinstance(operation, ast.In)
     try:
         return _ORDERS[type(operation)](float(found), float(_constant(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

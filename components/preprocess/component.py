@@ -26,4 +26,9 @@ def preprocess(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, dataset:
         settings = Preprocess.model_validate_json(preprocess)
         manifest = preprocess_dataset(Path(raw.path), settings, Path(dataset.path))
         rejected = sum(manifest.rejected.values())
-        dataset.metadata.update(rows_in=manifest.rows_in, rows_out=manifest.rows_out, rejected=rejected)
+        dataset.metadata.update(
+            rows_in=manifest.rows_in,
+            rows_out=manifest.rows_out,
+            rejected=rejected,
+            fingerprint=manifest.fingerprint,
+        )

@@ -76,12 +76,13 @@ def _split(label_of: dict[bytes, str], labels: list[str], settings: Preprocess) 
     split_of: dict[bytes, str] = {}
     for label in labels:
         digests = sorted(of_label[label])
-        test, validation = (max(1, round(share * len(digests))) for share in (settings.test, settings.validation))
-        if len(digests) < test + validation + 1:
+        if len(digests) < len(SPLITS):
             raise InputError(
-                f"the label {label!r} has {len(digests)} different texts, too few for one in each of "
-                f"{', '.join(SPLITS)}: give more texts of it, or leave the label out"
+                f"the label {label!r} has {len(digests)} different texts but needs at least {len(SPLITS)}, one in each "
+                f"of {', '.join(SPLITS)}: give more texts of it, or leave the label out"
             )
+        test = min(max(1, round(settings.test * len(digests))), len(digests) - 2)
+        validation = min(max(1, round(settings.validation * len(digests))), len(digests) - test - 1)
         for position, digest in enumerate(digests):
             split_of[digest] = "test" if position < test else "validation" if position < test + validation else "train"
     return split_of

@@ -1,9 +1,10 @@
 """Fit the family a recipe names, and write the result as a bundle."""
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 
-from textgate.components.contracts import Dataset, ModelBundle, Training, new_folder
+from textgate.components.contracts import Dataset, InputError, ModelBundle, Training, new_folder
 from textgate.components.families import family
 
 _LIBRARIES = ("numpy", "scikit-learn", "tokenizers", "torch", "transformers")
@@ -15,11 +16,14 @@ def train_bundle(
     """Train on a preprocessed dataset; ``checkpoint`` is the local folder of the family's base model, if it has one.
 
     Raises:
-        InputError: the dataset has not been preprocessed, or the family cannot use what it was given.
+        InputError: the dataset has not been preprocessed, the training diverged, or the family cannot use what it was given.
     """
     dataset = Dataset.open(dataset_folder)
     with new_folder(output) as folder:
         runtime, metrics = family(training.family).fit(dataset, training, checkpoint, folder)
+        for metric, value in metrics.items():
+            if not math.isfinite(value):
+                raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")
         return ModelBundle(
             name=name,
             family=training.family,

@@ -1,4 +1,4 @@
-"""Digests, and what new_folder does where something is in the way; that it is whole or absent is in test_step."""
+"""Digests, and folders that appear whole or not at all."""
 
 import hashlib
 from pathlib import Path
@@ -23,6 +23,7 @@ def test_nothing_remains_whatever_ends_the_body(tmp_path: Path, error: type[Base
     with pytest.raises(error), new_folder(tmp_path / "made") as folder:
         (folder / "deep" / "er").mkdir(parents=True)
         (folder / "deep" / "er" / "half").write_text("x")
+        assert not (tmp_path / "made").exists()
         raise error
     assert list(tmp_path.iterdir()) == []
 

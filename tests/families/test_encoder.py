@@ -103,6 +103,13 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"learning_rate": 1e38, "epochs": 1, "warmup": 0})
+    with pytest.raises(InputError, match=r"the training diverged: .* is nan; lower train\.learning_rate"):
+        train_bundle(dataset.path, "tiny", training, tiny_encoder, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["no config", "no weights", "not a model"])
 def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
     damage: str, dataset: Dataset, tiny_encoder: Path, tmp_path: Path

@@ -5,7 +5,7 @@ import pytest
 from textgate.components.contracts import InputError
 from textgate.components.ingest.where import RowFilter
 
-ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None}
+ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None, "huge": 10**400}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None}
         ("note != x", True),
         ("source > 3", False),
         ("absent == 1", False),
+        ("huge > 1", False),
     ],
 )
 def test_a_filter_selects(expression: str, matches: bool) -> None:
@@ -53,6 +54,8 @@ def test_a_filter_names_its_columns() -> None:
         "a is b",
         "a == 1; b == 2",
         "(" * 500,
+        "not " * 500 + "a == 1",
+        "not " * 20_000 + "a == 1",
         "a == 'x\x00'",
     ],
 )

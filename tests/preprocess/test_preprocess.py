@@ -108,6 +108,60 @@ def test_a_label_with_too_few_texts_is_named_and_nothing_is_left(tmp_path: Path)
         Row("r", "rare", "b"),
         Row("s", "rare", "b"),
     ]
-    with pytest.raises(InputError, match="the label 'b' has 1 different texts, too few for one in each of train"):
+    with pytest.raises(
+        InputError, match="the label 'b' has 1 different texts but needs at least 3, one in each of train"
+    ):
         preprocess(tmp_path, rows)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_that_lost_every_row_is_named(tmp_path: Path) -> None:
+    rows = [*some_rows(), Row("y", "disputed", "c"), Row("z", "disputed", "a")]
+    with pytest.raises(InputError, match="the label 'c' has 0 different texts but needs at least 3"):
+        preprocess(tmp_path, rows)
+    assert not (tmp_path / "out").exists()
+
+
+@settings(deadline=None, max_examples=40)
+@given(count=st.integers(3, 40), validation=st.floats(0.01, 0.49), test=st.floats(0.01, 0.49))
+def test_three_texts_a_label_are_enough_for_any_shares_and_more_never_too_few(
+    count: int, validation: float, test: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [Row(f"{label}{number}", f"{label} {number}", label) for label in "ab" for number in range(count)]
+    dataset = preprocess(tmp_path_factory.mktemp("p"), rows, Preprocess(validation=validation, test=test))
+    for label in "ab":
+        found = {split: dataset.manifest.counts[split][label] for split in SPLITS}
+        assert min(found.values()) >= 1
+        assert abs(found["test"] - test * count) <= 1
+        assert abs(found["validation"] - validation * count) <= 1
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.01, 0.98), (0.98, 0.01), (0.49, 0.5)])
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_the_largest_shares_leave_a_text_for_each_split(
+    validation: float, test: float, count: int, tmp_path: Path
+) -> None:
+    rows = [Row(f"{label}{number}", f"{label} {number}", label) for label in "ab" for number in range(count)]
+    dataset = preprocess(tmp_path, rows, Preprocess(validation=validation, test=test))
+    assert all(set(dataset.manifest.counts[split]) == {"a", "b"} for split in SPLITS)
+
+
+def test_the_classes_keep_their_order_and_the_rows_theirs(tmp_path: Path) -> None:
+    with dataset_writer(tmp_path / "raw", ["all"]) as writer:
+        for row in some_rows():
+            writer.add("all", row)
+        writer.finish("data.csv", ["b", "a"])
+    manifest = preprocess_dataset(tmp_path / "raw", Preprocess(), tmp_path / "out")
+    assert manifest.labels == ["b", "a"]
+    for split in SPLITS:
+        numbers = [int(row.id.split(":")[1]) for row in Dataset.open(tmp_path / "out").rows(split)]
+        assert numbers == sorted(numbers)
+
+
+def test_what_is_not_an_ingested_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a dataset"):
+        preprocess_dataset(tmp_path, Preprocess(), tmp_path / "out")
+    preprocess(tmp_path / "1", some_rows())
+    with pytest.raises(InputError, match="has no split 'all'; it has train, validation, test"):
+        preprocess_dataset(tmp_path / "1" / "out", Preprocess(), tmp_path / "out")
     assert not (tmp_path / "out").exists()

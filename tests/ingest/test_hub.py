@@ -1,0 +1,118 @@
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from textgate.components.contracts import InputError, Source
+from textgate.components.ingest.hub import read_hub, read_rows
+
+WANTED = ["text", "label"]
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path) -> Path:
+    """A data set of two splits as a folder, which the library opens by its path as it does one of the hub."""
+    (tmp_path / "set").mkdir()
+    for split, rows in {"train": [("a", 1), ("b", 0)], "test": [("c", 1)]}.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        (tmp_path / "set" / f"{split}.jsonl").write_text("\n".join(lines))
+    return tmp_path / "set"
+
+
+def test_every_split_is_read_in_order_of_its_name(hub_folder: Path) -> None:
+    records = list(read_hub(Source(uri=f"hf://{hub_folder}"), [*WANTED, "split"]))
+    assert [(record.id, record.columns) for record in records] == [
+        ("test:1", {"text": "c", "label": 1, "split": "test"}),
+        ("train:1", {"text": "a", "label": 1, "split": "train"}),
+        ("train:2", {"text": "b", "label": 0, "split": "train"}),
+    ]
+
+
+def test_a_column_the_data_set_lacks_is_named_with_the_nearest(hub_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^no column 'txt' in hf://.*; did you mean 'text'"):
+        list(read_hub(Source(uri=f"hf://{hub_folder}", text="txt"), ["txt", "label"]))
+
+
+def test_a_damaged_data_set_is_one_sentence(hub_folder: Path) -> None:
+    (hub_folder / "train.jsonl").write_text("{not json\n")
+    with pytest.raises(InputError, match=r"hf://.* cannot be read: ") as error:
+        list(read_hub(Source(uri=f"hf://{hub_folder}"), WANTED))
+    assert "\n" not in str(error.value)
+
+
+def test_a_data_set_of_several_configurations_is_one_sentence(hub_folder: Path) -> None:
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("train", "test"))
+    (hub_folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    with pytest.raises(InputError, match=r"hf://.* cannot be read: Config name is missing") as error:
+        list(read_hub(Source(uri=f"hf://{hub_folder}"), WANTED))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "labels"),
+    [
+        (None, ["pos", "neg", None]),
+        ({"neg": "bad", "pos": "good"}, ["pos", "neg", None]),
+        ({"0": "bad", "1": "good"}, [1, 0, None]),
+    ],
+)
+def test_class_numbers_become_names_unless_the_recipe_maps_the_numbers(
+    mapping: dict[str, str] | None, labels: list[str | int | None]
+) -> None:
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    data = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features)
+    source = Source(uri="hf://org/name", labels=mapping)
+    records = list(read_rows(data.to_iterable_dataset(), "train", source, WANTED))
+    assert [record.columns and record.columns["label"] for record in records] == labels
+    assert [record.id for record in records] == ["train:1", "train:2", "train:3"]
+
+
+@pytest.fixture
+def empty_hub() -> Iterator[str]:
+    """A hub on this machine that has nothing."""
+
+    class NotFound(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_data_set_the_hub_has_not_got_is_one_sentence(empty_hub: str, tmp_path: Path) -> None:
+    script = """
+import json
+from textgate.components.contracts import InputError, Source
+from textgate.components.ingest.hub import read_hub
+try:
+    list(read_hub(Source(uri="hf://no-such/data-set@main"), ["text", "label"]))
+except InputError as error:
+    print(json.dumps(str(error)))
+"""
+    # The library reads the hub's address once, when it is imported.
+    environment = {**os.environ, "HF_ENDPOINT": empty_hub, "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+    )
+    (said,) = done.stdout.splitlines()
+    sentence = json.loads(said)
+    assert sentence.startswith("hf://no-such/data-set@main cannot be read: ")
+    assert "\n" not in sentence
