@@ -17,7 +17,18 @@ _ROOMS = {
     "merge_quantize": ["components/families", "components/metrics", "serving"],
     "export_onnx": ["components/families", "components/metrics", "serving"],
 }
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "peft", "pyarrow", "scikit-learn", "tokenizers", "torch", "transformers")
+_LIBRARIES = (
+    "datasets",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "peft",
+    "pyarrow",
+    "scikit-learn",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 
 
 def code_version(step: str) -> str:

@@ -26,6 +26,8 @@ from textgate.components.step import InputError
 MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 ROWS_PER_SHARD = 50_000
+_CHARACTERS_PER_SHARD = 32_000_000
+"""A shard of long texts ends before its rows are many: the writer holds one shard in memory."""
 ROW_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.string())])
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 _REJECTED_TEXT_CHARACTERS = 200
@@ -178,19 +180,20 @@ class _ShardWriter:
     def __init__(self, folder: Path, rows_per_shard: int) -> None:
         self.folder, self.rows_per_shard = folder, rows_per_shard
         self.rows: list[dict[str, str]] = []
-        self.shards = 0
+        self.characters = self.shards = 0
         folder.mkdir()
 
     def add(self, row: Row) -> None:
         self.rows.append({"id": row.id, "text": row.text, "label": row.label})
-        if len(self.rows) == self.rows_per_shard:
+        self.characters += len(row.text)
+        if len(self.rows) == self.rows_per_shard or self.characters >= _CHARACTERS_PER_SHARD:
             self.flush()
 
     def flush(self) -> None:
         if self.rows or not self.shards:
             table = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
             pq.write_table(table, self.folder / f"part-{self.shards:05d}.parquet", compression="zstd")
-            self.rows, self.shards = [], self.shards + 1
+            self.rows, self.characters, self.shards = [], 0, self.shards + 1
 
 
 class DatasetWriter:

@@ -16,7 +16,8 @@ def train_bundle(
     """Train on a preprocessed dataset; ``checkpoint`` is the local folder of the family's base model, if it has one.
 
     Raises:
-        InputError: the dataset has not been preprocessed, the training diverged, or the family cannot use what it was given.
+        InputError: the dataset has not been preprocessed, the training diverged, or the family cannot use what it was
+            given.
     """
     dataset = Dataset.open(dataset_folder)
     with new_folder(output) as folder:

@@ -232,3 +232,13 @@ def test_any_json_for_a_manifest_or_a_key_of_it_is_taken_or_refused_in_words(
         said = key
         assert opened.rows_in == opened.rows_out + sum(opened.rejected.values())
     assert key in said or "rows in" in said
+
+
+def test_long_texts_make_a_shard_full_before_its_rows_are_many(tmp_path: Path) -> None:
+    long = [Row(str(number), f"{number}" + "x" * 9_000_000, "ab"[number % 2]) for number in range(6)]
+    with dataset_writer(tmp_path / "set", ["all"]) as writer:
+        for row in long:
+            writer.add("all", row)
+        writer.finish("data.csv", ["a", "b"])
+    assert len(list((tmp_path / "set" / "all").glob("*.parquet"))) == 2
+    assert [row.id for row in Dataset.open(tmp_path / "set").rows("all")] == [row.id for row in long]
