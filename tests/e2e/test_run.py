@@ -1,15 +1,20 @@
 """`textgate run` from source to champion, by the command itself, on a real store."""
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
 ALL_STEPS = [
     *("ingest", "preprocess", "train", "evaluate", "gate-trained"),
     *("merge-quantize", "export-onnx", "evaluate-2", "gate-served", "promote", "record"),
@@ -150,6 +155,27 @@ def test_a_step_that_breaks_fails_the_run_and_is_recorded(workspace: Any) -> Non
     written = json.loads(workspace.store.get(record).data)
     assert (written["state"], written["promotion"], written["decisions"]) == ("FAILED", None, [])
     assert workspace.registry() == {}
+
+
+def test_on_a_terminal_a_live_line_follows_the_steps_and_nothing_of_their_logs_is_shown(workspace: Any) -> None:
+    ours, theirs = pty.openpty()
+    command = [TEXTGATE, "run", "films.yaml", "--set", "source.text=body"]
+    terminal = {**workspace.environment, "TERM": "xterm-256color", "COLUMNS": "200"}
+    run = subprocess.Popen(command, cwd=workspace.folder, env=terminal, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its other side has been closed
+        while piece := os.read(ours, 65_536):
+            shown += piece
+    os.close(ours)
+    text = shown.decode("utf-8")
+    assert run.wait() == 2
+    assert "\x1b[" in text
+    assert "ingest" in text
+    assert "Error: no column 'body' in" in text
+    assert "KFP Executor" not in text
+    (log,) = (workspace.folder / ".textgate" / "runs").glob("films-*/log.txt")
+    assert "KFP Executor" in log.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
