@@ -39,6 +39,8 @@ def train(model: Any, tokenizer: Any, dataset: Dataset, training: EncoderTrainin
                 seed=training.seed,
                 save_strategy="no",
                 logging_steps=_STEPS_PER_LOSS,
+                # A loss that is not a number must reach the metrics: by default the Trainer hides it.
+                logging_nan_inf_filter=False,
                 report_to=[],
                 disable_tqdm=True,
                 use_cpu=not torch.cuda.is_available(),
