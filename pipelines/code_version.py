@@ -1,6 +1,7 @@
 """Versions of the steps' code, for cache keys: KFP keys a cache on arguments and image name, never on imported code."""
 
 import hashlib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,16 +14,20 @@ _ROOMS = {
     "ingest": ["components/storage"],
     "preprocess": [],
     "train": ["components/families", "components/metrics", "components/storage", "serving"],
-    "evaluate": ["components/families", "components/metrics", "serving"],
-    "merge_quantize": ["components/families", "components/metrics", "serving"],
+    "evaluate": ["components/families", "components/metrics", "components/storage", "serving"],
+    "merge_quantize": ["components/families", "components/metrics", "components/storage", "serving"],
     "export_onnx": ["components/families", "components/metrics", "serving"],
 }
 _LIBRARIES = (
+    "accelerate",
+    "bitsandbytes",
     "datasets",
+    "gensim",
     "numpy",
     "onnx",
     "onnxruntime",
     "peft",
+    "py3langid",
     "pyarrow",
     "scikit-learn",
     "tokenizers",
@@ -31,6 +36,7 @@ _LIBRARIES = (
 )
 
 
+@cache
 def code_version(step: str) -> str:
     """Sha256 over the Python sources a step runs and the versions of the libraries its result depends on."""
     digest = hashlib.sha256()

@@ -46,6 +46,8 @@ class TransformersRuntime(_Frozen):
 
     name: Literal["transformers"] = "transformers"
     max_tokens: int = Field(gt=0)
+    checkpoint: str | None = None
+    """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
 
 
 Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime, Field(discriminator="name")]
@@ -78,6 +80,11 @@ class ModelBundle(_Frozen):
     versions: dict[str, str]
     """Library versions at training."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """URI of the pretrained weights it takes besides its own files to answer; None when it is whole."""
+        return self.runtime.checkpoint if isinstance(self.runtime, TransformersRuntime) else None
 
     @property
     def fingerprint(self) -> str:

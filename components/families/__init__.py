@@ -3,6 +3,7 @@
 A family's module is imported only when a recipe names it, so that a linear recipe never waits for torch.
 """
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -11,25 +12,56 @@ from textgate.components.contracts import Dataset, LinearRuntime, ModelBundle, O
 from textgate.serving import Predictor
 
 
+class Checkpoints(Protocol):
+    """Where a training's checkpoints outlive the process, so that one that was killed can go on."""
+
+    def restore(self, folder: Path) -> bool:
+        """Bring the newest whole checkpoint into ``folder``; False when there is none."""
+        ...
+
+    def keep(self, folder: Path) -> None:
+        """Keep the checkpoint that lies in ``folder`` in place of the one before."""
+        ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a training is given besides its data and settings, none of which changes its result."""
+
+    checkpoint: Path | None = None
+    """Local folder or file of the pretrained weights the recipe names."""
+    checkpoints: Checkpoints | None = None
+    logs: Path | None = None
+    """Folder for TensorBoard files."""
+
+
 class Family(Protocol):
     """The functions every family's module has."""
 
     def fit(
-        self, dataset: Dataset, training: Any, checkpoint: Path | None, folder: Path
+        self, dataset: Dataset, training: Any, folder: Path, surroundings: Surroundings
     ) -> tuple[LinearRuntime | TransformersRuntime, dict[str, float]]:
         """Train on the split ``train``, write the model's files into ``folder``.
 
-        Returns the runtime that answers for the files, and metrics measured on the split ``validation``.
-        ``training`` is the recipe's section of this family, ``checkpoint`` the local folder of its base model.
+        Returns the runtime that answers for the files, and metrics measured on the split ``validation``, among them
+        ``validation_f1``. ``training`` is the recipe's section of this family.
         """
         ...
 
-    def predictor(self, folder: Path, bundle: ModelBundle) -> Predictor:
-        """Answer from a bundle this family trained, with the library that trained it."""
+    def predictor(self, folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
+        """Answer from a bundle this family trained, with the library that trained it.
+
+        ``checkpoint`` is the local folder or file of what ``bundle.checkpoint`` names.
+        """
         ...
 
-    def merge(self, folder: Path, bundle: ModelBundle, output: Path) -> str | None:
-        """Merge an adapter into its base: files into ``output``, and how it was done; None when there is no adapter."""
+    def merge(
+        self, folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+    ) -> tuple[TransformersRuntime, str] | None:
+        """Make a bundle whole: what it holds and its checkpoint as one set of files in ``output``.
+
+        Returns the runtime that answers for them and how it was done in words; None when the bundle is whole already.
+        """
         ...
 
     def export(self, folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:

@@ -12,14 +12,16 @@ from textgate.components.contracts import (
     LinearTraining,
     ModelBundle,
     OnnxRuntime,
+    TransformersRuntime,
 )
+from textgate.components.families import Surroundings
 from textgate.components.metrics import accuracy, f1
 from textgate.serving import Predictor, load
 from textgate.serving.linear import ARRAYS, VOCABULARY, LinearPredictor
 
 
 def fit(
-    dataset: Dataset, training: LinearTraining, checkpoint: Path | None, folder: Path
+    dataset: Dataset, training: LinearTraining, folder: Path, surroundings: Surroundings
 ) -> tuple[LinearRuntime, dict[str, float]]:
     """See ``Family.fit``.
 
@@ -62,13 +64,15 @@ def fit(
     }
 
 
-def predictor(folder: Path, bundle: ModelBundle) -> Predictor:
+def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
     """See ``Family.predictor``: the arrays that were fitted are the arrays that are served."""
     return load(folder)
 
 
-def merge(folder: Path, bundle: ModelBundle, output: Path) -> str | None:
-    """See ``Family.merge``: there is no adapter."""
+def merge(
+    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+) -> tuple[TransformersRuntime, str] | None:
+    """See ``Family.merge``: the bundle is whole."""
     return None
 
 

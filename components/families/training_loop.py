@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from textgate.components.contracts import Dataset, EncoderTraining, Progress
+from textgate.components.contracts import Dataset, Progress, TransformerTraining
 from textgate.components.families.torch_predictor import tokenize
 
 _STEPS_PER_LOSS = 10
 
 
-def train(model: Any, tokenizer: Any, dataset: Dataset, training: EncoderTraining, max_tokens: int) -> float:
+def train(model: Any, tokenizer: Any, dataset: Dataset, training: TransformerTraining, max_tokens: int) -> float:
     """Train ``model`` in place on the split ``train``; returns the mean training loss."""
     _, texts, classes = dataset.columns("train")
     examples: list[dict[str, Any]] = [
@@ -58,7 +58,7 @@ def train(model: Any, tokenizer: Any, dataset: Dataset, training: EncoderTrainin
 class _ShowsProgress(TrainerCallback):
     """Rows trained, epoch and loss, through ``Progress``."""
 
-    def __init__(self, training: EncoderTraining) -> None:
+    def __init__(self, training: TransformerTraining) -> None:
         self._training = training
         self._progress: Progress | None = None
         self._loss = ""

@@ -30,11 +30,12 @@ def train(
         from pydantic import TypeAdapter
 
         from textgate.components.contracts import Training
+        from textgate.components.families import Surroundings
         from textgate.components.storage.fetch import default_downloads, fetch
         from textgate.components.train.train import train_bundle
 
         settings = TypeAdapter(Training).validate_json(training)
         uri = getattr(settings, "checkpoint", None)
         checkpoint = fetch(uri, default_downloads()) if uri else None
-        bundle = train_bundle(Path(dataset.path), name, settings, checkpoint, Path(model.path))
+        bundle = train_bundle(Path(dataset.path), name, settings, Path(model.path), Surroundings(checkpoint))
         model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics})

@@ -5,15 +5,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, InputError, ModelBundle, Training, new_folder
-from textgate.components.families import family
+from textgate.components.families import Surroundings, family
 
 _LIBRARIES = ("numpy", "scikit-learn", "tokenizers", "torch", "transformers")
 
 
 def train_bundle(
-    dataset_folder: Path, name: str, training: Training, checkpoint: Path | None, output: Path
+    dataset_folder: Path, name: str, training: Training, output: Path, surroundings: Surroundings
 ) -> ModelBundle:
-    """Train on a preprocessed dataset; ``checkpoint`` is the local folder of the family's base model, if it has one.
+    """Train on a preprocessed dataset.
 
     Raises:
         InputError: the dataset has not been preprocessed, the training diverged, or the family cannot use what it was
@@ -21,7 +21,7 @@ def train_bundle(
     """
     dataset = Dataset.open(dataset_folder)
     with new_folder(output) as folder:
-        runtime, metrics = family(training.family).fit(dataset, training, checkpoint, folder)
+        runtime, metrics = family(training.family).fit(dataset, training, folder, surroundings)
         for metric, value in metrics.items():
             if not math.isfinite(value):
                 raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")

@@ -2,7 +2,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from textgate.components.contracts import EncoderTraining, InputError, LinearTraining, Recipe
+from textgate.components.contracts import InputError, LinearTraining, Recipe, TransformerTraining
 from textgate.pipelines import recipes
 
 RECIPE = """
@@ -18,7 +18,7 @@ name: mine
 description: a recipe
 model: mine
 source: {uri: data.csv}
-train: {family: encoder, checkpoint: models/tiny}
+train: {family: transformer, checkpoint: models/tiny}
 gate: {min_f1: 0.8}
 """
 
@@ -38,15 +38,15 @@ def test_every_shipped_recipe_is_valid_and_named_as_its_file(name: str) -> None:
 
 
 def test_a_family_reads_its_own_section() -> None:
-    assert isinstance(parse().train, EncoderTraining)
+    assert isinstance(parse().train, TransformerTraining)
     assert isinstance(
-        Recipe.parse(RECIPE.replace("encoder, checkpoint: models/tiny", "linear"), "x").train, LinearTraining
+        Recipe.parse(RECIPE.replace("transformer, checkpoint: models/tiny", "linear"), "x").train, LinearTraining
     )
 
 
 def test_an_override_reaches_its_key() -> None:
     train = parse("train.learning_rate=3e-5", "train.epochs=2", "source.where=rating >= 3").train
-    assert isinstance(train, EncoderTraining)
+    assert isinstance(train, TransformerTraining)
     assert (train.learning_rate, train.epochs) == (3e-5, 2)
     assert parse("preprocess.normalizer.lowercase=true").preprocess.normalizer.lowercase
 
@@ -61,7 +61,10 @@ def test_an_override_reaches_its_key() -> None:
             "unknown key preprocess.normalizer.lower; did you mean preprocess.normalizer.lowercase?",
         ),
         ("train.learning_rate=fast", "train.learning_rate: input should be a valid number"),
-        ("train.family=forest", "train.family must be one of 'linear', 'encoder', but it is 'forest'"),
+        (
+            "train.family=forest",
+            "train.family must be one of 'linear', 'word2vec', 'embedding', 'transformer', 'prompted', but it is 'forest'",
+        ),
         ("gate.min_f1=2", "gate.min_f1: input should be less than or equal to 1, but it is 2"),
         ("gate.min_f1=.nan", "gate.min_f1: input should be a finite number"),
         ("source=data.csv", "source: input should be a valid dictionary"),
@@ -86,7 +89,7 @@ def test_a_missing_key_is_named() -> None:
     with pytest.raises(InputError, match=r"mine.yaml: the key gate.min_f1 is missing"):
         Recipe.parse(RECIPE.replace("min_f1: 0.8", ""), "mine.yaml")
     with pytest.raises(InputError, match=r"the key train.family is missing"):
-        Recipe.parse(RECIPE.replace("family: encoder,", ""), "mine.yaml")
+        Recipe.parse(RECIPE.replace("family: transformer,", ""), "mine.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "a: [", "\x00", "!!python/object:os.system {}"])
@@ -102,23 +105,39 @@ def test_an_unknown_recipe_names_the_nearest(tmp_path: Path) -> None:
         recipes.load(str(tmp_path / "absent.yaml"))
 
 
-def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Every key a recipe of this model may hold, by its whole path."""
+def sections(annotation: Any) -> list[type[BaseModel]]:
+    """The section classes an annotation names."""
+    choices = [annotation, *get_args(annotation)]
+    return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
+
+
+def keys(model: type[BaseModel], path: str = "", tagged: dict[str, str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Every key a recipe of this model may hold by its whole path, and the tags of the sections that lead to it."""
     for name, field in model.model_fields.items():
-        yield path + name
-        for choice in (field.annotation, *get_args(field.annotation)):
-            if isinstance(choice, type) and issubclass(choice, BaseModel) and choice is not LinearTraining:
-                yield from keys(choice, f"{path}{name}{'.0' if name == 'tolerations' else ''}.")
+        tags = tagged or {}
+        yield path + name, tags
+        for section in sections(field.annotation):
+            tag = next((tag for tag in ("family", "kind") if tag in section.model_fields), None)
+            inner = f"{path}{name}{'.0' if name == 'tolerations' else ''}."
+            if tag:
+                tags = {**tags, inner + tag: get_args(section.model_fields[tag].annotation)[0]}
+            yield from keys(section, inner, tags)
 
 
-@pytest.mark.parametrize("key", sorted(keys(Recipe)))
-def test_a_misspelt_key_names_the_nearest_at_every_depth(key: str) -> None:
+ALL_KEYS = sorted(keys(Recipe), key=str)
+
+
+@pytest.mark.parametrize(("key", "tags"), ALL_KEYS, ids=[f"{key} {'-'.join(tags.values())}" for key, tags in ALL_KEYS])
+def test_a_misspelt_key_names_the_nearest_at_every_depth(key: str, tags: dict[str, str]) -> None:
     data = yaml.safe_load(RECIPE)
-    section = data
-    *outer, last = key.split(".")
-    for name, following in itertools.pairwise([*outer, last]):
-        section = section[0] if name == "0" else section.setdefault(name, [{}] if following == "0" else {})
-    section[f"{last}_"] = 1
+    if tags:
+        data["train"] = {}
+    for path, value in {**tags, f"{key}_": "1"}.items():
+        section = data
+        *outer, last = path.split(".")
+        for name, following in itertools.pairwise([*outer, last]):
+            section = section[0] if name == "0" else section.setdefault(name, [{}] if following == "0" else {})
+        section[last] = value
     with pytest.raises(InputError) as error:
         Recipe.parse(yaml.safe_dump(data), "mine.yaml")
     assert str(error.value) == f"mine.yaml: unknown key {key}_; did you mean {key}?"
@@ -129,7 +148,7 @@ def test_a_misspelt_key_names_the_nearest_at_every_depth(key: str) -> None:
 )
 def test_numbers_are_read_as_people_write_them(written: str, number: float) -> None:
     train = parse(f"train.learning_rate={written}").train
-    assert isinstance(train, EncoderTraining)
+    assert isinstance(train, TransformerTraining)
     assert train.learning_rate == number
     in_file = Recipe.parse(RECIPE.replace("models/tiny", f"models/tiny, learning_rate: {written}"), "x").train
     assert in_file == train
@@ -137,7 +156,7 @@ def test_numbers_are_read_as_people_write_them(written: str, number: float) -> N
 
 def test_a_whole_number_may_be_set_with_an_exponent() -> None:
     train = parse("train.max_tokens=1E2").train
-    assert isinstance(train, EncoderTraining)
+    assert isinstance(train, TransformerTraining)
     assert train.max_tokens == 100
 
 
@@ -180,7 +199,7 @@ def test_a_seed_numpy_would_refuse_is_refused_at_the_door(seed: int) -> None:
 def test_only_a_whole_commit_pins_a_checkpoint(checkpoint: str, fine: bool) -> None:
     if fine:
         train = parse(f"train.checkpoint={checkpoint}").train
-        assert isinstance(train, EncoderTraining)
+        assert isinstance(train, TransformerTraining)
         assert train.checkpoint == checkpoint
     else:
         with pytest.raises(InputError, match=r"train\.checkpoint: a hf:// checkpoint must be pinned to a commit"):
@@ -216,7 +235,7 @@ YAML = st.recursive(
 
 
 @settings(deadline=None, max_examples=150)
-@given(key=st.sampled_from(sorted(keys(Recipe))), value=YAML)
+@given(key=st.sampled_from(sorted({key for key, _ in keys(Recipe)})), value=YAML)
 def test_any_value_for_any_key_is_taken_or_refused_in_one_line(key: str, value: object) -> None:
     data = yaml.safe_load(RECIPE)
     section = data

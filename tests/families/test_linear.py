@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from textgate.components.contracts import Dataset, InputError, LinearTraining, Row, TextNormalizer, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import Export, export_bundle
+from textgate.components.families import Surroundings
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 from textgate.serving import Predictor, load
@@ -23,7 +24,7 @@ ODD = st.text(st.characters(codec="utf-8") | st.sampled_from("aéßİıǅ́\u200
 @pytest.fixture(scope="module")
 def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("linear") / "bundle"
-    train_bundle(dataset.path, "linear", TRAINING, None, folder)
+    train_bundle(dataset.path, "linear", TRAINING, folder, Surroundings())
     return folder
 
 
@@ -54,7 +55,7 @@ def test_three_labels_answer_as_scikit_learn_does(tmp_path: Path) -> None:
         for number, (text, label) in enumerate(texts):
             writer.add("validation" if number > 150 else "train", Row(str(number), text, label))
         writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
-    train_bundle(tmp_path / "data", "x", TRAINING, None, tmp_path / "bundle")
+    train_bundle(tmp_path / "data", "x", TRAINING, tmp_path / "bundle", Surroundings())
     _, train, classes = Dataset.open(tmp_path / "data").columns("train")
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=3, max_iter=1000)
@@ -65,7 +66,7 @@ def test_three_labels_answer_as_scikit_learn_does(tmp_path: Path) -> None:
 
 
 def test_the_same_data_are_the_same_bytes(dataset: Dataset, bundle: Path, tmp_path: Path) -> None:
-    train_bundle(dataset.path, "linear", TRAINING, None, tmp_path / "again")
+    train_bundle(dataset.path, "linear", TRAINING, tmp_path / "again", Surroundings())
     for path in bundle.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -77,7 +78,7 @@ def test_merge_and_export_pass_the_bundle_on(
     exported = export_bundle(tmp_path / "merged", Export(), tmp_path / "exported")
     assert merged == exported
     said = capsys.readouterr().out
-    assert "nothing to merge: the linear family trains no adapter" in said
+    assert "nothing to merge: the bundle is whole" in said
     assert "nothing to export: a linear bundle is served as it is" in said
     evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "evaluation")
     assert evaluation.manifest.f1.value > 0.9
@@ -92,5 +93,5 @@ def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
 def test_a_min_df_nothing_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"min_df": 10_000})
     with pytest.raises(InputError, match=r"no n-gram .* occurs in train\.min_df=10000 of them: lower it"):
-        train_bundle(dataset.path, "linear", training, None, tmp_path / "bundle")
+        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
     assert list(tmp_path.iterdir()) == []

@@ -101,7 +101,7 @@ print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
         ("components/preprocess/preprocess.py", {"preprocess"}),
         ("components/families/linear.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
         ("serving/onnx.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
-        ("components/storage/fetch.py", {"ingest", "train"}),
+        ("components/storage/fetch.py", {"ingest", "train", "evaluate", "merge_quantize"}),
         ("components/step.py", {"ingest", "preprocess", "train", "evaluate", "merge_quantize", "export_onnx"}),
         ("components/gate/rules.py", set()),
         ("pipelines/cli/run.py", set()),

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textgate.components.contracts import EncoderTraining, Export, Row, TextNormalizer, dataset_writer
+from textgate.components.contracts import Export, Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.families import Surroundings
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
 
@@ -25,8 +26,8 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
             label = ["bad", "good"][number % 2]
             writer.add("validation" if number > 15 else "train", Row(str(number), f"word{number} {label}", label))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
-    training = EncoderTraining(family="encoder", checkpoint="tiny", max_tokens=16, epochs=1)
-    train_bundle(tmp_path / "data", "tiny", training, tiny_encoder, tmp_path / "trained")
+    training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=16, epochs=1)
+    train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", Surroundings(tiny_encoder))
     export_bundle(tmp_path / "trained", Export(), tmp_path / "bundle")
     texts = ["word1 good", "é 漢字", ""]
     expected = load(tmp_path / "bundle").predict(texts)

@@ -7,19 +7,20 @@ from pathlib import Path
 
 from textgate.components.contracts import (
     Dataset,
-    EncoderTraining,
     InputError,
     ModelBundle,
     OnnxRuntime,
     TransformersRuntime,
+    TransformerTraining,
 )
+from textgate.components.families import Surroundings
 from textgate.serving import Predictor
 
 # torch and transformers take seconds to import, so each function imports what it needs: merge needs neither.
 
 
 def fit(
-    dataset: Dataset, training: EncoderTraining, checkpoint: Path | None, folder: Path
+    dataset: Dataset, training: TransformerTraining, folder: Path, surroundings: Surroundings
 ) -> tuple[TransformersRuntime, dict[str, float]]:
     """See ``Family.fit``.
 
@@ -32,7 +33,7 @@ def fit(
     from textgate.components.families.training_loop import train
     from textgate.components.metrics import accuracy, f1
 
-    labels = dataset.manifest.labels
+    labels, checkpoint = dataset.manifest.labels, surroundings.checkpoint
     set_seed(training.seed)
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -65,7 +66,7 @@ def fit(
     }
 
 
-def predictor(folder: Path, bundle: ModelBundle) -> Predictor:
+def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
     """See ``Family.predictor``: the checkpoint on torch."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -75,7 +76,9 @@ def predictor(folder: Path, bundle: ModelBundle) -> Predictor:
     return TorchPredictor(model, AutoTokenizer.from_pretrained(folder), bundle.normalizer, _max_tokens(bundle))
 
 
-def merge(folder: Path, bundle: ModelBundle, output: Path) -> str | None:
+def merge(
+    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+) -> tuple[TransformersRuntime, str] | None:
     """See ``Family.merge``: every weight was trained, there is no adapter."""
     return None
 

@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textgate.components.contracts import Dataset, EncoderTraining, Export, InputError, ModelBundle, OnnxRuntime
+from textgate.components.contracts import Dataset, Export, InputError, ModelBundle, OnnxRuntime, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
-from textgate.components.families import family
+from textgate.components.families import Surroundings, family
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
 
-TRAINING = EncoderTraining(
-    family="encoder", checkpoint="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
+TRAINING = TransformerTraining(
+    family="transformer", checkpoint="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
 )
 ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\x00b", "[SEP] [MASK] good", "\ud800 bad"]
 
@@ -21,7 +21,7 @@ ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\
 @pytest.fixture(scope="module")
 def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder") / "trained"
-    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, folder)
+    train_bundle(dataset.path, "tiny", TRAINING, folder, Surroundings(tiny_encoder))
     return folder
 
 
@@ -43,7 +43,7 @@ def test_it_learns(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
 def test_the_same_data_and_seed_are_the_same_bytes(
     dataset: Dataset, tiny_encoder: Path, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
-    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, tmp_path / "again")
+    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "again", Surroundings(tiny_encoder))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(trained)
     export_bundle(tmp_path / "again", Export(target="onnx-fp32"), tmp_path / "exported")
     assert ModelBundle.load(tmp_path / "exported") == ModelBundle.load(exported)
@@ -51,7 +51,7 @@ def test_the_same_data_and_seed_are_the_same_bytes(
 
 def test_full_precision_onnx_answers_as_torch_does(dataset: Dataset, trained: Path, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
-    torch_answers = family("encoder").predictor(trained, ModelBundle.load(trained)).predict(texts)
+    torch_answers = family("transformer").predictor(trained, ModelBundle.load(trained), None).predict(texts)
     np.testing.assert_allclose(load(exported).predict(texts), torch_answers, atol=1e-5)
 
 
@@ -79,13 +79,13 @@ def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest
     assert (
         merge_bundle(trained, tmp_path / "merged") == ModelBundle.load(trained) == ModelBundle.load(tmp_path / "merged")
     )
-    assert "nothing to merge: the encoder family trains no adapter" in capsys.readouterr().out
+    assert "nothing to merge: the bundle is whole" in capsys.readouterr().out
 
 
 def test_progress_tells_epoch_loss_rate_and_time_left(
     dataset: Dataset, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_bundle(dataset.path, "tiny", TRAINING, tiny_encoder, tmp_path / "bundle")
+    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", Surroundings(tiny_encoder))
     (last,) = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("progress") and "epoch 6.00" in line
     ]
@@ -106,7 +106,7 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
 def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"learning_rate": 1e38, "epochs": 1, "warmup": 0})
     with pytest.raises(InputError, match=r"the training diverged: .* is nan; lower train\.learning_rate"):
-        train_bundle(dataset.path, "tiny", training, tiny_encoder, tmp_path / "bundle")
+        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(tiny_encoder))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,6 +125,6 @@ def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
     else:
         (checkpoint / "config.json").write_text(json.dumps({"model_type": "toaster"}))
     with pytest.raises(InputError, match="the checkpoint tiny cannot be loaded as an encoder") as error:
-        train_bundle(dataset.path, "tiny", TRAINING, checkpoint, tmp_path / "bundle")
+        train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", Surroundings(checkpoint))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "bundle").exists()
