@@ -1,4 +1,4 @@
-"""TF-IDF and a linear layer from plain arrays, answering as scikit-learn's TfidfVectorizer + LogisticRegression do."""
+"""Weighted counts of n-grams and a linear layer from plain arrays, counting as scikit-learn's TfidfVectorizer does."""
 
 import json
 import re
@@ -45,16 +45,22 @@ class LinearPredictor:
         if self._runtime.sublinear:
             frequency = 1 + np.log(frequency)
         features = frequency * self._idf[columns]
-        return np.asarray(features / np.linalg.norm(features) @ self._weights[columns] + self._bias)
+        features /= np.linalg.norm(features, ord=1 if self._runtime.norm == "l1" else 2)
+        return np.asarray(features @ self._weights[columns] + self._bias)
 
     def _terms(self, text: str) -> list[str]:
-        words = _WORD.findall(self._normalizer(text).lower())
+        found = words(self._normalizer(text))
         shortest, longest = self._runtime.ngrams
         return [
-            " ".join(words[start : start + size])
+            " ".join(found[start : start + size])
             for size in range(shortest, longest + 1)
-            for start in range(len(words) - size + 1)
+            for start in range(len(found) - size + 1)
         ]
+
+
+def words(text: str) -> list[str]:
+    """The words of a cleaned text, lower-cased, as scikit-learn's text vectorizers find them."""
+    return _WORD.findall(text.lower())
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

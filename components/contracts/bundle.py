@@ -24,11 +24,13 @@ class _Frozen(BaseModel):
 
 
 class LinearRuntime(_Frozen):
-    """TF-IDF and a linear layer from plain arrays (``model.safetensors``, ``vocabulary.json``)."""
+    """Weighted counts of n-grams and a linear layer, from plain arrays (``model.safetensors``, ``vocabulary.json``)."""
 
     name: Literal["linear"] = "linear"
     ngrams: tuple[int, int]
     sublinear: bool
+    norm: Literal["l2", "l1"] = "l2"
+    """What a text's weighted counts are divided by: their Euclidean length, as in TF-IDF, or their sum, for a mean."""
 
 
 class OnnxRuntime(_Frozen):

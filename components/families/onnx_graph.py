@@ -1,5 +1,6 @@
 """A transformer classifier as an ONNX graph and the tokenizer beside it, for ONNX Runtime."""
 
+import ast
 import json
 import logging
 import warnings
@@ -16,11 +17,14 @@ from textgate.serving.onnx import GRAPH, TOKENIZER
 _OPSET = 20
 
 
-def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, output: Path) -> OnnxRuntime:
+def export_classifier(
+    model: Any, tokenizer: Any, max_tokens: int, target: str, output: Path, unquantized: str | None = None
+) -> OnnxRuntime:
     """Write ``model.onnx`` and ``tokenizer.json`` into ``output``.
 
     ``onnx-int8`` is dynamic quantization with signed weights and one scale a channel (onnxruntime.ai/docs, "Quantize
-    ONNX models"): signed weights run twice as fast as unsigned ones where the CPU has VNNI.
+    ONNX models"): signed weights run twice as fast as unsigned ones where the CPU has VNNI. The module ``unquantized``
+    of the model stays in full precision.
     """
     example = dict(tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt"))
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
@@ -44,11 +48,17 @@ def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, 
     graph = program.model_proto
     # ONNX Runtime's quantizer stumbles over the exporter's shape annotations.
     del graph.graph.value_info[:]
+    kept = [node.name for node in graph.graph.node if unquantized in _modules(node)]
+    # The quantizer splits a Gemm first, and goes by the name of what it split off.
+    kept += [f"{name}_MatMul" for name in kept]
+    for node in graph.graph.node:
+        # The exporter notes which line of which file on this machine a node comes from.
+        del node.metadata_props[:]
     onnx.save(graph, output / GRAPH)
     if target == "onnx-int8":
         print("quantizing to int8", flush=True)
         full = (output / GRAPH).rename(output / "full.onnx")
-        quantize_dynamic(full, output / GRAPH, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(full, output / GRAPH, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=kept)
         full.unlink()
     # Parsed and written again for a stable order of keys: the same tokenizer is the same bytes.
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -56,3 +66,9 @@ def export_classifier(model: Any, tokenizer: Any, max_tokens: int, target: str, 
     return OnnxRuntime(
         precision="int8" if target == "onnx-int8" else "fp32", max_tokens=max_tokens, opset=_OPSET, inputs=list(example)
     )
+
+
+def _modules(node: Any) -> list[str]:
+    """Names of the modules the exporter found a node in, from the outermost."""
+    notes = {note.key: note.value for note in node.metadata_props}
+    return list(ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]")))

@@ -7,13 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import DataCollatorWithPadding
-from transformers.utils import logging
 
 from textgate.components.contracts import Progress, TextNormalizer
-
-# Steps say how far they are in their own lines (``Progress``).
-logging.set_verbosity_error()
-logging.disable_progress_bar()
+from textgate.serving.linear import softmax
 
 _ROWS_PER_BATCH = 64
 
@@ -24,22 +20,33 @@ class TorchPredictor:
     def __init__(self, model: Any, tokenizer: Any, normalizer: TextNormalizer, max_tokens: int) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._normalizer, self._max_tokens = normalizer, max_tokens
-        self._collate = DataCollatorWithPadding(tokenizer)
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``. Texts are run from the shortest to the longest, which wastes little on padding."""
-        examples = tokenize(self._tokenizer, [self._normalizer(text) for text in texts], self._max_tokens)
-        order = sorted(range(len(examples)), key=lambda row: len(examples[row]["input_ids"]))
-        probabilities = np.empty((len(texts), self._model.config.num_labels))
-        progress = Progress(total=len(texts))
-        with torch.inference_mode():
-            for start in range(0, len(order), _ROWS_PER_BATCH):
-                rows = order[start : start + _ROWS_PER_BATCH]
-                batch = self._collate([examples[row] for row in rows]).to(self._model.device)
-                logits = self._model(**batch).logits.double()
-                probabilities[rows] = torch.softmax(logits, dim=-1).cpu().numpy()
-                progress.update(start + len(rows), "predicting")
-        return probabilities
+        """See ``Predictor.predict``."""
+        cleaned = [self._normalizer(text) for text in texts]
+        labels = self._model.config.num_labels
+        return softmax(run(self._model, self._tokenizer, cleaned, self._max_tokens, labels, "predicting"))
+
+
+def run(
+    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, width: int, doing: str
+) -> npt.NDArray[np.float64]:
+    """The model's logits (len(texts), width). ``doing`` is said with the progress.
+
+    Texts are run from the shortest to the longest, which wastes little on padding.
+    """
+    examples = tokenize(tokenizer, texts, max_tokens)
+    order = sorted(range(len(examples)), key=lambda row: len(examples[row]["input_ids"]))
+    collate = DataCollatorWithPadding(tokenizer)
+    logits = np.empty((len(texts), width))
+    progress = Progress(total=len(texts))
+    with torch.inference_mode():
+        for start in range(0, len(order), _ROWS_PER_BATCH):
+            rows = order[start : start + _ROWS_PER_BATCH]
+            batch = collate([examples[row] for row in rows]).to(model.device)
+            logits[rows] = model(**batch).logits.double().cpu().numpy()
+            progress.update(start + len(rows), doing)
+    return logits
 
 
 def tokenize(tokenizer: Any, texts: list[str], max_tokens: int) -> list[dict[str, list[int]]]:

@@ -1,103 +1,204 @@
-"""Full fine-tuning of a bidirectional encoder with the classification head of its architecture.
+"""An encoder, encoder-decoder or decoder with a classification head: fully fine-tuned, or by adapters on a frozen base.
 
-Devlin et al., BERT (NAACL 2019), section 4: the [CLS] state under a linear layer, every weight trained.
+Devlin et al., BERT (NAACL 2019), section 4: the state of one token under a linear layer.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from textgate.components.contracts import (
     Dataset,
+    FineTuning,
     InputError,
     ModelBundle,
     OnnxRuntime,
+    PromptedTraining,
     TransformersRuntime,
     TransformerTraining,
 )
 from textgate.components.families import Surroundings
 from textgate.serving import Predictor
 
-# torch and transformers take seconds to import, so each function imports what it needs: merge needs neither.
+# torch and transformers take seconds to import, so each function imports what it needs.
+if TYPE_CHECKING:
+    import torch
 
 
 def fit(
-    dataset: Dataset, training: TransformerTraining, folder: Path, surroundings: Surroundings
+    dataset: Dataset, training: FineTuning, folder: Path, surroundings: Surroundings
 ) -> tuple[TransformersRuntime, dict[str, float]]:
     """See ``Family.fit``.
 
     Raises:
-        InputError: the checkpoint cannot be loaded as an encoder.
+        InputError: the checkpoint cannot be loaded, its architecture is not known, or an adapter finds no place in it.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+    from transformers import set_seed
 
+    from textgate.components.families.adapters import add_adapter, save_adapter
+    from textgate.components.families.checkpoint import save_model
     from textgate.components.families.torch_predictor import TorchPredictor
     from textgate.components.families.training_loop import train
     from textgate.components.metrics import accuracy, f1
 
-    labels, checkpoint = dataset.manifest.labels, surroundings.checkpoint
+    checkpoint, labels = surroundings.checkpoint, dataset.manifest.labels
+    if checkpoint is None:
+        raise InputError(f"the checkpoint {training.checkpoint} was not fetched")
     set_seed(training.seed)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-            # Dropout inside attention costs a random number for every pair of tokens and keeps the fused kernel away.
-            attention_probs_dropout_prob=0.0,
+    classifier = _build(checkpoint, training, labels)
+    model = classifier.model
+    if training.adapter:
+        model = add_adapter(
+            model, training.adapter, classifier.targets, classifier.trained_head, training.checkpoint, folder
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the checkpoint {training.checkpoint} cannot be loaded as an encoder with its tokenizer: {reason}"
-        ) from error
-    max_tokens = min(training.max_tokens, model.config.max_position_embeddings)
+    if training.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
-    loss = train(model, tokenizer, dataset, training, max_tokens)
+    loss = train(model, classifier.tokenizer, dataset, training, classifier.max_tokens, surroundings)
 
     _, texts, classes = dataset.columns("validation")
-    predictor = TorchPredictor(model, tokenizer, dataset.normalizer, max_tokens)
-    predicted = predictor.predict(texts).argmax(axis=1)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return TransformersRuntime(max_tokens=max_tokens), {
+    predicted = TorchPredictor(model, classifier.tokenizer, dataset.normalizer, classifier.max_tokens).predict(texts)
+    metrics = {
         "train_loss": loss,
-        "validation_f1": f1(classes, predicted, len(labels)),
-        "validation_accuracy": accuracy(classes, predicted),
+        "validation_f1": f1(classes, predicted.argmax(axis=1), len(labels)),
+        "validation_accuracy": accuracy(classes, predicted.argmax(axis=1)),
     }
+    classifier.tokenizer.save_pretrained(folder)
+    if not training.adapter:
+        save_model(model, checkpoint, training, folder)
+        return TransformersRuntime(max_tokens=classifier.max_tokens), metrics
+    save_adapter(model, training.adapter, folder)
+    return TransformersRuntime(max_tokens=classifier.max_tokens, checkpoint=training.checkpoint), metrics
 
 
 def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
-    """See ``Family.predictor``: the checkpoint on torch."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
+    """See ``Family.predictor``: on torch, an adapter on the base as it was while it trained."""
+    from textgate.components.families.adapters import load_adapter
     from textgate.components.families.torch_predictor import TorchPredictor
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    return TorchPredictor(model, AutoTokenizer.from_pretrained(folder), bundle.normalizer, _max_tokens(bundle))
+    if checkpoint is None:
+        model, tokenizer = _open(folder, bundle)
+    else:
+        classifier = _build(checkpoint, _training(bundle), bundle.labels)
+        model, tokenizer = load_adapter(classifier.model, folder), classifier.tokenizer
+    return TorchPredictor(model, tokenizer, bundle.normalizer, _max_tokens(bundle))
 
 
 def merge(
     folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
-    """See ``Family.merge``: every weight was trained, there is no adapter."""
-    return None
+    """See ``Family.merge``: an adapter is merged into its base at the base's own precision."""
+    if checkpoint is None:
+        return None
+    from textgate.components.families.adapters import merge_adapter
+    from textgate.components.families.checkpoint import save_model
+
+    training = _training(bundle)
+    classifier = _build(checkpoint, training, bundle.labels)
+    model = merge_adapter(classifier.model, folder, classifier.dtype)
+    save_model(model, checkpoint, training, output)
+    classifier.tokenizer.save_pretrained(output)
+    quantized = "dequantized, and " if training.adapter.quantization != "none" else ""
+    return (
+        TransformersRuntime(max_tokens=classifier.max_tokens),
+        f"the base was {quantized}merged with its {training.adapter.variant} adapter in {classifier.dtype}",
+    )
 
 
 def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:
     """See ``Family.export``."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     from textgate.components.families.onnx_graph import export_classifier
 
     max_tokens = _max_tokens(bundle)
     # The exporter follows eager attention into plain operators; the fused kernels differ from one torch to the next.
-    model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
-    return export_classifier(model, AutoTokenizer.from_pretrained(folder), max_tokens, target, output)
+    model, tokenizer = _open(folder, bundle, attn_implementation="eager")
+    return export_classifier(model, tokenizer, max_tokens, target, output)
+
+
+@dataclass(frozen=True)
+class _Classifier:
+    """A checkpoint with a head of its own, before it is trained."""
+
+    model: Any
+    tokenizer: Any
+    max_tokens: int
+    dtype: "torch.dtype"
+    """Of the base's weights, quantized or not."""
+    targets: tuple[str, ...]
+    trained_head: tuple[str, ...]
+    """Modules that are trained whole beside an adapter."""
+
+
+def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classifier:
+    import torch
+
+    from textgate.components.families.adapters import quantization_options
+    from textgate.components.families.architectures import architecture_of, read_last_token
+    from textgate.components.families.checkpoint import (
+        load_backbone,
+        load_classifier,
+        load_tokenizer,
+        read_config,
+        token_limit,
+    )
+    from textgate.components.families.pooled_classifier import HEAD, PooledClassifier
+    from textgate.components.families.precision import weights_dtype
+    from textgate.components.families.prompt import put_prompt_around_texts, read_label_words
+
+    architecture = architecture_of(read_config(checkpoint, training)["model_type"])
+    tokenizer = load_tokenizer(checkpoint, training)
+    options: dict[str, Any] = {**architecture.options, "dtype": torch.float32}
+    if training.adapter:
+        dtype = weights_dtype(training.precision)
+        options |= quantization_options(training.adapter, architecture.head, dtype)
+    trained_head = architecture.head
+    if isinstance(training, TransformerTraining) and training.pooling == "attention":
+        trained_head = HEAD
+        model: Any = PooledClassifier(load_backbone(checkpoint, training, **options), labels)
+    else:
+        model = load_classifier(checkpoint, training, labels, **options)
+        model.config.pad_token_id = tokenizer.pad_token_id
+        if architecture.last_token:
+            read_last_token(model)
+    if isinstance(training, PromptedTraining):
+        trained_head = ()
+        if architecture.head != ("score",):
+            raise InputError(f"the checkpoint {training.checkpoint} is no decoder, so that no prompt can ask it")
+        read_label_words(model, tokenizer, checkpoint, training, labels)
+        put_prompt_around_texts(tokenizer, training)
+    max_tokens = token_limit(model, tokenizer, training)
+    return _Classifier(model, tokenizer, max_tokens, options["dtype"], architecture.targets, trained_head)
+
+
+def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
+    """Model and tokenizer of a bundle that is whole."""
+    from transformers import PreTrainedTokenizerFast
+
+    from textgate.components.families.architectures import architecture_of, read_last_token
+    from textgate.components.families.checkpoint import load_backbone, load_classifier, read_config
+    from textgate.components.families.pooled_classifier import HEAD_FILE, PooledClassifier
+
+    training, labels = _training(bundle), bundle.labels
+    if (folder / HEAD_FILE).exists():
+        model: Any = PooledClassifier(load_backbone(folder, training, **options), labels)
+        model.load_head(folder)
+    else:
+        model = load_classifier(folder, training, labels, **options)
+        if architecture_of(read_config(folder, training)["model_type"]).last_token:
+            read_last_token(model)
+    # By its file alone, as it is served: a class of its own might write other tokens around a text.
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _training(bundle: ModelBundle) -> FineTuning:
+    section = bundle.recipe["train"]
+    return PromptedTraining(**section) if bundle.family == "prompted" else TransformerTraining(**section)
 
 
 def _max_tokens(bundle: ModelBundle) -> int:
     if not isinstance(bundle.runtime, TransformersRuntime):
         raise InputError(
-            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the encoder it was trained as"
+            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the model it was trained as"
         )
     return bundle.runtime.max_tokens

@@ -11,7 +11,9 @@ def train(
     name: str,
     training: str,
     code: str,
+    bucket: str,
     model: dsl.Output[dsl.Model],
+    logs: dsl.Output[dsl.Artifact],
 ) -> None:
     """Train one model.
 
@@ -19,8 +21,11 @@ def train(
         dataset: What preprocess made.
         name: The recipe's name.
         training: The recipe's section ``train`` as JSON.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
+        code: Version of the step's code; it varies the cache key, which cannot see imported code, and a training is
+            resumed by the code that began it only.
+        bucket: Bucket of the store, for checkpoints.
         model: The trained bundle.
+        logs: TensorBoard's files.
     """
     from textgate.components.step import step_work
 
@@ -30,12 +35,8 @@ def train(
         from pydantic import TypeAdapter
 
         from textgate.components.contracts import Training
-        from textgate.components.families import Surroundings
-        from textgate.components.storage.fetch import default_downloads, fetch
-        from textgate.components.train.train import train_bundle
+        from textgate.components.train.launch import Job, run
 
         settings = TypeAdapter(Training).validate_json(training)
-        uri = getattr(settings, "checkpoint", None)
-        checkpoint = fetch(uri, default_downloads()) if uri else None
-        bundle = train_bundle(Path(dataset.path), name, settings, Path(model.path), Surroundings(checkpoint))
+        bundle = run(Job(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path)))
         model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics})

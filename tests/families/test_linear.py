@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from textgate.components.contracts import Dataset, InputError, LinearTraining, Row, TextNormalizer, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
@@ -18,6 +20,7 @@ from textgate.components.train.train import train_bundle
 from textgate.serving import Predictor, load
 
 TRAINING = LinearTraining(family="linear", ngrams=(1, 2), min_df=1, C=3)
+LATENT = TRAINING.model_copy(update={"components": 20})
 ODD = st.text(st.characters(codec="utf-8") | st.sampled_from("aéßİıǅ́\u200bword 12_-'"), max_size=60)
 
 
@@ -40,6 +43,24 @@ def predictor(bundle: Path) -> Predictor:
     return load(bundle)
 
 
+def latent_reference(dataset: Dataset) -> Any:
+    """scikit-learn's own pipeline for ``LATENT``, its decomposition fitted in single precision."""
+    _, train, classes = dataset.columns("train")
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    decomposition = TruncatedSVD(20, random_state=13).fit(vectorizer.fit_transform(train).astype(np.float32))
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=3, max_iter=1000))
+    regression.fit(decomposition.transform(vectorizer.transform(train)), classes)
+    return make_pipeline(vectorizer, decomposition, regression)
+
+
+@pytest.fixture(scope="module")
+def latent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Any]:
+    """What ``LATENT`` answers with, and what scikit-learn does."""
+    folder = tmp_path_factory.mktemp("latent") / "bundle"
+    train_bundle(dataset.path, "latent", LATENT, folder, Surroundings())
+    return load(folder), latent_reference(dataset)
+
+
 @settings(deadline=None, max_examples=150)
 @given(texts=st.lists(ODD, min_size=1, max_size=3))
 def test_the_arrays_answer_as_scikit_learn_does(
@@ -49,14 +70,29 @@ def test_the_arrays_answer_as_scikit_learn_does(
     np.testing.assert_allclose(predictor.predict(texts), expected, atol=1e-12)
 
 
-def test_three_labels_answer_as_scikit_learn_does(tmp_path: Path) -> None:
+@settings(deadline=None, max_examples=100)
+@given(texts=st.lists(ODD | st.sampled_from(["word1 good", "word2 bad word3"]), min_size=1, max_size=3))
+def test_latent_semantic_analysis_answers_as_scikit_learn_does(
+    texts: list[str], dataset: Dataset, latent: tuple[Predictor, Any]
+) -> None:
+    predictor, reference = latent
+    expected = reference.predict_proba([dataset.normalizer(text) for text in texts])
+    np.testing.assert_allclose(predictor.predict(texts), expected, atol=1e-9)
+
+
+@pytest.fixture
+def three_labels(tmp_path: Path) -> Dataset:
     texts = [(f"{label} {number % 7} words of {label}", label) for number in range(60) for label in ("a0", "b1", "c2")]
     with dataset_writer(tmp_path / "data", ["train", "validation"]) as writer:
         for number, (text, label) in enumerate(texts):
             writer.add("validation" if number > 150 else "train", Row(str(number), text, label))
         writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
-    train_bundle(tmp_path / "data", "x", TRAINING, tmp_path / "bundle", Surroundings())
-    _, train, classes = Dataset.open(tmp_path / "data").columns("train")
+    return Dataset.open(tmp_path / "data")
+
+
+def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_path: Path) -> None:
+    train_bundle(three_labels.path, "x", TRAINING, tmp_path / "bundle", Surroundings())
+    _, train, classes = three_labels.columns("train")
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=3, max_iter=1000)
     )
@@ -65,9 +101,33 @@ def test_three_labels_answer_as_scikit_learn_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(load(tmp_path / "bundle").predict(queries), expected, atol=1e-12)
 
 
-def test_the_same_data_are_the_same_bytes(dataset: Dataset, bundle: Path, tmp_path: Path) -> None:
-    train_bundle(dataset.path, "linear", TRAINING, tmp_path / "again", Surroundings())
-    for path in bundle.iterdir():
+def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Dataset, tmp_path: Path) -> None:
+    # Texts of each label are alike to the last digit, which is no term: standardised, a fourth direction would be noise of any size.
+    queries = ["a0 b1", "b1 c2", "words words a0", ""]
+    answers = []
+    for components in (3, 7):
+        training = TRAINING.model_copy(update={"components": components})
+        train_bundle(three_labels.path, "x", training, tmp_path / str(components), Surroundings())
+        answers.append(load(tmp_path / str(components)).predict(queries))
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-2)
+
+
+def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"max_terms": 30})
+    bundle = train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
+    assert bundle.metrics["terms"] == 30
+    _, train, classes = dataset.columns("train")
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=30)
+    model = make_pipeline(vectorizer, LogisticRegression(C=3, max_iter=1000)).fit(train, classes)
+    _, texts, _ = dataset.columns("test")
+    np.testing.assert_allclose(load(tmp_path / "bundle").predict(texts), model.predict_proba(texts), atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [TRAINING, LATENT], ids=["tfidf", "latent"])
+def test_the_same_data_are_the_same_bytes(dataset: Dataset, training: LinearTraining, tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        train_bundle(dataset.path, "linear", training, tmp_path / name, Surroundings())
+    for path in (tmp_path / "once").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
@@ -93,5 +153,14 @@ def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
 def test_a_min_df_nothing_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"min_df": 10_000})
     with pytest.raises(InputError, match=r"no n-gram .* occurs in train\.min_df=10000 of them: lower it"):
+        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_components_than_terms_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"components": 30, "max_terms": 30})
+    with pytest.raises(
+        InputError, match=r"train\.components=30 must be below the number of terms, .* have 30: lower it"
+    ):
         train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,81 @@
+"""A training in several processes, one a device, that torch.distributed joins."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from textgate.components.contracts import FineTuning, InputError, Training
+
+
+def processes_for(training: Training) -> int:
+    """How many processes to train in: one a GPU for what is fine-tuned, else one.
+
+    TEXTGATE_PROCESSES names another number; on a machine without GPUs that many share the processor.
+
+    Raises:
+        InputError: TEXTGATE_PROCESSES is no such number, or the batch cannot be divided evenly.
+    """
+    if not isinstance(training, FineTuning):
+        return 1
+    named = os.environ.get("TEXTGATE_PROCESSES")
+    if named is not None and not (named.isascii() and named.isdigit() and int(named) > 0):
+        raise InputError(f"TEXTGATE_PROCESSES must be a number of processes, at least 1, not {named!r}")
+    import torch
+
+    count = int(named) if named else max(torch.cuda.device_count(), 1)
+    if training.batch_size % count:
+        raise InputError(
+            f"train.batch_size ({training.batch_size}) must be a multiple of the {count} devices that share it"
+        )
+    return count
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    import torch
+
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def is_main_process() -> bool:
+    """Whether this one writes and speaks for all."""
+    import torch
+
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Return once every process has come this far."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def smallest(number: int) -> int:
+    """The smallest of the numbers that the processes bring."""
+    import torch
+
+    numbers = [number] * process_count()
+    if torch.distributed.is_initialized():
+        torch.distributed.all_gather_object(numbers, number)
+    return min(numbers)
+
+
+@contextmanager
+def shared_scratch() -> Iterator[Path]:
+    """A temporary folder that is the same in every process."""
+    import torch
+
+    name = [tempfile.mkdtemp() if is_main_process() else ""]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(name)
+    try:
+        yield Path(name[0])
+        wait_for_all()
+    finally:
+        if is_main_process():
+            shutil.rmtree(name[0], ignore_errors=True)

@@ -1,0 +1,77 @@
+"""Word2Vec trained on the corpus, the mean of a text's word vectors + logistic regression, as plain arrays.
+
+Mikolov et al., Efficient Estimation of Word Representations in Vector Space (ICLR workshop 2013), by gensim. A mean of
+vectors is linear in the shares of the words, so that vectors, standardising and regression are one matrix over words.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from textgate.components.contracts import Dataset, InputError, LinearRuntime, Progress, Word2VecTraining
+from textgate.components.families import Surroundings
+from textgate.components.families.linear import export, fit_regression, merge, predictor, write
+from textgate.serving.linear import words
+
+__all__ = ["export", "fit", "merge", "predictor"]
+
+
+def fit(
+    dataset: Dataset, training: Word2VecTraining, folder: Path, surroundings: Surroundings
+) -> tuple[LinearRuntime, dict[str, float]]:
+    """See ``Family.fit``. A text without a known word has the zero vector.
+
+    Raises:
+        InputError: no word occurs ``min_count`` times.
+    """
+    from gensim.models import Word2Vec
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.preprocessing import normalize
+
+    _, texts, classes = dataset.columns("train")
+    # Interned, or every occurrence of a word would be a string of its own.
+    tokenized = [[sys.intern(word) for word in words(text)] for text in texts]
+    corpus = _Corpus(tokenized, training.epochs)
+    # With a second worker the order of the updates, and so the vectors, would depend on the threads.
+    model = Word2Vec(
+        vector_size=training.dimensions,
+        window=training.window,
+        min_count=training.min_count,
+        sg=int(training.skip_gram),
+        seed=training.seed,
+        workers=1,
+    )
+    model.build_vocab(corpus)
+    terms = model.wv.index_to_key
+    if not terms:
+        raise InputError(
+            f"no word of the {len(texts):,} training texts occurs train.min_count={training.min_count} times: lower it"
+        )
+    model.train(corpus, total_examples=model.corpus_count, epochs=training.epochs)
+
+    counts = CountVectorizer(vocabulary=model.wv.key_to_index, analyzer=list, dtype=np.float64).transform(tokenized)
+    vectors = model.wv.vectors.astype(np.float64)
+    weights, bias = fit_regression(normalize(counts, "l1"), vectors, classes, training)
+    runtime = LinearRuntime(ngrams=(1, 1), sublinear=False, norm="l1")
+    return runtime, write(folder, dataset, runtime, terms, np.ones(len(terms)), weights, bias)
+
+
+class _Corpus:
+    """The texts as gensim reads them, once for the vocabulary and once an epoch, saying how far it is."""
+
+    def __init__(self, tokenized: list[list[str]], epochs: int) -> None:
+        self._tokenized, self._readings, self._epochs = tokenized, 0, epochs
+        self._progress = Progress(total=epochs * len(tokenized), unit="texts")
+
+    def __iter__(self) -> Iterator[list[str]]:
+        from gensim.models.word2vec import MAX_WORDS_IN_BATCH
+
+        epoch, self._readings = self._readings, self._readings + 1
+        for number, text in enumerate(self._tokenized, 1):
+            # gensim would learn nothing from the rest of a longer sentence.
+            for start in range(0, len(text), MAX_WORDS_IN_BATCH):
+                yield text[start : start + MAX_WORDS_IN_BATCH]
+            if epoch:
+                self._progress.update((epoch - 1) * len(self._tokenized) + number, f"epoch {epoch} of {self._epochs}")

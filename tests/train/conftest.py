@@ -1,0 +1,68 @@
+"""A preprocessed dataset of easy texts, and a training of it that keeps checkpoints within its epochs."""
+
+import random
+import struct
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from textgate.components.contracts import Row, TextNormalizer, TransformerTraining, dataset_writer
+
+WORDS = [f"word{number}" for number in range(40)]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(13)
+    path = tmp_path_factory.mktemp("data") / "dataset"
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number in range(200):
+            label = ["bad", "good"][number % 2]
+            text = " ".join([*rng.sample(WORDS, rng.randint(2, 12)), label])
+            split = "validation" if number % 5 == 4 else "train"
+            writer.add(split, Row(str(number), text, label))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer(lowercase=True))
+    return path
+
+
+@pytest.fixture
+def training(tiny_encoder: Path) -> TransformerTraining:
+    """20 updates an epoch of 2 batches each; measured, and kept, every 7 updates: within the epochs."""
+    return TransformerTraining(
+        family="transformer",
+        checkpoint=str(tiny_encoder),
+        max_tokens=16,
+        epochs=2,
+        evaluate_every=0.35,
+        batch_size=8,
+        micro_batch_size=4,
+        learning_rate=5e-3,
+        precision="fp32",
+    )
+
+
+Scalars = Callable[[Path], dict[str, dict[int, float]]]
+
+
+@pytest.fixture(scope="session")
+def scalars() -> Scalars:
+    """Reads what TensorBoard would draw of a training: values by update, by tag; durations left out."""
+
+    def read(logs: Path) -> dict[str, dict[int, float]]:
+        found: dict[str, dict[int, float]] = defaultdict(dict)
+        (path,) = logs.glob("events.out.tfevents.*")
+        data = path.read_bytes()
+        while data:
+            # A record: its length, the length's checksum, the record, its checksum (tensorflow.org, "TFRecord").
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[12 + length + 4 :]
+            for value in event.summary.value:
+                if value.tag in ("train/loss", "train/grad_norm", "train/learning_rate", "eval/loss", "eval/f1"):
+                    found[value.tag][event.step] = value.simple_value
+        return dict(found)
+
+    return read

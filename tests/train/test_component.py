@@ -1,0 +1,39 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from textgate.components.contracts import LinearTraining, ModelBundle, TransformerTraining
+from textgate.components.storage import Store
+from textgate.components.train.component import train
+
+
+def artifact(path: Path) -> Any:
+    return SimpleNamespace(path=str(path), metadata={})
+
+
+def test_a_family_that_is_fitted_in_one_go_needs_no_store_and_leaves_a_word_in_its_logs(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"ENDPOINT_URL_S3": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")
+    settings = LinearTraining(family="linear", min_df=1).model_dump_json()
+    train.python_func(artifact(dataset), "films", settings, "code", "no-bucket", model, logs)
+    bundle = ModelBundle.load(tmp_path / "model")
+    assert model.metadata == {"family": "linear", "fingerprint": bundle.fingerprint, **bundle.metrics}
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["README.md"]
+    assert "checkpoint" not in capsys.readouterr().out
+
+
+def test_a_fine_tuning_leaves_its_curve_beside_the_bundle_and_nothing_in_the_store(
+    dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path
+) -> None:
+    model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")
+    settings = training.model_copy(update={"epochs": 1}).model_dump_json()
+    train.python_func(artifact(dataset), "films", settings, "code", store.bucket, model, logs)
+    assert ModelBundle.load(tmp_path / "model").metrics["validation_f1"] == model.metadata["validation_f1"]
+    assert len(list((tmp_path / "logs").glob("events.out.tfevents.*"))) == 1
+    assert not list((tmp_path / "model").rglob("events*"))
+    assert list(store.objects("")) == []

@@ -1,0 +1,80 @@
+"""One training in two processes, as on two GPUs."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from textgate.components.contracts import InputError, LinearTraining, ModelBundle, TransformerTraining
+from textgate.components.families.processes import processes_for
+from textgate.components.storage import Store
+from textgate.components.train.launch import Job, run
+
+
+@pytest.fixture
+def without_dropout(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """Processes draw different dropout masks, so without it a difference is a fault."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_two_processes_reach_the_loss_of_one(
+    dataset: Path,
+    training: TransformerTraining,
+    without_dropout: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    scalars: Callable[[Path], dict[str, dict[int, float]]],
+) -> None:
+    settings = training.model_copy(update={"checkpoint": str(without_dropout), "micro_batch_size": None})
+    bundles, curves = [], []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for processes in ("1", "2"):
+        monkeypatch.setenv("TEXTGATE_PROCESSES", processes)
+        folder = tmp_path / processes
+        bundles.append(run(Job(dataset, "tiny", settings, "code", store.bucket, folder / "model", folder / "logs")))
+        curves.append(scalars(folder / "logs"))
+    assert curves[0].keys() == curves[1].keys()
+    for tag in curves[0]:
+        assert curves[1][tag] == pytest.approx(curves[0][tag], rel=1e-3, abs=1e-4), tag
+    assert bundles[1].metrics == pytest.approx(bundles[0].metrics, abs=1e-4)
+    assert ModelBundle.load(tmp_path / "2/model") == bundles[1]
+    said = capfd.readouterr().out
+    assert "8 texts an update, 4 at once on 2 device(s)" in said
+    assert said.count("epoch 0.35") == 2, "one process a training speaks"
+    assert list(store.objects("checkpoints/")) == []
+
+
+def test_what_is_wrong_is_one_sentence_from_many_processes(
+    dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTGATE_PROCESSES", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    settings = training.model_copy(update={"checkpoint": str(empty)})
+    with pytest.raises(InputError, match=f"the checkpoint {empty} cannot be loaded") as error:
+        run(Job(dataset, "tiny", settings, "code", store.bucket, tmp_path / "model", tmp_path / "logs"))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_number_of_processes_that_does_not_fit_is_refused(
+    training: TransformerTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTGATE_PROCESSES", "3")
+    with pytest.raises(InputError, match=r"train\.batch_size \(8\) must be a multiple of the 3 devices"):
+        processes_for(training)
+    for wrong in ("0", "two", "", "-1"):
+        monkeypatch.setenv("TEXTGATE_PROCESSES", wrong)
+        with pytest.raises(InputError, match="TEXTGATE_PROCESSES must be a number of processes"):
+            processes_for(training)
+    assert processes_for(LinearTraining(family="linear")) == 1

@@ -1,0 +1,145 @@
+"""A training that is killed and started again ends as one that never was."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from textgate.components.contracts import ModelBundle, TransformerTraining
+from textgate.components.families import Surroundings
+from textgate.components.storage import Store
+from textgate.components.train.checkpoints import StoreCheckpoints
+from textgate.components.train.launch import Job, run
+from textgate.components.train.train import train_bundle
+
+START = """
+import sys
+from pathlib import Path
+from textgate.components.contracts import TransformerTraining
+from textgate.components.train.launch import Job, run
+
+dataset, training, bucket, folder = sys.argv[1:]
+run(Job(Path(dataset), "tiny", TransformerTraining.model_validate_json(training), "code", bucket, Path(folder) / "model",
+        Path(folder) / "logs"))
+"""
+
+
+def start(dataset: Path, training: TransformerTraining, store: Store, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", START, str(dataset), training.model_dump_json(), store.bucket, str(folder)]
+    return subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, text=True)
+
+
+def kill_after(process: subprocess.Popen[str], line: str) -> None:
+    """Wait until the process has said ``line``, and end it as the kernel would."""
+    assert process.stdout
+    said = []
+    for each in process.stdout:
+        said.append(each)
+        if each.startswith(line):
+            break
+    else:
+        raise AssertionError("".join(said))
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums come out the same to the last bit only if they are split over as many threads."""
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_killed_and_resumed_is_as_never_killed(
+    dataset: Path,
+    training: TransformerTraining,
+    store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    scalars: Callable[[Path], dict[str, dict[int, float]]],
+) -> None:
+    def job(name: str) -> Job:
+        return Job(dataset, "tiny", training, "code", store.bucket, tmp_path / name / "model", tmp_path / name / "logs")
+
+    whole = run(job("whole"))
+    assert "resuming" not in capsys.readouterr().out
+
+    # Three checkpoints have been kept once the fourth measurement is said, the last one within the second epoch.
+    kill_after(start(dataset, training, store, tmp_path / "killed"), "epoch 1.40")
+    assert not (tmp_path / "killed/model").exists()
+    assert list(store.objects("checkpoints/"))
+
+    resumed = run(job("resumed"))
+    said = capsys.readouterr().out
+    match = re.search(r"resuming at update (\d+) of 40", said)
+    assert match
+    assert int(match[1]) in (21, 28), "the third checkpoint, or the fourth if the kill came late"
+    assert "epoch 0.35" not in said
+    assert resumed == whole
+    assert ModelBundle.load(tmp_path / "resumed/model") == whole
+    assert list(store.objects("checkpoints/")) == []
+
+    curve = scalars(tmp_path / "whole/logs")
+    assert list(curve["train/loss"]) == [7, 10, 14, 20, 21, 28, 30, 35, 40]
+    assert list(curve["eval/f1"]) == [7, 14, 21, 28, 35, 40]
+    assert scalars(tmp_path / "resumed/logs") == curve
+
+
+class Interrupted(Exception):  # noqa: N818
+    pass
+
+
+class EndsAfter(StoreCheckpoints):
+    """Ends the training once so many checkpoints have been kept."""
+
+    def __init__(self, store: Store, checkpoints: int) -> None:
+        super().__init__(store, "checkpoints/one")
+        self._left = checkpoints
+
+    def keep(self, folder: Path) -> None:
+        super().keep(folder)
+        self._left -= 1
+        if self._left == 0:
+            raise Interrupted
+
+
+def test_early_stopping_goes_on_waiting(
+    dataset: Path,
+    training: TransformerTraining,
+    tiny_encoder: Path,
+    store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # It learns nothing, so that no measurement is better than the first and the fourth is the last.
+    settings = training.model_copy(update={"early_stopping": 3, "learning_rate": 1e-12})
+    with pytest.raises(Interrupted):
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 2)))
+    assert list(tmp_path.iterdir()) == []
+    train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 3)))
+    measured = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert measured == ["epoch 0.35", "epoch 0.70", "epoch 1.05", "epoch 1.40"]
+
+
+def test_a_store_that_is_not_there_does_not_end_the_training(
+    dataset: Path,
+    training: TransformerTraining,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    settings = training.model_copy(update={"epochs": 1, "evaluate_every": 0.5})
+    run(Job(dataset, "tiny", settings, "code", "gone", tmp_path / "model", tmp_path / "logs"))
+    assert capsys.readouterr().out.count("the checkpoint was not kept") == 1
+    assert ModelBundle.load(tmp_path / "model").family == "transformer"

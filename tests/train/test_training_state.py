@@ -1,0 +1,133 @@
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import get_scheduler
+from transformers.trainer_pt_utils import safe_globals
+
+from textgate.components.families.training_state import with_pickle, without_pickle
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool]
+numbers = st.integers() | st.booleans() | st.floats() | st.none() | st.text(max_size=5)
+tensors = st.builds(
+    lambda shape, dtype, seed: torch.randint(0, 200, shape, generator=torch.Generator().manual_seed(seed)).to(dtype),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.sampled_from(DTYPES),
+    st.integers(0, 9),
+)
+arrays = st.integers(1, 5).map(lambda size: np.arange(size, dtype=np.uint32))  # the kind that the Trainer can load
+states = st.recursive(
+    numbers | tensors | tensors.map(lambda tensor: tensor.mT if tensor.ndim > 1 else tensor) | arrays,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.integers() | st.text(max_size=3) | st.tuples(st.integers()), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def there_and_back(folder: Path, **states: Any) -> dict[str, Any]:
+    """Save each state as the Trainer does, strip the pickle, put it back, and load it as the Trainer does."""
+    checkpoint = folder / "checkpoint"
+    checkpoint.mkdir()
+    for name, state in states.items():
+        torch.save(state, checkpoint / f"{name}.pt")
+    without_pickle(checkpoint, folder / "stored")
+    with_pickle(folder / "stored", folder / "restored")
+    with safe_globals():
+        return {name: torch.load(folder / "restored" / f"{name}.pt", weights_only=True) for name in states}
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal in type, structure and every bit."""
+    if type(left) is not type(right):
+        return False
+    match left:
+        case torch.Tensor():
+            return left.dtype == right.dtype and left.shape == right.shape and left.equal(right)
+        case np.ndarray():
+            return left.dtype == right.dtype and left.tobytes() == right.tobytes() and left.shape == right.shape
+        case float():
+            return left.hex() == right.hex()
+        case list() | tuple():
+            return len(left) == len(right) and all(map(same, left, right))
+        case dict():
+            return same(list(left), list(right)) and all(same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+@given(state=states)
+@settings(deadline=None, max_examples=50)
+def test_any_nested_state_comes_back(state: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    back = there_and_back(tmp_path_factory.mktemp("state"), optimizer=state)
+    assert same(back["optimizer"], state)
+
+
+def test_views_of_one_storage_come_back(tmp_path: Path) -> None:
+    whole = torch.arange(12.0)
+    state = {0: whole, 1: whole[3:7], 2: whole.view(3, 4).T}
+    assert same(there_and_back(tmp_path, optimizer=state)["optimizer"], state)
+
+
+def test_a_real_optimizer_schedule_and_random_state_go_on_as_if_never_stored(tmp_path: Path) -> None:
+    def start() -> tuple[torch.nn.Module, torch.optim.Optimizer, Any]:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 2))
+        groups = [{"params": model[0].parameters()}, {"params": model[2].parameters(), "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=0.1, fused=True)
+        return model, optimizer, get_scheduler("cosine", optimizer, num_warmup_steps=2, num_training_steps=20)
+
+    def go_on(model: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+        for _ in range(5):
+            model(torch.from_numpy(np.random.standard_normal((4, 8))).float() * random.random()).sum().backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+
+    model, optimizer, schedule = start()
+    go_on(model, optimizer, schedule)
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    back = there_and_back(
+        tmp_path,
+        optimizer=optimizer.state_dict(),
+        scheduler=schedule.state_dict(),
+        rng_state={"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()},
+        scaler=torch.amp.GradScaler("cpu").state_dict(),
+    )
+    assert same(back["optimizer"], optimizer.state_dict())
+    go_on(model, optimizer, schedule)
+
+    again, second_optimizer, second_schedule = start()
+    again.load_state_dict(weights)
+    second_optimizer.load_state_dict(back["optimizer"])
+    second_schedule.load_state_dict(back["scheduler"])
+    random.setstate(back["rng_state"]["python"])
+    np.random.set_state(back["rng_state"]["numpy"])
+    torch.random.set_rng_state(back["rng_state"]["cpu"])
+    go_on(again, second_optimizer, second_schedule)
+    assert same(dict(again.state_dict()), dict(model.state_dict()))
+    assert same(second_optimizer.state_dict(), optimizer.state_dict())
+    assert second_schedule.get_last_lr() == schedule.get_last_lr()
+
+
+def test_what_is_stored_holds_no_pickle_and_the_weights_unchanged(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    (checkpoint / "deeper").mkdir(parents=True)
+    torch.save({"lr": 0.1}, checkpoint / "scheduler.pt")
+    torch.save(Path("anything"), checkpoint / "training_args.bin")
+    (checkpoint / "deeper/model.safetensors").write_bytes(b"weights")
+    without_pickle(checkpoint, tmp_path / "stored")
+    stored = {path.relative_to(tmp_path / "stored").as_posix(): path for path in (tmp_path / "stored").rglob("*.*")}
+    assert set(stored) == {"deeper/model.safetensors", "training_state.json", "training_state.safetensors"}
+    assert stored["deeper/model.safetensors"].read_bytes() == b"weights"
+
+
+def test_an_object_that_only_pickle_could_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="holds a complex, which has no form without pickle"):
+        there_and_back(tmp_path, optimizer={"lr": 1j})
