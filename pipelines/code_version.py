@@ -14,6 +14,7 @@ _ROOMS = {
     "ingest": ["components/storage"],
     "preprocess": [],
     "train": ["components/families", "components/metrics", "components/storage", "serving"],
+    "select": [],
     "evaluate": ["components/families", "components/metrics", "components/storage", "serving"],
     "merge_quantize": ["components/families", "components/metrics", "components/storage", "serving"],
     "export_onnx": ["components/families", "components/metrics", "serving"],

@@ -1,59 +1,38 @@
 """Run a compiled pipeline on this machine through ``kfp.local``, in subprocesses or in containers.
 
-kfp.local tells what happens only in what it prints, so its output is read line by line: into the run's log, to follow
-the steps, and to bring each step's artifacts to the store as soon as it has finished.
+What lies in the workspace:
 
     <home>/pipelines/<recipe>.yaml                the compiled pipeline that is run
     <home>/runs/<run>/<task>/<artifact>           as in the store under runs/<run>/
-    <home>/runs/<run>/log.txt, report.html
+    <home>/runs/<run>/<loop>-iteration-<n>/…      the same for each combination of a sweep
+    <home>/runs/<run>/log.txt, report.html, sweep.json
     <home>/cache/…                                keys of kfp.local's cache, one folder a store
 """
 
 import contextlib
 import fcntl
 import hashlib
-import io
-import logging
 import os
-import re
 import shutil
 import time
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, ProgressLine, Recipe, RunRecord
-from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
+from textgate.components.contracts import InputError, Recipe, RunRecord
+from textgate.components.select.select import Candidate, Candidates
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import read_record
 from textgate.pipelines.display import Display
+from textgate.pipelines.run_log import RunFailedError, RunLog, Step
+from textgate.pipelines.sweep import Combination, describe
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_STARTED = re.compile(r"Executing task '([^']+)'")
-_ENDED = re.compile(r"Task '([^']+)' finished with status (SUCCESS|FAILURE)")
-_CACHED = re.compile(r"Task (\S+) cache hit")
+__all__ = ["LocalRun", "RunFailedError", "run_pipeline"]
 
 _REPORTS = ("gate-served", "gate-trained")
-
-
-class RunFailedError(Exception):
-    """A step failed for a reason that is not the caller's; the message says which step and where its log lies."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What became of one step."""
-
-    name: str
-    outcome: str
-    """done, cached or failed."""
-    seconds: float
-    work_seconds: float
-    """Of ``seconds``, what the step itself worked; the rest is the pipeline's."""
+_SELECTS = ("select", "select-with-dataset")
 
 
 @dataclass(frozen=True)
@@ -62,13 +41,23 @@ class LocalRun:
 
     record: RunRecord
     steps: list[Step]
+    sweep: list[Candidate]
+    """What each combination reached, in the order of the sweep; empty without one."""
     seconds: float
     folder: Path
     report: Path
 
 
-def run_pipeline(recipe: Recipe, home: Path, store: Store, runner: str, image: str, display: Display) -> LocalRun:
-    """Compile the recipe's pipeline and run the compiled file to its end.
+def run_pipeline(
+    recipe: Recipe,
+    home: Path,
+    store: Store,
+    runner: str,
+    image: str,
+    display: Display,
+    sweep: Sequence[Combination] = (),
+) -> LocalRun:
+    """Compile the pipeline of the recipe, or of a sweep over it, and run the compiled file to its end.
 
     Raises:
         InputError: the source cannot be read, the same recipe is running in this workspace, or a step says what it was
@@ -87,110 +76,23 @@ def run_pipeline(recipe: Recipe, home: Path, store: Store, runner: str, image: s
         recipe = _with_source_below(recipe, runs, source_version)
     compiled = home / "pipelines" / f"{recipe.name}.yaml"
     compiled.parent.mkdir(exist_ok=True)
-    compile_pipeline(recipe, compiled, image)
     store.ensure_bucket()
-    with _alone(runs / f".{recipe.name}.lock", recipe.name), _quiet_kfp():
-        _initialise_kfp(runner, runs, home, store)
-        log = _RunLog(runs, recipe.name, store, display)
+    with _alone(runs / f".{recipe.name}.lock", recipe.name):
+        compile_pipeline(recipe, compiled, image, sweep)
+        log = RunLog(runs, store, display, [describe(combination.settings) for combination in sweep])
         try:
-            with contextlib.redirect_stdout(log):
-                logging.getLogger().addHandler(logging.StreamHandler(log))
-                logging.getLogger().setLevel(logging.INFO)
+            with log.following():
+                _initialise_kfp(runner, runs, home, store)
                 pipeline = components.load_component_from_file(str(compiled))
                 pipeline(bucket=store.bucket, source_version=source_version)
         except RuntimeError as error:
             raise log.failure(error) from error
         finally:
             log.finish()
-    folder = log.folder
-    report = _keep_report(folder, store)
-    record = read_record(store, folder.name)
-    return LocalRun(record, log.steps, time.perf_counter() - started, folder, report)
-
-
-class _RunLog(io.TextIOBase):
-    """Stands in for standard output while kfp.local runs."""
-
-    def __init__(self, runs: Path, recipe: str, store: Store, display: Display) -> None:
-        self._runs, self._store, self._display = runs, store, display
-        self._name = re.compile(rf"{re.escape(recipe)}-\d{{4}}(-\d+){{6}}")
-        self._earlier = set(self._run_folders())
-        self._lines: list[str] = []
-        self._pending = ""
-        self._step_started = 0.0
-        self._step = ""
-        self._work = 0.0
-        self._step_lines: list[str] = []
-        self._last_words = ""
-        self._sentence: str | None = None
-        # One thread: artifacts reach the store in the order of the steps, while the next step works.
-        self._uploads = ThreadPoolExecutor(max_workers=1)
-        self._uploading: list[Future[None]] = []
-        self.steps: list[Step] = []
-
-    def _run_folders(self) -> list[Path]:
-        return [path for path in self._runs.iterdir() if self._name.fullmatch(path.name)]
-
-    @property
-    def folder(self) -> Path:
-        """The folder kfp.local made for this run."""
-        (folder,) = set(self._run_folders()) - self._earlier
-        return folder
-
-    def write(self, text: str) -> int:
-        *lines, self._pending = (self._pending + text).split("\n")
-        for line in lines:
-            self._read(_ANSI.sub("", line).rstrip())
-        return len(text)
-
-    def _read(self, line: str) -> None:
-        self._lines.append(line)
-        said = line.strip()
-        if match := _STARTED.search(line):
-            self._step, self._step_started, self._work = match[1], time.perf_counter(), 0.0
-            self._step_lines = []
-            self._display.step_started(self._step)
-        elif progress := ProgressLine.parse(line):
-            self._display.step_says(self._step, progress.text)
-        elif said.startswith(ERROR_PREFIX):
-            self._sentence = said.removeprefix(ERROR_PREFIX)
-        elif said.startswith(WORK_PREFIX):
-            self._work = float(said.removeprefix(WORK_PREFIX))
-        elif match := _ENDED.search(line):
-            self._end("done" if match[2] == "SUCCESS" else "failed")
-        elif line.startswith("    ") and said:
-            self._step_lines.append(said)
-        elif match := _CACHED.search(line):
-            self._step, self._step_started, self._work = match[1], time.perf_counter(), 0.0
-            self._end("cached")
-
-    def _end(self, outcome: str) -> None:
-        seconds = time.perf_counter() - self._step_started
-        if outcome == "failed":
-            self._last_words = f": {self._step_lines[-1]}" if self._step_lines else ""
-        self.steps.append(Step(self._step, outcome, seconds, self._work))
-        self._display.step_ended(self._step, outcome, seconds)
-        if outcome != "cached":
-            prefix = f"runs/{self.folder.name}/{self._step}"
-            self._uploading.append(self._uploads.submit(self._store.upload_folder, self.folder / self._step, prefix))
-
-    def failure(self, error: RuntimeError) -> Exception:
-        """What to tell the person after kfp.local gave up."""
-        if self._sentence is not None:
-            return InputError(self._sentence)
-        failed = [step.name for step in self.steps if step.outcome == "failed"]
-        where = f"step {failed[0]} failed{self._last_words}" if failed else f"the pipeline failed ({error})"
-        return RunFailedError(f"{where}; the whole log is in {self.folder / 'log.txt'}")
-
-    def finish(self) -> None:
-        """Keep the log beside the artifacts, here and in the store, once every artifact has reached it."""
-        self._uploads.shutdown()
-        for upload in self._uploading:
-            upload.result()
-        with contextlib.suppress(ValueError):  # no folder: nothing was started
-            path = self.folder / "log.txt"
-            path.write_text("\n".join([*self._lines, self._pending]) + "\n", "utf-8")
-            self._store.upload_file(path, f"runs/{self.folder.name}/log.txt")
+    report = _keep_report(log.folder, store)
+    table = _keep_table(log, store) if sweep else []
+    record = read_record(store, log.folder.name)
+    return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
 
 
 def _initialise_kfp(runner: str, runs: Path, home: Path, store: Store) -> None:
@@ -243,7 +145,7 @@ def _with_source_below(recipe: Recipe, runs: Path, source_version: str) -> Recip
 
 @contextlib.contextmanager
 def _alone(lock: Path, recipe: str) -> Iterator[None]:
-    """Hold the recipe's lock: a run's folder is known by being the one new folder of its recipe."""
+    """Hold the recipe's lock: its runs share the compiled file and compete for the same champion."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -254,20 +156,6 @@ def _alone(lock: Path, recipe: str) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _quiet_kfp() -> Iterator[None]:
-    """Silence kfp.local's warnings about cluster settings, and put the root logger back afterwards."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers
-
-
 def _keep_report(folder: Path, store: Store) -> Path:
     """The page of the last gate that was reached, under a name a browser opens."""
     source = next(path for task in _REPORTS if (path := folder / task / "report").exists())
@@ -275,3 +163,12 @@ def _keep_report(folder: Path, store: Store) -> Path:
     shutil.copyfile(source, report)
     store.upload_file(report, f"runs/{folder.name}/report.html")
     return report
+
+
+def _keep_table(log: RunLog, store: Store) -> list[Candidate]:
+    """What select found out, of this run or of the earlier one whose output it took from the cache."""
+    select = next(log.outputs[task] for task in _SELECTS if task in log.outputs)
+    table = log.folder / "sweep.json"
+    shutil.copyfile(select["table"].uri, table)
+    store.upload_file(table, f"runs/{log.folder.name}/sweep.json")
+    return Candidates.validate_json(table.read_bytes())

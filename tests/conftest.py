@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from families.tiny import write_tiny
 
 from textgate.components.contracts import LinearRuntime, ModelBundle, TextNormalizer
 from textgate.components.storage import EmbeddedStore, Store
@@ -100,3 +101,23 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_stella(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of stella's architecture and code, tiny and randomly initialised."""
+    from families.stella import write_stella
+
+    return write_stella(tmp_path_factory.mktemp("tiny") / "stella")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A tiny random checkpoint of the named architecture, written once."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def checkpoint(model_type: str) -> Path:
+        path = folder / model_type
+        return path if path.exists() else write_tiny(path, model_type)
+
+    return checkpoint

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STEPS = {"ingest", "preprocess", "train", "evaluate", "gate", "merge_quantize", "export_onnx", "promote", "record"}
+STEPS = {
+    *("ingest", "preprocess", "train", "select", "evaluate", "gate"),
+    *("merge_quantize", "export_onnx", "promote", "record"),
+}
 GROUND = {"textgate.components.step", "textgate.components.contracts"}
 HEAVY = {"torch", "transformers", "kfp", "peft"}
 

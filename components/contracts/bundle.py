@@ -90,8 +90,11 @@ class ModelBundle(_Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the canonical manifest, and through it of every file."""
-        return hashlib.sha256(self.model_dump_json().encode("utf-8")).hexdigest()
+        """sha256 of the canonical manifest, and through it of every file.
+
+        Defaults are left out, so that a field added later changes no bundle that was made before.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode("utf-8")).hexdigest()
 
     def write(self, folder: Path) -> "ModelBundle":
         """Hash every file that lies in ``folder`` and write the manifest beside them; returns the manifest written."""

@@ -11,6 +11,12 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
 _OVERLONG_NUMBER = re.compile(r"&#[0-9]{100,};?")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+# Not the @ of an address; a run of mentions goes at once, since what is left of @a@b would be one again.
+_MENTION = re.compile(r"(?<!\w)(?:@\w+)+")
+# Neither C#4 nor &#39; is one. The possessive ++ and the lookbehind keep a megabyte of # from being read n times.
+_HASH = re.compile(r"(?<![\w&#])#++(?=\w)")
+# Up to the ASCII hyphen, then curly quotes, dashes and the ellipsis.
+_SPECIAL = re.compile(r"[^\w\s.,!?;:'\"()\-\u2018\u2019\u201c\u201d\u2013\u2014\u2026]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
 _BRACKETS = re.compile(r"[<>&]")
@@ -28,7 +34,13 @@ class TextNormalizer(BaseModel):
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
     remove_html: bool = False
     remove_urls: bool = False
+    remove_mentions: bool = False
+    """``@user`` goes; the ``@`` of an address stays."""
+    remove_hashtags: bool = False
+    """The sign goes and its word stays, as a part of the sentence: ``a #sad day`` is ``a sad day``."""
     lowercase: bool = False
+    remove_special_characters: bool = False
+    """All but letters, digits, white space and ``. , ! ? ; : ' " ( ) - _`` (their typographic forms too) is a space."""
     collapse_whitespace: bool = True
 
     def __call__(self, text: str) -> str:
@@ -60,9 +72,20 @@ class TextNormalizer(BaseModel):
             text = _URL.sub(" ", text)
         if self.unicode != "none":
             text = unicodedata.normalize(self.unicode, text)
+        if self.remove_mentions:
+            text = _MENTION.sub(" ", text)
+        if self.remove_hashtags:
+            text = _HASH.sub("", text)
         if self.lowercase:
             text = text.lower()
+        if self.remove_special_characters:
+            text = _SPECIAL.sub(_space_unless_mark, text)
         text = _CONTROL.sub(" ", text)
         if self.collapse_whitespace:
             text = _SPACE.sub(" ", text).strip()
         return text
+
+
+def _space_unless_mark(special: re.Match[str]) -> str:
+    """A mark, such as a vowel sign of Hindi, is a part of its letter."""
+    return special[0] if unicodedata.category(special[0]).startswith("M") else " "

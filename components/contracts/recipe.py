@@ -9,10 +9,10 @@ import re
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.section import Section
+from textgate.components.contracts.source import Preprocess, Source
 from textgate.components.contracts.training import Training
 from textgate.components.step import InputError
 
@@ -24,52 +24,21 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, Recursi
 _TAGS = ("family", "kind")
 
 
-class Source(Section):
-    """Where the labelled text comes from, and how to read it."""
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes on, off, yes and no for truth values; in a recipe they are words: a key, a label, a language."""
 
-    uri: str = Field(min_length=1)
-    """A local file or folder, ``s3://``, ``https://``, ``hf://org/name[@revision]`` or ``pypi://name/version/path#sha256=``."""
-    text: str = "text"
-    """Name of the text column."""
-    label: str = "label"
-    """Name of the label column; for a class-per-folder source the folder's name is the label."""
-    labels: dict[str, str] | None = None
-    """Label as the source spells it to label name, in class order; without it the labels found are used, sorted."""
-    where: str | None = None
-    """Row filter over the source's columns, such as ``source == rotten_tomatoes``."""
-    max_line_bytes: int = Field(default=1_048_576, gt=0)
-    """A longer line is rejected, which bounds the memory a row can take."""
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _keys_are_text(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): name for key, name in value.items()}
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _two_labels(cls, value: dict[str, str] | None) -> dict[str, str] | None:
-        if value is not None and len(set(value.values())) < 2:
-            raise ValueError("a classifier needs at least two different labels")
-        return value
+    yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in resolvers if first in "tTfF" or tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-class Preprocess(Section):
-    """Cleaning and splitting."""
-
-    normalizer: TextNormalizer = TextNormalizer()
-    validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the texts for choosing during training."""
-    test: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the texts the gates judge on."""
-    seed: int = 13
-
-    @model_validator(mode="after")
-    def _something_is_left(self) -> "Preprocess":
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation ({self.validation}) + test ({self.test}) must leave texts to train on")
-        return self
+def _from_yaml(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 class Export(Section):
@@ -145,7 +114,7 @@ class Recipe(Section):
             InputError: not YAML, or a key is unknown, missing or wrong; it is named with what would be right.
         """
         try:
-            data = yaml.safe_load(text)
+            data = _from_yaml(text)
         except _YAML_ERRORS as error:
             raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
@@ -172,7 +141,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise InputError(f"--set {path}: {'.'.join(keys[: position + 1])} is a value, not a section")
     try:
-        section[keys[-1]] = _number(yaml.safe_load(value))
+        section[keys[-1]] = _number(_from_yaml(value))
     except _YAML_ERRORS as error:
         raise InputError(f"--set {path}: {value!r} is not a YAML value") from error
 

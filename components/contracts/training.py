@@ -97,7 +97,7 @@ class SvmHead(Section):
 
     kind: Literal["svm"]
     C: float = Field(default=1.0, gt=0)
-    gamma: float | Literal["scale"] = "scale"
+    gamma: Annotated[float, Field(gt=0)] | Literal["scale"] = "scale"
     """Width of the kernel; ``scale`` is 1 / (dimensions x variance)."""
 
 
@@ -105,7 +105,7 @@ class MlpHead(Section):
     """A multilayer perceptron with ReLU, trained by Adam."""
 
     kind: Literal["mlp"]
-    hidden: list[int] = Field(default=[256, 128], min_length=1)
+    hidden: list[Annotated[int, Field(gt=0)]] = Field(default=[256, 128], min_length=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     epochs: int = Field(default=20, gt=0)

@@ -20,7 +20,7 @@ class Checkpoints(Protocol):
         ...
 
     def keep(self, folder: Path) -> None:
-        """Keep the checkpoint that lies in ``folder`` in place of the one before."""
+        """Keep the checkpoint that lies in ``folder`` in place of the one before; the folder is taken away."""
         ...
 
 

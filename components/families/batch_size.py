@@ -42,7 +42,7 @@ def _peak_bytes(model: Any, longest: Any, rows: int) -> int:
         _reset_peak()
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = model.train()(**batch).logits
-        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(logits.float(), labels))
         peak = _peak()
     model.zero_grad(set_to_none=True)
     return peak

@@ -18,6 +18,9 @@ from textgate.components.metrics import f1
 
 Tensors = dict[str, torch.Tensor]
 
+_LAYERS_A_SIZE = 3
+"""Of a perceptron's hidden sizes each is a linear layer, ReLU and dropout."""
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -30,8 +33,10 @@ class Embedded:
 class RbfSvm(nn.Module):
     """Support vector machines with a radial basis kernel, each a class against the rest, and a regression over them."""
 
+    centre: torch.Tensor
+    """(dimensions,) taken from every embedding: distances stay, and lose fewer digits in float32."""
     support: torch.Tensor
-    """(vectors, dimensions), of all machines together."""
+    """(vectors, dimensions) less the centre, of all machines together."""
     coefficients: torch.Tensor
     """(machines, vectors), 0 where a vector supports other machines only."""
     intercepts: torch.Tensor
@@ -50,6 +55,7 @@ class RbfSvm(nn.Module):
 
     def margins(self, embeddings: torch.Tensor) -> torch.Tensor:
         """What scikit-learn calls the decision function, (rows, machines)."""
+        embeddings = embeddings - self.centre
         lengths = embeddings.square().sum(dim=1, keepdim=True) + self.support.square().sum(dim=1)
         distances = (lengths - 2 * embeddings @ self.support.T).clamp(min=0)
         return linear(torch.exp(-self.gamma * distances), self.coefficients, self.intercepts)
@@ -83,8 +89,8 @@ def load_head(settings: LogisticHead | SvmHead | MlpHead, tensors: Tensors) -> n
         case SvmHead():
             head = RbfSvm(**tensors)
         case MlpHead():
-            layers = [weight for name, weight in tensors.items() if name.endswith(".weight")]
-            head = _perceptron(layers[0].shape[1], settings, layers[-1].shape[0])
+            last = _LAYERS_A_SIZE * len(settings.hidden)
+            head = _perceptron(tensors["0.weight"].shape[1], settings, tensors[f"{last}.weight"].shape[0])
     head.load_state_dict(tensors)
     return head.eval()
 
@@ -119,8 +125,10 @@ def _fit_svm(settings: SvmHead, train: Embedded, validation: Embedded, labels: i
         coefficients[machine, model.support_], intercepts[machine] = model.dual_coef_[0], model.intercept_[0]
         progress.update(machine + 1, "support vector machines")
     supports = np.flatnonzero(coefficients.any(axis=0))
+    centre = train.embeddings.mean(axis=0)
     machines = {
-        "support": _tensor(train.embeddings[supports]),
+        "centre": _tensor(centre),
+        "support": _tensor(train.embeddings[supports] - centre),
         "coefficients": _tensor(coefficients[:, supports]),
         "intercepts": _tensor(intercepts),
         "gamma": _tensor(gamma),

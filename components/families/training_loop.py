@@ -260,7 +260,6 @@ class _KeepsCheckpoints(TrainerCallback):
         for checkpoint in Path(args.output_dir).glob("checkpoint-*"):
             without_pickle(checkpoint, stored / checkpoint.name)
         self._checkpoints.keep(stored)
-        shutil.rmtree(stored)
 
 
 class _ShowsProgress(TrainerCallback):

@@ -99,10 +99,9 @@ def merge(
     model = merge_adapter(classifier.model, folder, classifier.dtype)
     save_model(model, checkpoint, training, output)
     classifier.tokenizer.save_pretrained(output)
-    quantized = "dequantized, and " if training.adapter.quantization != "none" else ""
     return (
         TransformersRuntime(max_tokens=classifier.max_tokens),
-        f"the base was {quantized}merged with its {training.adapter.variant} adapter in {classifier.dtype}",
+        f"the base was dequantized where it was quantized, and merged with its adapter in {classifier.dtype}",
     )
 
 
@@ -157,7 +156,8 @@ def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classi
         trained_head = HEAD
         model: Any = PooledClassifier(load_backbone(checkpoint, training, **options), labels)
     else:
-        model = load_classifier(checkpoint, training, labels, **options)
+        # A checkpoint may have a head for other labels, which is left out.
+        model = load_classifier(checkpoint, training, labels, ignore_mismatched_sizes=True, **options)
         model.config.pad_token_id = tokenizer.pad_token_id
         if architecture.last_token:
             read_last_token(model)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from textgate.components.contracts import InputError, Source
-from textgate.components.ingest.readers import Record, require_columns
+from textgate.components.ingest.records import SPLIT_COLUMN, Record, require_columns
 from textgate.components.storage.fetch import hub_parts
 
 
@@ -37,9 +37,9 @@ def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> I
     names = getattr((rows.features or {}).get(source.label), "names", None)
     for number, row in enumerate(rows, 1):
         if number == 1:
-            require_columns(wanted, [*row, "split"], source.uri)
+            require_columns(wanted, [*row, SPLIT_COLUMN], source.uri)
         value = row.get(source.label)
         if names and isinstance(value, int) and str(value) not in (source.labels or {}):
             # The hub marks a row without a label by -1.
             row[source.label] = names[value] if 0 <= value < len(names) else None
-        yield Record(f"{split}:{number}", {**row, "split": split})
+        yield Record(f"{split}:{number}", {**row, SPLIT_COLUMN: split})

@@ -21,7 +21,9 @@ from textgate.components.storage.s3 import Store
 _SCHEMES = "a local path, s3://, https://, hf:// and pypi://"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _TIMEOUT_SECONDS = 60
-_CHECKPOINT_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "*.tiktoken"]
+_CHECKPOINT_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "*.tiktoken", "*.py"]
+# The same weights again, in the layout of those who trained them.
+_OTHER_LAYOUTS = ["consolidated*", "original/*", "onnx/*", "openvino/*"]
 _WHEEL = re.compile(r"pypi://(?P<name>[A-Za-z0-9._-]+)/(?P<version>[A-Za-z0-9.+!_-]+)/(?P<member>[^#]+)(#(?P<pin>.*))?")
 _HUB = re.compile(r"hf://(?P<name>[^@]+?)(@(?P<revision>[^@]+))?")
 
@@ -104,7 +106,10 @@ def _digest(*parts: str) -> str:
 def _local(uri: str) -> Path:
     path = Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
     if not path.exists():
-        raise InputError(f"there is no file or folder {path}")
+        raise InputError(
+            f"there is no file or folder {path}: say where the source lies with --source, "
+            "a checkpoint with --set train.checkpoint=…"
+        )
     return path
 
 
@@ -252,7 +257,9 @@ def _checkpoint(uri: str) -> Path:
 
     name, revision = hub_parts(uri)
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_CHECKPOINT_FILES))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=_CHECKPOINT_FILES, ignore_patterns=_OTHER_LAYOUTS)
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
 

@@ -195,6 +195,7 @@ class Store:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what a person can mend into one sentence; secrets are in none of these messages."""
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
         where = f"the store at {self.client.meta.endpoint_url}"
@@ -212,7 +213,7 @@ class Store:
             if code == "NoSuchBucket":
                 raise InputError(f"{where} has no bucket {self.bucket}: create it or name another") from error
             raise InputError(f"{where} answered {code}: {error.response['Error'].get('Message', '')}") from error
-        except BotoCoreError as error:
+        except (Boto3Error, BotoCoreError) as error:
             raise InputError(f"{where} cannot be reached: {error}") from error
 
 

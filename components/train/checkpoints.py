@@ -8,6 +8,9 @@ A file that has not changed since the last checkpoint is not written again.
 
 import hashlib
 import json
+import shutil
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +47,8 @@ class _Checkpoint(BaseModel):
 class StoreCheckpoints:
     """See ``families.Checkpoints``: the last checkpoint of one training, below ``prefix``.
 
-    A store that cannot be used costs the checkpoint, never the training: it is said in one line.
+    It is stored by a thread while the training goes on. A store that cannot be used costs the checkpoint, never the
+    training: it is said in one line.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -52,6 +56,8 @@ class StoreCheckpoints:
         self._stored: set[str] = set()
         """Contents that this process has written or verified."""
         self._used = False
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._storing: Future[None] | None = None
 
     def restore(self, folder: Path) -> bool:
         """See ``families.Checkpoints.restore``; a damaged checkpoint counts as none."""
@@ -73,8 +79,32 @@ class StoreCheckpoints:
         return True
 
     def keep(self, folder: Path) -> None:
-        """See ``families.Checkpoints.keep``."""
+        """See ``families.Checkpoints.keep``; returns once the checkpoint before is stored."""
         self._used = True
+        self.wait()
+        own = Path(tempfile.mkdtemp())
+        shutil.move(folder, own / "checkpoint")
+        self._storing = self._thread.submit(self._keep, own)
+
+    def wait(self) -> None:
+        """Return once the last checkpoint is stored."""
+        if self._storing is not None:
+            self._storing.result()
+
+    def clear(self) -> None:
+        """Remove everything, once the training has succeeded."""
+        if not self._used:
+            return
+        self.wait()
+        try:
+            # The manifest first, so that nobody finds one whose files are gone.
+            self._store.delete(self._key(_MANIFEST))
+            self._delete_all_but(set())
+        except InputError as error:
+            print(f"the checkpoints were not removed: {error}", flush=True)
+
+    def _keep(self, own: Path) -> None:
+        folder = own / "checkpoint"
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {name: file_sha256(path) for name, path in paths.items()}
         checkpoint = _Checkpoint(kept=datetime.now(UTC).isoformat(timespec="seconds"), files=files)
@@ -87,17 +117,8 @@ class StoreCheckpoints:
             self._delete_all_but({_MANIFEST, *files.values()})
         except InputError as error:
             print(f"the checkpoint was not kept: {error}", flush=True)
-
-    def clear(self) -> None:
-        """Remove everything, once the training has succeeded."""
-        if not self._used:
-            return
-        try:
-            # The manifest first, so that nobody finds one whose files are gone.
-            self._store.delete(self._key(_MANIFEST))
-            self._delete_all_but(set())
-        except InputError as error:
-            print(f"the checkpoints were not removed: {error}", flush=True)
+        finally:
+            shutil.rmtree(own)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from textgate.components.contracts import Dataset, InputError, ModelBundle, Training, new_folder
 from textgate.components.families import Surroundings, family
 
-_LIBRARIES = ("numpy", "scikit-learn", "tokenizers", "torch", "transformers")
+_LIBRARIES = ("gensim", "numpy", "scikit-learn", "tokenizers", "torch", "transformers")
 
 
 def train_bundle(

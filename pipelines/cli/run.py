@@ -3,30 +3,47 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from textgate.components.contracts import Recipe, duration
 from textgate.components.image import IMAGE
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+from textgate.pipelines.sweep import Combination, combinations, describe
 
 if TYPE_CHECKING:
     from textgate.pipelines.local import LocalRun
 
 _EXIT_FAILED, _EXIT_REJECTED = 1, 3
 
-_recipe_options = [
+_RECIPE_OPTIONS = [
     click.argument("recipe"),
     click.option("--source", metavar="URI", help="Read this source instead of the recipe's."),
     click.option("--where", metavar="FILTER", help="Row filter instead of the recipe's: 'source == \"imdb\"'."),
     click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one value of the recipe."),
+    click.option(
+        "--sweep",
+        "sweeps",
+        metavar="KEY=VALUE,VALUE",
+        multiple=True,
+        help="Train with each value, or each combination when given several times; the best by validation F1 goes on.",
+    ),
     click.option("--image", default=IMAGE, envvar="TEXTGATE_IMAGE", show_default=True, help="Image of the steps."),
 ]
+
+
+def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add RECIPE and what changes it."""
+    for option in reversed(_RECIPE_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -43,7 +60,8 @@ def recipes(as_json: bool) -> None:
     Console().print(table)
 
 
-@click.command(epilog="Example: textgate run quickstart --set train.epochs=1 --set gate.min_f1=0.8")
+@click.command(epilog="Example: textgate run quickstart --set gate.min_f1=0.8 --sweep train.learning_rate=2e-5,5e-5")
+@_recipe_options
 @store_options
 @json_option
 @click.option("--fail-on-reject", is_flag=True, help="Exit 3 when a gate rejects.")
@@ -53,6 +71,7 @@ def run(
     source: str | None,
     where: str | None,
     overrides: tuple[str, ...],
+    sweeps: tuple[str, ...],
     runner: str,
     image: str,
     fail_on_reject: bool,
@@ -65,14 +84,14 @@ def run(
     Exits 0 when the run completed, 1 when a step failed, 2 when the recipe, an argument or the source is wrong, and 3
     when a gate rejected and --fail-on-reject is given.
     """
-    chosen = _load(recipe, source, where, overrides)
+    chosen, sweep = _load(recipe, source, where, overrides, sweeps)
     store = open_store(home, bucket)
 
     from textgate.pipelines.display import Display
     from textgate.pipelines.local import RunFailedError, run_pipeline
 
     try:
-        result = run_pipeline(chosen, home, store, runner, image, Display(sys.stderr))
+        result = run_pipeline(chosen, home, store, runner, image, Display(sys.stderr), sweep)
     except RunFailedError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(_EXIT_FAILED)
@@ -85,42 +104,43 @@ def run(
 
 
 @click.command("compile", epilog="Example: textgate compile quickstart -o quickstart.pipeline.yaml")
+@_recipe_options
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
 def compile_(
     recipe: str,
     source: str | None,
     where: str | None,
     overrides: tuple[str, ...],
+    sweeps: tuple[str, ...],
     image: str,
     output: Path,
 ) -> None:
     """Write RECIPE's pipeline as Kubeflow Pipelines YAML."""
-    chosen = _load(recipe, source, where, overrides)
+    chosen, sweep = _load(recipe, source, where, overrides, sweeps)
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output} must end in .yaml or .yml", param_hint="--output")
 
     from textgate.pipelines.training import compile_pipeline
 
-    compile_pipeline(chosen, output, image)
+    compile_pipeline(chosen, output, image, sweep)
     click.echo(f"wrote {output}")
 
 
-for _option in reversed(_recipe_options):
-    run, compile_ = _option(run), _option(compile_)
-
-
-def _load(recipe: str, source: str | None, where: str | None, overrides: tuple[str, ...]) -> Recipe:
+def _load(
+    recipe: str, source: str | None, where: str | None, overrides: tuple[str, ...], sweeps: tuple[str, ...]
+) -> tuple[Recipe, list[Combination]]:
     given = list(overrides)
     if source is not None:
         given.append(f"source.uri={json.dumps(source)}")
     if where is not None:
         given.append(f"source.where={json.dumps(where)}")
     chosen = shipped.load(recipe, given)
+    sweep = combinations(sweeps, lambda swept: shipped.load(recipe, [*given, *swept])) if sweeps else []
     uri = chosen.source.uri
-    if "://" in uri:
-        return chosen
-    absolute = chosen.source.model_copy(update={"uri": os.path.abspath(uri)})
-    return chosen.model_copy(update={"source": absolute})
+    if "://" not in uri:
+        absolute = chosen.source.model_copy(update={"uri": os.path.abspath(uri)})
+        chosen = chosen.model_copy(update={"source": absolute})
+    return chosen, sweep
 
 
 def _as_json(result: "LocalRun") -> dict[str, object]:
@@ -137,6 +157,7 @@ def _as_json(result: "LocalRun") -> dict[str, object]:
         "champion": last.champion if record.promotion is None else record.promotion.version,
         "report": str(result.report),
         "folder": str(result.folder),
+        "sweep": [candidate.model_dump() for candidate in result.sweep],
         "steps": [vars(step) for step in result.steps],
         "seconds": result.seconds,
     }
@@ -147,9 +168,12 @@ def _show(result: "LocalRun", recipe: Recipe) -> None:
     table = Table("step", "seconds", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for step in result.steps:
-        table.add_row(step.name, "cached" if step.outcome == "cached" else f"{step.seconds:.1f}")
+        table.add_row(Text(step.name), "cached" if step.outcome == "cached" else f"{step.seconds:.1f}")
     console.print()
     console.print(table)
+    if result.sweep:
+        console.print()
+        console.print(_sweep_table(result))
     record = result.record
     last = record.decisions[-1]
     f1 = next(rule.value for rule in last.rules if rule.name == "min_f1")
@@ -164,6 +188,15 @@ def _show(result: "LocalRun", recipe: Recipe) -> None:
     console.print()
     for name, text in lines:
         console.print(f"{name:<9} {text}", markup=False)
+
+
+def _sweep_table(result: "LocalRun") -> Table:
+    table = Table("combination", "validation F1", "", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for candidate in result.sweep:
+        score = f"{candidate.validation_f1:.4f}"
+        table.add_row(Text(describe(candidate.settings)), score, "chosen" if candidate.chosen else "")
+    return table
 
 
 def _next_command(result: "LocalRun", recipe: Recipe) -> str:

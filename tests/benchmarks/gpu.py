@@ -2,13 +2,14 @@
 
     python tests/benchmarks/gpu.py
 
-Models of the true shape with random weights, so that nothing is downloaded: bert-base fully fine-tuned, and Llama-shaped
-decoders of 1 and 8 billion parameters with the adapter, batch and checkpointing of their recipes, through the training
-loop that ships. Prints "no GPU" and ends well where there is no CUDA device.
+Models of the true shape with random weights, so that nothing is downloaded: bert-base fully fine-tuned, and
+Llama-shaped decoders of 1 and 8 billion parameters with the adapter, batch and checkpointing of a recipe, through the
+training loop that ships. Prints "no GPU" and ends well where there is no CUDA device.
 
-Model FLOPs a token: 6 N where every weight is trained; 4 N beside an adapter, since a frozen weight needs no gradient of
-its own; N counts the weights outside the embeddings. What gradient checkpointing computes again does not count (Chowdhery
-et al., PaLM, 2022, appendix B). The limit is the rate of a large bf16 matrix product, measured in the same run.
+Model FLOPs a token: 6 N where every weight is trained; 4 N beside an adapter, since a frozen weight needs no gradient
+of its own; N counts the weights outside the embeddings. What gradient checkpointing computes again does not count
+(Chowdhery et al., PaLM, 2022, appendix B). The limit is the rate of a large bf16 matrix product, measured in the same
+run.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/learning.py --headlines clickbait_headlines.jsonl.gz
 
-Headlines: 32,000 of them, half clickbait (Chakraborty et al., Stop Clickbait, ASONAM 2016), JSON lines with text and label.
-Prints the test accuracy of each trained adapter, and after it was merged, on 1,000 other headlines.
+Headlines: 32,000, half clickbait (Chakraborty et al., Stop Clickbait, ASONAM 2016), JSON lines with text and label.
+Prints the test accuracy of each trained adapter, and after it was merged, on 500 other headlines.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
 LABELS = ["news", "clickbait"]
-SPLITS = {"train": 1_000, "validation": 200, "test": 1_000}
+SPLITS = {"train": 1_000, "validation": 200, "test": 500}
 SHARED = {
     "max_tokens": 64,
     "epochs": 1,

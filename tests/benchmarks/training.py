@@ -4,9 +4,9 @@
 
 Both fine-tune MiniLM on the same texts for one epoch with the same learning rate, one thread, in one process. The
 published way is what the papers' scripts do: every text padded to the maximum length, fp32, batches in random order,
-dropout inside attention, transformers' default optimizer. Prints for headlines (at most 128 tokens) and film reviews (at
-most 512): samples per CPU-second of each, their ratio, the F1 of each and the paired difference with its 95 % interval
-over seeds and test texts, and how far off the machine's matrix-multiply rate the faster one is.
+dropout inside attention, transformers' default optimizer. Prints for headlines (at most 128 tokens) and film reviews
+(at most 512): samples per CPU-second of each, their ratio, the F1 of each and the paired difference with its 95 %
+interval over seeds and test texts, and how far off the machine's matrix-multiply rate the faster one is.
 """
 
 import argparse
@@ -98,16 +98,16 @@ def compare(corpus: Corpus, dataset: Dataset, checkpoint: Path, seeds: int) -> N
     scores = {name: [f1(classes, found, 2) for found in found_by_seed] for name, found_by_seed in answers.items()}
     low, high = paired_interval(classes, answers["default"], answers["published"])
     print(
-        f"{corpus.name}: published {median(rates['published']):.2f}, default {median(rates['default']):.2f} samples per "
-        f"CPU-second: {ratio:.1f}x; F1 {np.mean(scores['published']):.4f} and {np.mean(scores['default']):.4f}, "
+        f"{corpus.name}: published {median(rates['published']):.2f}, default {median(rates['default']):.2f} samples "
+        f"per CPU-second: {ratio:.1f}x; F1 {np.mean(scores['published']):.4f} and {np.mean(scores['default']):.4f}, "
         f"difference in [{low:+.4f}, {high:+.4f}] (95 %)"
     )
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "embeddings" not in name)
     reached = 6 * weights * tokens / corpus.train * median(rates["default"]) / 1e9
     limit = matrix_rate() / 1e9
     print(
-        f"{corpus.name}: the default does {reached:.0f} GFLOP/s of matrix products on the texts' own tokens, one thread "
-        f"multiplies at {limit:.0f} GFLOP/s: {reached / limit:.0%}",
+        f"{corpus.name}: the default does {reached:.0f} GFLOP/s of matrix products on the texts' own tokens, one "
+        f"thread multiplies at {limit:.0f} GFLOP/s: {reached / limit:.0%}",
         flush=True,
     )
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -28,6 +29,17 @@ FRAGMENTS = [
     "\u1e9e",
     "ſ",
     "\ufb01",
+    "@user",
+    "@",
+    "\uff20",
+    "#tag",
+    "##",
+    "\uff03",
+    "&#",
+    "&#64;",
+    "a",
+    "\u093f",
+    "“",
 ]
 TEXTS = st.lists(st.one_of(st.text(), st.sampled_from(FRAGMENTS), st.characters(codec=None)), max_size=8).map("".join)
 
@@ -44,6 +56,29 @@ def test_normalising_twice_changes_nothing_and_gives_text_that_can_be_stored(
     assert not any(unicodedata.category(character) == "Cc" and character not in "\t\n\r" for character in once)
 
 
+@settings(deadline=None, max_examples=500)
+@given(
+    normalizer=st.builds(
+        TextNormalizer,
+        **{name: st.booleans() for name, field in TextNormalizer.model_fields.items() if field.annotation is bool},
+        unicode=st.sampled_from(["NFC", "NFKC", "none"]),
+    ),
+    text=TEXTS,
+)
+def test_normalising_twice_changes_nothing_whatever_the_settings(normalizer: TextNormalizer, text: str) -> None:
+    once = normalizer(text)
+    assert normalizer(once) == once
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS)
+def test_nothing_is_left_of_what_is_removed(text: str) -> None:
+    cleaned = TextNormalizer(remove_mentions=True, remove_hashtags=True)(text)
+    assert not re.search(r"(?<!\w)@\w|(?<![\w&#])#+\w", cleaned)
+    for character in TextNormalizer(remove_special_characters=True)(text):
+        assert character in " .,!?;:'\"()-_‘’“”–—…" or unicodedata.category(character)[0] in "LMN"
+
+
 @pytest.mark.parametrize(
     ("settings_", "text", "cleaned"),
     [
@@ -56,6 +91,20 @@ def test_normalising_twice_changes_nothing_and_gives_text_that_can_be_stored(
         ({"remove_html": True}, "good<br /><b>film</b> &amp;amp; more", "good film & more"),
         ({"remove_html": True}, "1 < 2 and 3 > 2, I <3 it", "1 < 2 and 3 > 2, I <3 it"),
         ({"remove_urls": True}, "see https://a.b/c?d and www.e.f now", "see and now"),
+        ({"remove_mentions": True}, "RT @BBC_News: see .@user1@user2, me@home.org @ 5", "RT : see . , me@home.org @ 5"),
+        ({"remove_mentions": True, "unicode": "NFKC"}, "\uff20user hi", "hi"),
+        (
+            {"remove_hashtags": True},
+            "A #sad ##day (#ÄRA) for C#4, #1 &#39; # 5",
+            "A sad day (ÄRA) for C#4, 1 &#39; # 5",
+        ),
+        ({"remove_hashtags": True, "remove_mentions": True}, "@#me #@you", "#"),
+        (
+            {"remove_special_characters": True},
+            "50% off*: “it’s” a_b—[c] <d>\u200b 😱 हिन्दी cafe\u0301 e=mc²?!",
+            "50 off : “it’s” a_b— c d हिन्दी café e mc²?!",
+        ),
+        ({"remove_special_characters": True, "unicode": "none"}, "cafe\u0301", "cafe\u0301"),
         ({"lowercase": True}, "LOUD", "loud"),
         ({"collapse_whitespace": False}, " a  b ", " a  b "),
         ({}, "Unchanged <b>by</b> default: https://a.b", "Unchanged <b>by</b> default: https://a.b"),
@@ -110,11 +159,23 @@ def test_a_character_number_of_any_length_is_no_character(digits: int, end: str)
     assert DEEP("a &#" + "1" * digits + end) == "a \ufffd"
 
 
-@pytest.mark.parametrize("piece", ["amp;", "<!--", "<a ", "&#", "&lt;", "www.", "<a <!--", "-->"])
-def test_a_hostile_text_of_half_a_megabyte_is_cleaned(piece: str) -> None:
+MARKUP = TextNormalizer(remove_html=True, remove_urls=True, lowercase=True)
+TWEET = MARKUP.model_copy(update={"remove_mentions": True, "remove_hashtags": True})
+PLAIN = TextNormalizer(remove_special_characters=True)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "piece"),
+    [
+        *((MARKUP, piece) for piece in ("amp;", "<!--", "<a ", "&#", "&lt;", "www.", "<a <!--", "-->")),
+        *((TWEET, piece) for piece in ("@", "@a", "#", "#a", "@#", "@#a", "<#")),
+        *((PLAIN, piece) for piece in ("%", "\u0301")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_hostile_text_of_half_a_megabyte_is_cleaned(normalizer: TextNormalizer, piece: str) -> None:
     # Quadratic work on any of these takes the better part of an hour, and the suite's own limit ends it.
-    everything = TextNormalizer(remove_html=True, remove_urls=True, lowercase=True)
     half = 250_000 // len(piece)
     for text in ("&" + piece * half * 2, piece * half + ">" * half):
-        once = everything(text)
-        assert everything(once) == once
+        once = normalizer(text)
+        assert normalizer(once) == once

@@ -1,11 +1,8 @@
 """A preprocessed dataset of easy texts, and a tiny encoder with a tokenizer of its own."""
 
 import random
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from families.tiny import write_tiny
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, dataset_writer
 
@@ -32,15 +29,3 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A tiny random checkpoint of the named architecture, written once."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-
-    def checkpoint(model_type: str) -> Path:
-        path = folder / model_type
-        return path if path.exists() else write_tiny(path, model_type)
-
-    return checkpoint

@@ -102,7 +102,7 @@ def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_pat
 
 
 def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Dataset, tmp_path: Path) -> None:
-    # Texts of each label are alike to the last digit, which is no term: standardised, a fourth direction would be noise of any size.
+    # Texts of a label are alike to the last digit, which is no term: standardised, a fourth direction would be noise.
     queries = ["a0 b1", "b1 c2", "words words a0", ""]
     answers = []
     for components in (3, 7):

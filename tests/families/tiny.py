@@ -6,20 +6,20 @@ The configuration class and the modules' names are the true ones; only the sizes
 from pathlib import Path
 from typing import Any
 
-WORDS = ["good", "bad", "yes", "no", *(f"word{number}" for number in range(60))]
+WORDS = ["good", "bad", "yes", "no", "True", "False", *(f"word{number}" for number in range(60))]
 
 
 def write_tiny(folder: Path, model_type: str) -> Path:
     """Write a checkpoint of the architecture with a tokenizer of its kind."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForCausalLM
 
     folder.mkdir(parents=True)
     tokenizer = _tokenizer(model_type)
     torch.manual_seed(0)
     config = _config(model_type, len(tokenizer))
     decoder = model_type in ("llama", "mistral")
-    auto = AutoModelForCausalLM if decoder else AutoModelForSequenceClassification
+    auto = AutoModelForCausalLM if decoder else AutoModel
     auto.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -81,8 +81,9 @@ def _tokenizer(model_type: str) -> Any:
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **special)
     # As in the decoders that are meant, no token but the end of a text could serve as padding.
     special = {"pad_token" if model_type == "t5" else "bos_token": "<s>", "eos_token": "</s>"}
-    # Each word, with and without a space before it, grows a character at a time.
-    merges = [(word[:end], word[end]) for bare in WORDS for word in (bare, f"Ġ{bare}") for end in range(1, len(word))]
+    # Each word, first with a space before it and then without, grows a character at a time.
+    words = [*(f"Ġ{word}" for word in WORDS), *WORDS]
+    merges = [(word[:end], word[end]) for word in words for end in range(1, len(word))]
     pieces = [
         *special.values(),
         *sorted(pre_tokenizers.ByteLevel.alphabet()),

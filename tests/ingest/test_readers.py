@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
-from textgate.components.ingest.readers import Record, read
+from textgate.components.ingest.readers import read
+from textgate.components.ingest.records import Record
 
 
 def records(path: Path, **settings_: Any) -> list[Record]:
@@ -176,8 +177,11 @@ def test_parquet_headers_are_checked(tmp_path: Path) -> None:
 
 def test_structured_json_values_are_no_text(tmp_path: Path) -> None:
     lines = [
-        {"text": ["a"], "label": "x"},
+        {"text": ["a", 1], "label": "x"},
+        {"text": [["a"]], "label": "x"},
+        {"text": {"a": "b"}, "label": "x"},
         {"text": "b", "label": {"c": 1}},
+        {"text": "b", "label": ["x"]},
         {"text": 5, "label": "x"},
         {"text": "d", "label": True},
     ]
@@ -185,7 +189,7 @@ def test_structured_json_values_are_no_text(tmp_path: Path) -> None:
     ingest_source(Source(uri=str(tmp_path / "a.jsonl")), tmp_path / "out", tmp_path / "downloads")
     dataset = Dataset.open(tmp_path / "out")
     assert [(row.text, row.label) for row in dataset.rows("all")] == [("5", "x"), ("d", "True")]
-    assert dataset.manifest.rejected == {"not a record": 2}
+    assert dataset.manifest.rejected == {"not a record": 5}
 
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)

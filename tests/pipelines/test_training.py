@@ -1,5 +1,6 @@
 """The compiled pipeline: what runs in which order, what is cached, and what is told to whom."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import yaml
 
 from textgate.components.contracts import Recipe
 from textgate.pipelines import recipes
+from textgate.pipelines.sweep import Combination, combinations
 from textgate.pipelines.training import compile_pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,33 @@ def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def sweep(*sweeps: str) -> list[Combination]:
+    return combinations(sweeps, lambda chosen: recipes.load("quickstart", chosen))
+
+
+def not_given(specification: dict[str, Any]) -> list[str]:
+    """Inputs that a component needs, or a task of a DAG passes on, and nobody gives: such a file fails when it runs."""
+    faults = []
+    for name, component in {"root": specification["root"], **specification["components"]}.items():
+        given_to_dag = component.get("inputDefinitions", {})
+        for task_name, task in component.get("dag", {}).get("tasks", {}).items():
+            needed = specification["components"][task["componentRef"]["name"]].get("inputDefinitions", {})
+            item = task.get("parameterIterator", {}).get("itemInput")
+            for kind, reference in (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact")):
+                passed = task.get("inputs", {}).get(kind, {})
+                faults += [
+                    f"{task_name} is not given {key}"
+                    for key, definition in needed.get(kind, {}).items()
+                    if key not in passed and key != item and not definition.get("isOptional")
+                ]
+                faults += [
+                    f"{name} has no {source[reference]}"
+                    for source in passed.values()
+                    if reference in source and source[reference] not in given_to_dag.get(kind, {})
+                ]
+    return faults
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_compiles_to_the_whole_pipeline(name: str, tmp_path: Path) -> None:
     (specification,) = compiled(tmp_path, recipes.load(name), image="registry.example/steps:1")
@@ -44,14 +73,102 @@ def test_every_recipe_compiles_to_the_whole_pipeline(name: str, tmp_path: Path) 
         assert cached is (step not in ALWAYS_RUN), step
     images = {e["container"]["image"] for e in specification["deploymentSpec"]["executors"].values()}
     assert images == {"registry.example/steps:1"}
+    assert not_given(specification) == []
     handled = tasks(specification)["record"]
     assert handled["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
-def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+SWEEPS = [
+    (),
+    ("train.learning_rate=2e-5,5e-5", "train.epochs=1,2"),
+    ("preprocess.normalizer.lowercase=true,false", "train.seed=1,2"),
+]
+
+
+@pytest.mark.parametrize("swept", SWEEPS, ids=str)
+def test_compiling_twice_gives_the_same_bytes(swept: tuple[str, ...], tmp_path: Path) -> None:
     for name in ("1", "2"):
-        compile_pipeline(recipes.load("quickstart"), tmp_path / f"{name}.yaml")
+        compile_pipeline(recipes.load("quickstart"), tmp_path / f"{name}.yaml", sweep=sweep(*swept) if swept else ())
     assert (tmp_path / "1.yaml").read_bytes() == (tmp_path / "2.yaml").read_bytes()
+
+
+def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_path: Path) -> None:
+    found = sweep("train.learning_rate=2e-5,5e-5", "train.epochs=1,2")
+    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found, image="registry.example/steps:1")
+    assert not_given(specification) == []
+    inside = specification["components"]["comp-sweep"]["dag"]
+    (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
+    trainings = [json.loads(item) for item in json.loads(loop["parameterIterator"]["items"]["raw"])]
+    assert trainings == [combination.recipe.train.model_dump(mode="json") for combination in found]
+    assert [(one["learning_rate"], one["epochs"]) for one in trainings] == [(2e-5, 1), (2e-5, 2), (5e-5, 1), (5e-5, 2)]
+    looped = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    assert list(looped) == ["train"]
+    assert looped["train"]["inputs"]["parameters"]["training"] == {
+        "componentInputParameter": loop["parameterIterator"]["itemInput"]
+    }
+
+    # Every model comes to select, in whose settings each is named, and what it chooses is what is judged and merged.
+    select = inside["tasks"]["select"]
+    models = select["inputs"]["artifacts"]["models"]["taskOutputArtifact"]
+    assert models == {"outputArtifactKey": "pipelinechannel--train-model", "producerTask": loop["taskInfo"]["name"]}
+    settings = json.loads(select["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"])
+    assert settings == [combination.settings for combination in found]
+    (passed_on,) = inside["outputs"]["artifacts"].values()
+    assert passed_on == {"artifactSelectors": [{"outputArtifactKey": "model", "producerSubtask": "select"}]}
+    everything = tasks(specification)
+    assert everything["evaluate"]["inputs"]["artifacts"] == {
+        "dataset": {"taskOutputArtifact": {"outputArtifactKey": "dataset", "producerTask": "preprocess"}},
+        "model": {"taskOutputArtifact": {"outputArtifactKey": "Output", "producerTask": "sweep"}},
+    }
+    assert everything["merge-quantize"]["inputs"]["artifacts"]["model"] == {
+        "componentInputArtifact": "pipelinechannel--sweep-Output"
+    }
+    assert select["cachingOptions"] == {"enableCache": True}
+    images = {e["container"]["image"] for e in specification["deploymentSpec"]["executors"].values()}
+    assert images == {"registry.example/steps:1"}
+
+
+def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with_its_dataset(tmp_path: Path) -> None:
+    found = sweep("preprocess.normalizer.lowercase=true,false", "train.seed=1,2")
+    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
+    assert not_given(specification) == []
+    inside = specification["components"]["comp-sweep"]["dag"]
+    (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
+    items = json.loads(loop["parameterIterator"]["items"]["raw"])
+    sections = [{section: json.loads(text) for section, text in item.items()} for item in items]
+    assert sections == [
+        combination.recipe.model_dump(mode="json", include={"preprocess", "train"}) for combination in found
+    ]
+    looped = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    item = loop["parameterIterator"]["itemInput"]
+    for task, parameter, section in (("preprocess", "preprocess", "preprocess"), ("train", "training", "train")):
+        assert looped[task]["inputs"]["parameters"][parameter] == {
+            "componentInputParameter": item,
+            "parameterExpressionSelector": f'parseJson(string_value)["{section}"]',
+        }
+    artifacts = inside["tasks"]["select-with-dataset"]["inputs"]["artifacts"]
+    assert {key: value["taskOutputArtifact"]["outputArtifactKey"] for key, value in artifacts.items()} == {
+        "models": "pipelinechannel--train-model",
+        "datasets": "pipelinechannel--preprocess-dataset",
+    }
+    for task in ("evaluate", "gate-trained", "evaluate-2", "gate-served"):
+        dataset = tasks(specification)[task]["inputs"]["artifacts"]["dataset"]
+        assert "sweep" in json.dumps(dataset), task
+
+
+def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loop(tmp_path: Path) -> None:
+    found = sweep("preprocess.seed=7", "train.seed=1,2")
+    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
+    outside = specification["components"]["comp-exit-handler-1"]["dag"]["tasks"]["preprocess"]
+    settings = json.loads(outside["inputs"]["parameters"]["preprocess"]["runtimeValue"]["constant"])
+    assert settings["seed"] == 7
+
+
+def test_without_a_sweep_nothing_of_one_is_compiled(tmp_path: Path) -> None:
+    compile_pipeline(recipes.load("quickstart"), tmp_path / "plain.yaml")
+    text = (tmp_path / "plain.yaml").read_text()
+    of_a_sweep = ("comp-sweep", "comp-select", "for-loop", "loop-item", "isArtifactList")
+    assert [word for word in of_a_sweep if word in text] == []
 
 
 def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Path) -> None:
@@ -63,16 +180,17 @@ def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Pat
     assert {name for name in before if before[name] != after[name]} == {"gate-trained", "gate-served", "record"}
 
 
-def test_the_train_step_asks_for_its_resources(tmp_path: Path) -> None:
+@pytest.mark.parametrize("swept", SWEEPS, ids=str)
+def test_the_train_step_asks_for_its_resources(swept: tuple[str, ...], tmp_path: Path) -> None:
     overrides = [
-        "resources.cpu=8",
+        "resources.cpu='8'",
         "resources.memory=32G",
         "resources.accelerator={type: nvidia.com/gpu, count: 2}",
         "resources.node_selector={pool: gpu}",
         "resources.tolerations=[{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]",
     ]
-    overrides[0] = "resources.cpu='8'"
-    specification, platform = compiled(tmp_path, recipes.load("quickstart", overrides))
+    found = sweep(*swept) if swept else ()
+    specification, platform = compiled(tmp_path, recipes.load("quickstart", overrides), sweep=found)
     resources = specification["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
     assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == ("8", "32G")
     assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
@@ -102,7 +220,11 @@ print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
         ("components/families/linear.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
         ("serving/onnx.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
         ("components/storage/fetch.py", {"ingest", "train", "evaluate", "merge_quantize"}),
-        ("components/step.py", {"ingest", "preprocess", "train", "evaluate", "merge_quantize", "export_onnx"}),
+        ("components/select/select.py", {"select"}),
+        (
+            "components/step.py",
+            {"ingest", "preprocess", "train", "select", "evaluate", "merge_quantize", "export_onnx"},
+        ),
         ("components/gate/rules.py", set()),
         ("pipelines/cli/run.py", set()),
     ],

@@ -16,8 +16,9 @@ def artifact(path: Path) -> Any:
 def test_a_family_that_is_fitted_in_one_go_needs_no_store_and_leaves_a_word_in_its_logs(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"ENDPOINT_URL_S3": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")
     settings = LinearTraining(family="linear", min_df=1).model_dump_json()
     train.python_func(artifact(dataset), "films", settings, "code", "no-bucket", model, logs)

@@ -10,6 +10,7 @@ from textgate.components.families import Surroundings
 from textgate.components.families.tracking import trackers
 from textgate.components.train.train import train_bundle
 
+
 @pytest.fixture(autouse=True)
 def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED", "MLFLOW_TRACKING_URI"):

@@ -1,0 +1,72 @@
+"""KFP doors of select: one for a sweep on one dataset, one for a sweep over the datasets too."""
+
+from kfp import dsl
+
+from textgate.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def select(
+    models: dsl.Input[list[dsl.Model]],
+    settings: str,
+    code: str,
+    model: dsl.Output[dsl.Model],
+    table: dsl.Output[dsl.Artifact],
+) -> None:
+    """Choose the best model of a sweep by validation F1.
+
+    Args:
+        models: The trained bundles, in the order of the sweep.
+        settings: The swept settings of each, as a JSON list.
+        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
+        model: The best bundle; of equal ones the first.
+        table: Settings and validation F1 of every model, as JSON.
+    """
+    from textgate.components.step import step_work
+
+    with step_work():
+        import json
+        from pathlib import Path
+
+        from textgate.components.select.select import select_best
+
+        folders = [Path(candidate.path) for candidate in models]
+        best = select_best(folders, json.loads(settings), Path(model.path), Path(table.path))
+        model.metadata.update(models[best].metadata)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def select_with_dataset(
+    models: dsl.Input[list[dsl.Model]],
+    datasets: dsl.Input[list[dsl.Dataset]],
+    settings: str,
+    code: str,
+    model: dsl.Output[dsl.Model],
+    dataset: dsl.Output[dsl.Dataset],
+    table: dsl.Output[dsl.Artifact],
+) -> None:
+    """Choose the best model of a sweep by validation F1, and the dataset it was trained on.
+
+    Args:
+        models: The trained bundles, in the order of the sweep.
+        datasets: What each was trained on.
+        settings: The swept settings of each, as a JSON list.
+        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
+        model: The best bundle; of equal ones the first.
+        dataset: Its dataset.
+        table: Settings and validation F1 of every model, as JSON.
+    """
+    from textgate.components.step import step_work
+
+    with step_work():
+        import json
+        import shutil
+        from pathlib import Path
+
+        from textgate.components.select.select import select_best
+
+        folders = [Path(candidate.path) for candidate in models]
+        best = select_best(folders, json.loads(settings), Path(model.path), Path(table.path))
+        model.metadata.update(models[best].metadata)
+        shutil.copytree(datasets[best].path, dataset.path)
+        dataset.metadata.update(datasets[best].metadata)

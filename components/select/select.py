@@ -1,0 +1,62 @@
+"""Choose the best of a sweep's models by validation F1."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from textgate.components.contracts import InputError, ModelBundle, new_folder
+from textgate.components.contracts.bundle import MANIFEST
+
+
+class Candidate(BaseModel):
+    """One row of a sweep's table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: dict[str, Any]
+    """Swept key, such as ``train.C``, to its value."""
+    validation_f1: float
+    chosen: bool
+
+
+Candidates = TypeAdapter(list[Candidate])
+
+
+def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path, table: Path) -> int:
+    """Copy the bundle of the highest ``validation_f1`` to ``output`` and write what each reached to ``table``, as JSON.
+
+    ``settings`` are the swept ones of each model, in the order of the sweep; of equal models the first is chosen.
+    Returns the chosen one's position.
+
+    Raises:
+        InputError: a bundle is damaged.
+        ValueError: a model was trained with other settings than those at its position.
+    """
+    bundles = [ModelBundle.parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST)) for folder in models]
+    for bundle, swept in zip(bundles, settings, strict=True):
+        for key in swept:
+            if key.startswith("train") and setting(bundle.recipe, key) != swept[key]:
+                raise ValueError(f"the model for {swept} was trained with {key} = {setting(bundle.recipe, key)}")
+    scores = [bundle.metrics["validation_f1"] for bundle in bundles]
+    best = scores.index(max(scores))
+    ModelBundle.load(models[best])
+    with new_folder(output) as folder:
+        shutil.copytree(models[best], folder, dirs_exist_ok=True)
+        if ModelBundle.load(folder) != bundles[best]:
+            raise InputError(f"the bundle {models[best]} was changed while it was copied")
+    candidates = [
+        Candidate(settings=swept, validation_f1=score, chosen=number == best)
+        for number, (swept, score) in enumerate(zip(settings, scores, strict=True))
+    ]
+    table.write_bytes(Candidates.dump_json(candidates, indent=2) + b"\n")
+    return best
+
+
+def setting(recipe: dict[str, Any], key: str) -> Any:
+    """The value of ``key.inner`` in a recipe or its sections."""
+    value: Any = recipe
+    for part in key.split("."):
+        value = value[part]
+    return value

@@ -1,0 +1,98 @@
+"""Every recipe that ships, from its corpus as published to served answers, on a tiny model of its architecture."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from e2e.corpora import CORPORA
+
+from textgate.components.contracts import FineTuning, FromCheckpoint, LinearTraining, Recipe, Word2VecTraining
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.families import Surroundings
+from textgate.components.ingest.ingest import ingest_source
+from textgate.components.merge_quantize.merge_quantize import merge_bundle
+from textgate.components.preprocess.preprocess import preprocess_dataset
+from textgate.components.train.train import train_bundle
+from textgate.pipelines import recipes
+from textgate.serving import load
+
+PUBLISHED = {
+    "clickbait-bert-base",
+    "clickbait-bert-large",
+    "clickbait-mistral-7b",
+    "clickbait-llama2-7b",
+    "clickbait-llama3-8b",
+    "reviews-stella-qlora",
+    "reviews-flan-t5-large",
+    "reviews-stella-mlp",
+    "reviews-stella-logreg",
+    "reviews-stella-svm",
+    "toxic-lsa",
+    "toxic-word2vec",
+    "toxic-bert",
+    "toxic-llama-1b-prompt",
+    "agnews-distilbert",
+    "imdb-distilbert",
+    "imdb-tfidf",
+}
+# Architecture by a part of the checkpoint's name.
+MODEL_TYPES = {
+    "distilbert": "distilbert",
+    "bert-base": "bert",
+    "bert-large": "bert",
+    "minilm": "bert",
+    "mistral": "mistral",
+    "llama": "llama",
+    "smollm": "llama",
+    "flan-t5": "t5",
+}
+ODD_TEXTS = ["", "wonderful", "é 漢字 😀", "word " * 300, "a\x00b"]
+
+
+def test_every_published_system_has_a_recipe() -> None:
+    assert set(recipes.names()) == PUBLISHED | {"quickstart", "quickstart-tfidf", "quickstart-llm"}
+
+
+def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Path) -> Recipe:
+    """The recipe on the miniature corpus, with a tiny checkpoint of its own architecture; all else as it ships."""
+    training = recipes.load(name).train
+    overrides = [f"source.uri={source}"]
+    if isinstance(training, FromCheckpoint):
+        lowered = training.checkpoint.lower()
+        stand_in = tiny_stella if "stella" in lowered else None
+        kind = next((kind for part, kind in MODEL_TYPES.items() if part in lowered), "")
+        overrides += [f"train.checkpoint={stand_in or tiny(kind)}", "train.max_tokens=100"]
+    if isinstance(training, FineTuning):
+        overrides += ["train.batch_size=4", "train.micro_batch_size=2", "train.epochs=1", "train.learning_rate=1e-3"]
+        overrides += ["train.warmup=0"]
+    if isinstance(training, LinearTraining) and training.components:
+        overrides.append("train.components=8")
+    if isinstance(training, Word2VecTraining):
+        overrides += ["train.dimensions=8", "train.epochs=2"]
+    return recipes.load(name, overrides)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PUBLISHED | {"quickstart", "quickstart-tfidf", "quickstart-llm"}))
+def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
+    name: str, tiny: Callable[[str], Path], tiny_stella: Path, tmp_path: Path
+) -> None:
+    recipe = shrunk(name, CORPORA[name.split("-")[0]](tmp_path / "source"), tiny, tiny_stella)
+    ingest_source(recipe.source, tmp_path / "raw", tmp_path / "downloads")
+    manifest = preprocess_dataset(tmp_path / "raw", recipe.preprocess, tmp_path / "dataset")
+    assert manifest.rows_in == manifest.rows_out + sum(manifest.rejected.values())
+    assert manifest.rows_out >= 80
+
+    checkpoint = Path(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
+    train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", Surroundings(checkpoint))
+    trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
+    merge_bundle(tmp_path / "trained", tmp_path / "merged")
+    export_bundle(tmp_path / "merged", recipe.export, tmp_path / "exported")
+    served = evaluate_bundle(tmp_path / "dataset", tmp_path / "exported", tmp_path / "after")
+
+    difference = np.abs(served.probabilities - trained.probabilities).max()
+    assert difference < (0.1 if recipe.export.target == "onnx-int8" else 1e-3)
+    answers = load(tmp_path / "exported").predict(ODD_TEXTS)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)

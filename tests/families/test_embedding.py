@@ -1,0 +1,288 @@
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from textgate.components.contracts import (
+    Dataset,
+    EmbeddingTraining,
+    InputError,
+    ModelBundle,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.families import Surroundings, embedding
+from textgate.components.families.checkpoint import load_backbone, load_tokenizer
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+DENSE = "2_Dense_1024"
+HEADS: dict[str, dict[str, Any]] = {
+    "logistic": {"kind": "logistic", "C": 10},
+    "svm": {"kind": "svm", "C": 10},
+    "mlp": {"kind": "mlp", "hidden": [32, 16], "dropout": 0.1, "learning_rate": 3e-3, "epochs": 30},
+}
+ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\x00b", "[SEP] [MASK] good", "\ud800 bad"]
+
+
+def settings(kind: str, **changes: Any) -> EmbeddingTraining:
+    section = {"family": "embedding", "checkpoint": "tiny", "max_tokens": 32, "head": HEADS[kind], **changes}
+    return EmbeddingTraining(**section)
+
+
+@pytest.fixture(scope="module")
+def three_labels(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    path = tmp_path_factory.mktemp("three") / "dataset"
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number in range(300):
+            label = ["bad", "fair", "good"][number % 3]
+            split = "test" if number % 10 < 2 else "validation" if number % 10 < 4 else "train"
+            others = [f"word{(number * factor) % 41}" for factor in range(1, 3 + number % 5)]
+            writer.add(split, Row(str(number), " ".join([*others, label]), label))
+        writer.finish("made up", ["bad", "fair", "good"], normalizer=TextNormalizer(lowercase=True))
+    return Dataset.open(path)
+
+
+@dataclass(frozen=True)
+class System:
+    """One way through the family: a head on an encoder, for a dataset."""
+
+    training: EmbeddingTraining
+    checkpoint: Path
+    dataset: Dataset
+    folder: Path
+    """Holds the bundles ``trained`` and ``merged``."""
+
+    @property
+    def texts(self) -> list[str]:
+        return [*self.dataset.columns("test")[1], *ODD_TEXTS]
+
+    def answers(self, stage: str) -> Any:
+        folder = self.folder / stage
+        checkpoint = self.checkpoint if stage == "trained" else None
+        return embedding.predictor(folder, ModelBundle.load(folder), checkpoint).predict(self.texts)
+
+
+def merge(trained: Path, checkpoint: Path, output: Path) -> ModelBundle:
+    output.mkdir()
+    bundle = ModelBundle.load(trained)
+    merged = embedding.merge(trained, bundle, checkpoint, output)
+    assert merged is not None
+    return bundle.model_copy(update={"runtime": merged[0]}).write(output)
+
+
+def export(merged: Path, target: str, output: Path) -> ModelBundle:
+    output.mkdir()
+    bundle = ModelBundle.load(merged)
+    runtime = embedding.export(merged, bundle, target, output)
+    assert runtime is not None
+    return bundle.model_copy(update={"runtime": runtime}).write(output)
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def system(
+    request: pytest.FixtureRequest,
+    dataset: Dataset,
+    three_labels: Dataset,
+    tiny_stella: Path,
+    tiny_encoder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> System:
+    folder = tmp_path_factory.mktemp("embedding")
+    made = {
+        "logistic": System(settings("logistic"), tiny_encoder, three_labels, folder),
+        "svm": System(settings("svm", trust_remote_code=True, dense=DENSE), tiny_stella, three_labels, folder),
+        "mlp": System(settings("mlp", trust_remote_code=True), tiny_stella, dataset, folder),
+    }[request.param]
+    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", Surroundings(made.checkpoint))
+    merge(folder / "trained", made.checkpoint, folder / "merged")
+    return made
+
+
+def test_it_learns(system: System) -> None:
+    assert ModelBundle.load(system.folder / "trained").metrics["validation_f1"] > 0.9
+    classes = system.dataset.columns("test")[2]
+    assert np.mean(system.answers("trained")[: len(classes)].argmax(axis=1) == classes) > 0.9
+
+
+def test_the_same_data_and_seed_are_the_same_bytes(system: System, tmp_path: Path) -> None:
+    train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", Surroundings(system.checkpoint))
+    assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(system.folder / "trained")
+    assert merge(tmp_path / "again", system.checkpoint, tmp_path / "merged") == ModelBundle.load(
+        system.folder / "merged"
+    )
+
+
+def test_the_trained_bundle_names_its_checkpoint_and_does_not_hold_it(system: System) -> None:
+    bundle = ModelBundle.load(system.folder / "trained")
+    assert bundle.checkpoint == "tiny"
+    assert set(bundle.files) == {"head.safetensors", "tokenizer.json", "tokenizer_config.json"}
+
+
+def test_a_merged_bundle_is_whole(system: System, tmp_path: Path) -> None:
+    shutil.copytree(system.checkpoint, tmp_path / "checkpoint")
+    bundle = merge(system.folder / "trained", tmp_path / "checkpoint", tmp_path / "merged")
+    shutil.rmtree(tmp_path / "checkpoint")
+    assert bundle.checkpoint is None
+    answers = embedding.predictor(tmp_path / "merged", bundle, None).predict(system.texts)
+    np.testing.assert_array_equal(answers, system.answers("trained"))
+    assert embedding.merge(tmp_path / "merged", bundle, None, tmp_path / "twice") is None
+
+
+def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
+    export(system.folder / "merged", "onnx-fp32", tmp_path / "exported")
+    served = load(tmp_path / "exported")
+    np.testing.assert_allclose(served.predict(system.texts), system.answers("merged"), atol=1e-5)
+    alone = np.concatenate([served.predict([text]) for text in ODD_TEXTS])
+    np.testing.assert_allclose(served.predict(system.texts)[-len(ODD_TEXTS) :], alone, atol=1e-5)
+    # Of no file in any of the bundles may the reader learn where it was made.
+    made_here = [str(tmp_path.parent.parent), str(Path(__file__).parents[2]), str(Path.home()), "transformers_modules"]
+    for folder in (system.folder / "trained", system.folder / "merged", tmp_path / "exported"):
+        for path in folder.iterdir():
+            assert not any(place.encode() in path.read_bytes() for place in made_here), path
+
+
+@pytest.mark.parametrize("system", ["svm"], indirect=True)
+def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None:
+    export(system.folder / "merged", "onnx-int8", tmp_path / "int8")
+    agreement = load(tmp_path / "int8").predict(system.texts).argmax(axis=1) == system.answers("merged").argmax(axis=1)
+    assert np.mean(agreement) > 0.95
+    graph = onnx.load(tmp_path / "int8" / "model.onnx").graph
+    quantized = {tensor.name.removesuffix("_quantized") for tensor in graph.initializer if tensor.data_type == 3}
+    assert "dense.weight" in quantized
+    assert any("mlp.down_proj" in entry or "val_" in entry for entry in quantized)
+    assert not any(entry.startswith("head") for entry in quantized)
+    assert sum(node.op_type == "MatMul" for node in graph.node) >= 3
+
+
+def test_without_a_dense_layer_the_mean_is_what_the_head_sees(
+    dataset: Dataset, tiny_stella: Path, tmp_path: Path
+) -> None:
+    training = settings("logistic", trust_remote_code=True)
+    train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(tiny_stella))
+    tensors = load_file(tmp_path / "bundle" / "head.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        "head.weight": (2, 64),
+        "head.bias": (2,),
+    }
+    tokenizer = load_tokenizer(tiny_stella, training)
+    options = {"unpad_inputs": False, "use_memory_efficient_attention": False}
+    backbone = load_backbone(tiny_stella, training, **options).eval()
+    with torch.inference_mode():
+        states = backbone(**tokenizer("good word1", return_tensors="pt")).last_hidden_state
+    logits = states.mean(dim=1) @ tensors["head.weight"].T + tensors["head.bias"]
+    bundle = ModelBundle.load(tmp_path / "bundle")
+    answer = embedding.predictor(tmp_path / "bundle", bundle, tiny_stella).predict(["good word1"])
+    np.testing.assert_allclose(answer, logits.softmax(dim=1).numpy(), atol=1e-6)
+
+
+def test_the_stand_in_computes_what_the_true_architecture_does(tiny_stella: Path, tmp_path: Path) -> None:
+    """transformers' own GTE reads the weights by stella's names; it knows no stretched rotations."""
+    from transformers import GteConfig, GteModel
+
+    shutil.copytree(tiny_stella, tmp_path / "stella")
+    config = json.loads((tmp_path / "stella" / "config.json").read_text())
+    config["rope_scaling"]["factor"] = 1.0
+    (tmp_path / "stella" / "config.json").write_text(json.dumps(config))
+    training = settings("logistic", trust_remote_code=True)
+    options = {"unpad_inputs": False, "use_memory_efficient_attention": False}
+    ours = load_backbone(tmp_path / "stella", training, **options).eval()
+    sizes = {key: value for key, value in config.items() if key in GteConfig().to_dict() and key != "model_type"}
+    rotation = {"rope_type": "default", "rope_theta": config["rope_theta"]}
+    theirs, loaded = GteModel.from_pretrained(
+        tmp_path / "stella", config=GteConfig(**sizes, rope_parameters=rotation), output_loading_info=True
+    )
+    assert not loaded["missing_keys"]
+    assert not loaded["unexpected_keys"]
+    batch = load_tokenizer(tmp_path / "stella", training)(
+        ["good word1 word2", "bad"], padding=True, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        states = [model.eval()(**batch).last_hidden_state for model in (ours, theirs)]
+    kept = batch["attention_mask"].bool()
+    torch.testing.assert_close(states[0][kept], states[1][kept], atol=1e-5, rtol=0)
+
+
+def test_code_in_the_checkpoint_is_refused_unless_it_is_trusted(
+    dataset: Dataset, tiny_stella: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InputError, match=r"needs Python code of its own \(new\): set train\.trust_remote_code=true"
+    ) as e:
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(tiny_stella))
+    assert "\n" not in str(e.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("no folder", r"train\.dense=3_Dense must be a folder with a linear layer .* which has 2_Dense_1024$"),
+        ("no weights", r"train\.dense=2_Dense_1024 must be a folder .* which has no such folder$"),
+        ("other tensors", r"train\.dense=2_Dense_1024 must be a folder .* which has 2_Dense_1024$"),
+        ("torn", r"train\.dense=2_Dense_1024 must be a folder .* which has 2_Dense_1024$"),
+        ("activation", r"the encoder's 64 dimensions without an activation, but it takes 64 and has torch.*Tanh$"),
+        ("sizes", r"the encoder's 64 dimensions without an activation, but it takes 8 and has torch.*Identity$"),
+    ],
+)
+def test_a_dense_layer_that_cannot_be_used_is_one_sentence(
+    damage: str, message: str, dataset: Dataset, tiny_stella: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(tiny_stella, checkpoint)
+    weights = checkpoint / DENSE / "model.safetensors"
+    match damage:
+        case "no weights":
+            weights.unlink()
+        case "other tensors":
+            save_file({"linear.bias": torch.zeros(3)}, weights)
+        case "torn":
+            weights.write_bytes(weights.read_bytes()[:100])
+        case "activation":
+            config = json.loads((checkpoint / DENSE / "config.json").read_text())
+            config["activation_function"] = "torch.nn.modules.activation.Tanh"
+            (checkpoint / DENSE / "config.json").write_text(json.dumps(config))
+        case "sizes":
+            save_file({"linear.weight": torch.zeros(3, 8)}, weights)
+    dense = "3_Dense" if damage == "no folder" else DENSE
+    training = settings("logistic", trust_remote_code=True, dense=dense)
+    with pytest.raises(InputError, match=message) as error:
+        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(checkpoint))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_encoder_decoder_is_refused(dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is an encoder-decoder: train\.family=embedding takes an encoder"):
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(tiny("t5")))
+
+
+def test_embeddings_that_are_not_numbers_are_refused(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(tiny_encoder, checkpoint)
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["bert.embeddings.LayerNorm.bias"].fill_(torch.nan)
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="the checkpoint tiny gives embeddings that are not numbers"):
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(checkpoint))
+
+
+def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
+    head = {"kind": "mlp", "learning_rate": 1e36, "epochs": 1}
+    with pytest.raises(InputError, match="the training diverged: validation_loss is nan"):
+        train_bundle(dataset.path, "tiny", settings("mlp", head=head), tmp_path / "bundle", Surroundings(tiny_encoder))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_was_not_fetched_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the checkpoint tiny was not fetched"):
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings())

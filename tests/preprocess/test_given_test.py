@@ -1,0 +1,162 @@
+"""A test split that the source gives, and the balancing of the rest."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.contracts import Dataset, InputError, Preprocess, Row, TextNormalizer, dataset_writer
+from textgate.components.preprocess.preprocess import preprocess_dataset
+
+SPLITS = ("train", "validation", "test")
+
+
+def preprocess(
+    folder: Path, rest: list[tuple[str, str]], test: list[tuple[str, str]], settings_: Preprocess | None = None
+) -> Dataset:
+    """Of texts and labels; the ids are ``all:0``, ``all:1``, … and ``test:0``, …"""
+    with dataset_writer(folder / "raw", ["all", "test"]) as writer:
+        for split, rows in (("all", rest), ("test", test)):
+            for number, (text, label) in enumerate(rows):
+                writer.add(split, Row(f"{split}:{number}", text, label))
+        writer.finish("data.csv", ["a", "b"])
+    preprocess_dataset(folder / "raw", settings_ or Preprocess(), folder / "out")
+    return Dataset.open(folder / "out")
+
+
+def some(count: int, name: str, labels: str = "ab") -> list[tuple[str, str]]:
+    return [(f"{name} {number}", labels[number % len(labels)]) for number in range(count)]
+
+
+def texts(dataset: Dataset, split: str) -> list[str]:
+    return [row.text for row in dataset.rows(split)]
+
+
+def test_the_given_split_is_the_test_split_and_validation_is_cut_from_the_rest(tmp_path: Path) -> None:
+    dataset = preprocess(tmp_path, some(200, "train"), some(40, "given"), Preprocess(validation=0.2, test=0.7, seed=5))
+    assert texts(dataset, "test") == [f"given {number}" for number in range(40)]
+    assert dataset.manifest.counts == {
+        "train": {"a": 80, "b": 80},
+        "validation": {"a": 20, "b": 20},
+        "test": {"a": 20, "b": 20},
+    }
+    assert dataset.manifest.rejected == {}
+
+
+def test_a_text_of_the_test_split_is_taken_out_of_the_rest(tmp_path: Path) -> None:
+    rest = [
+        *some(20, "train"),
+        ("Shared", "a"),
+        ("shared ", "a"),
+        ("other label", "b"),
+        ("disputed there", "a"),
+        ("disputed here", "a"),
+        ("disputed here", "b"),
+        ("", "a"),
+    ]
+    test = [
+        *some(6, "given"),
+        ("shared", "a"),
+        ("SHARED", "a"),
+        ("other label", "a"),
+        ("disputed there", "a"),
+        ("disputed there", "b"),
+        ("disputed here", "b"),
+    ]
+    dataset = preprocess(tmp_path, rest, test, Preprocess(normalizer=TextNormalizer(lowercase=True)))
+    assert {row.id: row.reason for row in dataset.rejected()} == {
+        **{f"all:{number}": "also in the test split" for number in range(20, 26)},
+        "all:26": "empty text",
+        "test:7": "duplicate",
+        "test:9": "conflicting label",
+        "test:10": "conflicting label",
+    }
+    assert texts(dataset, "test") == [
+        *(f"given {number}" for number in range(6)),
+        "shared",
+        "other label",
+        "disputed here",
+    ]
+    assert dataset.manifest.rows_in == 39
+
+
+@pytest.mark.parametrize("lost", ["absent", "disputed", "foreign"])
+def test_a_test_split_without_one_of_the_labels_is_refused(lost: str, tmp_path: Path) -> None:
+    test = {
+        "absent": some(5, "given", "a"),
+        "disputed": [*some(5, "given", "a"), ("x", "a"), ("x", "b")],
+        "foreign": [("This is a sentence in English.", "a"), ("Dies ist ein Satz, der deutsch ist.", "b")],
+    }[lost]
+    with pytest.raises(InputError, match=r"the test split of data\.csv has no text of the label 'b' that") as said:
+        preprocess(tmp_path, some(20, "an English sentence"), test, Preprocess(language="en"))
+    assert "leave out source.test" in str(said.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_texts_a_label_are_enough_beside_a_given_test_split(tmp_path: Path) -> None:
+    manifest = preprocess(tmp_path / "1", some(4, "train"), some(2, "given"), Preprocess(validation=0.8)).manifest
+    assert manifest.counts == {split: {"a": 1, "b": 1} for split in SPLITS}
+    with pytest.raises(InputError, match="'b' has 1 different texts but needs at least 2, one in each of train, valid"):
+        preprocess(tmp_path / "2", some(3, "train"), some(2, "given"))
+
+
+def test_balance_leaves_out_of_the_larger_class_and_of_no_given_test_split(tmp_path: Path) -> None:
+    rest, test = some(400, "train", "aaab"), some(80, "given", "aaab")
+    dataset = preprocess(tmp_path / "1", rest, test, Preprocess(validation=0.2, balance=True))
+    assert dataset.manifest.counts == {
+        "train": {"a": 80, "b": 80},
+        "validation": {"a": 20, "b": 20},
+        "test": {"a": 60, "b": 20},
+    }
+    assert dataset.manifest.rejected == {"left out to balance the classes": 200}
+    again = preprocess(tmp_path / "2", rest[::-1], test, Preprocess(validation=0.2, balance=True))
+    assert set(texts(again, "train")) == set(texts(dataset, "train"))
+    other = preprocess(tmp_path / "3", rest, test, Preprocess(validation=0.2, balance=True, seed=14))
+    assert set(texts(other, "train")) != set(texts(dataset, "train"))
+
+
+def test_balance_holds_for_every_split_that_is_cut_here(tmp_path: Path) -> None:
+    with dataset_writer(tmp_path / "raw", ["all"]) as writer:
+        for number, (text, label) in enumerate(some(400, "train", "aaab") * 2):
+            writer.add("all", Row(str(number), text, label))
+        writer.finish("data.csv", ["a", "b"])
+    manifest = preprocess_dataset(tmp_path / "raw", Preprocess(test=0.1, balance=True), tmp_path / "out")
+    assert manifest.counts == {
+        "train": {"a": 80, "b": 80},
+        "validation": {"a": 10, "b": 10},
+        "test": {"a": 10, "b": 10},
+    }
+    assert manifest.rejected == {"duplicate": 200, "left out to balance the classes": 400}
+
+
+ROWS = st.lists(st.tuples(st.text(alphabet="ab C\n", max_size=3), st.sampled_from("ab")), max_size=25)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rest=ROWS, test=ROWS, balance=st.booleans())
+def test_rows_add_up_no_text_is_in_two_splits_and_the_test_split_is_whole(
+    rest: list[tuple[str, str]], test: list[tuple[str, str]], balance: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rest, test = [*some(8, "train"), *rest], [*some(2, "given"), *test]
+    dataset = preprocess(tmp_path_factory.mktemp("p"), rest, test, Preprocess(balance=balance))
+    kept = [row for split in SPLITS for row in dataset.rows(split)]
+    rejected = list(dataset.rejected())
+    assert max(Counter(row.text for row in kept).values()) == 1
+    assert sorted([row.id for row in kept] + [row.id for row in rejected]) == sorted(
+        [f"all:{number}" for number in range(len(rest))] + [f"test:{number}" for number in range(len(test))]
+    )
+    # What was given as test and only that is in the test split, once, unless its labels differ.
+    labels: dict[str, set[str]] = {}
+    for text, label in test:
+        labels.setdefault(" ".join(text.split()), set()).add(label)
+    sure = {text for text, given_ in labels.items() if text and len(given_) == 1}
+    assert set(texts(dataset, "test")) == sure
+    for row in rejected:
+        if row.reason == "also in the test split":
+            assert row.id.startswith("all:")
+            assert " ".join(str(row.text).split()) in labels
+    if balance:
+        learned = Counter(row.label for split in SPLITS[:2] for row in dataset.rows(split))
+        assert learned["a"] == learned["b"]
