@@ -148,17 +148,16 @@ def _load_dense(checkpoint: Path, training: EmbeddingTraining, hidden: int) -> n
     folder = checkpoint / training.dense
     try:
         settings = json.loads((folder / "config.json").read_text("utf-8"))
-        tensors = {
-            name.removeprefix("linear."): tensor for name, tensor in load_file(folder / "model.safetensors").items()
-        }
+        stored = load_file(folder / "model.safetensors")
+        tensors = {name: stored[f"linear.{name}"] for name in ("weight", "bias") if f"linear.{name}" in stored}
         weight, activation = tensors["weight"], settings["activation_function"]
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         found = (
             ", ".join(sorted(path.parent.name for path in checkpoint.glob("*/model.safetensors"))) or "no such folder"
         )
         raise InputError(
-            f"train.dense={training.dense} must be a folder with a linear layer (config.json, model.safetensors) in the "
-            f"checkpoint {training.checkpoint}, which has {found}"
+            f"train.dense={training.dense} must be a folder with a linear layer (config.json, model.safetensors) in "
+            f"the checkpoint {training.checkpoint}, which has {found}"
         ) from error
     if activation != _NO_ACTIVATION or weight.ndim != 2 or weight.shape[1] != hidden:
         raise InputError(

@@ -15,6 +15,8 @@ from textgate.components.contracts import OnnxRuntime
 from textgate.serving.onnx import GRAPH, TOKENIZER
 
 _OPSET = 20
+_LARGEST_GRAPH = 1_900_000_000
+"""Bytes of weights that still fit a protobuf file of 2 GiB with the graph around them."""
 
 
 def export_classifier(
@@ -54,12 +56,24 @@ def export_classifier(
     for node in graph.graph.node:
         # The exporter notes which line of which file on this machine a node comes from.
         del node.metadata_props[:]
-    onnx.save(graph, output / GRAPH)
+    # A protobuf file ends at 2 GiB: the weights of a larger model lie in a file of their own.
+    external = sum(len(weights.raw_data) for weights in graph.graph.initializer) > _LARGEST_GRAPH
+    full = output / GRAPH
+    if target == "onnx-int8":
+        full = output / "full.onnx"
+    onnx.save(graph, full, save_as_external_data=external, location=f"{full.name}.data")
     if target == "onnx-int8":
         print("quantizing to int8", flush=True)
-        full = (output / GRAPH).rename(output / "full.onnx")
-        quantize_dynamic(full, output / GRAPH, per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=kept)
-        full.unlink()
+        quantize_dynamic(
+            full,
+            output / GRAPH,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=external,
+            nodes_to_exclude=kept,
+        )
+        for path in output.glob(f"{full.name}*"):
+            path.unlink()
     # Parsed and written again for a stable order of keys: the same tokenizer is the same bytes.
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     (output / TOKENIZER).write_text(json.dumps(definition, ensure_ascii=False), "utf-8")
