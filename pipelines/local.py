@@ -123,7 +123,11 @@ def _docker_runner(runs: Path) -> Any:
     except docker.errors.DockerException as error:
         raise InputError(f"--runner docker needs a Docker engine that answers: {error}") from error
     # The store listens on this machine's loopback, and artifacts must belong to whoever started the run.
-    inherited = {key: value for key, value in os.environ.items() if key.startswith(("AWS_", "HF_", "PIP_"))}
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES"))
+    }
     return local.DockerRunner(
         environment={**inherited, "HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(runs / "downloads")},  # noqa: S108
         network_mode="host",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file, save_file
@@ -79,7 +80,11 @@ def require_trainable_head(model: Any, head: tuple[str, ...]) -> None:
     for module in head:
         weights = {name: weight for name, weight in model.named_parameters() if f".{module}." in f".{name}"}
         trained = [name for name, weight in weights.items() if weight.requires_grad]
-        quantized = [name for name, weight in weights.items() if not weight.is_floating_point()]
+        quantized = [
+            name
+            for name, layer in model.named_modules()
+            if f".{module}." in f".{name}." and isinstance(layer, Linear4bit)
+        ]
         if quantized:
             raise InputError(
                 f"the classification head {module} is quantized ({quantized[0]}) and could not be trained: list it "

@@ -16,6 +16,8 @@ def probe_batch_size(model: Any, longest: Any, batch_size: int) -> int:
     ``longest`` is a batch of that one text. The peak is measured at one and at four texts and grows linearly beyond, so
     that the probe does not run out of memory by itself. It leaves no gradients, and the random state as it was.
     """
+    if torch.cuda.is_available():
+        model.to(torch.cuda.current_device())
     _peak_bytes(model, longest, 1)  # what is loaded and allocated only once
     one, four = _peak_bytes(model, longest, 1), _peak_bytes(model, longest, 4)
     per_row = max((four - one) / 3, 1)

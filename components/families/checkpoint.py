@@ -1,5 +1,6 @@
 """Pretrained checkpoints as transformers loads them: a folder, or a GGUF file that is turned into one."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -117,7 +118,11 @@ def as_folder(checkpoint: Path) -> Path:
     if checkpoint.suffix != ".gguf":
         return checkpoint
     folder = checkpoint.with_name(f"{checkpoint.name}.float32")
-    if not folder.exists():
+    with checkpoint.with_name(f".{checkpoint.name}.lock").open("w") as lock:
+        # Of several processes that train together, one does it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder
         print(f"dequantizing {checkpoint.name}", flush=True)
         with new_folder(folder) as output:
             where = {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name}

@@ -20,6 +20,7 @@ def train_bundle(
             given.
     """
     dataset = Dataset.open(dataset_folder)
+    normalizer = dataset.normalizer  # refused before it is trained on, not after
     with new_folder(output) as folder:
         runtime, metrics = family(training.family).fit(dataset, training, folder, surroundings)
         for metric, value in metrics.items():
@@ -30,7 +31,7 @@ def train_bundle(
             family=training.family,
             runtime=runtime,
             labels=dataset.manifest.labels,
-            normalizer=dataset.normalizer,
+            normalizer=normalizer,
             recipe={"train": training.model_dump(mode="json")},
             metrics=metrics,
             dataset=dataset.manifest.fingerprint,

@@ -31,7 +31,7 @@ from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
 LABELS = ["news", "clickbait"]
-SPLITS = {"train": 1_000, "validation": 200, "test": 500}
+SPLITS = {"train": 800, "validation": 100, "test": 500}
 SHARED = {
     "max_tokens": 64,
     "epochs": 1,

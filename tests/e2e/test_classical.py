@@ -17,7 +17,8 @@ from textgate.components.storage.fetch import default_downloads
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
-pytestmark = pytest.mark.slow
+# Word2Vec learns on one thread, or its vectors would depend on the threads: minutes, more on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 
 @pytest.fixture(scope="module")

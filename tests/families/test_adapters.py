@@ -50,7 +50,7 @@ def trained(
         checkpoint = tiny(model_type)
         path = folder / f"{model_type}-{adapter.variant}"
         if not path.exists():
-            settings = training(checkpoint, adapter, epochs=4 if model_type == "bert" else 1)
+            settings = training(checkpoint, adapter, epochs=4 if "bert" in model_type else 1)
             train_bundle(dataset.path, "tiny", settings, path, Surroundings(checkpoint))
         return path, checkpoint
 

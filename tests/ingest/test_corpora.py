@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Source
+from textgate.components.contracts.source import Layout
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.preprocess.preprocess import preprocess_dataset
 
@@ -261,6 +262,13 @@ def test_ag_news_of_the_hub_by_the_same_recipe(ag_news: Path, tmp_path: Path) ->
     assert texts(of_files, "test") == texts(of_csv, "test")
 
 
+def test_a_layout_replaces_only_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\tclass\nfine\t1\ndull\t0\n")
+    source = Source(uri=str(tmp_path / "a.tsv"), labels={"0": "no", "1": "yes"}, csv=Layout(label="class"))
+    ingest_source(source, tmp_path / "out", tmp_path)
+    assert texts(Dataset.open(tmp_path / "out"), "all") == {"fine": "yes", "dull": "no"}
+
+
 @pytest.mark.parametrize(
     ("settings_", "sentence"),
     [
@@ -386,9 +394,10 @@ def test_unlabelled_texts_are_counted_unread_without_a_filter_too(acl_imdb: Path
 
 
 def test_a_filter_on_the_text_reads_it(acl_imdb: Path, tmp_path: Path) -> None:
-    where = "text != 'The same in both.'"
-    raw, _ = prepare({"uri": str(acl_imdb), **IMDB, "where": where, "labels": None}, {}, tmp_path)
-    assert (raw.manifest.rows_filtered, raw.manifest.rejected) == (1, {"undecodable bytes": 50})
+    where = "text == 'The same in both.' or split == test or label == neg"
+    source = Source.model_validate({"uri": str(acl_imdb), **IMDB, "where": where, "labels": None})
+    manifest = ingest_source(source, tmp_path / "out", tmp_path)
+    assert (manifest.rows_filtered, manifest.rejected) == (20, {"undecodable bytes": 50})
 
 
 def test_one_split_of_the_tree_has_no_split_to_select(acl_imdb: Path, tmp_path: Path) -> None:
@@ -426,10 +435,10 @@ def test_a_file_is_a_split_by_its_name_unless_it_says_so_itself(tmp_path: Path) 
     (folder / "own.jsonl").write_text('{"text": "c", "label": "x", "split": "test"}\n{"text": "d", "label": "y"}\n')
     (folder / "README.md").write_text("# Data")
     found = Counter()
-    for number, where in enumerate(["split == 'train.v2'", "split in [test, own]", "split != none"]):
+    for number, where in enumerate(["split == 'train.v2'", "split in [test, 'train.v2']", "split != none"]):
         source = Source(uri=str(folder), where=where)
         found[where] = ingest_source(source, tmp_path / str(number), tmp_path).rows_out
-    assert found == {"split == 'train.v2'": 2, "split in [test, own]": 2, "split != none": 4}
+    assert found == {"split == 'train.v2'": 2, "split in [test, 'train.v2']": 3, "split != none": 4}
     (folder / "data.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"the format of .*data.xlsx is not known by its name"):
         ingest_source(Source(uri=str(folder)), tmp_path / "out", tmp_path)

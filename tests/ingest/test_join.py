@@ -44,6 +44,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
             {"id": "4", "text": "disputed"},
             {"id": "2", "text": "twice", "kind": "own"},
             "no object",
+            {"id": 7, "text": "seven"},
         ],
     )
     write(
@@ -56,6 +57,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
             {"id": "4", "label": "a"},
             {"id": "4", "label": "b"},
             {"id": None, "label": "a"},
+            {"id": 7.0, "label": "a", "kind": "x"},
             {"id": "1", "label": "a", "kind": "x"},
             "no object",
         ],
@@ -66,6 +68,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
         ("posts.jsonl:2", "two", "b"),
         ("posts.jsonl:3", "three", "own"),
         ("posts.jsonl:7", "twice", "b"),
+        ("posts.jsonl:9", "seven", "a"),
     ]
     assert {row.id: row.reason for row in dataset.rejected()} == {
         "posts.jsonl:1": "missing label",
@@ -74,7 +77,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
         "posts.jsonl:6": "several matches in the joined file",
         "posts.jsonl:8": "not a record",
     }
-    assert (dataset.manifest.rows_in, dataset.manifest.rows_filtered) == (8, 0)
+    assert (dataset.manifest.rows_in, dataset.manifest.rows_filtered) == (9, 0)
 
 
 def test_the_files_may_lie_in_several_folders_whose_name_is_the_split(tmp_path: Path) -> None:

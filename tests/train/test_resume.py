@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from textgate.components.contracts import ModelBundle, TransformerTraining
+from textgate.components.contracts import Adapter, ModelBundle, TransformerTraining
 from textgate.components.families import Surroundings
 from textgate.components.storage import Store
 from textgate.components.train.checkpoints import StoreCheckpoints
@@ -111,6 +111,17 @@ class EndsAfter(StoreCheckpoints):
         if self._left == 0:
             self.wait()
             raise Interrupted
+
+
+def test_an_adapter_on_a_4_bit_base_resumes_to_the_last_bit(
+    dataset: Path, training: TransformerTraining, tiny_encoder: Path, store: Store, tmp_path: Path
+) -> None:
+    settings = training.model_copy(update={"epochs": 0.7, "adapter": Adapter(r=4, quantization="nf4")})
+    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", Surroundings(tiny_encoder))
+    with pytest.raises(Interrupted):
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 1)))
+    checkpoints = StoreCheckpoints(store, "checkpoints/one")
+    assert train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, checkpoints)) == whole
 
 
 def test_early_stopping_goes_on_waiting(
