@@ -38,9 +38,9 @@ class RbfSvm(nn.Module):
     support: torch.Tensor
     """(vectors, dimensions) less the centre, of all machines together."""
     coefficients: torch.Tensor
-    """(machines, vectors), 0 where a vector supports other machines only."""
+    """(machines, vectors) float64, 0 where a vector supports other machines only."""
     intercepts: torch.Tensor
-    """(machines,)."""
+    """(machines,) float64."""
     gamma: torch.Tensor
     """() width of the kernel exp(-gamma * squared distance)."""
     slopes: torch.Tensor
@@ -58,7 +58,9 @@ class RbfSvm(nn.Module):
         embeddings = embeddings - self.centre
         lengths = embeddings.square().sum(dim=1, keepdim=True) + self.support.square().sum(dim=1)
         distances = (lengths - 2 * embeddings @ self.support.T).clamp(min=0)
-        return linear(torch.exp(-self.gamma * distances), self.coefficients, self.intercepts)
+        kernel = torch.exp(-self.gamma * distances)
+        # Thousands of terms of either sign: a sum in float32 would keep four digits, and depend on the batch.
+        return linear(kernel.double(), self.coefficients, self.intercepts).float()
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Logits."""
@@ -129,8 +131,8 @@ def _fit_svm(settings: SvmHead, train: Embedded, validation: Embedded, labels: i
     machines = {
         "centre": _tensor(centre),
         "support": _tensor(train.embeddings[supports] - centre),
-        "coefficients": _tensor(coefficients[:, supports]),
-        "intercepts": _tensor(intercepts),
+        "coefficients": torch.tensor(coefficients[:, supports]),
+        "intercepts": torch.tensor(intercepts),
         "gamma": _tensor(gamma),
     }
     with torch.inference_mode():

@@ -55,6 +55,16 @@ def test_the_svm_head_answers_as_scikit_learn_does(labels: int, gamma: Any) -> N
     assert np.mean(expected.argmax(axis=1) == machines.predict(test.embeddings)) > 0.95
 
 
+def test_thousands_of_support_vectors_cost_no_digits() -> None:
+    train, validation, test = (blobs(2, 3000, seed, spread=6) for seed in (1, 2, 3))
+    head = fit_head(SvmHead(kind="svm"), train, validation, 2)
+    assert isinstance(head, RbfSvm)
+    assert len(head.support) > 2000
+    reference = SVC().fit(train.embeddings, train.classes)
+    ours = head.margins(torch.tensor(test.embeddings, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(ours[:, 0], reference.decision_function(test.embeddings), atol=1e-5)
+
+
 def test_the_mlp_head_keeps_its_best_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     train, validation = blobs(2, 200, 1, spread=4), blobs(2, 100, 2, spread=4)
     settings = MlpHead(kind="mlp", hidden=[16, 8], dropout=0.2, learning_rate=0.05, epochs=30)

@@ -157,11 +157,11 @@ def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with
 
 
 def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loop(tmp_path: Path) -> None:
-    found = sweep("preprocess.seed=7", "train.seed=1,2")
+    found = sweep("preprocess.normalizer.lowercase=true", "train.seed=1,2")
     (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
     outside = specification["components"]["comp-exit-handler-1"]["dag"]["tasks"]["preprocess"]
     settings = json.loads(outside["inputs"]["parameters"]["preprocess"]["runtimeValue"]["constant"])
-    assert settings["seed"] == 7
+    assert settings["normalizer"]["lowercase"] is True
 
 
 def test_without_a_sweep_nothing_of_one_is_compiled(tmp_path: Path) -> None:
