@@ -43,6 +43,11 @@ class PooledClassifier(nn.Module):
         """Whether the backbone is."""
         return bool(getattr(self.backbone, "is_quantized", False))
 
+    @property
+    def hf_quantizer(self) -> Any:
+        """The backbone's quantizer, which the Trainer asks whether what is quantized can be trained on."""
+        return getattr(self.backbone, "hf_quantizer", None)
+
     def dequantize(self, dtype: torch.dtype) -> "PooledClassifier":
         """The same classifier with its backbone in ``dtype``."""
         self.backbone = self.backbone.dequantize(dtype)
