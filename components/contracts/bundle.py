@@ -10,10 +10,11 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from textgate.components.contracts.files import file_sha256
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.contracts.parse import parse_json
 from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
@@ -110,12 +111,7 @@ class ModelBundle(_Frozen):
         Raises:
             InputError: not a bundle manifest, or it names a file outside its folder.
         """
-        try:
-            bundle = cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where} is not a bundle manifest: {key} {first['msg']}") from error
+        bundle = parse_json(cls, text, where, "a bundle manifest")
         for name in bundle.files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name or name != str(path) or name == MANIFEST:

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.contracts.parse import parse_json
 from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
@@ -106,12 +107,7 @@ class Dataset:
             text = (folder / MANIFEST).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{folder} is not a dataset: {MANIFEST} cannot be read ({error})") from error
-        try:
-            return cls(folder, DatasetManifest.model_validate_json(text))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise InputError(f"{folder / MANIFEST} is not a dataset manifest: {key} {first['msg']}") from error
+        return cls(folder, parse_json(DatasetManifest, text, str(folder / MANIFEST), "a dataset manifest"))
 
     @property
     def normalizer(self) -> TextNormalizer:

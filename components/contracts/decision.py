@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from textgate.components.contracts.evaluation import Estimate
-from textgate.components.step import InputError
+from textgate.components.contracts.parse import parse_json
 
 
 class Rule(BaseModel):
@@ -60,9 +60,4 @@ class GateDecision(BaseModel):
         Raises:
             InputError: not a gate's decision.
         """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where} is not a gate decision: {key} {first['msg']}") from error
+        return parse_json(cls, text, where, "a gate decision")

@@ -108,11 +108,11 @@ class EmbeddedStore:
         address = self.status()
         if address is None:
             raise InputError(f"the store of {self.home} is not running: textgate store start")
-        credentials = json.loads((self.folder / "s3.json").read_text())["identities"][0]["credentials"][0]
+        identity, secret = _credentials(self.folder)
         return {
             "AWS_ENDPOINT_URL_S3": address.endpoint,
-            "AWS_ACCESS_KEY_ID": credentials["accessKey"],
-            "AWS_SECRET_ACCESS_KEY": credentials["secretKey"],
+            "AWS_ACCESS_KEY_ID": identity,
+            "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": "us-east-1",
         }
 
@@ -211,17 +211,23 @@ def _endpoint(state: _State) -> str:
     return f"http://127.0.0.1:{state.ports['s3']}"
 
 
+def _credentials(folder: Path) -> tuple[str, str]:
+    """Access key and secret key of the store."""
+    credentials = json.loads((folder / "s3.json").read_text())["identities"][0]["credentials"][0]
+    return credentials["accessKey"], credentials["secretKey"]
+
+
 def _client(address: str, folder: Path) -> Store:
     import boto3
     from botocore.config import Config
 
-    credentials = json.loads((folder / "s3.json").read_text())["identities"][0]["credentials"][0]
+    identity, secret = _credentials(folder)
     client = boto3.client(
         "s3",
         endpoint_url=address,
         region_name="us-east-1",
-        aws_access_key_id=credentials["accessKey"],
-        aws_secret_access_key=credentials["secretKey"],
+        aws_access_key_id=identity,
+        aws_secret_access_key=secret,
         config=Config(s3={"addressing_style": "path"}, connect_timeout=1, read_timeout=10, retries={"max_attempts": 0}),
     )
     return Store(client, _PROBE_BUCKET)

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.recipe import MODEL_NAME
 from textgate.components.storage.s3 import Store, Stored
 
@@ -57,12 +58,7 @@ class Move(BaseModel):
         Raises:
             InputError: not a move.
         """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where} is not a move of a channel: {key} {first['msg']}") from error
+        return parse_json(cls, text, where, "a move of a channel")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a run leaves under ``runs/<run>/`` besides its artifacts: decisions/, promotion.json, record.json."""
 
 from textgate.components.contracts import GateDecision, InputError, Promotion, RunRecord
+from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.s3 import Store
 
 
@@ -23,7 +24,7 @@ def decisions(store: Store, run: str) -> list[GateDecision]:
 def promotion(store: Store, run: str) -> Promotion | None:
     """What the run promoted, if it did."""
     stored = store.get(f"runs/{run}/promotion.json")
-    return Promotion.model_validate_json(stored.data) if stored else None
+    return parse_json(Promotion, stored.data, f"promotion.json of run {run}", "a promotion") if stored else None
 
 
 def write_record(store: Store, record: RunRecord) -> None:
@@ -35,9 +36,9 @@ def read_record(store: Store, run: str) -> RunRecord:
     """What a run came to.
 
     Raises:
-        InputError: the run has left no record.
+        InputError: the run has left no record, or one that cannot be read.
     """
     stored = store.get(f"runs/{run}/record.json")
     if stored is None:
         raise InputError(f"the run {run} has left no record in {store.uri(f'runs/{run}/')}")
-    return RunRecord.model_validate_json(stored.data)
+    return parse_json(RunRecord, stored.data, store.uri(f"runs/{run}/record.json"), "the record of a run")

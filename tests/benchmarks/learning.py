@@ -31,13 +31,12 @@ from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
 LABELS = ["news", "clickbait"]
-SPLITS = {"train": 800, "validation": 100, "test": 500}
+SPLITS = {"train": 900, "validation": 100, "test": 500}
 SHARED = {
     "max_tokens": 64,
     "epochs": 1,
     "evaluate_every": 1,
     "batch_size": 16,
-    "learning_rate": 1e-3,
     "adapter": Adapter(r=8, alpha=16),
 }
 
@@ -50,9 +49,13 @@ def main() -> None:
     assert isinstance(quickstart, TransformerTraining)
     checkpoint = {"checkpoint": quickstart.checkpoint}
     trainings: dict[str, FineTuning] = {
-        "QLoRA, classification head": TransformerTraining(family="transformer", **checkpoint, **SHARED),
+        "QLoRA, classification head": TransformerTraining(
+            family="transformer", learning_rate=1e-3, **checkpoint, **SHARED
+        ),
         "QLoRA, prompted": PromptedTraining(
             family="prompted",
+            # No head is learned from nothing; at 1e-3 the loss leaps.
+            learning_rate=5e-4,
             **checkpoint,
             **SHARED,
             prompt="Headline:\n{text}\nIs this headline clickbait? Answer:",
