@@ -77,6 +77,7 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                 merged = step(merge_quantize(model=model, code=code_version("merge_quantize")))
                 exported = step(
                     export_onnx(
+                        dataset=dataset,
                         model=merged.outputs["merged"],
                         export=recipe.export.model_dump_json(),
                         code=code_version("export_onnx"),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import InputError, LinearRuntime, ModelBundle, OnnxRuntime
+from textgate.components.contracts.bundle import calibrated
 
 
 class Predictor(Protocol):
@@ -19,6 +20,17 @@ class Predictor(Protocol):
         Texts are raw: they are normalised here, by the bundle's own settings.
         """
         ...
+
+
+class Calibrated:
+    """A predictor whose probabilities are brought to a bundle's temperature."""
+
+    def __init__(self, predictor: Predictor, temperature: float) -> None:
+        self._predictor, self._temperature = predictor, temperature
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict``."""
+        return calibrated(self._predictor.predict(texts), self._temperature)
 
 
 def load(folder: str | Path, threads: int = 0) -> Predictor:
@@ -35,9 +47,13 @@ def load(folder: str | Path, threads: int = 0) -> Predictor:
         case LinearRuntime() as runtime:
             from textgate.serving.linear import LinearPredictor
 
-            return LinearPredictor(folder, bundle.normalizer, runtime)
+            predictor: Predictor = LinearPredictor(folder, bundle.normalizer, runtime)
         case OnnxRuntime() as runtime:
             from textgate.serving.onnx import OnnxPredictor
 
-            return OnnxPredictor(folder, bundle.normalizer, runtime, threads)
-    raise InputError(f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first")
+            predictor = OnnxPredictor(folder, bundle.normalizer, runtime, threads)
+        case _:
+            raise InputError(
+                f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first"
+            )
+    return Calibrated(predictor, bundle.calibration.temperature)

@@ -1,6 +1,12 @@
 """What steps hand each other, and nothing else: the ground floor every room may import."""
 
-from textgate.components.contracts.bundle import LinearRuntime, ModelBundle, OnnxRuntime, TransformersRuntime
+from textgate.components.contracts.bundle import (
+    Calibration,
+    LinearRuntime,
+    ModelBundle,
+    OnnxRuntime,
+    TransformersRuntime,
+)
 from textgate.components.contracts.dataset import Dataset, Rejected, Row, dataset_writer
 from textgate.components.contracts.decision import GateDecision, Rule
 from textgate.components.contracts.evaluation import Estimate, Evaluation, EvaluationManifest
@@ -29,6 +35,7 @@ from textgate.components.step import InputError
 
 __all__ = [
     "Adapter",
+    "Calibration",
     "Dataset",
     "EmbeddingTraining",
     "Estimate",

@@ -10,6 +10,8 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from textgate.components.contracts.files import file_sha256
@@ -56,6 +58,27 @@ class TransformersRuntime(_Frozen):
 Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime, Field(discriminator="name")]
 
 
+class Calibration(_Frozen):
+    """How probabilities become an answer; fitted on the split ``validation``."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Probabilities are raised to 1 / temperature and normalised."""
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    """Of two classes the last is answered from this probability on; without it, the more probable one."""
+
+    def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Class numbers (n,) int64 for calibrated ``probabilities`` (n, classes)."""
+        if self.threshold is None:
+            return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+        return (probabilities[:, 1] >= self.threshold).astype(np.int64)
+
+
+def calibrated(probabilities: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
+    """``probabilities`` (n, classes) at another temperature: 1 leaves them, above it they are less sure."""
+    powers = (probabilities / probabilities.max(axis=1, keepdims=True, initial=0)) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 class FileEntry(_Frozen):
     """One file of a bundle."""
 
@@ -82,6 +105,7 @@ class ModelBundle(_Frozen):
     """Fingerprint of the dataset it was trained on."""
     versions: dict[str, str]
     """Library versions at training."""
+    calibration: Calibration = Calibration()
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property

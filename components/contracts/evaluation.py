@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from textgate.components.contracts.bundle import Calibration
 from textgate.components.contracts.files import new_folder
 from textgate.components.step import InputError
 
@@ -62,6 +63,12 @@ class EvaluationManifest(BaseModel):
     per_class_f1: dict[str, float]
     confusion: list[list[int]]
     """Rows are true labels, columns predicted ones."""
+    calibration: Calibration = Calibration()
+    """The bundle's, which is in the probabilities and decides the predicted labels."""
+    calibration_error: float
+    """Expected calibration error of the probabilities as they are answered."""
+    calibration_error_before: float
+    """The same without the bundle's temperature."""
     rows_per_second: float
 
 
@@ -77,8 +84,8 @@ class Evaluation:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The most probable class of each row, (n,) int64."""
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+        """The class answered for each row, (n,) int64."""
+        return self.manifest.calibration.classes(self.probabilities)
 
     def write(self, path: Path) -> None:
         """Write the folder, whole or not at all."""

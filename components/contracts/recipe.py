@@ -9,7 +9,7 @@ import re
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from textgate.components.contracts.section import Section
 from textgate.components.contracts.source import Preprocess, Source
@@ -46,6 +46,16 @@ class Export(Section):
 
     target: Literal["onnx-int8", "onnx-fp32"] = "onnx-int8"
     """For families that answer from ONNX; the linear family answers from plain arrays whatever this says."""
+    threshold: Literal["f1", "precision"] | None = None
+    """From which probability on the last of two labels is answered: where its F1 is highest on the validation split, or
+    the lowest where it has ``min_precision`` there. Without it, the more probable label is answered."""
+    min_precision: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _precision_goes_with_its_threshold(self) -> "Export":
+        if (self.threshold == "precision") != (self.min_precision is not None):
+            raise ValueError("threshold: precision and min_precision go together: give both or neither")
+        return self
 
 
 class Gate(Section):

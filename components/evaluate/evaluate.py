@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from textgate.components.contracts import Dataset, Evaluation, EvaluationManifest, InputError, ModelBundle
+from textgate.components.contracts.bundle import calibrated
 from textgate.components.families import family
-from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
+from textgate.components.metrics import accuracy_estimate, calibration_error, confusion, f1_estimate, per_class_f1
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.serving import Predictor, load
 
@@ -30,7 +31,7 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
     started = time.perf_counter()
     probabilities = predictor.predict(texts)
     seconds = time.perf_counter() - started
-    predicted = probabilities.argmax(axis=1)
+    predicted = bundle.calibration.classes(probabilities)
     manifest = EvaluationManifest(
         bundle=bundle.fingerprint,
         runtime=bundle.runtime.name,
@@ -41,6 +42,11 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
         accuracy=accuracy_estimate(classes, predicted),
         per_class_f1=dict(zip(labels, map(float, per_class_f1(classes, predicted, len(labels))), strict=True)),
         confusion=confusion(classes, predicted, len(labels)).tolist(),
+        calibration=bundle.calibration,
+        calibration_error=calibration_error(classes, probabilities),
+        calibration_error_before=calibration_error(
+            classes, calibrated(probabilities, 1 / bundle.calibration.temperature)
+        ),
         rows_per_second=len(texts) / seconds,
     )
     evaluation = Evaluation(manifest, ids, texts, classes, np.asarray(probabilities))

@@ -6,10 +6,17 @@ from textgate.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def export_onnx(model: dsl.Input[dsl.Model], export: str, code: str, exported: dsl.Output[dsl.Model]) -> None:
+def export_onnx(
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    export: str,
+    code: str,
+    exported: dsl.Output[dsl.Model],
+) -> None:
     """Make the bundle that would be served.
 
     Args:
+        dataset: What preprocess made; the split ``validation`` calibrates the answers.
         model: The merged bundle.
         export: The recipe's section ``export`` as JSON.
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
@@ -23,5 +30,7 @@ def export_onnx(model: dsl.Input[dsl.Model], export: str, code: str, exported: d
         from textgate.components.contracts import Export
         from textgate.components.export_onnx.export_onnx import export_bundle
 
-        bundle = export_bundle(Path(model.path), Export.model_validate_json(export), Path(exported.path))
+        bundle = export_bundle(
+            Path(model.path), Path(dataset.path), Export.model_validate_json(export), Path(exported.path)
+        )
         exported.metadata["fingerprint"] = bundle.fingerprint

@@ -36,7 +36,8 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation) -> Champio
         bundle: ModelBundle = registry.download(model, move.version, folder)
         same = bundle.fingerprint == evaluation.manifest.bundle
         comparable = bundle.labels == evaluation.manifest.labels
-        predicted = load(folder).predict(evaluation.texts).argmax(axis=1) if comparable and not same else None
+        answers = load(folder).predict(evaluation.texts) if comparable and not same else None
+    predicted = None if answers is None else bundle.calibration.classes(answers)
     return Champion(move.version, bundle.fingerprint, bundle.labels, predicted)
 
 

@@ -61,7 +61,8 @@ def _f1_rule(who: str, evaluation: Evaluation, gate: Gate) -> Rule:
 
 
 def _agreement_rule(served: Evaluation, trained: Evaluation, gate: Gate) -> Rule:
-    value = accuracy_estimate(served.predicted, trained.predicted)
+    # By the most probable class: a threshold, which only the served model has, is no disagreement.
+    value = accuracy_estimate(served.probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1))
     passed = value.value >= gate.min_agreement
     verb = "at least" if passed else "fewer than"
     words = (

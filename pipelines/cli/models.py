@@ -126,10 +126,11 @@ def predict(model: str, texts: tuple[str, ...], version: str | None, home: Path,
 
     folder = home / "models" / model / version
     bundle = ModelBundle.load(folder) if folder.exists() else registry.download(model, version, folder)
+    rows = load(folder).predict(given)
     answers = []
-    for text, row in zip(given, load(folder).predict(given), strict=True):
+    for text, row, number in zip(given, rows, bundle.calibration.classes(rows), strict=True):
         probabilities = dict(zip(bundle.labels, map(float, row), strict=True))
-        label = max(probabilities, key=probabilities.__getitem__)
+        label = bundle.labels[number]
         answers.append({"text": text, "label": label, "probabilities": probabilities})
         if not as_json:
             click.echo(f"{label}  {probabilities[label]:.4f}  {text}")

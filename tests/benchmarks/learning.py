@@ -37,7 +37,6 @@ SHARED = {
     "epochs": 1,
     "evaluate_every": 1,
     "batch_size": 16,
-    "adapter": Adapter(r=8, alpha=16),
 }
 
 
@@ -50,16 +49,17 @@ def main() -> None:
     checkpoint = {"checkpoint": quickstart.checkpoint}
     trainings: dict[str, FineTuning] = {
         "QLoRA, classification head": TransformerTraining(
-            family="transformer", learning_rate=1e-3, **checkpoint, **SHARED
+            family="transformer", learning_rate=1e-3, adapter=Adapter(r=8, alpha=16), **checkpoint, **SHARED
         ),
         "QLoRA, prompted": PromptedTraining(
             family="prompted",
-            # No head is learned from nothing; at 1e-3 the loss leaps.
-            learning_rate=5e-4,
+            # Its head knows the words already; at 1e-3 the loss leaps.
+            learning_rate=3e-4,
+            adapter=Adapter(r=16, alpha=32),
             **checkpoint,
             **SHARED,
-            prompt="Headline:\n{text}\nIs this headline clickbait? Answer:",
-            label_words={"news": " no", "clickbait": " yes"},
+            prompt="Headline: {text}\nKind (news or clickbait):",
+            label_words={"news": " news", "clickbait": " clickbait"},
         ),
     }
     fetched = fetch(quickstart.checkpoint, default_downloads())

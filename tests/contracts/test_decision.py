@@ -114,6 +114,8 @@ def folder(tmp_path: Path) -> Path:
         accuracy=half,
         per_class_f1={},
         confusion=[[1, 0], [1, 0]],
+        calibration_error=0.1,
+        calibration_error_before=0.1,
         rows_per_second=1.0,
     )
     probabilities = np.array(GOOD["probabilities"], dtype=np.float64)

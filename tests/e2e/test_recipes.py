@@ -8,6 +8,7 @@ import pytest
 from e2e.corpora import CORPORA
 
 from textgate.components.contracts import FineTuning, FromCheckpoint, LinearTraining, Recipe, Word2VecTraining
+from textgate.components.contracts.bundle import calibrated
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import Surroundings
@@ -89,10 +90,11 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", Surroundings(checkpoint))
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    export_bundle(tmp_path / "merged", recipe.export, tmp_path / "exported")
+    export_bundle(tmp_path / "merged", tmp_path / "dataset", recipe.export, tmp_path / "exported")
     served = evaluate_bundle(tmp_path / "dataset", tmp_path / "exported", tmp_path / "after")
 
-    difference = np.abs(served.probabilities - trained.probabilities).max()
+    temperature = served.manifest.calibration.temperature
+    difference = np.abs(calibrated(served.probabilities, 1 / temperature) - trained.probabilities).max()
     assert difference < (0.1 if recipe.export.target == "onnx-int8" else 1e-3)
     answers = load(tmp_path / "exported").predict(ODD_TEXTS)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from families.uncalibrated import uncalibrated
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from textgate.components.contracts import Adapter, Dataset, Export, InputError, ModelBundle, PromptedTraining
@@ -14,7 +15,6 @@ from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import Surroundings, family
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 PROMPT = "Is this good?\n{text}\nAnswer:"
 ODD_TEXTS = ["", "good", "</s> bad </s>", "word1 " * 60, "é 漢字"]
@@ -79,11 +79,11 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
     answers = family("prompted").predictor(trained, bundle, tiny("llama")).predict(texts)
     merge_bundle(trained, tmp_path / "merged")
-    export_bundle(tmp_path / "merged", Export(target="onnx-fp32"), tmp_path / "exported")
-    served = load(tmp_path / "exported")
-    np.testing.assert_allclose(served.predict(texts), answers, atol=1e-4)
-    alone = np.concatenate([served.predict([text]) for text in texts])
-    np.testing.assert_allclose(served.predict(texts), alone, atol=1e-6)
+    export_bundle(tmp_path / "merged", dataset.path, Export(target="onnx-fp32"), tmp_path / "exported")
+    together = uncalibrated(tmp_path / "exported", texts)
+    np.testing.assert_allclose(together, answers, atol=1e-4)
+    alone = np.concatenate([uncalibrated(tmp_path / "exported", [text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize(

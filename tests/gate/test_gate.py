@@ -49,6 +49,8 @@ def evaluation(predicted: np.ndarray, bundle: str = "new") -> Evaluation:
         accuracy=accuracy_estimate(TRUTH, predicted),
         per_class_f1=dict(zip(LABELS, map(float, per_class_f1(TRUTH, predicted, 2)), strict=True)),
         confusion=confusion(TRUTH, predicted, 2).tolist(),
+        calibration_error=0.1,
+        calibration_error_before=0.1,
         rows_per_second=100.0,
     )
     probabilities = np.eye(2)[predicted] * 0.8 + 0.1

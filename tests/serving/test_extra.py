@@ -28,7 +28,7 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=16, epochs=1)
     train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", Surroundings(tiny_encoder))
-    export_bundle(tmp_path / "trained", Export(), tmp_path / "bundle")
+    export_bundle(tmp_path / "trained", tmp_path / "data", Export(), tmp_path / "bundle")
     texts = ["word1 good", "é 漢字", ""]
     expected = load(tmp_path / "bundle").predict(texts)
 

@@ -1,0 +1,100 @@
+"""A served bundle carries its calibration, and everybody who predicts applies it."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from textgate.components.contracts import (
+    Dataset,
+    Export,
+    InputError,
+    LinearTraining,
+    ModelBundle,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.families import Surroundings
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+
+def write(path: Path, labels: list[str], rows: int) -> Path:
+    """Texts of which one word in four tells the label wrongly."""
+    rng = random.Random(13)
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number in range(rows):
+            label = labels[0] if rng.random() < 0.7 else rng.choice(labels[1:])
+            told = label if rng.random() < 0.75 else rng.choice(labels)
+            split = ["train", "validation", "test"][number % 3]
+            words = " ".join(rng.choices([f"word{n}" for n in range(30)], k=5))
+            writer.add(split, Row(str(number), f"{words} {told}", label))
+        writer.finish("made up", labels, normalizer=TextNormalizer())
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "dataset", ["no", "yes"], 1_800)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "trained"
+    # Hardly held back, it is far too sure of what it says.
+    training = LinearTraining(family="linear", min_df=1, C=1_000)
+    train_bundle(dataset, "sure", training, folder, Surroundings())
+    return folder
+
+
+def test_a_model_that_is_too_sure_is_brought_down(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    bundle = export_bundle(trained, dataset, Export(), tmp_path / "exported")
+    assert bundle.calibration.temperature > 1.5
+    assert bundle.calibration.threshold is None
+    before = evaluate_bundle(dataset, trained, tmp_path / "before")
+    after = evaluate_bundle(dataset, tmp_path / "exported", tmp_path / "after")
+    assert after.manifest.calibration_error < 0.5 * before.manifest.calibration_error
+    assert after.manifest.calibration_error_before == pytest.approx(before.manifest.calibration_error)
+    # No answer changes by it.
+    np.testing.assert_array_equal(after.predicted, before.predicted)
+    np.testing.assert_array_equal(load(tmp_path / "exported").predict(after.texts), after.probabilities)
+
+
+def test_a_threshold_changes_the_answers_as_asked(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    plain = evaluate_bundle(dataset, trained, tmp_path / "plain")
+    settings = Export(threshold="precision", min_precision=0.9)
+    bundle = export_bundle(trained, dataset, settings, tmp_path / "precise")
+    assert bundle.calibration.threshold is not None
+    evaluation = evaluate_bundle(dataset, tmp_path / "precise", tmp_path / "evaluation")
+    called = evaluation.predicted == 1
+    assert 0 < called.sum() < (plain.predicted == 1).sum()
+    assert evaluation.classes[called].mean() > 0.8 > plain.classes[plain.predicted == 1].mean()
+
+
+def test_exporting_twice_is_the_same_bundle(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    once = export_bundle(trained, dataset, Export(threshold="f1"), tmp_path / "once")
+    assert export_bundle(tmp_path / "once", dataset, Export(threshold="f1"), tmp_path / "twice") == once
+    assert ModelBundle.load(tmp_path / "twice") == once
+
+
+def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "dataset", ["a", "b", "c"], 300)
+    train_bundle(dataset, "three", LinearTraining(family="linear", min_df=1), tmp_path / "trained", Surroundings())
+    with pytest.raises(InputError, match="threshold=f1 is for two labels, but there are 3"):
+        export_bundle(tmp_path / "trained", dataset, Export(threshold="f1"), tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+    bundle = export_bundle(tmp_path / "trained", dataset, Export(), tmp_path / "exported")
+    assert len(bundle.labels) == len(Dataset.open(dataset).manifest.labels) == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"threshold": "precision"}, {"min_precision": 0.9}, {"threshold": "f1", "min_precision": 0.9}]
+)
+def test_a_precision_goes_with_its_threshold(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="go together"):
+        Export.model_validate(settings)
