@@ -79,16 +79,20 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                     export_onnx(
                         dataset=dataset,
                         model=merged.outputs["merged"],
+                        trained=judged,
                         export=recipe.export.model_dump_json(),
                         code=code_version("export_onnx"),
                     )
-                ).outputs["exported"]
-                served = step(evaluate(dataset=dataset, model=exported, code=code_version("evaluate")))
+                )
+                served = step(
+                    evaluate(dataset=dataset, model=exported.outputs["exported"], code=code_version("evaluate"))
+                )
                 second = step(
                     gate_served(
                         dataset=dataset,
                         served=served.outputs["evaluation"],
                         trained=judged,
+                        measurements=exported.outputs["measurements"],
                         model=recipe.model,
                         gate=gate,
                         run=run,
@@ -99,7 +103,7 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                 with dsl.If(second.outputs["Output"] == True):  # noqa: E712
                     step(
                         promote(
-                            exported=exported,
+                            exported=exported.outputs["exported"],
                             decision=second.outputs["decision"],
                             model=recipe.model,
                             run=run,

@@ -11,8 +11,10 @@ from tokenizers import Encoding, Tokenizer
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
 from textgate.serving.linear import softmax
 
-GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
+
+Inputs = dict[str, npt.NDArray[np.int64]]
+"""Name to (rows, tokens)."""
 
 _TEXTS_PER_TOKENIZATION = 1_024
 _TOKENS_PER_BATCH = 2_048
@@ -20,7 +22,7 @@ _TOKENS_PER_BATCH = 2_048
 
 
 class OnnxPredictor:
-    """``model.onnx`` takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels)."""
+    """The graph takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels)."""
 
     def __init__(self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -28,7 +30,7 @@ class OnnxPredictor:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
+                str(folder / runtime.graph), options, providers=["CPUExecutionProvider"]
             )
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions for unreadable files
@@ -41,14 +43,19 @@ class OnnxPredictor:
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict``. Texts are run in batches of similar length, under a budget of padded tokens."""
         logits = np.empty((len(texts), self._labels))
+        for rows, inputs in self.batches(texts):
+            (logits[rows],) = self._session.run(None, inputs)
+        return softmax(logits)
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.int64], Inputs]]:
+        """What the graph is run with: numbers of texts, and their padded inputs."""
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             cleaned = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
             encodings = self._tokenizer.encode_batch_fast(cleaned)
             for rows in _batches([len(encoding) for encoding in encodings]):
-                logits[start + rows] = self._run([encodings[row] for row in rows])
-        return softmax(logits)
+                yield start + rows, self._inputs_of([encodings[row] for row in rows])
 
-    def _run(self, encodings: list[Encoding]) -> npt.NDArray[np.float32]:
+    def _inputs_of(self, encodings: list[Encoding]) -> Inputs:
         shape = (len(encodings), max(len(encoding) for encoding in encodings))
         feeds = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
         for row, encoding in enumerate(encodings):
@@ -57,8 +64,7 @@ class OnnxPredictor:
             columns["token_type_ids"] = encoding.type_ids
             for name, feed in feeds.items():
                 feed[row, : len(encoding)] = columns[name]
-        (logits,) = self._session.run(None, feeds)
-        return np.asarray(logits)
+        return feeds
 
 
 def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:

@@ -1,6 +1,7 @@
 """One embedded store for the whole session, a fresh bucket for each test that asks for one."""
 
 import os
+import random
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from families.tiny import write_tiny
 
-from textgate.components.contracts import LinearRuntime, ModelBundle, TextNormalizer
+from textgate.components.contracts import Dataset, LinearRuntime, ModelBundle, Row, TextNormalizer, dataset_writer
 from textgate.components.storage import EmbeddedStore, Store
 
 
@@ -43,6 +44,24 @@ def store(environment: dict[str, str]) -> Store:
     fresh = Store.from_environment(f"test-{uuid.uuid4().hex[:12]}")
     fresh.ensure_bucket()
     return fresh
+
+
+WORDS = [f"word{number}" for number in range(40)]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A preprocessed dataset of easy texts."""
+    rng = random.Random(13)
+    path = tmp_path_factory.mktemp("data") / "dataset"
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number in range(240):
+            label = ["bad", "good"][number % 2]
+            text = " ".join([*rng.sample(WORDS, rng.randint(2, 12)), label])
+            split = "test" if number % 10 < 2 else "validation" if number % 10 < 4 else "train"
+            writer.add(split, Row(str(number), text, label))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer(lowercase=True))
+    return Dataset.open(path)
 
 
 WriteBundle = Callable[[Path, bytes], Path]

@@ -37,10 +37,14 @@ class LinearRuntime(_Frozen):
 
 
 class OnnxRuntime(_Frozen):
-    """``model.onnx`` on ONNX Runtime behind ``tokenizer.json``."""
+    """An ONNX graph on ONNX Runtime behind ``tokenizer.json``."""
 
     name: Literal["onnx"] = "onnx"
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "fp16", "int8", "int4"]
+    graph: str = "model.onnx"
+    """File of the graph in the bundle."""
+    kept: int = 0
+    """Nodes that were left in full precision because rounding them cost too much."""
     max_tokens: int = Field(gt=0)
     opset: int
     inputs: list[str]
@@ -106,6 +110,8 @@ class ModelBundle(_Frozen):
     versions: dict[str, str]
     """Library versions at training."""
     calibration: Calibration = Calibration()
+    alternatives: dict[str, OnnxRuntime] = Field(default_factory=dict)
+    """Further runtimes whose files it holds, by target."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property

@@ -44,12 +44,24 @@ def _from_yaml(text: str) -> Any:
 class Export(Section):
     """What is made for serving."""
 
-    target: Literal["onnx-int8", "onnx-fp32"] = "onnx-int8"
-    """For families that answer from ONNX; the linear family answers from plain arrays whatever this says."""
+    targets: list[Literal["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]] = Field(
+        default=["onnx-int8", "onnx-fp32"], min_length=1
+    )
+    """What is made and measured, for families that answer from ONNX; the linear ones answer from plain arrays. The
+    fastest that keeps F1 is served; the smaller of two that are about as fast."""
+    max_f1_loss: float = Field(default=0.01, ge=0, le=1)
+    """How far below the trained model's F1 on the test split that of the served one may lie."""
     threshold: Literal["f1", "precision"] | None = None
     """From which probability on the last of two labels is answered: where its F1 is highest on the validation split, or
     the lowest where it has ``min_precision`` there. Without it, the more probable label is answered."""
     min_precision: float | None = Field(default=None, gt=0, le=1)
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("a target is named twice")
+        return value
 
     @model_validator(mode="after")
     def _precision_goes_with_its_threshold(self) -> "Export":

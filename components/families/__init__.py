@@ -64,8 +64,11 @@ class Family(Protocol):
         """
         ...
 
-    def export(self, folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:
-        """Files for serving into ``output``, and the runtime that answers; None when the bundle is served as it is."""
+    def export(self, folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
+        """``model.onnx`` in full precision and ``tokenizer.json`` into ``output``; None: it is served as it is.
+
+        Returns the runtime that answers, and the names of the nodes that are never to be rounded.
+        """
         ...
 
 

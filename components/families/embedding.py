@@ -119,7 +119,7 @@ def merge(
     return TransformersRuntime(max_tokens=_max_tokens(bundle)), "the frozen encoder was put beside its head"
 
 
-def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:
+def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
     """See ``Family.export``.
 
     The head is not quantized: it is small, and the distances a kernel is computed from are not to be rounded.
@@ -128,7 +128,7 @@ def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> Onnx
 
     max_tokens = _max_tokens(bundle)
     model, tokenizer = _open(folder, bundle, folder, attn_implementation="eager")
-    return export_classifier(model, tokenizer, max_tokens, target, output, unquantized="head")
+    return export_classifier(model, tokenizer, max_tokens, output, unquantized="head")
 
 
 def _load_backbone(checkpoint: Path, training: EmbeddingTraining, **options: Any) -> Any:

@@ -155,6 +155,6 @@ def merge(
     return None
 
 
-def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:
+def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
     """See ``Family.export``: the arrays are served as they are."""
     return None

@@ -105,14 +105,14 @@ def merge(
     )
 
 
-def export(folder: Path, bundle: ModelBundle, target: str, output: Path) -> OnnxRuntime | None:
+def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
     """See ``Family.export``."""
     from textgate.components.families.onnx_graph import export_classifier
 
     max_tokens = _max_tokens(bundle)
     # The exporter follows eager attention into plain operators; the fused kernels differ from one torch to the next.
     model, tokenizer = _open(folder, bundle, attn_implementation="eager")
-    return export_classifier(model, tokenizer, max_tokens, target, output)
+    return export_classifier(model, tokenizer, max_tokens, output)
 
 
 @dataclass(frozen=True)

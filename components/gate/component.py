@@ -55,6 +55,7 @@ def gate_served(
     dataset: dsl.Input[dsl.Dataset],
     served: dsl.Input[dsl.Artifact],
     trained: dsl.Input[dsl.Artifact],
+    measurements: dsl.Input[dsl.Artifact],
     model: str,
     gate: str,
     run: str,
@@ -68,6 +69,7 @@ def gate_served(
         dataset: What preprocess made, for the report.
         served: Evaluation of the exported bundle.
         trained: Evaluation of the trained bundle, on the same texts.
+        measurements: What every target keeps and costs.
         model: Name in the registry.
         gate: The recipe's section ``gate`` as JSON.
         run: Name of the run.
@@ -90,6 +92,7 @@ def gate_served(
             Path(dataset.path),
             Path(served.path),
             Path(trained.path),
+            Path(measurements.path),
             Registry(store),
             model,
             Gate.model_validate_json(gate),

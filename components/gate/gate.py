@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, Evaluation, Gate, GateDecision, ModelBundle
+from textgate.components.contracts.measurement import Measurements
 from textgate.components.gate.report import write_report
 from textgate.components.gate.rules import Champion, judge_served, judge_trained
 from textgate.components.storage import Registry
@@ -17,13 +18,21 @@ def gate_trained_model(dataset: Path, trained: Path, gate: Gate, decision: Path,
 
 
 def gate_served_model(
-    dataset: Path, served: Path, trained: Path, registry: Registry, model: str, gate: Gate, decision: Path, report: Path
+    dataset: Path,
+    served: Path,
+    trained: Path,
+    measurements: Path,
+    registry: Registry,
+    model: str,
+    gate: Gate,
+    decision: Path,
+    report: Path,
 ) -> GateDecision:
     """Gate 2, against the champion of ``model`` in the registry; writes as ``gate_trained_model`` does."""
-    evaluation = Evaluation.open(served)
+    evaluation, measured = Evaluation.open(served), Measurements.open(measurements)
     champion = _champion(registry, model, evaluation)
-    result = judge_served(evaluation, Evaluation.open(trained), champion, gate)
-    return _write(result, Dataset.open(dataset), evaluation, decision, report)
+    result = judge_served(evaluation, Evaluation.open(trained), measured.max_f1_loss, champion, gate)
+    return _write(result, Dataset.open(dataset), evaluation, decision, report, measured)
 
 
 def _champion(registry: Registry, model: str, evaluation: Evaluation) -> Champion | None:
@@ -42,9 +51,14 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation) -> Champio
 
 
 def _write(
-    decision: GateDecision, dataset: Dataset, evaluation: Evaluation, decision_file: Path, report_file: Path
+    decision: GateDecision,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    decision_file: Path,
+    report_file: Path,
+    measured: Measurements | None = None,
 ) -> GateDecision:
-    write_report(decision, dataset.manifest, evaluation, report_file)
+    write_report(decision, dataset.manifest, evaluation, report_file, measured)
     decision_file.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
     print(decision.words, flush=True)
     return decision

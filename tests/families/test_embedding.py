@@ -20,6 +20,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
+from textgate.components.export_onnx.targets import make_target
 from textgate.components.families import Surroundings, embedding
 from textgate.components.families.checkpoint import load_backbone, load_tokenizer
 from textgate.components.train.train import train_bundle
@@ -81,10 +82,14 @@ def merge(trained: Path, checkpoint: Path, output: Path) -> ModelBundle:
 
 
 def export(merged: Path, target: str, output: Path) -> ModelBundle:
-    output.mkdir()
+    full = output.with_name("full")
+    full.mkdir()
     bundle = ModelBundle.load(merged)
-    runtime = embedding.export(merged, bundle, target, output)
-    assert runtime is not None
+    exported = embedding.export(merged, bundle, full)
+    assert exported is not None
+    runtime, unrounded = exported
+    make_target(target, full / "model.onnx", output / "model.onnx", unrounded)
+    shutil.copy(full / "tokenizer.json", output)
     return bundle.model_copy(update={"runtime": runtime}).write(output)
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from families.served import serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import TruncatedSVD
@@ -13,7 +14,6 @@ from sklearn.preprocessing import StandardScaler
 
 from textgate.components.contracts import Dataset, InputError, LinearTraining, Row, TextNormalizer, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.export_onnx import Export, export_bundle
 from textgate.components.families import Surroundings
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -135,7 +135,7 @@ def test_merge_and_export_pass_the_bundle_on(
     dataset: Dataset, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = merge_bundle(bundle, tmp_path / "merged")
-    exported = export_bundle(tmp_path / "merged", dataset.path, Export(), tmp_path / "exported")
+    exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
     said = capsys.readouterr().out
     assert "nothing to merge: the bundle is whole" in said

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from families.served import serve
 from families.uncalibrated import uncalibrated
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from textgate.components.contracts import Adapter, Dataset, Export, InputError, ModelBundle, PromptedTraining
-from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, PromptedTraining
 from textgate.components.families import Surroundings, family
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -79,7 +79,7 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
     answers = family("prompted").predictor(trained, bundle, tiny("llama")).predict(texts)
     merge_bundle(trained, tmp_path / "merged")
-    export_bundle(tmp_path / "merged", dataset.path, Export(target="onnx-fp32"), tmp_path / "exported")
+    serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     together = uncalibrated(tmp_path / "exported", texts)
     np.testing.assert_allclose(together, answers, atol=1e-4)
     alone = np.concatenate([uncalibrated(tmp_path / "exported", [text]) for text in texts])

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from families.served import serve
 from families.uncalibrated import uncalibrated
 
-from textgate.components.contracts import Dataset, Export, InputError, ModelBundle, OnnxRuntime, TransformerTraining
+from textgate.components.contracts import Dataset, InputError, ModelBundle, OnnxRuntime, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import Surroundings, family
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -29,7 +29,7 @@ def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def exported(dataset: Dataset, trained: Path) -> Path:
     folder = trained.parent / "exported"
-    export_bundle(trained, dataset.path, Export(target="onnx-fp32"), folder)
+    serve(dataset.path, trained, folder)
     return folder
 
 
@@ -46,7 +46,7 @@ def test_the_same_data_and_seed_are_the_same_bytes(
 ) -> None:
     train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "again", Surroundings(tiny_encoder))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(trained)
-    export_bundle(tmp_path / "again", dataset.path, Export(target="onnx-fp32"), tmp_path / "exported")
+    serve(dataset.path, tmp_path / "again", tmp_path / "exported")
     assert ModelBundle.load(tmp_path / "exported") == ModelBundle.load(exported)
 
 
@@ -65,11 +65,14 @@ def test_an_answer_does_not_depend_on_its_neighbours(dataset: Dataset, exported:
 
 
 def test_int8_is_smaller_and_agrees(dataset: Dataset, trained: Path, exported: Path, tmp_path: Path) -> None:
-    bundle = export_bundle(trained, dataset.path, Export(target="onnx-int8"), tmp_path / "int8")
+    bundle = serve(dataset.path, trained, tmp_path / "int8", ["onnx-int8"])
     assert isinstance(bundle.runtime, OnnxRuntime)
     assert bundle.runtime.precision == "int8"
-    assert bundle.recipe["export"]["target"] == "onnx-int8"
-    sizes = [(folder / "model.onnx").stat().st_size for folder in (tmp_path / "int8", exported)]
+    assert bundle.recipe["export"]["targets"] == ["onnx-int8"]
+    sizes = [
+        (folder / target / "model.onnx").stat().st_size
+        for folder, target in ((tmp_path / "int8", "onnx-int8"), (exported, "onnx-fp32"))
+    ]
     assert sizes[0] < 0.7 * sizes[1]
     texts = dataset.columns("test")[1]
     answers = [load(folder).predict(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
@@ -100,8 +103,8 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
     with pytest.raises(InputError, match="answers with 'transformers', which is not served: export it first"):
         load(trained)
     with pytest.raises(InputError, match="answers with onnx, not with the model it was trained as"):
-        export_bundle(exported, dataset.path, Export(), tmp_path / "twice")
-    assert list(tmp_path.iterdir()) == []
+        serve(dataset.path, exported, tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
 
 
 def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:

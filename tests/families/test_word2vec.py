@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from families.served import serve
 from gensim.models import Word2Vec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ from sklearn.preprocessing import StandardScaler
 
 from textgate.components.contracts import Dataset, InputError, Row, TextNormalizer, Word2VecTraining, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.export_onnx import Export, export_bundle
 from textgate.components.families import Surroundings
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -125,7 +125,7 @@ def test_merge_and_export_pass_the_bundle_on(
     dataset: Dataset, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = merge_bundle(bundle, tmp_path / "merged")
-    exported = export_bundle(tmp_path / "merged", dataset.path, Export(), tmp_path / "exported")
+    exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
     said = capsys.readouterr().out
     assert "nothing to merge: the bundle is whole" in said

@@ -19,6 +19,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
+from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.gate.gate import gate_served_model, gate_trained_model
 from textgate.components.gate.rules import Champion, judge_served, judge_trained
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
@@ -78,17 +79,27 @@ def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
 
 def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one() -> None:
     good, poor = wrong_at(range(100)), wrong_at(range(300))
-    assert judge_served(evaluation(good), evaluation(good), None, GATE).passed
-    assert failed(judge_served(evaluation(poor), evaluation(good), None, GATE)) == ["min_f1", "min_agreement"]
+    assert judge_served(evaluation(good), evaluation(good), 0.02, None, GATE).passed
+    assert failed(judge_served(evaluation(poor), evaluation(good), 0.02, None, GATE)) == [
+        *("min_f1", "min_agreement", "export_loss")
+    ]
+    a_little, more = (
+        judge_served(evaluation(wrong_at(range(115))), evaluation(good), 0.02, None, GATE),
+        judge_served(evaluation(wrong_at(range(130))), evaluation(good), 0.02, None, GATE),
+    )
+    assert failed(a_little) == []
+    assert failed(more) == ["export_loss"]
+    assert "its F1 differs from the trained model's by -0.0300 [-0.04" in more.words
+    assert "it is lower by more than 0.02" in more.words
     elsewhere = wrong_at(range(900, 1000))
-    assert failed(judge_served(evaluation(elsewhere), evaluation(good), None, GATE)) == ["min_agreement"]
+    assert failed(judge_served(evaluation(elsewhere), evaluation(good), 0.02, None, GATE)) == ["min_agreement"]
 
 
 def test_gate_2_holds_the_served_model_to_the_champion() -> None:
     new = evaluation(wrong_at(range(100)))
-    assert judge_served(new, new, champion(wrong_at(range(150))), GATE).passed
-    assert judge_served(new, new, champion(wrong_at(range(98))), GATE).passed
-    worse = judge_served(new, new, champion(wrong_at(range(60))), GATE)
+    assert judge_served(new, new, 0.02, champion(wrong_at(range(150))), GATE).passed
+    assert judge_served(new, new, 0.02, champion(wrong_at(range(98))), GATE).passed
+    worse = judge_served(new, new, 0.02, champion(wrong_at(range(60))), GATE)
     assert failed(worse) == ["max_f1_loss"]
     assert "the F1 differs from champion v1 by -0.0400 [-0.0" in worse.words
     assert "(paired bootstrap, 95 %): may be worse by more than 0.02" in worse.words
@@ -97,9 +108,9 @@ def test_gate_2_holds_the_served_model_to_the_champion() -> None:
 
 def test_the_champion_itself_and_another_task_are_told_apart() -> None:
     new = evaluation(wrong_at(range(100)), bundle="same")
-    again = judge_served(new, new, champion(None, bundle="same"), GATE)
+    again = judge_served(new, new, 0.02, champion(None, bundle="same"), GATE)
     assert again.words == "reject: it is the champion already (version v1), so there is nothing to promote"
-    other = judge_served(new, new, champion(None, labels=["spam", "ham"]), GATE)
+    other = judge_served(new, new, 0.02, champion(None, labels=["spam", "ham"]), GATE)
     assert "the champion v1 answers spam, ham, not bad, good: give this model a name of its own" in other.words
 
 
@@ -107,7 +118,7 @@ def test_evaluations_of_different_texts_are_not_compared() -> None:
     new = evaluation(TRUTH)
     shifted = Evaluation(new.manifest, new.ids[::-1], new.texts, new.classes, new.probabilities)
     with pytest.raises(InputError, match="were evaluated on different texts"):
-        judge_served(new, shifted, None, GATE)
+        judge_served(new, shifted, 0.02, None, GATE)
 
 
 @pytest.fixture
@@ -162,16 +173,30 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     registry = Registry(store)
     perfect = write_linear(tmp_path / "champion", 5.0)
     texts = [f"it is {LABELS[number]}" for number in TRUTH]
-    first = judge_served(evaluation(TRUTH), evaluation(TRUTH), None, GATE)
+    first = judge_served(evaluation(TRUTH), evaluation(TRUTH), 0.02, None, GATE)
     judged = first.model_copy(update={"bundle": ModelBundle.load(perfect).fingerprint})
     version = promote_bundle(registry, "model", perfect, judged, "run-1").version
 
     poor = evaluation(wrong_at(range(100)))
     Evaluation(poor.manifest, poor.ids, texts, poor.classes, poor.probabilities).write(tmp_path / "evaluation")
+    estimate = poor.manifest.f1
+    measurement = Measurement(
+        target="onnx-int8",
+        bytes=1_500_000,
+        parity=0.01,
+        agreement=1,
+        f1=estimate,
+        f1_difference=estimate,
+        speeds=[Speed(batch=8, tokens=64, milliseconds=4)],
+        peak_memory=10**8,
+        refused="it loses too much",
+    )
+    Measurements(served="onnx-int8", max_f1_loss=0.02, targets=[measurement]).write(tmp_path / "measurements")
     decision = gate_served_model(
         dataset,
         tmp_path / "evaluation",
         tmp_path / "evaluation",
+        tmp_path / "measurements",
         registry,
         "model",
         GATE,
@@ -181,6 +206,9 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     assert decision.champion == version
     assert failed(decision) == ["max_f1_loss"]
     assert "by -0.1000" in decision.words
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert '<th scope="row">onnx-int8</th><td class="n">1.5</td><td class="n">2,000</td><td class="n">100</td>' in page
+    assert "<td>served it loses too much</td>" in page
 
 
 def test_only_what_gate_2_judged_is_promoted(
@@ -189,11 +217,11 @@ def test_only_what_gate_2_judged_is_promoted(
     registry = Registry(store)
     bundle = write_linear(tmp_path / "bundle", 5.0)
     good, poor = evaluation(TRUTH), evaluation(wrong_at(range(500)))
-    passed = judge_served(good, good, None, GATE)
+    passed = judge_served(good, good, 0.02, None, GATE)
     with pytest.raises(InputError, match="gate 2 judged the bundle new, not"):
         promote_bundle(registry, "model", bundle, passed, "run")
     with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
-        promote_bundle(registry, "model", bundle, judge_served(poor, poor, None, GATE), "run")
+        promote_bundle(registry, "model", bundle, judge_served(poor, poor, 0.02, None, GATE), "run")
     with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
         promote_bundle(registry, "model", bundle, judge_trained(good, GATE), "run")
     assert list(store.objects("")) == []

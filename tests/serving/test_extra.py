@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from families.served import serve
 
-from textgate.components.contracts import Export, Row, TextNormalizer, TransformerTraining, dataset_writer
-from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.contracts import Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import Surroundings
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
@@ -21,14 +21,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: Path) -> None:
-    with dataset_writer(tmp_path / "data", ["train", "validation"]) as writer:
+    with dataset_writer(tmp_path / "data", ["train", "validation", "test"]) as writer:
         for number in range(24):
             label = ["bad", "good"][number % 2]
-            writer.add("validation" if number > 15 else "train", Row(str(number), f"word{number} {label}", label))
+            writer.add(
+                "test" if number > 19 else "validation" if number > 15 else "train",
+                Row(str(number), f"word{number} {label}", label),
+            )
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=16, epochs=1)
     train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", Surroundings(tiny_encoder))
-    export_bundle(tmp_path / "trained", tmp_path / "data", Export(), tmp_path / "bundle")
+    serve(tmp_path / "data", tmp_path / "trained", tmp_path / "bundle", ["onnx-int8", "onnx-fp32"])
     texts = ["word1 good", "é 漢字", ""]
     expected = load(tmp_path / "bundle").predict(texts)
 

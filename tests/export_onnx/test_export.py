@@ -1,0 +1,153 @@
+"""Every target is made, measured against the trained model, and the best that keeps F1 is served."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from textgate.components.contracts import (
+    Dataset,
+    Estimate,
+    Export,
+    Gate,
+    InputError,
+    ModelBundle,
+    OnnxRuntime,
+    TransformerTraining,
+)
+from textgate.components.contracts.measurement import Measurement, Measurements, Speed
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx import targets
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.export_onnx.measure import choose
+from textgate.components.families import Surroundings
+from textgate.components.gate.rules import judge_served
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+TRAINING = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
+ALL = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    training = TransformerTraining.model_validate({**TRAINING, "epochs": 6})
+    train_bundle(dataset.path, "tiny", training, folder / "trained", Surroundings(tiny_encoder))
+    evaluate_bundle(dataset.path, folder / "trained", folder / "judged")
+    return folder / "trained"
+
+
+def exported(dataset: Dataset, trained: Path, output: Path, **settings: Any) -> tuple[ModelBundle, Measurements]:
+    return export_bundle(trained, dataset.path, trained.with_name("judged"), Export.model_validate(settings), output)
+
+
+def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
+    bundle, measured = exported(dataset, trained, tmp_path / "exported", targets=ALL)
+    assert [found.target for found in measured.targets] == ALL
+    of = {found.target: found for found in measured.targets}
+    # What each precision may differ by from torch's own answers.
+    for target, tolerance in {"onnx-fp32": 1e-5, "onnx-fp16": 1e-3, "onnx-int8": 0.05, "onnx-int4": 0.1}.items():
+        assert of[target].parity < tolerance, target
+        assert of[target].agreement > 0.95, target
+        assert of[target].refused is None
+    assert of["onnx-int8"].bytes < of["onnx-fp16"].bytes < of["onnx-fp32"].bytes
+    assert of["onnx-int4"].bytes < of["onnx-fp32"].bytes
+    for found in measured.targets:
+        assert {(speed.tokens, speed.batch) for speed in found.speeds} == {(16, 1), (16, 8), (16, 32)}
+        assert 20e6 < found.peak_memory < 2e9
+    assert set(bundle.alternatives) == set(ALL) - {measured.served}
+
+    # Each of them answers, from the files that are in the bundle.
+    _, texts, _ = dataset.columns("test")
+    served = load(tmp_path / "exported").predict(texts).argmax(axis=1)
+    for target, runtime in bundle.alternatives.items():
+        bundle.model_copy(update={"runtime": runtime}).write(tmp_path / "exported")
+        assert runtime.precision == target.removeprefix("onnx-")
+        assert np.mean(load(tmp_path / "exported").predict(texts).argmax(axis=1) == served) > 0.95
+
+    measured.write(tmp_path / "measurements.json")
+    assert Measurements.open(tmp_path / "measurements.json") == measured
+
+
+def corrupt_scales(target: str, full: Path, output: Path, kept: Any = ()) -> None:
+    """What ``make_target`` does, and then every other scale of the 8-bit weights is far off."""
+    targets_made.append((target, len(kept)))
+    real_make_target(target, full, output, kept)
+    if target != "onnx-int8":
+        return
+    graph = onnx.load(output)
+    for tensor in graph.graph.initializer:
+        if tensor.name.endswith("_scale"):
+            scales = numpy_helper.to_array(tensor).copy().reshape(-1)
+            scales[::2] *= 30
+            tensor.CopyFrom(numpy_helper.from_array(scales.reshape(tensor.dims), tensor.name))
+    onnx.save(graph, output)
+
+
+real_make_target = targets.make_target
+targets_made: list[tuple[str, int]] = []
+
+
+def test_a_harmful_quantization_is_not_served_and_where_it_is_all_there_is_gate_2_catches_it(
+    dataset: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(targets, "make_target", corrupt_scales)
+    targets_made.clear()
+    bundle, measured = exported(dataset, trained, tmp_path / "beside", targets=["onnx-int8", "onnx-fp32"])
+    assert measured.served == "onnx-fp32"
+    assert isinstance(bundle.runtime, OnnxRuntime)
+    assert bundle.runtime.precision == "fp32"
+    assert "onnx-int8 loses " in str(measured.targets[0].refused)
+    # Ever more layers were spared first.
+    spared = [count for target, count in targets_made if target == "onnx-int8"]
+    assert len(spared) == 4
+    assert spared == sorted(set(spared))
+    said = capsys.readouterr().out
+    assert "more than export.max_f1_loss=0.01, 30% of its products kept in full" in said
+
+    _, measured = exported(dataset, trained, tmp_path / "alone", targets=["onnx-int8"])
+    assert measured.targets[0].refused is not None
+    served = evaluate_bundle(dataset.path, tmp_path / "alone", tmp_path / "served")
+    reference = evaluate_bundle(dataset.path, trained, tmp_path / "reference")
+    decision = judge_served(served, reference, measured.max_f1_loss, None, Gate(min_f1=0, min_agreement=0))
+    assert [rule.name for rule in decision.rules if not rule.passed] == ["export_loss"]
+
+
+def test_a_flipped_byte_is_named(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
+    exported(dataset, trained, tmp_path / "exported", targets=["onnx-int8"])
+    path = tmp_path / "exported" / "onnx-int8" / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"does not match its manifest: onnx-int8/model.onnx has been changed"):
+        load(tmp_path / "exported")
+
+
+def measurement(target: str, rate: float, size: int, f1: float = 0.9, refused: str | None = None) -> Measurement:
+    estimate = Estimate(value=f1, low=f1, high=f1)
+    return Measurement(
+        target=target,
+        bytes=size,
+        parity=0,
+        agreement=1,
+        f1=estimate,
+        f1_difference=estimate,
+        speeds=[Speed(batch=8, tokens=64, milliseconds=8_000 / rate)],
+        peak_memory=1,
+        refused=refused,
+    )
+
+
+def test_the_fastest_that_keeps_f1_is_served_and_of_two_about_as_fast_the_smaller() -> None:
+    slow, fast = measurement("slow", 100, 10), measurement("fast", 300, 40)
+    small = measurement("small", 280, 20)
+    assert choose([slow, fast]) is fast
+    assert choose([slow, fast, small]) is small
+    harmful = measurement("harmful", 900, 5, refused="it loses")
+    assert choose([slow, fast, small, harmful]) is small
+    worse = measurement("worse", 900, 5, f1=0.5, refused="it loses")
+    assert choose([worse, harmful]) is harmful
