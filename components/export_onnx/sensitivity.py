@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 def sensitive_products(full: Path, feeds: Sequence[dict[str, npt.NDArray[np.int64]]]) -> list[str]:
     """Names of the nodes that multiply by weights, the most distorted first, seen on the inputs ``feeds``."""
-    graph = onnx.load(full)
+    graph = onnx.load(full, load_external_data=False)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     products = [node for node in graph.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights]
     factors = sorted({node.input[0] for node in products})

@@ -8,7 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from textgate.components.contracts import Dataset, LinearRuntime, ModelBundle, OnnxRuntime, TransformersRuntime
+from textgate.components.contracts import (
+    Dataset,
+    InputError,
+    LinearRuntime,
+    ModelBundle,
+    OnnxRuntime,
+    TransformersRuntime,
+)
 from textgate.serving import Predictor
 
 
@@ -75,3 +82,16 @@ class Family(Protocol):
 def family(name: str) -> Family:
     """The module of the family a recipe or bundle names."""
     return cast(Family, import_module(f"{__name__}.{name}"))
+
+
+def longest_text(bundle: ModelBundle) -> int:
+    """Tokens of the longest text that a trained transformer's bundle reads whole.
+
+    Raises:
+        InputError: it was exported already.
+    """
+    if not isinstance(bundle.runtime, TransformersRuntime):
+        raise InputError(
+            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the model it was trained as"
+        )
+    return bundle.runtime.max_tokens

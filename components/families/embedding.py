@@ -25,7 +25,7 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import Surroundings, longest_text
 from textgate.components.families.architectures import ARCHITECTURES
 from textgate.components.families.checkpoint import load_backbone, load_tokenizer, read_config, save_model, token_limit
 from textgate.components.families.heads import Embedded, fit_head, load_head
@@ -103,7 +103,7 @@ def fit(
 def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``checkpoint`` or beside it."""
     model, tokenizer = _open(folder, bundle, checkpoint or folder)
-    return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, _max_tokens(bundle))
+    return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, longest_text(bundle))
 
 
 def merge(
@@ -116,7 +116,7 @@ def merge(
     save_model(_load_backbone(checkpoint, training), checkpoint, training, output)
     for name in bundle.files:
         shutil.copy(folder / name, output / name)
-    return TransformersRuntime(max_tokens=_max_tokens(bundle)), "the frozen encoder was put beside its head"
+    return TransformersRuntime(max_tokens=longest_text(bundle)), "the frozen encoder was put beside its head"
 
 
 def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
@@ -126,7 +126,7 @@ def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime
     """
     from textgate.components.families.onnx_graph import export_classifier
 
-    max_tokens = _max_tokens(bundle)
+    max_tokens = longest_text(bundle)
     model, tokenizer = _open(folder, bundle, folder, attn_implementation="eager")
     return export_classifier(model, tokenizer, max_tokens, output, unquantized="head")
 
@@ -200,11 +200,3 @@ def _open(
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _max_tokens(bundle: ModelBundle) -> int:
-    if not isinstance(bundle.runtime, TransformersRuntime):
-        raise InputError(
-            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the model it was trained as"
-        )
-    return bundle.runtime.max_tokens

@@ -17,7 +17,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
     TransformerTraining,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import Surroundings, longest_text
 from textgate.serving import Predictor
 
 # torch and transformers take seconds to import, so each function imports what it needs.
@@ -82,7 +82,7 @@ def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Pre
     else:
         classifier = _build(checkpoint, _training(bundle), bundle.labels)
         model, tokenizer = load_adapter(classifier.model, folder), classifier.tokenizer
-    return TorchPredictor(model, tokenizer, bundle.normalizer, _max_tokens(bundle))
+    return TorchPredictor(model, tokenizer, bundle.normalizer, longest_text(bundle))
 
 
 def merge(
@@ -109,7 +109,7 @@ def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime
     """See ``Family.export``."""
     from textgate.components.families.onnx_graph import export_classifier
 
-    max_tokens = _max_tokens(bundle)
+    max_tokens = longest_text(bundle)
     # The exporter follows eager attention into plain operators; the fused kernels differ from one torch to the next.
     model, tokenizer = _open(folder, bundle, attn_implementation="eager")
     return export_classifier(model, tokenizer, max_tokens, output)
@@ -194,11 +194,3 @@ def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
 def _training(bundle: ModelBundle) -> FineTuning:
     section = bundle.recipe["train"]
     return PromptedTraining(**section) if bundle.family == "prompted" else TransformerTraining(**section)
-
-
-def _max_tokens(bundle: ModelBundle) -> int:
-    if not isinstance(bundle.runtime, TransformersRuntime):
-        raise InputError(
-            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the model it was trained as"
-        )
-    return bundle.runtime.max_tokens

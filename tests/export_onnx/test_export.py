@@ -20,10 +20,10 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx import targets
+from textgate.components.export_onnx import measure, targets
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.export_onnx.measure import choose
-from textgate.components.families import Surroundings
+from textgate.components.families import Surroundings, onnx_graph
 from textgate.components.gate.rules import judge_served
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
@@ -151,3 +151,14 @@ def test_the_fastest_that_keeps_f1_is_served_and_of_two_about_as_fast_the_smalle
     assert choose([slow, fast, small, harmful]) is small
     worse = measurement("worse", 900, 5, f1=0.5, refused="it loses")
     assert choose([worse, harmful]) is harmful
+
+
+def test_a_graph_whose_weights_lie_in_a_file_of_their_own_is_made_into_every_target(
+    dataset: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over 2 GiB, where a protobuf file ends."""
+    monkeypatch.setattr(onnx_graph, "_LARGEST_GRAPH", 0)
+    monkeypatch.setattr(measure, "_PARITY", dict.fromkeys(measure._PARITY, -1.0))
+    _, measured = exported(dataset, trained, tmp_path / "exported", targets=ALL)
+    assert all(found.agreement > 0.9 for found in measured.targets)
+    assert (tmp_path / "exported" / "onnx-fp32" / "model.onnx.data").exists()
