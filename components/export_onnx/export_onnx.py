@@ -42,8 +42,9 @@ def export_bundle(
             print(f"nothing to export: a {bundle.family} bundle is served as it is", flush=True)
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
             served = plain.write(folder)
-            measured = [measure_cost(folder, measure_quality(folder, served.runtime.name, reference, settings))]
-            chosen = measured[0]
+            quality = measure_quality(folder, served, served.runtime.name, reference, settings)
+            chosen = measure_cost(folder, served, quality)
+            measured = [chosen]
         else:
             maker = _Maker(scratch, plain, *exported, dataset, reference, settings)
             measured = [maker.make(target) for target in settings.targets]
@@ -70,29 +71,28 @@ class _Maker:
 
     def make(self, target: str) -> Measurement:
         """Make and measure one; 8 bits spare ever more of the layers they distort most, while F1 is lost."""
+        folder = self.scratch / target
         sensitive: list[str] = []
         for share in _KEPT if target == "onnx-int8" else _KEPT[:1]:
             if share and not sensitive:
                 sensitive = self._sensitive()
-            folder = self._write(target, sensitive[: round(share * len(sensitive))])
-            quality = measure_quality(folder, target, self.trained, self.settings)
+            made = self._write(target, folder, sensitive[: round(share * len(sensitive))])
+            quality = measure_quality(folder, made, target, self.trained, self.settings)
             if quality.refused is None:
                 break
             print(f"{quality.refused}{f', {share:.0%} of its products kept in full' if share else ''}", flush=True)
-        return measure_cost(folder, quality)
+        return measure_cost(folder, made, quality)
 
-    def _write(self, target: str, spared: list[str]) -> Path:
+    def _write(self, target: str, folder: Path, spared: list[str]) -> ModelBundle:
         from textgate.components.export_onnx.targets import make_target
         from textgate.serving.onnx import TOKENIZER
 
         print(f"making {target}", flush=True)
-        folder = self.scratch / target
         shutil.rmtree(folder, ignore_errors=True)
         make_target(target, self.scratch / self.runtime.graph, folder / self.runtime.graph, [*self.unrounded, *spared])
         shutil.copy(self.scratch / TOKENIZER, folder)
         runtime = self.runtime.model_copy(update={"precision": target.removeprefix("onnx-"), "kept": len(spared)})
-        self.bundle.model_copy(update={"runtime": runtime}).write(folder)
-        return folder
+        return self.bundle.model_copy(update={"runtime": runtime}).write(folder)
 
     def _sensitive(self) -> list[str]:
         from textgate.components.export_onnx.sensitivity import sensitive_products

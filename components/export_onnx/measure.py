@@ -17,9 +17,10 @@ _WORDS = 512
 """A linear runtime has no longest text; it is measured up to this many."""
 
 
-def measure_quality(folder: Path, target: str, trained: Evaluation, settings: Export) -> Measurement:
-    """The uncalibrated bundle in ``folder`` against the trained model's answers to the same texts; nothing is timed."""
-    bundle = ModelBundle.load(folder)
+def measure_quality(
+    folder: Path, bundle: ModelBundle, target: str, trained: Evaluation, settings: Export
+) -> Measurement:
+    """The uncalibrated ``bundle`` in ``folder`` against the trained model's answers, on the same texts, untimed."""
     probabilities = np.asarray(load(folder).predict(trained.texts))
     predicted, reference = probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1)
     labels = len(bundle.labels)
@@ -44,10 +45,9 @@ def measure_quality(folder: Path, target: str, trained: Evaluation, settings: Ex
     )
 
 
-def measure_cost(folder: Path, quality: Measurement) -> Measurement:
+def measure_cost(folder: Path, bundle: ModelBundle, quality: Measurement) -> Measurement:
     """The same measurement with speeds and memory."""
-    runtime = ModelBundle.load(folder).runtime
-    speeds, peak_memory = measure_speed(folder, getattr(runtime, "max_tokens", _WORDS))
+    speeds, peak_memory = measure_speed(folder, getattr(bundle.runtime, "max_tokens", _WORDS))
     return quality.model_copy(update={"speeds": speeds, "peak_memory": peak_memory})
 
 
