@@ -74,7 +74,7 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
             judged = step(evaluate(dataset=dataset, model=model, code=code_version("evaluate"))).outputs["evaluation"]
             first = step(gate_trained(dataset=dataset, trained=judged, gate=gate, run=run, bucket=bucket), cached=False)
             with dsl.If(first.outputs["Output"] == True):  # noqa: E712 (builds a condition of the DAG)
-                merged = step(merge_quantize(model=model, code=code_version("merge_quantize")))
+                merged = step(merge_quantize(model=model, trained=judged, code=code_version("merge_quantize")))
                 exported = step(
                     export_onnx(
                         dataset=dataset,
@@ -92,7 +92,9 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                         dataset=dataset,
                         served=served.outputs["evaluation"],
                         trained=judged,
+                        merge=merged.outputs["changes"],
                         measurements=exported.outputs["measurements"],
+                        exported=exported.outputs["exported"],
                         model=recipe.model,
                         gate=gate,
                         run=run,

@@ -45,15 +45,28 @@ class OnnxRuntime(_Frozen):
     """File of the graph in the bundle."""
     kept: int = 0
     """Nodes that were left in full precision because rounding them cost too much."""
+    blocks: bool = False
+    """Rounded numbers share a scale by the block, not by the channel."""
     max_tokens: int = Field(gt=0)
     opset: int
-    inputs: list[str]
+    producer: str
+    """What exported the graph, with its version."""
+    inputs: dict[str, list[str | int]]
+    """Name to shape, int64; an axis with a name is dynamic."""
+    outputs: dict[str, list[str | int]]
+    """Name to shape, float32."""
 
 
 class TransformersRuntime(_Frozen):
-    """A Hugging Face checkpoint folder; answers with torch, so it is judged but never served."""
+    """A Hugging Face checkpoint folder: what is trained, and what vLLM, TEI or KServe's own runtime would serve.
+
+    It answers with torch, so the ``serving`` of this package does not.
+    """
 
     name: Literal["transformers"] = "transformers"
+    folder: str = ""
+    """In the bundle."""
+    quantization: Literal["nf4"] | None = None
     max_tokens: int = Field(gt=0)
     checkpoint: str | None = None
     """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
@@ -110,14 +123,20 @@ class ModelBundle(_Frozen):
     versions: dict[str, str]
     """Library versions at training."""
     calibration: Calibration = Calibration()
-    alternatives: dict[str, OnnxRuntime] = Field(default_factory=dict)
-    """Further runtimes whose files it holds, by target."""
+    alternatives: dict[str, Runtime] = Field(default_factory=dict)
+    """Further runtimes by target; what only one needs lies in a folder of its target's name."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property
     def checkpoint(self) -> str | None:
         """URI of the pretrained weights it takes besides its own files to answer; None when it is whole."""
         return self.runtime.checkpoint if isinstance(self.runtime, TransformersRuntime) else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files that its runtime needs to answer; those of the alternatives are not counted."""
+        beside = tuple(f"{target}/" for target in self.alternatives)
+        return sum(entry.size for name, entry in self.files.items() if not name.startswith(beside))
 
     @property
     def fingerprint(self) -> str:

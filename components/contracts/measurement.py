@@ -1,8 +1,9 @@
 """Measurements: what each way of serving a model costs and keeps, as export_onnx hands them to the gate and the report.
 
-One JSON file, ``Measurements``.
+One JSON file, ``Measurements``; and ``Merge``, what merging an adapter changed before.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +31,13 @@ class Speed(_Frozen):
         return self.batch / self.milliseconds * 1_000
 
 
+def throughput(speeds: Sequence[Speed]) -> float:
+    """Texts per second in the largest batch of the middle length that was measured."""
+    lengths = sorted({speed.tokens for speed in speeds})
+    middle = lengths[len(lengths) // 2]
+    return max((speed for speed in speeds if speed.tokens == middle), key=lambda s: s.batch).texts_per_second
+
+
 class Measurement(_Frozen):
     """One target, made and asked about every text of the test split."""
 
@@ -51,10 +59,31 @@ class Measurement(_Frozen):
 
     @property
     def texts_per_second(self) -> float:
-        """Throughput of the largest batch of the middle length that was measured."""
-        lengths = sorted({speed.tokens for speed in self.speeds})
-        middle = lengths[len(lengths) // 2]
-        return max((speed for speed in self.speeds if speed.tokens == middle), key=lambda s: s.batch).texts_per_second
+        """See ``throughput``."""
+        return throughput(self.speeds)
+
+
+class Merge(_Frozen):
+    """What merging an adapter into its base changed, on the test split."""
+
+    agreement: float
+    """Share of texts with the same most probable class."""
+    logit_difference: float
+    """Mean absolute; of logits centred on their mean in each text, which is what probabilities tell of them."""
+    f1_before: Estimate
+    f1_after: Estimate
+    f1_difference: Estimate
+    """Paired bootstrap."""
+
+    @classmethod
+    def open(cls, path: Path) -> "Merge | None":
+        """Read the file of the step; None where there was nothing to merge.
+
+        Raises:
+            InputError: it is none.
+        """
+        content = path.read_bytes()
+        return None if content.strip() == b"null" else parse_json(cls, content, str(path), "what a merge changed")
 
 
 class Measurements(_Frozen):
@@ -63,6 +92,8 @@ class Measurements(_Frozen):
     served: str
     max_f1_loss: float
     """Below the trained model's F1, that was allowed."""
+    min_agreement: float
+    """With the trained model, that was asked for."""
     targets: list[Measurement]
 
     def write(self, path: Path) -> None:

@@ -7,10 +7,9 @@ import numpy as np
 
 from textgate.components.contracts import Dataset, Evaluation, EvaluationManifest, InputError, ModelBundle
 from textgate.components.contracts.bundle import calibrated
-from textgate.components.families import family
+from textgate.components.families import open_predictor
 from textgate.components.metrics import accuracy_estimate, calibration_error, confusion, f1_estimate, per_class_f1
 from textgate.components.storage.fetch import default_downloads, fetch
-from textgate.serving import Predictor, load
 
 SPLIT = "test"
 
@@ -27,7 +26,8 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
     if bundle.labels != labels:
         raise InputError(f"the bundle answers {bundle.labels} but the dataset has the labels {labels}")
     ids, texts, classes = dataset.columns(SPLIT)
-    predictor = _predictor(bundle, bundle_folder)
+    checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
+    predictor = open_predictor(bundle_folder, bundle, checkpoint)
     started = time.perf_counter()
     probabilities = predictor.predict(texts)
     seconds = time.perf_counter() - started
@@ -52,10 +52,3 @@ def evaluate_bundle(dataset_folder: Path, bundle_folder: Path, output: Path) -> 
     evaluation = Evaluation(manifest, ids, texts, classes, np.asarray(probabilities))
     evaluation.write(output)
     return evaluation
-
-
-def _predictor(bundle: ModelBundle, folder: Path) -> Predictor:
-    if bundle.runtime.name == "transformers":
-        checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
-        return family(bundle.family).predictor(folder, bundle, checkpoint)
-    return load(folder)

@@ -16,7 +16,9 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.serving import Predictor
+from textgate.serving import Calibrated, Predictor, load
+
+_WORDS = 512
 
 
 class Checkpoints(Protocol):
@@ -43,7 +45,7 @@ class Surroundings:
 
 
 class Family(Protocol):
-    """The functions every family's module has."""
+    """The functions of a family's module."""
 
     def fit(
         self, dataset: Dataset, training: Any, folder: Path, surroundings: Surroundings
@@ -71,10 +73,11 @@ class Family(Protocol):
         """
         ...
 
-    def export(self, folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
-        """``model.onnx`` in full precision and ``tokenizer.json`` into ``output``; None: it is served as it is.
+    def export(self, folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
+        """``model.onnx`` in full precision and ``tokenizer.json`` into ``output``.
 
-        Returns the runtime that answers, and the names of the nodes that are never to be rounded.
+        Returns the runtime that answers, and the names of the nodes that are never to be rounded. Families that
+        answer from plain arrays are served as they are and have no such function.
         """
         ...
 
@@ -82,6 +85,22 @@ class Family(Protocol):
 def family(name: str) -> Family:
     """The module of the family a recipe or bundle names."""
     return cast(Family, import_module(f"{__name__}.{name}"))
+
+
+def open_predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None = None) -> Predictor:
+    """What answers for the bundle in ``folder``, calibrated: as it is served, or a transformer by the family on torch.
+
+    ``checkpoint`` is the local folder or file of what ``bundle.checkpoint`` names.
+    """
+    if not isinstance(bundle.runtime, TransformersRuntime):
+        return load(folder)
+    predictor = family(bundle.family).predictor(folder / bundle.runtime.folder, bundle, checkpoint)
+    return Calibrated(predictor, bundle.calibration.temperature)
+
+
+def longest_served(bundle: ModelBundle) -> int:
+    """Tokens, or words where it answers from plain arrays and knows no longest text, to measure a bundle up to."""
+    return _WORDS if isinstance(bundle.runtime, LinearRuntime) else bundle.runtime.max_tokens
 
 
 def longest_text(bundle: ModelBundle) -> int:

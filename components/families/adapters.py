@@ -25,14 +25,18 @@ def quantization_options(adapter: Adapter, head: tuple[str, ...], dtype: torch.d
     """Options of ``from_pretrained`` for the adapter's base, computing in ``dtype``; the head stays unquantized."""
     if adapter.quantization == "none":
         return {"dtype": dtype}
-    config = BitsAndBytesConfig(
+    return {"dtype": dtype, "quantization_config": nf4(head, dtype)}
+
+
+def nf4(head: tuple[str, ...], dtype: torch.dtype) -> BitsAndBytesConfig:
+    """4-bit NormalFloat with double quantization, computing in ``dtype``; the head stays unquantized."""
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=list(head),
     )
-    return {"dtype": dtype, "quantization_config": config}
 
 
 def add_adapter(
@@ -117,16 +121,5 @@ def save_adapter(model: Any, adapter: Adapter, folder: Path) -> None:
 
 
 def load_adapter(model: Any, folder: Path) -> Any:
-    """The base with the adapter that lies in ``folder``, to answer with."""
+    """The base with the adapter that lies in ``folder``, to answer with or to merge."""
     return PeftModel.from_pretrained(model, folder)
-
-
-def merge_adapter(model: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """The base in ``dtype`` with the adapter of ``folder`` merged into its weights.
-
-    A 4-bit base is dequantized first: merging into 4 bits rounds the adapter away and costs several points.
-    """
-    if getattr(model, "is_quantized", False):
-        model = model.dequantize(dtype)
-    merged = load_adapter(model, folder).merge_and_unload()
-    return merged.to(dtype)

@@ -104,6 +104,11 @@ def read_config(checkpoint: Path, training: FromCheckpoint) -> dict[str, Any]:
 def save_model(model: Any, checkpoint: Path, training: FromCheckpoint, folder: Path) -> None:
     """Write a whole model, with the code it needs to be loaded again."""
     model.save_pretrained(folder)
+    save_code(checkpoint, training, folder)
+
+
+def save_code(checkpoint: Path, training: FromCheckpoint, folder: Path) -> None:
+    """Put the code that a checkpoint needs to be loaded beside the model in ``folder``, if the recipe allows it."""
     if training.trust_remote_code:
         for source in sorted(as_folder(checkpoint).glob("*.py")):
             shutil.copy(source, folder)

@@ -119,7 +119,7 @@ def merge(
     return TransformersRuntime(max_tokens=longest_text(bundle)), "the frozen encoder was put beside its head"
 
 
-def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
+def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``Family.export``.
 
     The head is not quantized: it is small, and the distances a kernel is computed from are not to be rounded.

@@ -17,7 +17,6 @@ from textgate.components.contracts import (
     LinearRuntime,
     LinearTraining,
     ModelBundle,
-    OnnxRuntime,
     TransformersRuntime,
     Word2VecTraining,
 )
@@ -152,9 +151,4 @@ def merge(
     folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
     """See ``Family.merge``: the bundle is whole."""
-    return None
-
-
-def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
-    """See ``Family.export``: the arrays are served as they are."""
     return None

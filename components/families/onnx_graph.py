@@ -50,7 +50,14 @@ def export_classifier(
     for node in graph.graph.node:
         # The exporter notes which line of which file on this machine a node comes from.
         del node.metadata_props[:]
-    runtime = OnnxRuntime(precision="fp32", max_tokens=max_tokens, opset=_OPSET, inputs=list(example))
+    runtime = OnnxRuntime(
+        precision="fp32",
+        max_tokens=max_tokens,
+        opset=_OPSET,
+        producer=f"{graph.producer_name} {graph.producer_version}",
+        inputs={value.name: _shape(value) for value in graph.graph.input},
+        outputs={value.name: _shape(value) for value in graph.graph.output},
+    )
     save_graph(graph, output / runtime.graph)
     # Parsed and written again for a stable order of keys: the same tokenizer is the same bytes.
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -74,6 +81,10 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
     """Write an ONNX graph; where it would pass the 2 GiB at which a protobuf file ends, its weights beside it."""
     external = sum(len(weights.raw_data) for weights in graph.graph.initializer) > _LARGEST_GRAPH
     onnx.save(graph, path, save_as_external_data=external, location=f"{path.name}.data")
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
 
 
 def _modules(node: Any) -> list[str]:

@@ -48,11 +48,6 @@ class PooledClassifier(nn.Module):
         """The backbone's quantizer, which the Trainer asks whether what is quantized can be trained on."""
         return getattr(self.backbone, "hf_quantizer", None)
 
-    def dequantize(self, dtype: torch.dtype) -> "PooledClassifier":
-        """The same classifier with its backbone in ``dtype``."""
-        self.backbone = self.backbone.dequantize(dtype)
-        return self
-
     def gradient_checkpointing_enable(self, **options: Any) -> None:
         """See ``transformers.PreTrainedModel``."""
         self.backbone.gradient_checkpointing_enable(**options)

@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,13 @@ class _LengthGrouped(Sampler[int]):
         # Epochs that have ended; within one that is resumed the number is a fraction.
         epoch = int(self._trainer.state.epoch or 0)
         generator = torch.Generator().manual_seed(self._trainer.args.seed + epoch)
-        return iter(get_length_grouped_indices(self._lengths, self._update, generator=generator))
+        rows = get_length_grouped_indices(self._lengths, self._update, generator=generator)
+        # It orders many batches from long to short, so that few updates would all see long texts first. The first
+        # batch stays, which has the longest text and so shows at once whether memory is enough, and a last partial one.
+        updates = [rows[start : start + self._update] for start in range(0, len(rows), self._update)]
+        full = len(rows) // self._update
+        shuffled = [1 + place for place in torch.randperm(max(full - 1, 0), generator=generator).tolist()]
+        return chain.from_iterable(updates[place] for place in [0, *shuffled, *range(max(full, 1), len(updates))])
 
 
 class _LogsWhole(TrainerCallback):

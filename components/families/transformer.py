@@ -74,13 +74,18 @@ def fit(
 
 def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, an adapter on the base as it was while it trained."""
+    import torch
+
     from textgate.components.families.adapters import load_adapter
     from textgate.components.families.torch_predictor import TorchPredictor
 
     if checkpoint is None:
-        model, tokenizer = _open(folder, bundle)
+        # In the precision it is stored in, which is the one it would be served in.
+        model, tokenizer = _open(folder, bundle, dtype="auto")
+        if torch.cuda.is_available() and not getattr(model, "is_quantized", False):
+            model = model.to("cuda")
     else:
-        classifier = _build(checkpoint, _training(bundle), bundle.labels)
+        classifier = _build(checkpoint, training_of(bundle), bundle.labels)
         model, tokenizer = load_adapter(classifier.model, folder), classifier.tokenizer
     return TorchPredictor(model, tokenizer, bundle.normalizer, longest_text(bundle))
 
@@ -91,13 +96,14 @@ def merge(
     """See ``Family.merge``: an adapter is merged into its base at the base's own precision."""
     if checkpoint is None:
         return None
-    from textgate.components.families.adapters import merge_adapter
-    from textgate.components.families.checkpoint import save_model
+    from textgate.components.families.adapters import load_adapter
+    from textgate.components.families.checkpoint import save_code
+    from textgate.components.families.merging import write_merged
 
-    training = _training(bundle)
+    training = training_of(bundle)
     classifier = _build(checkpoint, training, bundle.labels)
-    model = merge_adapter(classifier.model, folder, classifier.dtype)
-    save_model(model, checkpoint, training, output)
+    write_merged(load_adapter(classifier.model, folder), classifier.dtype, output)
+    save_code(checkpoint, training, output)
     classifier.tokenizer.save_pretrained(output)
     return (
         TransformersRuntime(max_tokens=classifier.max_tokens),
@@ -105,7 +111,7 @@ def merge(
     )
 
 
-def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]] | None:
+def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``Family.export``."""
     from textgate.components.families.onnx_graph import export_classifier
 
@@ -179,7 +185,7 @@ def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
     from textgate.components.families.checkpoint import load_backbone, load_classifier, read_config
     from textgate.components.families.pooled_classifier import HEAD_FILE, PooledClassifier
 
-    training, labels = _training(bundle), bundle.labels
+    training, labels = training_of(bundle), bundle.labels
     if (folder / HEAD_FILE).exists():
         model: Any = PooledClassifier(load_backbone(folder, training, **options), labels)
         model.load_head(folder)
@@ -191,6 +197,7 @@ def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
     return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _training(bundle: ModelBundle) -> FineTuning:
+def training_of(bundle: ModelBundle) -> FineTuning:
+    """The section of the recipe that shaped a bundle of this family."""
     section = bundle.recipe["train"]
     return PromptedTraining(**section) if bundle.family == "prompted" else TransformerTraining(**section)

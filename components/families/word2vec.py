@@ -12,10 +12,10 @@ import numpy as np
 
 from textgate.components.contracts import Dataset, InputError, LinearRuntime, Progress, Word2VecTraining
 from textgate.components.families import Surroundings
-from textgate.components.families.linear import export, fit_regression, merge, predictor, write
+from textgate.components.families.linear import fit_regression, merge, predictor, write
 from textgate.serving.linear import words
 
-__all__ = ["export", "fit", "merge", "predictor"]
+__all__ = ["fit", "merge", "predictor"]
 
 
 def fit(

@@ -55,7 +55,9 @@ def gate_served(
     dataset: dsl.Input[dsl.Dataset],
     served: dsl.Input[dsl.Artifact],
     trained: dsl.Input[dsl.Artifact],
+    merge: dsl.Input[dsl.Artifact],
     measurements: dsl.Input[dsl.Artifact],
+    exported: dsl.Input[dsl.Model],
     model: str,
     gate: str,
     run: str,
@@ -69,7 +71,9 @@ def gate_served(
         dataset: What preprocess made, for the report.
         served: Evaluation of the exported bundle.
         trained: Evaluation of the trained bundle, on the same texts.
+        merge: What merging an adapter changed.
         measurements: What every target keeps and costs.
+        exported: The bundle that would be served, to time it beside the champion where the recipe asks for that.
         model: Name in the registry.
         gate: The recipe's section ``gate`` as JSON.
         run: Name of the run.
@@ -92,7 +96,9 @@ def gate_served(
             Path(dataset.path),
             Path(served.path),
             Path(trained.path),
+            Path(merge.path),
             Path(measurements.path),
+            Path(exported.path),
             Registry(store),
             model,
             Gate.model_validate_json(gate),

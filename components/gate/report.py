@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from textgate.components.contracts import Evaluation, GateDecision
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.measurement import Measurements
+from textgate.components.contracts.measurement import Measurements, Merge
 
 _ERRORS_SHOWN = 20
 _ERROR_CHARACTERS = 300
@@ -19,6 +19,7 @@ def write_report(
     evaluation: Evaluation,
     path: Path,
     measured: Measurements | None = None,
+    merge: Merge | None = None,
 ) -> None:
     """Write the page; everything that comes from data is escaped, and nothing is loaded from elsewhere."""
     environment = Environment(
@@ -30,6 +31,7 @@ def write_report(
         judged=evaluation.manifest,
         errors=_confident_errors(evaluation),
         measured=measured,
+        merge=merge,
     )
     path.write_text(page, "utf-8")
 

@@ -1,12 +1,25 @@
 """The two gates: what a model must reach to go on, and what the served one must reach to become champion."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import Estimate, Evaluation, Gate, GateDecision, InputError, Rule
+from textgate.components.contracts.measurement import Measurements
 from textgate.components.metrics import accuracy_estimate, f1_difference
+
+_FASTER = 1.1
+"""Times the champion's, that counts as faster, or as smaller: less is lost in the noise of the machine."""
+
+
+class Cost(NamedTuple):
+    """What a served model takes to answer."""
+
+    bytes: int
+    texts_per_second: float | None = None
+    """Timed on the machine of the gate; None where the recipe does not ask for it."""
 
 
 class Champion(NamedTuple):
@@ -16,8 +29,9 @@ class Champion(NamedTuple):
     bundle: str
     """Fingerprint of its bundle."""
     labels: list[str]
-    predicted: npt.NDArray[np.int64] | None
+    predicted: npt.NDArray[np.int64] | None = None
     """Its classes (n,) int64 for the texts of the evaluation; None where they were not needed."""
+    cost: Cost | None = None
 
 
 def judge_trained(evaluation: Evaluation, gate: Gate) -> GateDecision:
@@ -31,11 +45,17 @@ def judge_trained(evaluation: Evaluation, gate: Gate) -> GateDecision:
 
 
 def judge_served(
-    served: Evaluation, trained: Evaluation, max_f1_loss: float, champion: Champion | None, gate: Gate
+    served: Evaluation,
+    trained: Evaluation,
+    measured: Measurements,
+    champion: Champion | None,
+    gate: Gate,
+    cost: Cost | None = None,
 ) -> GateDecision:
     """Gate 2: the model that would be served, against the threshold, the trained model and the champion.
 
-    Below the trained model's F1 it may lie by ``max_f1_loss``, by the most probable class of each.
+    How far it may stray from the trained model is what was allowed its export, by the most probable class of each.
+    ``cost`` is needed where there is a champion and the gate asks for an improvement.
 
     Raises:
         InputError: the evaluations are not of the same texts.
@@ -46,11 +66,11 @@ def judge_served(
         )
     rules = [
         _f1_rule("the served model", served, gate),
-        _agreement_rule(served, trained, gate),
-        _loss_rule(served, trained, max_f1_loss),
+        _agreement_rule(served, trained, measured.min_agreement),
+        _loss_rule(served, trained, measured.max_f1_loss),
     ]
     if champion is not None:
-        rules += _champion_rules(served, champion, gate)
+        rules += _champion_rules(served, champion, gate, cost)
     return GateDecision(
         gate="served",
         bundle=served.manifest.bundle,
@@ -68,16 +88,16 @@ def _f1_rule(who: str, evaluation: Evaluation, gate: Gate) -> Rule:
     return Rule(name="min_f1", threshold=gate.min_f1, value=value, passed=passed, words=words)
 
 
-def _agreement_rule(served: Evaluation, trained: Evaluation, gate: Gate) -> Rule:
+def _agreement_rule(served: Evaluation, trained: Evaluation, min_agreement: float) -> Rule:
     # By the most probable class: a threshold, which only the served model has, is no disagreement.
     value = accuracy_estimate(served.probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1))
-    passed = value.value >= gate.min_agreement
+    passed = value.value >= min_agreement
     verb = "at least" if passed else "fewer than"
     words = (
         f"the served model answers as the trained one on {value.value:.2%} of the test texts, "
-        f"{verb} the {gate.min_agreement:.2%} asked for"
+        f"{verb} the {min_agreement:.2%} asked for"
     )
-    return Rule(name="min_agreement", threshold=gate.min_agreement, value=value, passed=passed, words=words)
+    return Rule(name="min_agreement", threshold=min_agreement, value=value, passed=passed, words=words)
 
 
 def _loss_rule(served: Evaluation, trained: Evaluation, max_f1_loss: float) -> Rule:
@@ -91,7 +111,7 @@ def _loss_rule(served: Evaluation, trained: Evaluation, max_f1_loss: float) -> R
     return Rule(name="export_loss", threshold=-max_f1_loss, value=value, passed=passed, words=words)
 
 
-def _champion_rules(served: Evaluation, champion: Champion, gate: Gate) -> list[Rule]:
+def _champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Cost | None) -> list[Rule]:
     if champion.bundle == served.manifest.bundle:
         words = f"it is the champion already (version {champion.version}), so there is nothing to promote"
         return [Rule(name="differs_from_champion", threshold=None, value=None, passed=False, words=words)]
@@ -102,13 +122,34 @@ def _champion_rules(served: Evaluation, champion: Champion, gate: Gate) -> list[
         )
         return [Rule(name="same_labels", threshold=None, value=None, passed=False, words=words)]
     value = _difference(served, champion.predicted)
-    passed = value.low >= -gate.max_f1_loss
+    passed = value.low >= -gate.margin
     outcome = "not worse" if passed else "may be worse"
     words = (
         f"the F1 differs from champion {champion.version} by {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] "
-        f"(paired bootstrap, 95 %): {outcome} by more than {gate.max_f1_loss:g}"
+        f"(paired bootstrap, 95 %): {outcome} by more than {gate.margin:g}"
     )
-    return [Rule(name="max_f1_loss", threshold=-gate.max_f1_loss, value=value, passed=passed, words=words)]
+    rules = [Rule(name="margin", threshold=-gate.margin, value=value, passed=passed, words=words)]
+    if gate.improvement and cost and champion.cost:
+        rules.append(_improvement_rule(gate.improvement, value, cost, champion.cost))
+    return rules
+
+
+def _improvement_rule(asked: Sequence[str], f1: Estimate, cost: Cost, champion: Cost) -> Rule:
+    better: list[str] = []
+    if "f1" in asked and f1.low > 0:
+        better.append("its F1 is higher")
+    if "speed" in asked and cost.texts_per_second and champion.texts_per_second:
+        ratio = cost.texts_per_second / champion.texts_per_second
+        if ratio >= _FASTER:
+            better.append(f"it answers {ratio:.2f} times as many texts a second")
+    if "size" in asked and cost.bytes <= champion.bytes / _FASTER:
+        better.append(f"it takes {cost.bytes / champion.bytes:.0%} of the bytes")
+    words = (
+        f"against the champion, {' and '.join(better)}"
+        if better
+        else f"it is no improvement on the champion in {' or '.join(asked)}"
+    )
+    return Rule(name="improvement", threshold=None, value=None, passed=bool(better), words=words)
 
 
 def _difference(served: Evaluation, champion: npt.NDArray[np.int64]) -> Estimate:

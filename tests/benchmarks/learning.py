@@ -12,6 +12,7 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from textgate.components.contracts import (
@@ -65,7 +66,7 @@ def main() -> None:
     fetched = fetch(quickstart.checkpoint, default_downloads())
     with tempfile.TemporaryDirectory() as scratch:
         dataset = Path(scratch) / "dataset"
-        write(headlines, dataset)
+        write(read(headlines), SPLITS, dataset)
         for name, training in trainings.items():
             folder = Path(scratch) / training.family
             started = time.perf_counter()
@@ -83,13 +84,19 @@ def main() -> None:
             )
 
 
-def write(headlines: Path, dataset: Path) -> None:
+def read(headlines: Path) -> list[dict[str, str]]:
+    """Rows with text and label, shuffled."""
     with gzip.open(headlines, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     random.Random(13).shuffle(rows)
-    with dataset_writer(dataset, list(SPLITS)) as writer:
+    return rows
+
+
+def write(rows: list[dict[str, str]], splits: Mapping[str, int], dataset: Path) -> None:
+    """The first rows as a dataset."""
+    with dataset_writer(dataset, list(splits)) as writer:
         taken = iter(rows)
-        for split, count in SPLITS.items():
+        for split, count in splits.items():
             for number in range(count):
                 row = next(taken)
                 writer.add(split, Row(f"{split}:{number}", row["text"], row["label"]))

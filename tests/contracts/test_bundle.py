@@ -71,7 +71,14 @@ def test_any_bytes_for_a_manifest_are_refused_in_words(content: bytes) -> None:
 
 
 def test_the_runtime_is_told_by_its_name(bundle_folder: Path) -> None:
-    runtime = OnnxRuntime(precision="int8", max_tokens=64, opset=20, inputs=["input_ids"])
+    runtime = OnnxRuntime(
+        precision="int8",
+        max_tokens=64,
+        opset=20,
+        producer="pytorch 2.13.0",
+        inputs={"input_ids": ["rows", "tokens"]},
+        outputs={"logits": ["rows", 2]},
+    )
     bundle = ModelBundle.load(bundle_folder).model_copy(update={"runtime": runtime})
     assert ModelBundle.model_validate_json(bundle.model_dump_json()).runtime == runtime
 

@@ -85,9 +85,7 @@ def export(merged: Path, target: str, output: Path) -> ModelBundle:
     full = output.with_name("full")
     full.mkdir()
     bundle = ModelBundle.load(merged)
-    exported = embedding.export(merged, bundle, full)
-    assert exported is not None
-    runtime, unrounded = exported
+    runtime, unrounded = embedding.export(merged, bundle, full)
     make_target(target, full / "model.onnx", output / "model.onnx", unrounded)
     shutil.copy(full / "tokenizer.json", output)
     return bundle.model_copy(update={"runtime": runtime}).write(output)

@@ -19,14 +19,15 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.contracts.measurement import Measurement, Measurements, Speed
+from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
 from textgate.components.gate.gate import gate_served_model, gate_trained_model
-from textgate.components.gate.rules import Champion, judge_served, judge_trained
+from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
 from textgate.components.promote.promote import promote_bundle
 from textgate.components.storage import Registry, Store
 
-GATE = Gate(min_f1=0.8, min_agreement=0.95, max_f1_loss=0.02)
+GATE = Gate(min_f1=0.8, margin=0.02)
+MEASURED = Measurements(served="onnx-int8", max_f1_loss=0.02, min_agreement=0.95, targets=[])
 LABELS = ["bad", "good"]
 ROWS = 1_000
 TRUTH = np.arange(ROWS, dtype=np.int64) % 2
@@ -79,38 +80,59 @@ def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
 
 def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one() -> None:
     good, poor = wrong_at(range(100)), wrong_at(range(300))
-    assert judge_served(evaluation(good), evaluation(good), 0.02, None, GATE).passed
-    assert failed(judge_served(evaluation(poor), evaluation(good), 0.02, None, GATE)) == [
+    assert judge_served(evaluation(good), evaluation(good), MEASURED, None, GATE).passed
+    assert failed(judge_served(evaluation(poor), evaluation(good), MEASURED, None, GATE)) == [
         *("min_f1", "min_agreement", "export_loss")
     ]
     a_little, more = (
-        judge_served(evaluation(wrong_at(range(115))), evaluation(good), 0.02, None, GATE),
-        judge_served(evaluation(wrong_at(range(130))), evaluation(good), 0.02, None, GATE),
+        judge_served(evaluation(wrong_at(range(115))), evaluation(good), MEASURED, None, GATE),
+        judge_served(evaluation(wrong_at(range(130))), evaluation(good), MEASURED, None, GATE),
     )
     assert failed(a_little) == []
     assert failed(more) == ["export_loss"]
     assert "its F1 differs from the trained model's by -0.0300 [-0.04" in more.words
     assert "it is lower by more than 0.02" in more.words
     elsewhere = wrong_at(range(900, 1000))
-    assert failed(judge_served(evaluation(elsewhere), evaluation(good), 0.02, None, GATE)) == ["min_agreement"]
+    assert failed(judge_served(evaluation(elsewhere), evaluation(good), MEASURED, None, GATE)) == ["min_agreement"]
 
 
 def test_gate_2_holds_the_served_model_to_the_champion() -> None:
     new = evaluation(wrong_at(range(100)))
-    assert judge_served(new, new, 0.02, champion(wrong_at(range(150))), GATE).passed
-    assert judge_served(new, new, 0.02, champion(wrong_at(range(98))), GATE).passed
-    worse = judge_served(new, new, 0.02, champion(wrong_at(range(60))), GATE)
-    assert failed(worse) == ["max_f1_loss"]
+    assert judge_served(new, new, MEASURED, champion(wrong_at(range(150))), GATE).passed
+    assert judge_served(new, new, MEASURED, champion(wrong_at(range(98))), GATE).passed
+    worse = judge_served(new, new, MEASURED, champion(wrong_at(range(60))), GATE)
+    assert failed(worse) == ["margin"]
     assert "the F1 differs from champion v1 by -0.0400 [-0.0" in worse.words
     assert "(paired bootstrap, 95 %): may be worse by more than 0.02" in worse.words
     assert worse.champion == "v1"
 
 
+def test_a_recipe_may_ask_for_an_improvement_in_f1_speed_or_size() -> None:
+    new, old = evaluation(wrong_at(range(100))), wrong_at(range(98))
+
+    def judged(asked: list[str], cost: Cost, predicted: np.ndarray = old) -> GateDecision:
+        gate = Gate.model_validate({"min_f1": 0.8, "margin": 0.02, "improvement": asked})
+        held = champion(predicted)._replace(cost=Cost(1_000, 500.0))
+        return judge_served(new, new, MEASURED, held, gate, cost)
+
+    same = judged(["f1", "speed", "size"], Cost(1_000, 500.0))
+    assert failed(same) == ["improvement"]
+    assert "it is no improvement on the champion in f1 or speed or size" in same.words
+    faster = judged(["f1", "speed", "size"], Cost(1_000, 750.0))
+    assert faster.passed
+    assert "against the champion, it answers 1.50 times as many texts a second" in faster.words
+    assert failed(judged(["f1", "size"], Cost(1_000, 750.0))) == ["improvement"]
+    assert "it takes 40% of the bytes" in judged(["size"], Cost(400)).words
+    assert judged(["f1"], Cost(1_000), wrong_at(range(150))).passed
+    # Faster at a worse F1 is none.
+    assert failed(judged(["speed"], Cost(1_000, 750.0), wrong_at(range(60)))) == ["margin"]
+
+
 def test_the_champion_itself_and_another_task_are_told_apart() -> None:
     new = evaluation(wrong_at(range(100)), bundle="same")
-    again = judge_served(new, new, 0.02, champion(None, bundle="same"), GATE)
+    again = judge_served(new, new, MEASURED, champion(None, bundle="same"), GATE)
     assert again.words == "reject: it is the champion already (version v1), so there is nothing to promote"
-    other = judge_served(new, new, 0.02, champion(None, labels=["spam", "ham"]), GATE)
+    other = judge_served(new, new, MEASURED, champion(None, labels=["spam", "ham"]), GATE)
     assert "the champion v1 answers spam, ham, not bad, good: give this model a name of its own" in other.words
 
 
@@ -118,7 +140,7 @@ def test_evaluations_of_different_texts_are_not_compared() -> None:
     new = evaluation(TRUTH)
     shifted = Evaluation(new.manifest, new.ids[::-1], new.texts, new.classes, new.probabilities)
     with pytest.raises(InputError, match="were evaluated on different texts"):
-        judge_served(new, shifted, 0.02, None, GATE)
+        judge_served(new, shifted, MEASURED, None, GATE)
 
 
 @pytest.fixture
@@ -173,7 +195,7 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     registry = Registry(store)
     perfect = write_linear(tmp_path / "champion", 5.0)
     texts = [f"it is {LABELS[number]}" for number in TRUTH]
-    first = judge_served(evaluation(TRUTH), evaluation(TRUTH), 0.02, None, GATE)
+    first = judge_served(evaluation(TRUTH), evaluation(TRUTH), MEASURED, None, GATE)
     judged = first.model_copy(update={"bundle": ModelBundle.load(perfect).fingerprint})
     version = promote_bundle(registry, "model", perfect, judged, "run-1").version
 
@@ -191,12 +213,18 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
         peak_memory=10**8,
         refused="it loses too much",
     )
-    Measurements(served="onnx-int8", max_f1_loss=0.02, targets=[measurement]).write(tmp_path / "measurements")
+    MEASURED.model_copy(update={"targets": [measurement]}).write(tmp_path / "measurements")
+    change = Merge(
+        agreement=0.9985, logit_difference=0.01, f1_before=estimate, f1_after=estimate, f1_difference=estimate
+    )
+    (tmp_path / "merge").write_text(change.model_dump_json())
     decision = gate_served_model(
         dataset,
         tmp_path / "evaluation",
         tmp_path / "evaluation",
+        tmp_path / "merge",
         tmp_path / "measurements",
+        perfect,
         registry,
         "model",
         GATE,
@@ -204,11 +232,12 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
         tmp_path / "page.html",
     )
     assert decision.champion == version
-    assert failed(decision) == ["max_f1_loss"]
+    assert failed(decision) == ["margin"]
     assert "by -0.1000" in decision.words
     page = (tmp_path / "page.html").read_text("utf-8")
     assert '<th scope="row">onnx-int8</th><td class="n">1.5</td><td class="n">2,000</td><td class="n">100</td>' in page
     assert "<td>served it loses too much</td>" in page
+    assert "changed the answers to 0.15 % of the test texts and the logits by 0.0100 on average" in page
 
 
 def test_only_what_gate_2_judged_is_promoted(
@@ -217,11 +246,11 @@ def test_only_what_gate_2_judged_is_promoted(
     registry = Registry(store)
     bundle = write_linear(tmp_path / "bundle", 5.0)
     good, poor = evaluation(TRUTH), evaluation(wrong_at(range(500)))
-    passed = judge_served(good, good, 0.02, None, GATE)
+    passed = judge_served(good, good, MEASURED, None, GATE)
     with pytest.raises(InputError, match="gate 2 judged the bundle new, not"):
         promote_bundle(registry, "model", bundle, passed, "run")
     with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
-        promote_bundle(registry, "model", bundle, judge_served(poor, poor, 0.02, None, GATE), "run")
+        promote_bundle(registry, "model", bundle, judge_served(poor, poor, MEASURED, None, GATE), "run")
     with pytest.raises(InputError, match="only what gate 2 lets pass is promoted"):
         promote_bundle(registry, "model", bundle, judge_trained(good, GATE), "run")
     assert list(store.objects("")) == []

@@ -16,7 +16,14 @@ def test_a_damaged_bundle_is_not_loaded(bundle_folder: Path) -> None:
 
 def test_a_graph_that_is_none_is_one_sentence(bundle_folder: Path) -> None:
     (bundle_folder / "model.onnx").write_bytes(b"not a graph")
-    runtime = OnnxRuntime(precision="fp32", max_tokens=8, opset=20, inputs=["input_ids"])
+    runtime = OnnxRuntime(
+        precision="fp32",
+        max_tokens=8,
+        opset=20,
+        producer="pytorch 2.13.0",
+        inputs={"input_ids": ["rows", "tokens"]},
+        outputs={"logits": ["rows", 2]},
+    )
     manifest = ModelBundle.parse((bundle_folder / "bundle.json").read_bytes(), "here")
     manifest.model_copy(update={"runtime": runtime}).write(bundle_folder)
     with pytest.raises(InputError, match="cannot be opened by ONNX Runtime"):

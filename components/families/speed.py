@@ -30,11 +30,12 @@ def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
     return [Speed.model_validate(speed) for speed in found["speeds"]], found["peak_memory"]
 
 
-def main(bundle: str, max_tokens: int) -> None:
+def main(bundle: Path, max_tokens: int) -> None:
     """Measure, and print what was found as JSON."""
-    from textgate.serving import load
+    from textgate.components.contracts import ModelBundle
+    from textgate.components.families import open_predictor
 
-    predictor = load(bundle)
+    predictor = open_predictor(bundle, ModelBundle.load(bundle))
     speeds: list[Speed] = []
     per_token = 0.0
     for tokens in [length for length in _TOKENS if length <= max_tokens] or [max_tokens]:
@@ -66,4 +67,4 @@ def _peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,51 @@
+"""A whole model as the Hugging Face folder that vLLM, TEI or KServe's own runtime serves, plain or in 4 bits."""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from textgate.components.contracts import InputError, ModelBundle, TransformersRuntime
+from textgate.components.families import longest_text
+from textgate.components.families.adapters import nf4
+from textgate.components.families.architectures import architecture_of
+from textgate.components.families.checkpoint import load_classifier, read_config
+from textgate.components.families.pooled_classifier import HEAD_FILE
+from textgate.components.families.transformer import training_of
+
+
+def write_checkpoint(source: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
+    """Write the model of ``bundle``, which lies in ``source``, to ``output``; returns the runtime that answers for it.
+
+    As it is, its files are linked, so that a large one takes neither memory nor a second place on the disk.
+
+    Raises:
+        InputError: its head is not one that transformers knows, so that no other runtime could load it.
+    """
+    max_tokens = longest_text(bundle)
+    if HEAD_FILE in bundle.files:
+        raise InputError(
+            f"export.targets: hf and hf-nf4 are for models that transformers loads by itself, but {bundle.name} has a "
+            "head of its own: take targets of ONNX"
+        )
+    weights = {name for name in bundle.files if name.endswith((".safetensors", ".safetensors.index.json"))}
+    for name in bundle.files.keys() - ({*weights, "config.json"} if quantize else set()):
+        _link(source / name, output / name)
+    if not quantize:
+        return TransformersRuntime(max_tokens=max_tokens)
+    training = training_of(bundle)
+    config = read_config(source, training)
+    dtype = getattr(torch, config.get("dtype") or "float32")
+    head = architecture_of(config["model_type"]).head
+    options = {"dtype": dtype, "quantization_config": nf4(head, dtype)}
+    load_classifier(source, training, bundle.labels, **options).save_pretrained(output)
+    return TransformersRuntime(max_tokens=max_tokens, quantization="nf4")
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)

@@ -1,0 +1,127 @@
+"""What each way of serving two real models keeps and costs: MiniLM (an encoder) and SmolLM2 (a decoder), on headlines.
+
+    python tests/benchmarks/export.py --headlines clickbait_headlines.jsonl.gz [--only minilm|smollm2]
+
+Trains MiniLM whole and SmolLM2 by QLoRA, merges, and makes every target by the pipeline's own export step. Prints for
+each target its size, F1 and the paired difference to the trained model's on the test texts, agreement, and texts per
+CPU-second of one thread over the test texts, tokenization included, against the same model on torch in fp32: all in one
+process, in turns, the median of five. Takes 15 minutes alone on two cores.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from learning import read, write
+
+from textgate.components.contracts import (
+    Adapter,
+    Dataset,
+    Export,
+    ModelBundle,
+    OnnxRuntime,
+    TransformerTraining,
+)
+from textgate.components.contracts.measurement import Measurements
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx.export_onnx import export_bundle
+from textgate.components.families import Surroundings, family
+from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
+from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.train.train import train_bundle
+from textgate.pipelines import recipes
+from textgate.serving import Predictor
+from textgate.serving.onnx import OnnxPredictor
+
+SPLITS = {
+    "minilm": {"train": 6_000, "validation": 1_000, "test": 4_000},
+    "smollm2": {"train": 900, "validation": 500, "test": 2_000},
+}
+TARGETS = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4", "hf", "hf-nf4"]
+TIMED = 400
+"""Test texts that the rates are taken over."""
+REPEATS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--headlines", type=Path, required=True)
+    parser.add_argument("--only", choices=SPLITS)
+    arguments = parser.parse_args()
+    shared: dict[str, Any] = {"family": "transformer", "max_tokens": 64, "epochs": 1, "batch_size": 16}
+    checkpoints = {
+        name: checkpoint_of(recipe) for name, recipe in (("minilm", "quickstart"), ("smollm2", "quickstart-llm"))
+    }
+    trainings = {
+        "minilm": TransformerTraining(**shared, checkpoint=checkpoints["minilm"], learning_rate=1e-4),
+        "smollm2": TransformerTraining(
+            **shared, checkpoint=checkpoints["smollm2"], learning_rate=1e-3, adapter=Adapter(r=8, alpha=16)
+        ),
+    }
+    for name in [arguments.only] if arguments.only else SPLITS:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            write(read(arguments.headlines), SPLITS[name], folder / "dataset")
+            report(name, trainings[name], folder)
+
+
+def checkpoint_of(recipe: str) -> str:
+    training = recipes.load(recipe).train
+    assert isinstance(training, TransformerTraining)
+    return training.checkpoint
+
+
+def report(name: str, training: TransformerTraining, folder: Path) -> None:
+    checkpoint = fetch(training.checkpoint, default_downloads())
+    train_bundle(folder / "dataset", name, training, folder / "trained", Surroundings(checkpoint))
+    trained = evaluate_bundle(folder / "dataset", folder / "trained", folder / "judged")
+    merged = merge_bundle(folder / "trained", folder / "merged")
+    compare_merged(folder / "merged", merged, folder / "judged")
+    settings = Export.model_validate({"targets": TARGETS, "max_f1_loss": 0.005})
+    bundle, measured = export_bundle(
+        folder / "merged", folder / "dataset", folder / "judged", settings, folder / "exported"
+    )
+    dataset = Dataset.open(folder / "dataset")
+    rates = texts_per_cpu_second(folder, bundle, measured, dataset.columns("test")[1][:TIMED])
+    full = next(found for found in measured.targets if found.target == "onnx-fp32")
+    print(f"\n{name}: F1 {trained.manifest.f1} as trained on torch, {rates['torch fp32']:,.0f} texts per CPU-second")
+    print("| target | MB | of fp32 | F1 difference | agreement | texts per CPU-second | of torch fp32 | peak MB | |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for found in measured.targets:
+        rate = rates.get(found.target)
+        difference = found.f1_difference
+        print(
+            f"| {found.target} | {found.bytes / 1e6:.1f} | {found.bytes / full.bytes:.0%} | {difference.value:+.4f} "
+            f"[{difference.low:+.4f}, {difference.high:+.4f}] | {found.agreement:.4f} | "
+            + (f"{rate:,.0f} | {rate / rates['torch fp32']:.2f}x" if rate else " | ")
+            + f" | {found.peak_memory / 1e6:,.0f} | {'served' if found.target == measured.served else ''} |",
+            flush=True,
+        )
+
+
+def texts_per_cpu_second(
+    folder: Path, bundle: ModelBundle, measured: Measurements, texts: list[str]
+) -> Mapping[str, float]:
+    """Of each ONNX target and of torch, one thread, in turns."""
+    torch.set_num_threads(1)
+    merged = ModelBundle.load(folder / "merged")
+    predictors: dict[str, Predictor] = {"torch fp32": family("transformer").predictor(folder / "merged", merged, None)}
+    for target, runtime in {measured.served: bundle.runtime, **bundle.alternatives}.items():
+        if isinstance(runtime, OnnxRuntime):
+            predictors[target] = OnnxPredictor(folder / "exported", bundle.normalizer, runtime, threads=1)
+    spent: dict[str, list[float]] = {target: [] for target in predictors}
+    for _ in range(REPEATS):
+        for target, predictor in predictors.items():
+            started = time.process_time()
+            predictor.predict(texts)
+            spent[target].append(time.process_time() - started)
+    return {target: len(texts) / median(seconds) for target, seconds in spent.items()}
+
+
+if __name__ == "__main__":
+    main()

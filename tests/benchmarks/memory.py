@@ -1,0 +1,202 @@
+"""Peak memory of making a large decoder whole and servable, against the bytes of its weights.
+
+    python tests/benchmarks/memory.py [--merge 1.5] [--export 0.1 0.3 0.6]
+
+Writes Llamas of random weights in bf16 with a random adapter, the given billions of parameters large, and runs what the
+pipeline's steps run, each in a process of its own. Prints the peak of resident memory of merging, with the base in 4
+bits as in QLoRA and in bf16, and of linking the Hugging Face folder; then of the ONNX export and of every target, at
+each size, and what a straight line through them says of 7 billion parameters. Needs some 10 GB of disk; 15 minutes.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+TARGETS = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-blocks", "onnx-int4", "hf", "hf-nf4"]
+VOCABULARY = 32_000
+WIDTH_OF = {0.1: (768, 9), 0.3: (1_024, 21), 0.6: (1_280, 28), 1.5: (2_048, 28), 3.0: (2_560, 36)}
+"""Hidden size and layers of a Llama of so many billions of parameters."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--merge", type=float, default=1.5, choices=WIDTH_OF, help="billions of parameters")
+    parser.add_argument("--export", type=float, nargs="*", default=[0.1, 0.3, 0.6], choices=WIDTH_OF)
+    parser.add_argument("--stage", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.stage:
+        STAGES[arguments.stage[0]](*map(Path, arguments.stage[1:]))
+        print(json.dumps({"peak": _peak_memory()}))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        weights = prepare(folder, arguments.merge)
+        for quantization in ("nf4", "none"):
+            run("adapter", folder / "base", folder / quantization, quantization)
+            peak = run("merge", folder / quantization, folder / f"{quantization}-merged")
+            held = "4 bits" if quantization == "nf4" else "bf16"
+            print(
+                f"merge, {weights / 2e9:.2f} B parameters, base in {held}: peak "
+                f"{peak / 1e9:.2f} GB, {peak / weights:.2f}x the {weights / 1e9:.2f} GB of the bf16 weights",
+                flush=True,
+            )
+        peak = run("hf", folder / "nf4-merged", folder / "hf")
+        print(f"hf folder: peak {peak / 1e9:.2f} GB, {peak / weights:.2f}x", flush=True)
+    peaks: dict[str, list[tuple[float, float]]] = {}
+    for size in arguments.export:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            parameters = prepare(folder, size) / 2
+            run("adapter", folder / "base", folder / "trained", "nf4")
+            run("merge", folder / "trained", folder / "merged")
+            found = {"export": run("export", folder / "merged", folder / "full")}
+            for target in TARGETS:
+                found[target] = run("target", folder / "merged", folder / "full", folder / target)
+            for name, peak in found.items():
+                peaks.setdefault(name, []).append((parameters, peak))
+                print(f"{name}, {parameters / 1e9:.2f} B parameters: peak {peak / 1e9:.2f} GB", flush=True)
+    for name, points in peaks.items():
+        slope, start = np.polyfit(*zip(*points, strict=True), 1)
+        at_7b = (7e9 * slope + start) / 1e9
+        print(f"{name}: {slope:.1f} bytes a parameter over {start / 1e9:.1f} GB, {at_7b:.0f} GB at 7 B")
+
+
+def prepare(folder: Path, size: float) -> int:
+    """Write the checkpoint; returns the bytes of its bf16 weights."""
+    hidden, layers = WIDTH_OF[size]
+    run("base", folder / "base", str(hidden), str(layers))
+    return sum(path.stat().st_size for path in (folder / "base").glob("*.safetensors"))
+
+
+def run(stage: str, *arguments: Path | str) -> int:
+    """Peak of resident memory, bytes, of a stage in a process of its own."""
+    command = [sys.executable, __file__, "--stage", stage, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    if done.returncode:
+        raise SystemExit(f"{stage} failed: {done.stderr[-2_000:]}")
+    return int(json.loads(done.stdout.strip().splitlines()[-1])["peak"])
+
+
+def _peak_memory() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def _training(base: Path, quantization: str) -> dict[str, Any]:
+    adapter = {"r": 8, "alpha": 16, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"], "quantization": quantization}
+    return {"family": "transformer", "checkpoint": str(base), "adapter": adapter, "precision": "bf16"}
+
+
+def _compute_in_bf16() -> None:
+    """As on a machine that has it: on another the recipe's precision would be fp32, and the base loaded in that."""
+    from textgate.components.families import precision
+
+    precision.resolve = lambda wanted: "bf16"
+
+
+def base(folder: Path, hidden: Path, layers: Path) -> None:
+    import torch
+    from families.tiny import write_tiny
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    write_tiny(folder, "llama")
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=int(str(hidden)),
+        num_hidden_layers=int(str(layers)),
+        num_attention_heads=int(str(hidden)) // 64,
+        num_key_value_heads=int(str(hidden)) // 64,
+        intermediate_size=int(str(hidden)) * 11 // 4 // 64 * 64,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    LlamaForCausalLM(config).save_pretrained(folder, max_shard_size="1GB")
+
+
+def adapter(base: Path, folder: Path, quantization: Path) -> None:
+    """A bundle as the train step leaves it, its adapter as it was initialised."""
+    from textgate.components.contracts import ModelBundle, TextNormalizer, TransformersRuntime, TransformerTraining
+    from textgate.components.families import transformer
+    from textgate.components.families.adapters import add_adapter, save_adapter
+
+    _compute_in_bf16()
+    training = TransformerTraining.model_validate(_training(base, str(quantization)))
+    classifier = transformer._build(base, training, ["no", "yes"])
+    assert training.adapter
+    folder.mkdir()
+    adapted = add_adapter(classifier.model, training.adapter, classifier.targets, classifier.trained_head, "", folder)
+    save_adapter(adapted, training.adapter, folder)
+    classifier.tokenizer.save_pretrained(folder)
+    ModelBundle(
+        name="random",
+        family="transformer",
+        runtime=TransformersRuntime(max_tokens=128, checkpoint=str(base)),
+        labels=["no", "yes"],
+        normalizer=TextNormalizer(),
+        recipe={"train": training.model_dump(mode="json")},
+        metrics={},
+        dataset="0" * 64,
+        versions={},
+    ).write(folder)
+
+
+def merge(trained: Path, merged: Path) -> None:
+    from textgate.components.merge_quantize.merge_quantize import merge_bundle
+
+    _compute_in_bf16()
+    merge_bundle(trained, merged)
+
+
+def hf(merged: Path, output: Path) -> None:
+    from textgate.components.contracts import ModelBundle
+    from textgate.components.families.served_checkpoint import write_checkpoint
+
+    output.mkdir()
+    write_checkpoint(merged, ModelBundle.load(merged), output, quantize=False)
+
+
+def export(merged: Path, full: Path) -> None:
+    from textgate.components.contracts import ModelBundle
+    from textgate.components.families import family
+
+    full.mkdir()
+    family("transformer").export(merged, ModelBundle.load(merged), full)
+
+
+def target(merged: Path, full: Path, output: Path) -> None:
+    if output.name.startswith("hf"):
+        from textgate.components.contracts import ModelBundle
+        from textgate.components.families.served_checkpoint import write_checkpoint
+
+        output.mkdir()
+        write_checkpoint(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
+        return
+    from textgate.components.export_onnx.targets import make_target
+
+    blocks = output.name in ("onnx-int8-blocks", "onnx-int4")
+    make_target(output.name.removesuffix("-blocks"), full / "model.onnx", output / "model.onnx", (), blocks)
+
+
+STAGES: dict[str, Any] = {
+    "base": base,
+    "adapter": adapter,
+    "merge": merge,
+    "hf": hf,
+    "export": export,
+    "target": target,
+}
+
+if __name__ == "__main__":
+    main()

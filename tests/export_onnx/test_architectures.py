@@ -1,0 +1,127 @@
+"""Every architecture in every target that makes sense for it, held to the answers of the trained model on torch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from textgate.components.contracts import Dataset, Evaluation, Export, InputError, OnnxRuntime, Training
+from textgate.components.evaluate.evaluate import evaluate_bundle
+from textgate.components.export_onnx.make import Maker
+from textgate.components.export_onnx.measure import measure_quality
+from textgate.components.families import Surroundings, open_predictor
+from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
+from textgate.components.train.train import train_bundle
+
+ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
+# Largest difference of a probability from the trained model's, in the mean over texts and labels.
+PARITY = {"onnx-fp32": 1e-5, "onnx-fp16": 2e-3, "onnx-int8": 0.03, "onnx-int4": 0.1, "hf": 1e-6, "hf-nf4": 0.1}
+LORA = {"r": 4, "alpha": 8}
+TUNED = {"max_tokens": 32, "batch_size": 8, "epochs": 2, "learning_rate": 3e-3}
+ADAPTED = {**TUNED, "learning_rate": 2e-2, "adapter": LORA}
+
+# Checkpoint and training of each; those with a head that transformers does not know have no Hugging Face folder.
+SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", {"family": "transformer", **TUNED}),
+    "distilbert": ("distilbert", {"family": "transformer", **TUNED}),
+    "t5": ("t5", {"family": "transformer", **ADAPTED}),
+    "llama": ("llama", {"family": "transformer", **ADAPTED}),
+    "mistral": ("mistral", {"family": "transformer", **ADAPTED}),
+    "prompted": (
+        "llama",
+        {
+            "family": "prompted",
+            "prompt": "{text} good?",
+            "label_words": {"bad": " no", "good": " yes"},
+            **ADAPTED,
+            "max_tokens": 64,
+        },
+    ),
+    "stella-qlora": (
+        "stella",
+        {"family": "transformer", "pooling": "attention", "trust_remote_code": True, **ADAPTED},
+    ),
+    "stella-mlp": (
+        "stella",
+        {
+            "family": "embedding",
+            "trust_remote_code": True,
+            "max_tokens": 32,
+            "dense": "2_Dense_1024",
+            "head": {"kind": "mlp", "epochs": 2},
+        },
+    ),
+    "stella-svm": ("stella", {"family": "embedding", "trust_remote_code": True, "head": {"kind": "svm"}}),
+}
+OWN_HEAD = {"stella-qlora", "stella-mlp", "stella-svm"}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_target_answers_as_the_trained_model(
+    name: str, tiny: Callable[[str], Path], tiny_stella: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    kind, settings = SYSTEMS[name]
+    checkpoint = tiny_stella if kind == "stella" else tiny(kind)
+    training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(checkpoint)})
+    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", Surroundings(checkpoint))
+    evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "judged")
+    merged = merge_bundle(tmp_path / "trained", tmp_path / "merged")
+    change = compare_merged(tmp_path / "merged", merged, tmp_path / "judged")
+    assert (change is None) == ("adapter" not in settings and settings["family"] == "transformer")
+    if change:
+        assert change.agreement > 0.99
+        assert change.logit_difference < 1e-3
+
+    export = Export(min_agreement=0.9, max_f1_loss=0.1)
+    (tmp_path / "scratch").mkdir()
+    maker = Maker(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
+    reference = Evaluation.open(tmp_path / "judged")
+    for target in [*ONNX, *([] if name in OWN_HEAD else ["hf", "hf-nf4"])]:
+        folder = tmp_path / "scratch" / target
+        made = maker.make(target)
+        found = measure_quality(folder, made, target, reference, export)
+        assert found.parity < PARITY[target], target
+        assert found.agreement > (0.9 if target in ("onnx-int4", "hf-nf4") else 0.95), target
+        if isinstance(made.runtime, OnnxRuntime):
+            assert made.runtime.producer.startswith("pytorch ")
+            assert made.runtime.inputs["input_ids"] == ["rows", "tokens"]
+            assert made.runtime.outputs == {"logits": ["rows", 2]}
+        # In a batch or alone, a text is answered alike.
+        texts = dataset.columns("test")[1][:6]
+        together = open_predictor(folder, made).predict(texts)
+        alone = np.concatenate([open_predictor(folder, made).predict([text]) for text in texts[:2]])
+        # Where a batch shares one scale for its activations, its texts are rounded a little by each other.
+        tolerance = 0.05 if "int8" in target and not made.runtime.blocks else 1e-3  # type: ignore[union-attr]
+        np.testing.assert_allclose(together[:2], alone, atol=tolerance)
+    if name in OWN_HEAD:
+        with pytest.raises(InputError, match="has a head of its own: take targets of ONNX"):
+            maker.make("hf")
+
+
+def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
+    tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    kind, settings = SYSTEMS["llama"]
+    training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(tiny(kind))})
+    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", Surroundings(tiny(kind)))
+    bundle = merge_bundle(tmp_path / "trained", tmp_path / "merged")
+    maker = Maker(tmp_path / "merged", tmp_path, bundle, dataset, Export())
+    texts = [dataset.normalizer(text) for text in dataset.columns("test")[1][:8]]
+    for target, quantized in (("hf", False), ("hf-nf4", True)):
+        made = maker.make(target)
+        model = AutoModelForSequenceClassification.from_pretrained(tmp_path / target)
+        assert bool(getattr(model, "is_quantized", False)) == quantized
+        classify = pipeline(
+            "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(tmp_path / target)
+        )
+        ours = open_predictor(tmp_path / target, made).predict(texts)
+        for answer, probabilities in zip(classify(texts), ours, strict=True):
+            assert answer["label"] == bundle.labels[int(probabilities.argmax())]
+            assert answer["score"] == pytest.approx(probabilities.max(), abs=1e-3)
+    plain, small = (tmp_path / target / "model.safetensors" for target in ("hf", "hf-nf4"))
+    assert small.stat().st_size < 0.7 * plain.stat().st_size
