@@ -25,17 +25,24 @@ class Architecture:
     """Values of the configuration that differ from the checkpoint's."""
     last_token: bool = False
     """The head reads the state of the last token, since only that has seen all others."""
+    fused_attention: bool = False
+    """torch.onnx.export makes one operator of its attention; of others it makes matrix products and a softmax."""
 
 
 # Dropout inside attention costs a random number for every pair of tokens and keeps the fused kernel away.
-_BERT = Architecture(("query", "key", "value"), ("classifier",), {"attention_probs_dropout_prob": 0.0})
+_BERT = Architecture(
+    ("query", "key", "value"), ("classifier",), {"attention_probs_dropout_prob": 0.0}, fused_attention=True
+)
 _DECODER = Architecture(
     ("q_proj", "k_proj", "v_proj", "o_proj"), ("score",), {"attention_dropout": 0.0}, last_token=True
 )
 ARCHITECTURES = {
     "bert": _BERT,
     "distilbert": Architecture(
-        ("q_lin", "k_lin", "v_lin", "out_lin"), ("pre_classifier", "classifier"), {"attention_dropout": 0.0}
+        ("q_lin", "k_lin", "v_lin", "out_lin"),
+        ("pre_classifier", "classifier"),
+        {"attention_dropout": 0.0},
+        fused_attention=True,
     ),
     "gemma": _DECODER,
     "llama": _DECODER,
@@ -53,6 +60,12 @@ ARCHITECTURES = {
     "t5": Architecture(("q", "k", "v", "o"), ("classification_head",), last_token=True),
     "xlm-roberta": _BERT,
 }
+
+
+def export_options(model_type: str) -> dict[str, str]:
+    """Options of ``from_pretrained`` for a model that is to be exported."""
+    known = ARCHITECTURES.get(model_type)
+    return {"attn_implementation": "sdpa" if known and known.fused_attention else "eager"}
 
 
 def architecture_of(model_type: str) -> Architecture:

@@ -26,7 +26,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
 )
 from textgate.components.families import Surroundings, longest_text
-from textgate.components.families.architectures import ARCHITECTURES
+from textgate.components.families.architectures import ARCHITECTURES, export_options
 from textgate.components.families.checkpoint import load_backbone, load_tokenizer, read_config, save_model, token_limit
 from textgate.components.families.heads import Embedded, fit_head, load_head
 from textgate.components.families.pooling import MeanPooling
@@ -127,7 +127,8 @@ def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime
     from textgate.components.families.onnx_graph import export_classifier
 
     max_tokens = longest_text(bundle)
-    model, tokenizer = _open(folder, bundle, folder, attn_implementation="eager")
+    config = read_config(folder, EmbeddingTraining(**bundle.recipe["train"]))
+    model, tokenizer = _open(folder, bundle, folder, **export_options(config["model_type"]))
     return export_classifier(model, tokenizer, max_tokens, output, unquantized="head")
 
 

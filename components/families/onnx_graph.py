@@ -16,6 +16,8 @@ from textgate.components.contracts import OnnxRuntime
 from textgate.serving.onnx import TOKENIZER
 
 _OPSET = 20
+_OPSET_WITH_ATTENTION = 23
+"""Has one operator for attention; its one for rotary positions ONNX Runtime 1.31 does not take from the exporter."""
 _LARGEST_GRAPH = 1_900_000_000
 """Bytes of weights that still fit a protobuf file of 2 GiB with the graph around them."""
 
@@ -29,7 +31,8 @@ def export_classifier(
     """
     example = dict(tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt"))
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
-    print(f"exporting to ONNX, opset {_OPSET}", flush=True)
+    opset = _OPSET_WITH_ATTENTION if model.config._attn_implementation == "sdpa" else _OPSET
+    print(f"exporting to ONNX, opset {opset}", flush=True)
     with quiet():
         program = torch.onnx.export(
             model.eval(),
@@ -37,7 +40,7 @@ def export_classifier(
             input_names=list(example),
             output_names=["logits"],
             dynamic_shapes={name: {0: rows, 1: tokens} for name in example},
-            opset_version=_OPSET,
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
@@ -53,7 +56,7 @@ def export_classifier(
     runtime = OnnxRuntime(
         precision="fp32",
         max_tokens=max_tokens,
-        opset=_OPSET,
+        opset=opset,
         producer=f"{graph.producer_name} {graph.producer_version}",
         inputs={value.name: _shape(value) for value in graph.graph.input},
         outputs={value.name: _shape(value) for value in graph.graph.output},

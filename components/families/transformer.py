@@ -113,11 +113,12 @@ def merge(
 
 def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``Family.export``."""
+    from textgate.components.families.architectures import export_options
+    from textgate.components.families.checkpoint import read_config
     from textgate.components.families.onnx_graph import export_classifier
 
     max_tokens = longest_text(bundle)
-    # The exporter follows eager attention into plain operators; the fused kernels differ from one torch to the next.
-    model, tokenizer = _open(folder, bundle, attn_implementation="eager")
+    model, tokenizer = _open(folder, bundle, **export_options(read_config(folder, training_of(bundle))["model_type"]))
     return export_classifier(model, tokenizer, max_tokens, output)
 
 

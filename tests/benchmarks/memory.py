@@ -3,9 +3,9 @@
     python tests/benchmarks/memory.py [--merge 1.5] [--export 0.1 0.3 0.6]
 
 Writes Llamas of random weights in bf16 with a random adapter, the given billions of parameters large, and runs what the
-pipeline's steps run, each in a process of its own. Prints the peak of resident memory of merging, with the base in 4
-bits as in QLoRA and in bf16, and of linking the Hugging Face folder; then of the ONNX export and of every target, at
-each size, and what a straight line through them says of 7 billion parameters. Needs some 10 GB of disk; 15 minutes.
+pipeline's steps run, each in a process of its own. Prints the peak of memory of merging, with the base in 4 bits as
+in QLoRA and in bf16, and of linking the Hugging Face folder; then of the ONNX export and of every target, at each size,
+and what a straight line through them says of 7 billion parameters. Needs some 10 GB of disk; 15 minutes.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,15 @@ WIDTH_OF = {0.1: (768, 9), 0.3: (1_024, 21), 0.6: (1_280, 28), 1.5: (2_048, 28),
 """Hidden size and layers of a Llama of so many billions of parameters."""
 
 
+class Peak(NamedTuple):
+    """Bytes."""
+
+    own: int
+    """That the process cannot do without."""
+    resident: int
+    """With the pages of mapped files, which the kernel takes back when a pod is short of memory."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--merge", type=float, default=1.5, choices=WIDTH_OF, help="billions of parameters")
@@ -34,8 +45,10 @@ def main() -> None:
     parser.add_argument("--stage", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage:
+        watch = _Watch()
+        watch.start()
         STAGES[arguments.stage[0]](*map(Path, arguments.stage[1:]))
-        print(json.dumps({"peak": _peak_memory()}))
+        print(json.dumps(watch.peaks))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -45,12 +58,12 @@ def main() -> None:
             peak = run("merge", folder / quantization, folder / f"{quantization}-merged")
             held = "4 bits" if quantization == "nf4" else "bf16"
             print(
-                f"merge, {weights / 2e9:.2f} B parameters, base in {held}: peak "
-                f"{peak / 1e9:.2f} GB, {peak / weights:.2f}x the {weights / 1e9:.2f} GB of the bf16 weights",
+                f"merge, {weights / 2e9:.2f} B parameters, {weights / 1e9:.2f} GB in bf16, base in {held}: "
+                f"peak {of(peak, weights)}",
                 flush=True,
             )
         peak = run("hf", folder / "nf4-merged", folder / "hf")
-        print(f"hf folder: peak {peak / 1e9:.2f} GB, {peak / weights:.2f}x", flush=True)
+        print(f"hf folder: peak {of(peak, weights)}", flush=True)
     peaks: dict[str, list[tuple[float, float]]] = {}
     for size in arguments.export:
         with tempfile.TemporaryDirectory() as temporary:
@@ -62,12 +75,16 @@ def main() -> None:
             for target in TARGETS:
                 found[target] = run("target", folder / "merged", folder / "full", folder / target)
             for name, peak in found.items():
-                peaks.setdefault(name, []).append((parameters, peak))
-                print(f"{name}, {parameters / 1e9:.2f} B parameters: peak {peak / 1e9:.2f} GB", flush=True)
+                peaks.setdefault(name, []).append((parameters, peak.own))
+                print(f"{name}, {parameters / 1e9:.2f} B parameters: peak {of(peak, 2 * parameters)}", flush=True)
     for name, points in peaks.items():
         slope, start = np.polyfit(*zip(*points, strict=True), 1)
         at_7b = (7e9 * slope + start) / 1e9
         print(f"{name}: {slope:.1f} bytes a parameter over {start / 1e9:.1f} GB, {at_7b:.0f} GB at 7 B")
+
+
+def of(peak: Peak, weights: float) -> str:
+    return f"{peak.own / 1e9:.2f} GB ({peak.own / weights:.2f}x), {peak.resident / 1e9:.2f} GB with mapped files"
 
 
 def prepare(folder: Path, size: float) -> int:
@@ -77,18 +94,30 @@ def prepare(folder: Path, size: float) -> int:
     return sum(path.stat().st_size for path in (folder / "base").glob("*.safetensors"))
 
 
-def run(stage: str, *arguments: Path | str) -> int:
-    """Peak of resident memory, bytes, of a stage in a process of its own."""
+def run(stage: str, *arguments: Path | str) -> Peak:
+    """Peak of memory of a stage in a process of its own."""
     command = [sys.executable, __file__, "--stage", stage, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
     if done.returncode:
         raise SystemExit(f"{stage} failed: {done.stderr[-2_000:]}")
-    return int(json.loads(done.stdout.strip().splitlines()[-1])["peak"])
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return Peak(found["RssAnon"], found["VmHWM"])
 
 
-def _peak_memory() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+class _Watch(threading.Thread):
+    """Looks every 10 ms at the memory of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peaks = {"RssAnon": 0, "VmHWM": 0}
+
+    def run(self) -> None:
+        while True:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in self.peaks:
+                    self.peaks[name] = max(self.peaks[name], int(value.split()[0]) * 1024)
+            time.sleep(0.01)
 
 
 def _training(base: Path, quantization: str) -> dict[str, Any]:
@@ -109,6 +138,7 @@ def base(folder: Path, hidden: Path, layers: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     write_tiny(folder, "llama")
+    (folder / "model.safetensors").unlink()
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=int(str(hidden)),
