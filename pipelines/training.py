@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from kfp import compiler, dsl, kubernetes
 
-from textgate.components.contracts import Recipe, Resources
+from textgate.components.contracts import Compute, Recipe, Resources
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
@@ -71,11 +71,15 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
             else:
                 found = best(raw=raw, bucket=bucket)
                 dataset, model = found.outputs["dataset"], found.outputs["model"]
-            judged = step(evaluate(dataset=dataset, model=model, code=code_version("evaluate"))).outputs["evaluation"]
+            judged = steps.on_device(evaluate(dataset=dataset, model=model, code=code_version("evaluate"))).outputs[
+                "evaluation"
+            ]
             first = step(gate_trained(dataset=dataset, trained=judged, gate=gate, run=run, bucket=bucket), cached=False)
             with dsl.If(first.outputs["Output"] == True):  # noqa: E712 (builds a condition of the DAG)
-                merged = step(merge_quantize(model=model, trained=judged, code=code_version("merge_quantize")))
-                exported = step(
+                merged = steps.on_device(
+                    merge_quantize(model=model, trained=judged, code=code_version("merge_quantize"))
+                )
+                exported = steps.export(
                     export_onnx(
                         dataset=dataset,
                         model=merged.outputs["merged"],
@@ -84,7 +88,7 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                         code=code_version("export_onnx"),
                     )
                 )
-                served = step(
+                served = steps.export(
                     evaluate(dataset=dataset, model=exported.outputs["exported"], code=code_version("evaluate"))
                 )
                 second = step(
@@ -142,8 +146,22 @@ class _Steps:
         task = train(
             dataset=dataset, name=self.recipe.name, training=settings, code=code_version("train"), bucket=bucket
         )
-        _request(task, self.recipe.resources)
-        return self.step(task).outputs["model"]
+        return self.on_device(task).outputs["model"]
+
+    def on_device(self, task: Any) -> Any:
+        """A step in which the model answers with torch."""
+        resources = self.recipe.resources
+        _request(task, resources)
+        _place(task, resources)
+        return self.step(task)
+
+    def export(self, task: Any) -> Any:
+        """A step that makes or measures what is served."""
+        resources = self.recipe.resources
+        _request(task, resources.export)
+        if any(target.startswith("hf") for target in self.recipe.export.targets):
+            _place(task, resources)
+        return self.step(task)
 
 
 # A sweep's loop stands in a pipeline of its own: in one that stands inside an ExitHandler, kfp 2.17 makes the fields of
@@ -197,9 +215,12 @@ def _settings(sweep: Sequence[Combination]) -> str:
     return json.dumps([combination.settings for combination in sweep])
 
 
-def _request(task: Any, resources: Resources) -> None:
-    """Ask the cluster for what the train step needs."""
-    task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
+def _request(task: Any, compute: Compute) -> None:
+    task.set_cpu_limit(compute.cpu).set_memory_limit(compute.memory)
+
+
+def _place(task: Any, resources: Resources) -> None:
+    """On a node with the devices that are asked for."""
     if resources.accelerator:
         task.set_accelerator_type(resources.accelerator.type).set_accelerator_limit(resources.accelerator.count)
     for key, value in resources.node_selector.items():

@@ -13,7 +13,7 @@ from textgate.components.contracts.evaluation import Estimate, Evaluation, Evalu
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
-from textgate.components.contracts.recipe import Export, Gate, Recipe, Resources
+from textgate.components.contracts.recipe import Compute, Export, Gate, Recipe, Resources
 from textgate.components.contracts.run import Promotion, RunRecord
 from textgate.components.contracts.section import Section
 from textgate.components.contracts.source import Preprocess, Source
@@ -36,6 +36,7 @@ from textgate.components.step import InputError
 __all__ = [
     "Adapter",
     "Calibration",
+    "Compute",
     "Dataset",
     "EmbeddingTraining",
     "Estimate",

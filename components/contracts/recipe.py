@@ -85,15 +85,22 @@ class Gate(Section):
     interval, in texts a second or in bytes by a tenth. Without it, it is enough not to be worse."""
 
 
+class Compute(Section):
+    """What a step asks the cluster for."""
+
+    cpu: str = "2"
+    memory: str = "4G"
+
+
 class Accelerator(Section):
-    """Devices the train step asks the cluster for."""
+    """Devices a step asks the cluster for."""
 
     type: str = "nvidia.com/gpu"
     count: int = Field(gt=0)
 
 
 class Toleration(Section):
-    """A taint the train step's pod may be scheduled on, as in the Kubernetes API."""
+    """A taint a pod may be scheduled on, as in the Kubernetes API."""
 
     key: str | None = None
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -101,14 +108,17 @@ class Toleration(Section):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
-class Resources(Section):
-    """What the train step asks of a cluster; a laptop ignores it."""
+class Resources(Compute):
+    """What the steps ask of a cluster where the model answers with torch: train, evaluate, merge; a laptop ignores it.
 
-    cpu: str = "2"
-    memory: str = "4G"
+    The export asks for the same devices where it measures a Hugging Face folder.
+    """
+
     accelerator: Accelerator | None = None
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
+    export: Compute = Compute()
+    """What making, measuring and judging the served model takes."""
 
 
 class Recipe(Section):

@@ -181,25 +181,41 @@ def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Pat
 
 
 @pytest.mark.parametrize("swept", SWEEPS, ids=str)
-def test_the_train_step_asks_for_its_resources(swept: tuple[str, ...], tmp_path: Path) -> None:
+def test_each_step_asks_for_the_resources_it_needs(swept: tuple[str, ...], tmp_path: Path) -> None:
     overrides = [
         "resources.cpu='8'",
         "resources.memory=32G",
         "resources.accelerator={type: nvidia.com/gpu, count: 2}",
         "resources.node_selector={pool: gpu}",
         "resources.tolerations=[{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]",
+        "resources.export={cpu: '4', memory: 6G}",
     ]
     found = sweep(*swept) if swept else ()
     specification, platform = compiled(tmp_path, recipes.load("quickstart", overrides), sweep=found)
-    resources = specification["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
-    assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == ("8", "32G")
-    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    assert resources["accelerator"]["resourceCount"] == "2"
-    train = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
-    assert train["nodeSelector"]["labels"] == {"pool": "gpu"}
-    assert train["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    others = {name for name, e in specification["deploymentSpec"]["executors"].items() if "resources" in e["container"]}
-    assert others == {"exec-train"}
+    asked = {
+        name: executor["container"]["resources"]
+        for name, executor in specification["deploymentSpec"]["executors"].items()
+        if "resources" in executor["container"]
+    }
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    on_device = ["exec-train", "exec-evaluate", "exec-merge-quantize"]
+    for step in on_device:
+        assert (asked[step]["resourceCpuLimit"], asked[step]["resourceMemoryLimit"]) == ("8", "32G")
+        assert asked[step]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+        assert asked[step]["accelerator"]["resourceCount"] == "2"
+        assert placed[step]["nodeSelector"]["labels"] == {"pool": "gpu"}
+        assert placed[step]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    for step in ("exec-export-onnx", "exec-evaluate-2"):
+        assert (asked[step]["resourceCpuLimit"], asked[step]["resourceMemoryLimit"]) == ("4", "6G")
+        assert "accelerator" not in asked[step]
+    assert set(asked) == {*on_device, "exec-export-onnx", "exec-evaluate-2"}
+    assert set(placed) == set(on_device)
+
+    folder, _ = compiled(
+        tmp_path, recipes.load("quickstart", [*overrides, "export.targets=[onnx-int8, hf]"]), sweep=found
+    )
+    executor = folder["deploymentSpec"]["executors"]["exec-export-onnx"]["container"]["resources"]
+    assert executor["accelerator"]["resourceCount"] == "2"
 
 
 def test_compiling_and_serving_never_import_torch() -> None:
