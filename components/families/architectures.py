@@ -25,13 +25,14 @@ class Architecture:
     """Values of the configuration that differ from the checkpoint's."""
     last_token: bool = False
     """The head reads the state of the last token, since only that has seen all others."""
-    fused_attention: bool = False
-    """torch.onnx.export makes one operator of its attention; of others it makes matrix products and a softmax."""
+    first_token: bool = False
+    """The head reads the state of the first token; and torch.onnx.export makes one operator of each layer's attention,
+    where of others it makes matrix products and a softmax."""
 
 
 # Dropout inside attention costs a random number for every pair of tokens and keeps the fused kernel away.
 _BERT = Architecture(
-    ("query", "key", "value"), ("classifier",), {"attention_probs_dropout_prob": 0.0}, fused_attention=True
+    ("query", "key", "value"), ("classifier",), {"attention_probs_dropout_prob": 0.0}, first_token=True
 )
 _DECODER = Architecture(
     ("q_proj", "k_proj", "v_proj", "o_proj"), ("score",), {"attention_dropout": 0.0}, last_token=True
@@ -42,7 +43,7 @@ ARCHITECTURES = {
         ("q_lin", "k_lin", "v_lin", "out_lin"),
         ("pre_classifier", "classifier"),
         {"attention_dropout": 0.0},
-        fused_attention=True,
+        first_token=True,
     ),
     "gemma": _DECODER,
     "llama": _DECODER,
@@ -65,7 +66,7 @@ ARCHITECTURES = {
 def export_options(model_type: str) -> dict[str, str]:
     """Options of ``from_pretrained`` for a model that is to be exported."""
     known = ARCHITECTURES.get(model_type)
-    return {"attn_implementation": "sdpa" if known and known.fused_attention else "eager"}
+    return {"attn_implementation": "sdpa" if known and known.first_token else "eager"}
 
 
 def architecture_of(model_type: str) -> Architecture:

@@ -113,12 +113,17 @@ def merge(
 
 def export(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``Family.export``."""
-    from textgate.components.families.architectures import export_options
+    from textgate.components.families.architectures import architecture_of, export_options
     from textgate.components.families.checkpoint import read_config
+    from textgate.components.families.first_token import read_first_token
     from textgate.components.families.onnx_graph import export_classifier
+    from textgate.components.families.pooled_classifier import PooledClassifier
 
     max_tokens = longest_text(bundle)
-    model, tokenizer = _open(folder, bundle, **export_options(read_config(folder, training_of(bundle))["model_type"]))
+    model_type = read_config(folder, training_of(bundle))["model_type"]
+    model, tokenizer = _open(folder, bundle, **export_options(model_type))
+    if architecture_of(model_type).first_token and not isinstance(model, PooledClassifier):
+        read_first_token(model)
     return export_classifier(model, tokenizer, max_tokens, output)
 
 

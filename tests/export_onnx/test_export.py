@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from textgate.components.contracts import (
     Dataset,
     Estimate,
+    Evaluation,
     Export,
     Gate,
     InputError,
@@ -23,13 +24,14 @@ from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx import measure, targets
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.export_onnx.measure import choose
-from textgate.components.families import Surroundings, onnx_graph
+from textgate.components.families import Surroundings, onnx_graph, open_predictor
 from textgate.components.gate.rules import judge_served
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
 
 TRAINING = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
-ALL = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
+ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
+ALL = [*ONNX, "hf", "hf-nf4"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
     assert [found.target for found in measured.targets] == ALL
     of = {found.target: found for found in measured.targets}
     # What each precision may differ by from torch's own answers.
-    for target, tolerance in {"onnx-fp32": 1e-5, "onnx-fp16": 1e-3, "onnx-int8": 0.05, "onnx-int4": 0.1}.items():
+    tolerances = {"onnx-fp32": 1e-5, "onnx-fp16": 1e-3, "onnx-int8": 0.05, "onnx-int4": 0.1, "hf": 1e-6, "hf-nf4": 0.1}
+    for target, tolerance in tolerances.items():
         assert of[target].parity < tolerance, target
         assert of[target].agreement > 0.95, target
         assert of[target].refused is None
@@ -62,12 +65,17 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
     assert set(bundle.alternatives) == set(ALL) - {measured.served}
 
     # Each of them answers, from the files that are in the bundle.
+    assert measured.served.startswith("onnx-")
     _, texts, _ = dataset.columns("test")
     served = load(tmp_path / "exported").predict(texts).argmax(axis=1)
     for target, runtime in bundle.alternatives.items():
-        bundle.model_copy(update={"runtime": runtime}).write(tmp_path / "exported")
-        assert runtime.precision == target.removeprefix("onnx-")
-        assert np.mean(load(tmp_path / "exported").predict(texts).argmax(axis=1) == served) > 0.95
+        other = bundle.model_copy(update={"runtime": runtime})
+        answers = open_predictor(tmp_path / "exported", other.write(tmp_path / "exported")).predict(texts)
+        if isinstance(runtime, OnnxRuntime):
+            assert runtime.precision == target.removeprefix("onnx-")
+        else:
+            assert runtime.folder == target
+        assert np.mean(answers.argmax(axis=1) == served) > 0.95
 
     measured.write(tmp_path / "measurements.json")
     assert Measurements.open(tmp_path / "measurements.json") == measured
@@ -152,6 +160,24 @@ def test_the_fastest_that_keeps_f1_is_served_and_of_two_about_as_fast_the_smalle
     assert choose([slow, fast, small, harmful]) is small
     worse = measurement("worse", 900, 5, f1=0.5, refused="it loses")
     assert choose([worse, harmful]) is harmful
+    # What another runtime than this package's has to serve comes last.
+    folder = measurement("hf", 900, 5)
+    assert choose([folder, slow, harmful]) is slow
+    assert choose([folder, harmful]) is folder
+
+
+def test_a_bundle_that_another_runtime_serves_is_judged_like_any_other(
+    dataset: Dataset, trained: Path, tmp_path: Path
+) -> None:
+    bundle, measured = exported(dataset, trained, tmp_path / "exported", targets=["hf"])
+    assert measured.served == "hf"
+    assert bundle.alternatives == {}
+    evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "served")
+    reference = Evaluation.open(trained.with_name("judged"))
+    np.testing.assert_array_equal(evaluation.probabilities.argmax(axis=1), reference.probabilities.argmax(axis=1))
+    assert evaluation.manifest.calibration_error_before == pytest.approx(reference.manifest.calibration_error)
+    with pytest.raises(InputError, match="answers with 'transformers', which is not served"):
+        load(tmp_path / "exported")
 
 
 def test_a_graph_whose_weights_lie_in_a_file_of_their_own_is_made_into_every_target(
@@ -160,6 +186,6 @@ def test_a_graph_whose_weights_lie_in_a_file_of_their_own_is_made_into_every_tar
     """As over 2 GiB, where a protobuf file ends."""
     monkeypatch.setattr(onnx_graph, "_LARGEST_GRAPH", 0)
     monkeypatch.setattr(measure, "_PARITY", dict.fromkeys(measure._PARITY, -1.0))
-    _, measured = exported(dataset, trained, tmp_path / "exported", targets=ALL)
+    _, measured = exported(dataset, trained, tmp_path / "exported", targets=ONNX)
     assert all(found.agreement > 0.9 for found in measured.targets)
     assert (tmp_path / "exported" / "onnx-fp32" / "model.onnx.data").exists()

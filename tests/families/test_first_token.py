@@ -1,0 +1,28 @@
+"""Computing the last layer for the first token alone changes no answer."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from textgate.components.families.architectures import ARCHITECTURES
+from textgate.components.families.first_token import read_first_token
+
+BERT = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
+SIZES = {"distilbert": {"n_layers": 3, "n_heads": 4, "dim": 32, "hidden_dim": 64}}
+KINDS = sorted(name for name, architecture in ARCHITECTURES.items() if architecture.first_token)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_logits_stay_the_same_and_the_work_gets_less(kind: str) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **SIZES.get(kind, BERT))
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = torch.randint(1, 50, (4, 9))
+    mask = (torch.arange(9) < torch.tensor([9, 1, 5, 7])[:, None]).long()
+    with torch.inference_mode():
+        before = model(input_ids=ids * mask, attention_mask=mask).logits
+        read_first_token(model)
+        hidden = model.base_model(input_ids=ids * mask, attention_mask=mask).last_hidden_state
+        after = model(input_ids=ids * mask, attention_mask=mask).logits
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+    assert hidden.shape == (4, 1, 32)
