@@ -13,6 +13,7 @@ import onnx
 import torch
 
 from textgate.components.contracts import OnnxRuntime
+from textgate.components.families.attention_graph import keep_heads_together
 from textgate.serving.onnx import TOKENIZER
 
 _OPSET = 20
@@ -49,6 +50,8 @@ def export_classifier(
     graph = program.model_proto
     # ONNX Runtime's quantizer stumbles over the exporter's shape annotations.
     del graph.graph.value_info[:]
+    if opset == _OPSET_WITH_ATTENTION:
+        keep_heads_together(graph.graph, model.config.num_attention_heads)
     kept = [node.name for node in graph.graph.node if unquantized in _modules(node)]
     for node in graph.graph.node:
         # The exporter notes which line of which file on this machine a node comes from.
