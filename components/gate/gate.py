@@ -37,14 +37,13 @@ def gate_served_model(
     speed.
     """
     evaluation, measured = Evaluation.open(served), Measurements.open(measurements)
-    timed = "speed" in gate.improvement
-    champion = _champion(registry, model, evaluation, timed)
-    cost = _cost(exported, timed) if champion and gate.improvement else None
+    champion = _champion(registry, model, evaluation, gate)
+    cost = _cost(exported, gate) if champion else None
     result = judge_served(evaluation, Evaluation.open(trained), measured, champion, gate, cost)
     return _write(result, Dataset.open(dataset), evaluation, decision, report, measured, Merge.open(merge))
 
 
-def _champion(registry: Registry, model: str, evaluation: Evaluation, timed: bool) -> Champion | None:
+def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate) -> Champion | None:
     """The champion's answers to the evaluated texts, by the runtime that serves it."""
     move = registry.channel(model)
     if move is None:
@@ -57,11 +56,15 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation, timed: boo
         if same or not comparable:
             return Champion(move.version, bundle.fingerprint, bundle.labels)
         predicted = bundle.calibration.classes(open_predictor(folder, bundle).predict(evaluation.texts))
-        return Champion(move.version, bundle.fingerprint, bundle.labels, predicted, _cost(folder, timed))
+        return Champion(move.version, bundle.fingerprint, bundle.labels, predicted, _cost(folder, gate))
 
 
-def _cost(folder: Path, timed: bool) -> Cost:
+def _cost(folder: Path, gate: Gate) -> Cost | None:
+    """None where the gate asks for no improvement, which is all it is compared for."""
+    if not gate.improvement:
+        return None
     bundle = ModelBundle.load(folder)
+    timed = "speed" in gate.improvement
     rate = throughput(measure_speed(folder, longest_served(bundle))[0]) if timed else None
     return Cost(bundle.size, rate)
 

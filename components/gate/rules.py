@@ -10,7 +10,7 @@ from textgate.components.contracts import Estimate, Evaluation, Gate, GateDecisi
 from textgate.components.contracts.measurement import Measurements
 from textgate.components.metrics import accuracy_estimate, f1_difference
 
-_FASTER = 1.1
+_NOTICEABLE = 1.1
 """Times the champion's, that counts as faster, or as smaller: less is lost in the noise of the machine."""
 
 
@@ -140,9 +140,9 @@ def _improvement_rule(asked: Sequence[str], f1: Estimate, cost: Cost, champion: 
         better.append("its F1 is higher")
     if "speed" in asked and cost.texts_per_second and champion.texts_per_second:
         ratio = cost.texts_per_second / champion.texts_per_second
-        if ratio >= _FASTER:
+        if ratio >= _NOTICEABLE:
             better.append(f"it answers {ratio:.2f} times as many texts a second")
-    if "size" in asked and cost.bytes <= champion.bytes / _FASTER:
+    if "size" in asked and cost.bytes <= champion.bytes / _NOTICEABLE:
         better.append(f"it takes {cost.bytes / champion.bytes:.0%} of the bytes")
     words = (
         f"against the champion, {' and '.join(better)}"
