@@ -1,6 +1,7 @@
 """Digests of files, and folders that appear whole or not at all."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,15 @@ def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Put the file ``source`` at ``target`` too, its folder with it: as a second name, or a copy on another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """A whole model as the Hugging Face folder that vLLM, TEI or KServe's own runtime serves, plain or in 4 bits."""
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
 
 from textgate.components.contracts import InputError, ModelBundle, TransformersRuntime
+from textgate.components.contracts.files import link_file
 from textgate.components.families import longest_text
 from textgate.components.families.adapters import nf4
 from textgate.components.families.architectures import architecture_of
@@ -31,7 +30,7 @@ def write_checkpoint(source: Path, bundle: ModelBundle, output: Path, quantize: 
         )
     weights = {name for name in bundle.files if name.endswith((".safetensors", ".safetensors.index.json"))}
     for name in bundle.files.keys() - ({*weights, "config.json"} if quantize else set()):
-        _link(source / name, output / name)
+        link_file(source / name, output / name)
     if not quantize:
         return TransformersRuntime(max_tokens=max_tokens)
     training = training_of(bundle)
@@ -41,11 +40,3 @@ def write_checkpoint(source: Path, bundle: ModelBundle, output: Path, quantize: 
     options = {"dtype": dtype, "quantization_config": nf4(head, dtype)}
     load_classifier(source, training, bundle.labels, **options).save_pretrained(output)
     return TransformersRuntime(max_tokens=max_tokens, quantization="nf4")
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)

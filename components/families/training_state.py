@@ -10,8 +10,6 @@ training_state.json           file name to its nested values, each tensor replac
 
 import json
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers.trainer_pt_utils import safe_globals
+
+from textgate.components.contracts.files import link_file
 
 _TENSORS = "training_state.safetensors"
 _STRUCTURE = "training_state.json"
@@ -44,7 +44,7 @@ def without_pickle(checkpoint: Path, output: Path) -> None:
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             structure[path.relative_to(checkpoint).as_posix()] = _flat(state, tensors)
         elif path.name != _NEVER_READ:
-            _link(path, output / path.relative_to(checkpoint))
+            link_file(path, output / path.relative_to(checkpoint))
     save_file(tensors.numbered, output / _TENSORS)
     (output / _STRUCTURE).write_text(json.dumps(structure, allow_nan=False), "utf-8")
 
@@ -54,7 +54,7 @@ def with_pickle(stored: Path, output: Path) -> None:
     output.mkdir(parents=True)
     for path in _files(stored):
         if path.name not in (_TENSORS, _STRUCTURE):
-            _link(path, output / path.relative_to(stored))
+            link_file(path, output / path.relative_to(stored))
     structure = json.loads((stored / _STRUCTURE).read_text("utf-8"))
     with safe_open(stored / _TENSORS, framework="pt") as tensors:
         for name, value in structure.items():
@@ -122,11 +122,3 @@ def _nested(value: Any, tensors: Any) -> Any:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
