@@ -30,12 +30,9 @@ class _BertLayer(nn.Module):
     ) -> Any:
         """State (rows, 1, hidden) of the first token from those of all (rows, tokens, hidden)."""
         first, attention = hidden_states[:, :1], self.layer.attention
-        query, key, value = (
-            attention.self.query(first),
-            attention.self.key(hidden_states),
-            attention.self.value(hidden_states),
-        )
-        context = _attend(query, key, value, attention.self.num_attention_heads, attention_mask)
+        inner = attention.self
+        projections = inner.query, inner.key, inner.value
+        context = _attend(projections, hidden_states, inner.num_attention_heads, attention_mask)
         return self.layer.feed_forward_chunk(attention.output(context, first))
 
 
@@ -51,18 +48,18 @@ class _DistilBertLayer(nn.Module):
     ) -> Any:
         """See ``_BertLayer.forward``."""
         first, attention = hidden_states[:, :1], self.layer.attention
-        query, key, value = attention.q_lin(first), attention.k_lin(hidden_states), attention.v_lin(hidden_states)
-        context = _attend(query, key, value, attention.n_heads, attention_mask)
+        projections = attention.q_lin, attention.k_lin, attention.v_lin
+        context = _attend(projections, hidden_states, attention.n_heads, attention_mask)
         attended = self.layer.sa_layer_norm(attention.out_lin(context) + first)
         return self.layer.output_layer_norm(self.layer.ffn(attended) + attended)
 
 
-def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, mask: torch.Tensor | None
-) -> torch.Tensor:
-    rows = query.shape[0]
+def _attend(projections: tuple[Any, Any, Any], states: torch.Tensor, heads: int, mask: torch.Tensor | None) -> Any:
+    """What the first token (rows, 1, hidden) gathers from all; ``projections`` are to query, key and value."""
+    rows = states.shape[0]
     query, key, value = (
-        states.view(rows, -1, heads, states.shape[-1] // heads).transpose(1, 2) for states in (query, key, value)
+        project(seen).view(rows, -1, heads, states.shape[-1] // heads).transpose(1, 2)
+        for project, seen in zip(projections, (states[:, :1], states, states), strict=True)
     )
     context = scaled_dot_product_attention(query, key, value, attn_mask=None if mask is None else mask[:, :, :1])
     return context.transpose(1, 2).reshape(rows, 1, -1)
