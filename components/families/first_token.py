@@ -16,6 +16,13 @@ def read_first_token(model: Any) -> None:
     backbone = model.base_model
     layers = backbone.transformer.layer if hasattr(backbone, "transformer") else backbone.encoder.layer
     layers[-1] = (_DistilBertLayer if hasattr(backbone, "transformer") else _BertLayer)(layers[-1])
+    backbone.register_forward_pre_hook(_spread_mask, with_kwargs=True)
+
+
+def _spread_mask(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Give the layers the mask (rows, 1, tokens, tokens) they take; transformers would gather it number by number."""
+    mask = named["attention_mask"].bool()
+    return arguments, {**named, "attention_mask": mask[:, None, None].expand(-1, -1, mask.shape[1], -1)}
 
 
 class _BertLayer(nn.Module):
