@@ -3,6 +3,6 @@
 The pipeline's judges import this too, so that what is judged is what will be served.
 """
 
-from textgate.serving.predictor import Calibrated, Predictor, load
+from textgate.serving.predictor import Calibrated, LoadedBundle, Part, Predictor, load
 
-__all__ = ["Calibrated", "Predictor", "load"]
+__all__ = ["Calibrated", "LoadedBundle", "Part", "Predictor", "load"]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from textgate.components.contracts import LinearRuntime, TextNormalizer
+from textgate.serving.predictor import Part
 
 ARRAYS = "model.safetensors"
 VOCABULARY = "vocabulary.json"
@@ -35,6 +36,10 @@ class LinearPredictor:
         """See ``Predictor.predict``."""
         logits = np.array([self._logits(text) for text in texts]).reshape(-1, len(self._bias))
         return softmax(logits)
+
+    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+        """See ``Answering.parts``: one part, since a text costs no less beside others."""
+        yield Part(np.arange(len(texts)), self.predict(texts), np.zeros(len(texts), dtype=np.bool_), tokens=0)
 
     def _logits(self, text: str) -> npt.NDArray[np.float64]:
         counts = Counter(column for term in self._terms(text) if (column := self._column.get(term)) is not None)

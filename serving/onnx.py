@@ -1,6 +1,7 @@
 """A transformer on ONNX Runtime behind its own tokenizer."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
 from textgate.serving.linear import softmax
+from textgate.serving.predictor import Part
 
 TOKENIZER = "tokenizer.json"
 
@@ -17,10 +19,21 @@ Inputs = dict[str, npt.NDArray[np.int64]]
 """Name to (rows, tokens)."""
 
 _TEXTS_PER_TOKENIZATION = 1_024
-_TOKENS_PER_BATCH = 512
-"""Padded tokens in one run of the graph: with more a layer's states outgrow a core's cache, and a CPU answers less."""
+_TOKENS_PER_BATCH = 256
+"""Padded tokens in one run of the graph: with more a layer's states outgrow a core's cache, and texts of unlike length
+are padded to each other; with fewer the runs themselves cost more."""
 _SLOWER = ["SkipLayerNormFusion"]
 """Fusions of ONNX Runtime that cost an 8-bit graph time: this one takes six times as long as LayerNormalization."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run of the graph is given; ``rows``, ``truncated`` and ``tokens`` as in ``Part``."""
+
+    rows: npt.NDArray[np.int64]
+    inputs: Inputs
+    truncated: npt.NDArray[np.bool_]
+    tokens: int
 
 
 class OnnxPredictor:
@@ -42,23 +55,34 @@ class OnnxPredictor:
             raise InputError(f"the bundle {folder} cannot be opened by ONNX Runtime: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(runtime.max_tokens)
-        self._normalizer, self._inputs = normalizer, runtime.inputs
+        self._normalizer, self._inputs, self._longest = normalizer, runtime.inputs, runtime.max_tokens
         self._labels: int = self._session.get_outputs()[0].shape[1]
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``. Texts are run in batches of similar length, under a budget of padded tokens."""
-        logits = np.empty((len(texts), self._labels))
-        for rows, inputs in self.batches(texts):
-            (logits[rows],) = self._session.run(None, inputs)
-        return softmax(logits)
+        """See ``Predictor.predict``."""
+        probabilities = np.empty((len(texts), self._labels))
+        for part in self.parts(texts):
+            probabilities[part.rows] = part.probabilities
+        return probabilities
 
-    def batches(self, texts: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.int64], Inputs]]:
-        """What the graph is run with: numbers of texts, and their padded inputs."""
+    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+        """See ``Answering.parts``."""
+        for batch in self.batches(texts):
+            (logits,) = self._session.run(None, batch.inputs)
+            yield Part(batch.rows, softmax(logits.astype(np.float64)), batch.truncated, batch.tokens)
+
+    def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """What the graph is run with: texts of similar length, the shortest first, under a budget of padded tokens."""
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             cleaned = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
             encodings = self._tokenizer.encode_batch_fast(cleaned)
-            for rows in _batches([len(encoding) for encoding in encodings]):
-                yield start + rows, self._inputs_of([encodings[row] for row in rows])
+            lengths = [len(encoding) for encoding in encodings]
+            for rows in _batches(lengths):
+                chosen = [encodings[row] for row in rows]
+                # Only a text as long as can be may have been cut; to list what was left out is slow.
+                truncated = [len(encoding) == self._longest and bool(encoding.overflowing) for encoding in chosen]
+                tokens = sum(lengths[row] for row in rows)
+                yield Batch(start + rows, self._inputs_of(chosen), np.array(truncated), tokens)
 
     def _inputs_of(self, encodings: list[Encoding]) -> Inputs:
         shape = (len(encodings), max(len(encoding) for encoding in encodings))

@@ -1,6 +1,7 @@
 """From a bundle's folder to something that answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,20 @@ from textgate.components.contracts import InputError, LinearRuntime, ModelBundle
 from textgate.components.contracts.bundle import calibrated
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one run of a model answered, of the texts it was given."""
+
+    rows: npt.NDArray[np.int64]
+    """Numbers of the texts (n,)."""
+    probabilities: npt.NDArray[np.float64]
+    """(n, labels), rows summing to 1."""
+    truncated: npt.NDArray[np.bool_]
+    """(n,): the text is longer than the model reads, and its end was left out."""
+    tokens: int
+    """Tokens that were read; 0 for a model that has none."""
+
+
 class Predictor(Protocol):
     """Answers for one bundle."""
 
@@ -19,6 +34,14 @@ class Predictor(Protocol):
 
         Texts are raw: they are normalised here, by the bundle's own settings.
         """
+        ...
+
+
+class Answering(Predictor, Protocol):
+    """A predictor that tells what it has as soon as it has it, which is how the endpoint asks."""
+
+    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+        """The same probabilities by runs of the model; every text is in one part."""
         ...
 
 
@@ -33,7 +56,24 @@ class Calibrated:
         return calibrated(self._predictor.predict(texts), self._temperature)
 
 
-def load(folder: str | Path, threads: int = 0) -> Predictor:
+@dataclass(frozen=True)
+class LoadedBundle:
+    """A bundle that answers, with the probabilities brought to its temperature."""
+
+    bundle: ModelBundle
+    predictor: Answering
+
+    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict``."""
+        return calibrated(self.predictor.predict(texts), self.bundle.calibration.temperature)
+
+    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+        """See ``Answering.parts``."""
+        for part in self.predictor.parts(texts):
+            yield replace(part, probabilities=calibrated(part.probabilities, self.bundle.calibration.temperature))
+
+
+def load(folder: str | Path, threads: int = 0) -> LoadedBundle:
     """Check the bundle in ``folder`` against its manifest and make ready to answer.
 
     ``threads`` is the number one prediction may use; 0 takes one a core.
@@ -47,13 +87,12 @@ def load(folder: str | Path, threads: int = 0) -> Predictor:
         case LinearRuntime() as runtime:
             from textgate.serving.linear import LinearPredictor
 
-            predictor: Predictor = LinearPredictor(folder, bundle.normalizer, runtime)
+            return LoadedBundle(bundle, LinearPredictor(folder, bundle.normalizer, runtime))
         case OnnxRuntime() as runtime:
             from textgate.serving.onnx import OnnxPredictor
 
-            predictor = OnnxPredictor(folder, bundle.normalizer, runtime, threads)
+            return LoadedBundle(bundle, OnnxPredictor(folder, bundle.normalizer, runtime, threads))
         case _:
             raise InputError(
                 f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first"
             )
-    return Calibrated(predictor, bundle.calibration.temperature)

@@ -15,13 +15,16 @@ from textgate.components.metrics import accuracy, f1
 
 # onnxruntime takes a while to import, and the linear families need none of it.
 if TYPE_CHECKING:
+    from textgate.components.export_onnx.activations import Feeds, Reach
     from textgate.serving.onnx import OnnxPredictor
 
 _SPARED = (0.0, 0.05, 0.15)
 """Shares of the matrix products that 8 bits may spare, tried in turn while they lose too much."""
 _TEXTS_ASKED = 512
 """Of the validation split, to see what a rounding loses."""
-_TEXTS_LOOKED_AT = 16
+_TEXTS_LOOKED_AT = 256
+"""For how far what is rounded to 8 bits reaches."""
+_TEXTS_COMPARED = 16
 """For the products that 8 bits distort."""
 
 
@@ -84,7 +87,8 @@ class Maker:
         folder = self.scratch / target
         shutil.rmtree(folder, ignore_errors=True)
         kept = spared or []
-        make_target(target, self._graph, folder / runtime.graph, [*unrounded, *kept], blocks)
+        ranges = self._reach if target == "onnx-int8" and not blocks else None
+        make_target(target, self._graph, folder / runtime.graph, [*unrounded, *kept], ranges)
         shutil.copy(self._graph.with_name(TOKENIZER), folder)
         changes = {"precision": target.removeprefix("onnx-"), "kept": len(kept), "blocks": blocks}
         return self.bundle.model_copy(update={"runtime": runtime.model_copy(update=changes)}).write(folder)
@@ -119,10 +123,18 @@ class Maker:
     def _sensitive(self) -> list[str]:
         from textgate.components.export_onnx.sensitivity import sensitive_products
 
-        _, texts, _ = self.dataset.columns("validation")
+        return sensitive_products(self._graph, self._feeds(_TEXTS_COMPARED))
+
+    @cached_property
+    def _reach(self) -> "Reach":
+        from textgate.components.export_onnx.activations import reach
+
+        return reach(self._graph, self._feeds(_TEXTS_LOOKED_AT))
+
+    def _feeds(self, texts: int) -> "Feeds":
+        """What the graph is given for the first ``texts`` of the validation split."""
         predictor = self._predictor(self._graph.parent, self._full[0])
-        inputs = [inputs for _, inputs in predictor.batches(texts[:_TEXTS_LOOKED_AT])]
-        return sensitive_products(self._graph, inputs)
+        return [batch.inputs for batch in predictor.batches(self.dataset.columns("validation")[1][:texts])]
 
     def _predictor(self, folder: Path, runtime: OnnxRuntime) -> "OnnxPredictor":
         from textgate.serving.onnx import OnnxPredictor

@@ -11,6 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from textgate.components.export_onnx.activations import Reach, fix_scales
 from textgate.components.families.onnx_graph import quiet, save_graph
 
 BLOCK = 32
@@ -19,13 +20,14 @@ _INT8_COMPUTE = 4
 """MatMulNBits' accuracy level: activations in 8 bits too, each block with a scale of its own."""
 
 
-def make_target(target: str, full: Path, output: Path, kept: Collection[str] = (), blocks: bool = False) -> None:
+def make_target(target: str, full: Path, output: Path, kept: Collection[str] = (), ranges: Reach | None = None) -> None:
     """Write the graph ``full`` as ``target`` to ``output``; nodes named in ``kept`` stay in full precision.
 
-    ``onnx-int8`` is dynamic quantization with signed weights and one scale a channel (onnxruntime.ai/docs, "Quantize
-    ONNX models"): signed weights run twice as fast as unsigned ones where the CPU has VNNI. With ``blocks`` weights and
-    activations have a scale for every 32 numbers (MatMulNBits), which is slower and keeps what one large activation
-    would drown. ``onnx-int4`` is always in blocks. ``onnx-fp16`` halves the size; a CPU computes in fp32 all the same.
+    ``onnx-int8`` with ``ranges`` has signed weights with one scale a channel (onnxruntime.ai/docs, "Quantize ONNX
+    models"), which run twice as fast as unsigned ones where the CPU has VNNI, and one scale for all that is multiplied
+    by them (``activations``). Without, weights and activations have a scale for every 32 numbers (MatMulNBits), which
+    is slower and keeps what one large activation would drown, as in ``onnx-int4``. ``onnx-fp16`` halves the size; a
+    CPU computes in fp32 all the same.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
@@ -41,7 +43,7 @@ def make_target(target: str, full: Path, output: Path, kept: Collection[str] = (
                 del graph.graph.node[:]
                 graph.graph.node.extend(nodes.values())
                 save_graph(graph, output)
-            case "onnx-int8" if not blocks:
+            case "onnx-int8" if ranges is not None:
                 quantize_dynamic(
                     full,
                     output,
@@ -53,6 +55,7 @@ def make_target(target: str, full: Path, output: Path, kept: Collection[str] = (
                     nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
                 )
                 graph = onnx.load(output)
+                fix_scales(graph, ranges)
                 _round_embeddings(graph)
                 output.with_name(f"{output.name}.data").unlink(missing_ok=True)
                 save_graph(graph, output)

@@ -213,10 +213,13 @@ def target(merged: Path, full: Path, output: Path) -> None:
         output.mkdir()
         write_checkpoint(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
         return
+    from textgate.components.export_onnx.activations import reach
     from textgate.components.export_onnx.targets import make_target
 
-    blocks = output.name in ("onnx-int8-blocks", "onnx-int4")
-    make_target(output.name.removesuffix("-blocks"), full / "model.onnx", output / "model.onnx", (), blocks)
+    graph, name = full / "model.onnx", output.name
+    one = np.ones((1, 16), dtype=np.int64)
+    ranges = reach(graph, [{"input_ids": one, "attention_mask": one}]) if name == "onnx-int8" else None
+    make_target(name.removesuffix("-blocks"), graph, output / "model.onnx", (), ranges)
 
 
 STAGES: dict[str, Any] = {

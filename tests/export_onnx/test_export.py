@@ -81,10 +81,10 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
     assert Measurements.open(tmp_path / "measurements.json") == measured
 
 
-def corrupt_scales(target: str, full: Path, output: Path, kept: Any = (), blocks: bool = False) -> None:
+def corrupt_scales(target: str, full: Path, output: Path, kept: Any = (), ranges: Any = None) -> None:
     """What ``make_target`` does, and then every other scale of the 8-bit weights is far off."""
-    targets_made.append((target, len(kept), blocks))
-    real_make_target(target, full, output, kept, blocks)
+    targets_made.append((target, len(kept), ranges is None))
+    real_make_target(target, full, output, kept, ranges)
     if target != "onnx-int8":
         return
     graph = onnx.load(output)

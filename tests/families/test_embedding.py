@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
+from textgate.components.export_onnx.activations import reach
 from textgate.components.export_onnx.targets import make_target
 from textgate.components.families import Surroundings, embedding
 from textgate.components.families.checkpoint import load_backbone, load_tokenizer
 from textgate.components.train.train import train_bundle
 from textgate.serving import load
+from textgate.serving.onnx import OnnxPredictor
 
 DENSE = "2_Dense_1024"
 HEADS: dict[str, dict[str, Any]] = {
@@ -81,12 +83,14 @@ def merge(trained: Path, checkpoint: Path, output: Path) -> ModelBundle:
     return bundle.model_copy(update={"runtime": merged[0]}).write(output)
 
 
-def export(merged: Path, target: str, output: Path) -> ModelBundle:
+def export(merged: Path, target: str, output: Path, texts: Sequence[str] = ()) -> ModelBundle:
     full = output.with_name("full")
     full.mkdir()
     bundle = ModelBundle.load(merged)
     runtime, unrounded = embedding.export(merged, bundle, full)
-    make_target(target, full / "model.onnx", output / "model.onnx", unrounded)
+    predictor = OnnxPredictor(full, bundle.normalizer, runtime, threads=1)
+    ranges = reach(full / "model.onnx", [batch.inputs for batch in predictor.batches(texts)])
+    make_target(target, full / "model.onnx", output / "model.onnx", unrounded, ranges)
     shutil.copy(full / "tokenizer.json", output)
     return bundle.model_copy(update={"runtime": runtime}).write(output)
 
@@ -156,7 +160,7 @@ def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("system", ["svm"], indirect=True)
 def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None:
-    export(system.folder / "merged", "onnx-int8", tmp_path / "int8")
+    export(system.folder / "merged", "onnx-int8", tmp_path / "int8", system.texts)
     agreement = load(tmp_path / "int8").predict(system.texts).argmax(axis=1) == system.answers("merged").argmax(axis=1)
     assert np.mean(agreement) > 0.95
     graph = onnx.load(tmp_path / "int8" / "model.onnx").graph
