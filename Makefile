@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CLIENTS := $(VENV)/clients
 # A process a core, each on one thread: a tiny model loses time by handing work to a second one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow check lock install clean
+.PHONY: help run test test-slow check lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -15,10 +16,10 @@ help: ## Show this list
 run: install ## Run the quickstart pipeline on real text, ending with a promoted model
 	$(BIN)/textgate run quickstart
 
-test: install check ## Lint, check types and run the fast tests (under 15 minutes on 2 cores)
+test: install $(CLIENTS)/.installed check ## Lint, check types and run the fast tests (under 15 minutes on 2 cores)
 	$(PYTEST)
 
-test-slow: install ## Run the tests that need real weights for minutes, or a container engine
+test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights for minutes, or a container engine
 	$(PYTEST) -m slow
 
 check: install ## Lint and check types
@@ -39,10 +40,23 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: install ## Resolve requirements.lock again from pyproject.toml
+# The clients of others, which pin what textgate has newer, so they need an environment of their own; only tests use it.
+$(CLIENTS)/.installed: tests/clients/requirements.lock | $(INSTALLED)
+	$(PYTHON) -m venv --without-pip $(CLIENTS)
+	$(BIN)/pip --python $(CLIENTS)/bin/python install --quiet --disable-pip-version-check --no-deps --no-compile \
+		--require-hashes -r $<
+	@touch $@
+
+lock: install ## Resolve requirements.lock again from pyproject.toml, and the lock of the tests' clients
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-package torch --no-header --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile tests/clients/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-header --quiet --output-file tests/clients/requirements.lock
+
+protos: $(CLIENTS)/.installed ## Generate serving/open_inference_pb2.py again from its .proto
+	ln -sfn .. $(VENV)/textgate
+	cd $(VENV) && clients/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. textgate/serving/open_inference.proto
 
 clean: ## Stop the embedded store and remove the workspace and the virtual environment
 	-$(BIN)/textgate store stop

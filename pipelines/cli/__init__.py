@@ -8,6 +8,7 @@ from textgate.components.contracts import InputError
 from textgate.pipelines.cli.doctor import doctor
 from textgate.pipelines.cli.models import models, predict
 from textgate.pipelines.cli.run import compile_, recipes, run
+from textgate.pipelines.cli.serve import keys, serve
 from textgate.pipelines.cli.store import store
 
 
@@ -31,8 +32,9 @@ def main() -> None:
     Example:
       textgate run quickstart
       textgate predict quickstart "a moving, beautifully acted film"
+      textgate serve quickstart
     """
 
 
-for command in (recipes, run, compile_, models, predict, store, doctor):
+for command in (recipes, run, compile_, models, predict, serve, keys, store, doctor):
     main.add_command(command)

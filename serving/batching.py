@@ -1,0 +1,243 @@
+"""From requests to batches: one queue, and a thread for each core that drains it.
+
+A thread takes what has waited longest and with it as many more texts for the same version as make a good batch: batches
+grow with the load and nothing waits for company (continuous batching as in Clipper, Crankshaw et al. 2017, section 4.3,
+without its delay). A batch is of one version, so a swap mixes none. A request is refused at the door when those before
+it would keep it waiting too long, by the time that texts have lately taken; so what is accepted is answered in time.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from textgate.components.contracts import OnnxRuntime
+from textgate.serving.log import say
+from textgate.serving.metrics import Metrics
+from textgate.serving.predictor import LoadedBundle, Part
+from textgate.serving.refused import Refused
+
+_WEIGHT_OF_A_TURN = 2_048
+"""Characters a thread takes at once: some 500 tokens, the budget of one batch."""
+_WEIGHT_OF_A_TEXT = 16
+"""What a text costs beside its characters, in characters: its special tokens and its share of the way."""
+_CHARACTERS_OF_A_TOKEN = 8
+_MEMORY = 0.8
+"""How much of the measured pace stays when a new measurement comes in."""
+
+
+@dataclass(eq=False)
+class Version:
+    """A version of a model that is ready to answer."""
+
+    model: str
+    version: str
+    loaded: LoadedBundle
+    pace: float = 0.0
+    """Seconds of one thread for a unit of weight, as lately measured."""
+
+    def weight(self, text: str) -> int:
+        """What a text costs, in characters; its end does not count where the model does not read it."""
+        runtime = self.loaded.bundle.runtime
+        longest = runtime.max_tokens * _CHARACTERS_OF_A_TOKEN if isinstance(runtime, OnnxRuntime) else len(text)
+        return _WEIGHT_OF_A_TEXT + min(len(text), longest)
+
+    def measured(self, seconds: float, weight: int) -> None:
+        """Take a turn of a thread into the pace."""
+        pace = seconds / weight
+        self.pace = _MEMORY * self.pace + (1 - _MEMORY) * pace if self.pace else pace
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a version says of the texts of one request."""
+
+    model: str
+    version: str
+    labels: list[str]
+    """All of the model's, in the order of the probabilities."""
+    chosen: npt.NDArray[np.int64]
+    """(n,): numbers of the labels answered, by the bundle's threshold where it has one."""
+    probabilities: npt.NDArray[np.float64]
+    """(n, labels)."""
+    truncated: npt.NDArray[np.bool_]
+    """(n,): the end of the text was not read."""
+
+
+@dataclass(eq=False)
+class _Request:
+    """Texts of one caller, and what is known of them so far; only the event loop's thread touches it."""
+
+    version: Version
+    future: "asyncio.Future[Answers]"
+    probabilities: npt.NDArray[np.float64]
+    truncated: npt.NDArray[np.bool_]
+    missing: int
+
+    def take(self, row: int, part: Part, place: int) -> None:
+        self.probabilities[row] = part.probabilities[place]
+        self.truncated[row] = part.truncated[place]
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            bundle = self.version.loaded.bundle
+            chosen = bundle.calibration.classes(self.probabilities)
+            name, version = self.version.model, self.version.version
+            self.future.set_result(Answers(name, version, bundle.labels, chosen, self.probabilities, self.truncated))
+
+
+@dataclass(eq=False)
+class _Piece:
+    """Texts of a request that one thread answers in one turn."""
+
+    request: _Request
+    rows: list[int]
+    texts: list[str]
+    weight: int
+    seconds: float
+    """What it is expected to take."""
+    arrived: float
+
+
+@dataclass
+class Batcher:
+    """The queue and its threads; ``answer`` is called on the event loop it was made on."""
+
+    threads: int
+    longest_wait: float
+    """Seconds a request may be expected to wait."""
+    metrics: Metrics
+    _queues: dict[Version, deque[_Piece]] = field(default_factory=dict)
+    _seconds: float = 0.0
+    _texts: int = 0
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._changed = threading.Condition()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(self.threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    async def answer(self, version: Version, texts: Sequence[str], deadline: float) -> Answers:
+        """Answer ``texts`` within ``deadline`` seconds.
+
+        Raises:
+            Refused: 429 when too much waits already, 504 when the deadline has passed.
+        """
+        shape = (len(texts), len(version.loaded.bundle.labels))
+        future: asyncio.Future[Answers] = self._loop.create_future()
+        request = _Request(version, future, np.empty(shape), np.zeros(len(texts), dtype=np.bool_), len(texts))
+        pieces = _pieces(request, texts)
+        with self._changed:
+            wait = self._seconds / self.threads
+            if wait > min(self.longest_wait, deadline):
+                raise Refused(
+                    429,
+                    f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
+                    f"ask again in {math.ceil(wait)} s, or less at a time",
+                    retry_after=math.ceil(wait),
+                )
+            self._queues.setdefault(version, deque()).extend(pieces)
+            self._count(pieces, 1)
+            self._changed.notify(len(pieces))
+        try:
+            async with asyncio.timeout(deadline):
+                return await future
+        except TimeoutError as error:
+            raise Refused(504, f"no answer within the {deadline:g} s that a request may take") from error
+
+    def close(self) -> None:
+        """Answer what waits, then end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def _count(self, pieces: Sequence[_Piece], sign: int) -> None:
+        self._seconds = max(0.0, self._seconds + sign * sum(piece.seconds for piece in pieces))
+        self._texts += sign * sum(len(piece.texts) for piece in pieces)
+        self.metrics.queue_texts.set(self._texts)
+        self.metrics.queue_seconds.set(self._seconds)
+
+    def _work(self) -> None:
+        while taken := self._take():
+            # Whoever asked may have given up.
+            pieces = [piece for piece in taken if not piece.request.future.done()]
+            if pieces:
+                self._run(pieces)
+
+    def _take(self) -> list[_Piece]:
+        """What to do next, all of one version; nothing when the work is over."""
+        with self._changed:
+            while not self._queues:
+                if self._closed:
+                    return []
+                self._changed.wait()
+            version, queue = min(self._queues.items(), key=lambda item: item[1][0].arrived)
+            pieces, weight = [queue.popleft()], 0
+            while queue and (weight := weight + pieces[-1].weight) + queue[0].weight <= _WEIGHT_OF_A_TURN:
+                pieces.append(queue.popleft())
+            if not queue:
+                del self._queues[version]
+            self._count(pieces, -1)
+        return pieces
+
+    def _run(self, pieces: list[_Piece]) -> None:
+        version = pieces[0].request.version
+        names = (version.model, version.version)
+        owners = [(piece.request, row) for piece in pieces for row in piece.rows]
+        now, waits = time.monotonic(), self.metrics.wait_seconds.labels(*names)
+        for piece in pieces:
+            waits.observe(now - piece.arrived)
+        started = time.perf_counter()
+        try:
+            for part in version.loaded.parts([text for piece in pieces for text in piece.texts]):
+                self._loop.call_soon_threadsafe(_deliver, owners, part)
+                self.metrics.batch_texts.labels(*names).observe(len(part.rows))
+                self.metrics.texts.labels(*names).inc(len(part.rows))
+                self.metrics.tokens.labels(*names).inc(part.tokens)
+                self.metrics.truncated.labels(*names).inc(int(part.truncated.sum()))
+        except Exception as error:  # a thread must live on, whatever a model does
+            say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
+            self._loop.call_soon_threadsafe(_fail, pieces)
+        version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
+
+
+def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:
+    """The texts of a request, the shortest first, in turns of one thread."""
+    now, version = time.monotonic(), request.version
+    pieces: list[_Piece] = []
+    weights = [version.weight(text) for text in texts]
+    for row in sorted(range(len(texts)), key=weights.__getitem__):
+        if not pieces or pieces[-1].weight + weights[row] > _WEIGHT_OF_A_TURN:
+            pieces.append(_Piece(request, [], [], 0, 0.0, now))
+        piece = pieces[-1]
+        piece.rows.append(row)
+        piece.texts.append(texts[row])
+        piece.weight += weights[row]
+        piece.seconds += weights[row] * version.pace
+    return pieces
+
+
+def _deliver(owners: list[tuple[_Request, int]], part: Part) -> None:
+    for place, row in enumerate(part.rows.tolist()):
+        request, its_row = owners[row]
+        request.take(its_row, part, place)
+
+
+def _fail(pieces: list[_Piece]) -> None:
+    for piece in pieces:
+        if not piece.request.future.done():
+            piece.request.future.set_exception(
+                Refused(500, "the model failed on these texts; the server's log says how")
+            )

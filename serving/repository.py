@@ -1,0 +1,263 @@
+"""The models a server answers with: taken from the registry, checked, warmed up, and followed as their channels move.
+
+A new version is made ready beside the one that answers and takes its place in one assignment; what was asked before is
+answered by the old one, which is let go of with its last request. A version that cannot be read or fails its check is
+refused, and the one before goes on. Each channel's last good version is remembered on disk, so that a restart needs no
+store.
+"""
+
+import logging
+import re
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from textgate.components.contracts import InputError
+from textgate.components.storage import CHAMPION, Registry
+from textgate.serving.batching import Version
+from textgate.serving.log import say
+from textgate.serving.metrics import Metrics
+from textgate.serving.predictor import LoadedBundle, load
+from textgate.serving.refused import Refused
+from textgate.serving.sampling import sampled
+
+CHALLENGER, SHADOW = "challenger", "shadow"
+_VERSION = re.compile(r"[0-9a-f]{12}")
+_WARM_UP = [" ".join(["warm", "up"] * pairs) for pairs in (1, 2, 8, 32)]
+_RETRY_SECONDS = 60.0
+"""Until a version that was refused is tried again."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be served under a model's name: what a channel points at, or one version for good."""
+
+    model: str
+    channel: str = CHAMPION
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """From ``model``, ``model@channel`` or ``model@version``.
+
+        Raises:
+            InputError: none of these.
+        """
+        model, at, rest = text.partition("@")
+        if not model or (at and not rest):
+            raise InputError(f"{text!r} names no model: write MODEL, MODEL@channel or MODEL@version")
+        return cls(model, version=rest) if _VERSION.fullmatch(rest) else cls(model, rest or CHAMPION)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The versions that answer for one model, by role."""
+
+    target: Target
+    main: Version
+    challenger: Version | None = None
+    shadow: Version | None = None
+
+    @property
+    def versions(self) -> dict[str, Version]:
+        """By channel; a version given for good stands under ``pinned``."""
+        main = "pinned" if self.target.version else self.target.channel
+        found = {main: self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
+        return {channel: version for channel, version in found.items() if version is not None}
+
+
+@dataclass
+class Repository:
+    """Models by name. Reading is safe from any thread; ``load``, ``unload`` and ``follow`` block and take turns."""
+
+    registry: Registry
+    home: Path
+    metrics: Metrics
+    challenger_share: float = 0.0
+    """Of the requests, 0 to 1, that go to a model's challenger when it has one."""
+    shadow: bool = False
+    """Whether what the channel ``shadow`` points at is loaded too."""
+    models: dict[str, Served] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _refused: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    _fetched: set[tuple[str, str]] = field(default_factory=set)
+    _store_is_away: bool = False
+
+    def load(self, target: Target) -> None:
+        """Serve a model, or look for its newest version now.
+
+        Raises:
+            InputError: no such model, channel or version, or it cannot be served.
+        """
+        with self._turn:
+            version = target.version or self._pointed_at(target.model, target.channel)
+            if version is None:
+                self.registry.versions(target.model)  # says so where there is no such model at all
+                raise InputError(
+                    f"the model {target.model} has no {target.channel}: run a recipe that promotes one, "
+                    f"or name one of its versions as {target.model}@VERSION"
+                )
+            served = self.models.get(target.model)
+            if served is None or served.main.version != version or served.target != target:
+                opened = self._open(target.model, version)
+                self._replace(Served(target, opened, *((served.challenger, served.shadow) if served else ())))
+            self._follow_beside(target.model)
+
+    def unload(self, model: str) -> None:
+        """Serve a model no longer; what was asked of it before is still answered.
+
+        Raises:
+            InputError: it is not served.
+        """
+        with self._turn:
+            if model not in self.models:
+                raise InputError(f"the model {model} is not served")
+            self.models = {name: served for name, served in self.models.items() if name != model}
+            self._changed()
+            say("unloaded", model=model)
+
+    def follow(self) -> None:
+        """Bring every model to where its channels point now. What goes wrong is logged and tried again next time."""
+        for model, served in list(self.models.items()):
+            with self._turn:
+                if self.models.get(model) is not served:
+                    continue
+                if served.target.version is None:
+                    self._swap(model, served.target.channel, "main")
+                self._follow_beside(model)
+
+    def find(self, model: str, version: str | None = None) -> Version:
+        """A version that is served; the main one of the model when none is named.
+
+        Raises:
+            Refused: 404, it is not served.
+        """
+        served = self.models.get(model)
+        if served is None:
+            names = ", ".join(self.models) or "none"
+            raise Refused(404, f"no model {model[:100]!r} is served here; those that are: {names}")
+        if version is None:
+            return served.main
+        known = {found.version: found for found in served.versions.values()}
+        if version not in known:
+            names = ", ".join(sorted(known))
+            raise Refused(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
+        return known[version]
+
+    def choose(self, model: str, request_id: str) -> Version:
+        """The version that answers a request: by its id the challenger or the main one.
+
+        Raises:
+            Refused: 404, the model is not served.
+        """
+        main = self.find(model)
+        challenger = self.models[model].challenger
+        return challenger if challenger and sampled(request_id, self.challenger_share, CHALLENGER) else main
+
+    def _follow_beside(self, model: str) -> None:
+        if self.challenger_share:
+            self._swap(model, CHALLENGER, "challenger")
+        if self.shadow:
+            self._swap(model, SHADOW, "shadow")
+
+    def _swap(self, model: str, channel: str, role: Literal["main", "challenger", "shadow"]) -> None:
+        """Put what ``channel`` points at into its ``role``, if it can be."""
+        served = self.models[model]
+        current: Version | None = getattr(served, role)
+        try:
+            pointed = self._pointed_at(model, channel)
+        except InputError as error:
+            if not self._store_is_away:
+                say("the store does not answer", logging.WARNING, model=model, reason=str(error))
+            self._store_is_away = True
+            return
+        self._store_is_away = False
+        if pointed == (current.version if current else None) or (pointed is None and role == "main"):
+            return
+        refused = self._refused.get((model, channel))
+        if refused and refused[0] == pointed and time.monotonic() < refused[1]:
+            return
+        try:
+            opened = self._open(model, pointed) if pointed else None
+        except InputError as error:
+            say("version refused", logging.ERROR, model=model, channel=channel, version=pointed, reason=str(error))
+            self.metrics.swaps.labels(model, channel, "refused").inc()
+            self._refused[model, channel] = (pointed or "", time.monotonic() + _RETRY_SECONDS)
+            return
+        self.metrics.swaps.labels(model, channel, "taken").inc()
+        match role, opened:
+            case "main", Version():
+                self._replace(replace(served, main=opened))
+            case "challenger", _:
+                self._replace(replace(served, challenger=opened))
+            case _:
+                self._replace(replace(served, shadow=opened))
+
+    def _replace(self, served: Served) -> None:
+        self.models = dict(sorted({**self.models, served.target.model: served}.items()))
+        self._changed()
+
+    def _changed(self) -> None:
+        """Show what answers now, and remove from the disk what was fetched and answers no longer."""
+        self.metrics.serving.clear()
+        answering = set()
+        for model, served in self.models.items():
+            for channel, version in served.versions.items():
+                self.metrics.serving.labels(model, version.version, channel).set(1)
+                answering.add((model, version.version))
+            versions = {channel: version.version for channel, version in served.versions.items()}
+            say("serving", model=model, versions=versions)
+        for model, name in sorted(self._fetched - answering):
+            shutil.rmtree(self._folder(model, name), ignore_errors=True)
+        self._fetched &= answering
+
+    def _pointed_at(self, model: str, channel: str) -> str | None:
+        """The version a channel points at; at the start, as last seen when the store does not answer."""
+        seen = self.home / "channels" / model / channel
+        try:
+            move = self.registry.channel(model, channel)
+        except InputError as error:
+            if model in self.models or not seen.exists():
+                raise
+            say("the store does not answer: served is what was last seen", logging.WARNING, reason=str(error))
+            return seen.read_text("utf-8")
+        if move is None:
+            return None
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        written = seen.with_name(f"{channel}.new")
+        written.write_text(move.version, "utf-8")
+        written.replace(seen)
+        return move.version
+
+    def _open(self, model: str, version: str) -> Version:
+        """Read, check and warm up a version, from the disk if it lies there undamaged; one that answers is ready."""
+        for found in self.models[model].versions.values() if model in self.models else ():
+            if found.version == version:
+                return found
+        folder = self._folder(model, version)
+        if folder.exists():
+            try:
+                return self._warmed(model, version, load(folder, threads=1))
+            except InputError as error:
+                say("fetched again", logging.WARNING, model=model, version=version, reason=str(error))
+                shutil.rmtree(folder)
+        self.registry.download(model, version, folder)
+        self._fetched.add((model, version))
+        return self._warmed(model, version, load(folder, threads=1))
+
+    def _warmed(self, model: str, version: str, loaded: LoadedBundle) -> Version:
+        """Ready to answer, its pace known."""
+        if not loaded.bundle.fingerprint.startswith(version):
+            raise InputError(f"what lies under {version} is the bundle {loaded.bundle.fingerprint[:12]}")
+        ready = Version(model, version, loaded)
+        for _ in range(2):
+            started = time.perf_counter()
+            loaded.predict(_WARM_UP)
+            ready.measured(time.perf_counter() - started, sum(map(ready.weight, _WARM_UP)))
+        return ready
+
+    def _folder(self, model: str, version: str) -> Path:
+        return self.home / "models" / model / version

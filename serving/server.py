@@ -1,0 +1,197 @@
+"""The server: models, batcher, HTTP and gRPC put together, and its life from the first check to the last answer."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from textgate.components.contracts import InputError
+from textgate.components.storage import CHAMPION, Registry
+from textgate.serving.asgi import Http
+from textgate.serving.batching import Batcher
+from textgate.serving.endpoint import Endpoint, Limits
+from textgate.serving.feedback import Journal
+from textgate.serving.grpc_server import start_grpc
+from textgate.serving.keys import Keys
+from textgate.serving.log import say, start_log
+from textgate.serving.metrics import Metrics
+from textgate.serving.oip import OipRoutes
+from textgate.serving.openapi import openapi_route
+from textgate.serving.protocol import Protocol
+from textgate.serving.repository import Repository, Target
+from textgate.serving.routes import PlainRoutes
+from textgate.serving.tracing import Tracing, wanted
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``textgate serve`` is told."""
+
+    targets: Sequence[Target]
+    """None: every model that has a champion."""
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int = 8081
+    threads: int = 0
+    """That predict; 0: one for each core this process may use."""
+    limits: Limits = field(default_factory=Limits)
+    poll_seconds: float = 5.0
+    challenger_share: float = 0.0
+    shadow_share: float = 0.0
+    keys: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    log_predictions: float = 0.0
+    drain_seconds: float = 20.0
+
+
+def serve(settings: Settings, registry: Registry) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what was asked.
+
+    Raises:
+        InputError: a model cannot be served, or the address, the keys or the certificate cannot be used.
+    """
+    # Each thread tokenizes its own batch; a pool beside them would only take their cores.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    keys = Keys.read(settings.keys) if settings.keys else None
+    if keys is None and settings.host not in _LOOPBACK:
+        raise InputError(
+            f"{settings.host} can be reached from elsewhere, so it is served with keys only: textgate keys new NAME, "
+            "and --keys FILE"
+        )
+    tls = _tls(settings)
+    start_log()
+    _allow_connections()
+    uvloop.run(_serve(settings, registry, keys, tls))
+
+
+class _Server(uvicorn.Server):
+    """Says so when it answers."""
+
+    def __init__(self, config: uvicorn.Config, facts: dict[str, object]) -> None:
+        super().__init__(config)
+        self._facts = facts
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Begin to end on a signal; uvicorn's own way raises it again, which would end the process before its work."""
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sign, self.handle_exit, sign, None)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        say("ready", **self._facts)
+
+
+async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls: tuple[bytes, bytes] | None) -> None:
+    metrics, limits = Metrics(), settings.limits
+    repository = Repository(registry, settings.home, metrics, settings.challenger_share, settings.shadow_share > 0)
+    listening = _listen(settings.host, settings.port)
+    for target in settings.targets or _champions(registry):
+        await asyncio.to_thread(repository.load, target)
+    batcher = Batcher(settings.threads or len(os.sched_getaffinity(0)), limits.deadline / 2, metrics)
+    journal = Journal(registry.store, settings.log_predictions)
+    endpoint = Endpoint(repository, batcher, limits, metrics, journal, settings.shadow_share)
+    tracing = Tracing() if wanted() else None
+    routes = [*PlainRoutes(endpoint).table(), *OipRoutes(endpoint).table(), openapi_route()]
+    config = uvicorn.Config(
+        Http(routes, keys, limits.body, metrics, tracing),
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+    )
+    grpc_server, grpc_port = await start_grpc(
+        endpoint, settings.host, settings.grpc_port, keys, tls, limits.body, tracing
+    )
+    server = _Server(
+        config,
+        {
+            "http": f"{'https' if tls else 'http'}://{settings.host}:{listening.getsockname()[1]}",
+            "grpc": f"{settings.host}:{grpc_port}",
+            "threads": batcher.threads,
+        },
+    )
+    following = asyncio.create_task(_follow(repository, settings.poll_seconds))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        say("draining")
+        following.cancel()
+        await grpc_server.stop(settings.drain_seconds)
+        await asyncio.to_thread(batcher.close)
+        await asyncio.to_thread(journal.close)
+        if tracing:
+            tracing.close()
+        say("stopped")
+
+
+def _champions(registry: Registry) -> list[Target]:
+    found = [Target(model) for model, channels in registry.models().items() if CHAMPION in channels]
+    if not found:
+        raise InputError("there is no model to serve yet: textgate run quickstart")
+    return found
+
+
+def _tls(settings: Settings) -> tuple[bytes, bytes] | None:
+    """The private key and its certificate chain, in PEM."""
+    if settings.certificate is None and settings.private_key is None:
+        return None
+    if settings.certificate is None or settings.private_key is None:
+        raise InputError("TLS takes a certificate and its key: --tls-cert FILE --tls-key FILE")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.certificate, settings.private_key)
+    except OSError as error:
+        raise InputError(
+            f"{settings.certificate} and {settings.private_key} are no certificate and its key, in PEM ({error})"
+        ) from error
+    return settings.private_key.read_bytes(), settings.certificate.read_bytes()
+
+
+async def _follow(repository: Repository, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(repository.follow)
+        except Exception as error:  # what answers now goes on answering
+            say("following failed", logging.ERROR, error)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise InputError(f"{host}:{port} cannot be listened on ({error}): choose another --host or --port") from error
+    return listening
+
+
+def _allow_connections() -> None:
+    """As many open connections as the machine lets this process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

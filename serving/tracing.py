@@ -1,0 +1,40 @@
+"""Spans for OpenTelemetry, when its variables name a collector (opentelemetry.io, "OTLP Exporter Configuration")."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def wanted() -> bool:
+    """Whether the environment names a collector."""
+    return any(os.environ.get(name) for name in _VARIABLES)
+
+
+class Tracing:
+    """A span for each request, in the trace that its ``traceparent`` header names."""
+
+    def __init__(self) -> None:
+        self._provider = TracerProvider(resource=Resource.create({"service.name": "textgate"}))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("textgate.serving")
+
+    @contextmanager
+    def span(self, name: str, headers: Mapping[bytes, bytes]) -> Iterator[trace.Span]:
+        """Time what is done inside; nothing of a request's text is in a span."""
+        context = propagate.extract(
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        )
+        with self._tracer.start_as_current_span(name, context=context, kind=trace.SpanKind.SERVER) as span:
+            yield span
+
+    def close(self) -> None:
+        """Send what has not been sent."""
+        self._provider.shutdown()

@@ -1,0 +1,56 @@
+"""A model to serve, and servers of it."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from families.served import serve
+from serving.running import Running, promote, running
+
+from textgate.components.contracts import Dataset, LinearTraining, OnnxRuntime, TransformerTraining
+from textgate.components.families import Surroundings
+from textgate.components.storage import Registry, Store
+from textgate.components.train.train import train_bundle
+
+
+@pytest.fixture(scope="session")
+def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT, trained and exported as it would be served: with 8-bit products."""
+    folder = tmp_path_factory.mktemp("served")
+    training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=32, epochs=8, learning_rate=5e-3)
+    train_bundle(dataset.path, "small", training, folder / "trained", Surroundings(tiny_encoder))
+    bundle = serve(dataset.path, folder / "trained", folder / "bundle", ["onnx-int8"])
+    assert isinstance(bundle.runtime, OnnxRuntime)
+    assert (bundle.runtime.precision, bundle.runtime.blocks) == ("int8", False)
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def other_bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version: a linear model on the same data."""
+    folder = tmp_path_factory.mktemp("other") / "bundle"
+    train_bundle(dataset.path, "small", LinearTraining(family="linear"), folder, Surroundings())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(
+    store_environment: dict[str, str], served_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A server of the model ``small``, with the defaults of the command, for tests that change nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store_environment.items():
+            patch.setenv(name, value)
+        store = Store.from_environment(f"served-{uuid.uuid4().hex[:12]}")
+        store.ensure_bucket()
+        promote(Registry(store), served_bundle)
+    with running(store_environment, store.bucket, tmp_path_factory.mktemp("home"), served_bundle) as server:
+        yield server
+
+
+@pytest.fixture
+def registry(store: Store, served_bundle: Path) -> Registry:
+    """A registry of its own, whose champion of ``small`` is ``served_bundle``."""
+    promote(Registry(store), served_bundle)
+    return Registry(store)

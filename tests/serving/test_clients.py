@@ -1,0 +1,149 @@
+"""Clients written by others, in an environment of their own, get from a running server what its bundle says."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from serving.running import Running
+
+from textgate.components.contracts import ModelBundle
+from textgate.serving import load
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = ROOT / ".venv/clients/bin"
+TEXTS = [
+    "word1 good",
+    "bad " * 40,
+    "é 漢字 \U0001f600",
+    "\x00\t\u200b",
+    "",
+    *(f"word{number} good" for number in range(40)),
+]
+
+
+@pytest.fixture(scope="module")
+def expected(server: Running) -> dict[str, Any]:
+    """What is to come out for TEXTS, by the names of the tensors."""
+    bundle, probabilities = ModelBundle.load(server.folder), load(server.folder).predict(TEXTS)
+    chosen = bundle.calibration.classes(probabilities)
+    return {
+        "label": [bundle.labels[number] for number in chosen],
+        "score": probabilities[np.arange(len(TEXTS)), chosen],
+        "probabilities": probabilities,
+        "truncated": [text.startswith("bad bad") for text in TEXTS],
+        "version": bundle.fingerprint[:12],
+        "labels": bundle.labels,
+    }
+
+
+def told(script: str, *arguments: str) -> Any:
+    """What a client's script prints, given TEXTS."""
+    assert ENVIRONMENT.exists(), "the clients are not installed: make test installs them"
+    command = [ENVIRONMENT / "python", ROOT / "tests/clients" / script, *arguments]
+    done = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_answer(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert answer["label"] == expected["label"]
+    assert answer["truncated"] == expected["truncated"]
+    np.testing.assert_allclose(answer["score"], expected["score"], atol=1e-6)
+    rows = np.reshape(answer["probabilities"], expected["probabilities"].shape)
+    np.testing.assert_allclose(rows, expected["probabilities"], atol=1e-6)
+
+
+def test_tritonclient_over_http(server: Running, expected: dict[str, Any]) -> None:
+    answer = told("triton_http.py", urlsplit(server.http).netloc, server.model)
+    assert answer["live"] is answer["ready"] is answer["model_ready"] is True
+    assert answer["server"]["name"] == "textgate"
+    assert answer["model"]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+    shapes = {output["name"]: output["shape"] for output in answer["model"]["outputs"]}
+    assert shapes == {"label": [-1], "score": [-1], "probabilities": [-1, len(expected["labels"])], "truncated": [-1]}
+    ready = {"name": server.model, "version": expected["version"], "state": "READY", "reason": ""}
+    assert ready in answer["index"]
+    for form in ("json", "binary"):
+        assert_answer(answer[form], expected)
+        assert answer[form]["response"] == {"model_name": server.model, "model_version": expected["version"], "id": "7"}
+    np.testing.assert_allclose(answer["all_outputs"], expected["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(answer["asynchronous"], expected["probabilities"], atol=1e-6)
+    assert answer["one_output"] == ["score"]
+    assert answer["pinned"] == ["label", "score", "probabilities", "truncated"]
+    nobody, version, output = answer["errors"]
+    assert "no model 'nobody'" in nobody
+    assert "version '000000000000'" in version
+    assert "no output tensor 'logits'" in output
+
+
+def test_tritonclient_over_grpc(server: Running, expected: dict[str, Any]) -> None:
+    answer = told("triton_grpc.py", server.grpc, server.model)
+    assert answer["live"] is answer["ready"] is answer["model_ready"] is True
+    assert answer["server"]["name"] == "textgate"
+    assert answer["model"]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": ["-1"]}]
+    assert answer["model"]["outputs"][2]["shape"] == ["-1", str(len(expected["labels"]))]
+    assert {"name": server.model, "version": expected["version"], "state": "READY"} in answer["index"]
+    assert_answer(answer["raw"], expected)
+    assert answer["raw"]["response"] == {"model_name": server.model, "model_version": expected["version"], "id": "7"}
+    assert answer["one_output"] == ["score"]
+    assert answer["compressed"] == expected["label"]
+    nobody, version, output, unload = answer["errors"]
+    assert nobody[0] == "StatusCode.NOT_FOUND"
+    assert "no model 'nobody'" in nobody[1]
+    assert version[0] == "StatusCode.NOT_FOUND"
+    assert output == ["StatusCode.INVALID_ARGUMENT", output[1]]
+    assert "no output tensor 'logits'" in output[1]
+    assert unload[0] == "StatusCode.PERMISSION_DENIED"
+
+
+def test_kserve(server: Running, expected: dict[str, Any]) -> None:
+    answer = told("kserve_clients.py", server.http, server.grpc, server.model)
+    for way in ("http", "grpc"):
+        said = answer[way]
+        assert said["live"] is said["ready"] is said["model_ready"] is True
+        for form in ("listed", "binary"):
+            assert_answer(said[form], expected)
+            assert (said[form]["model"], said[form]["id"]) == (server.model, "7")
+    # Over HTTP the client leaves the version out of what it returns.
+    assert answer["grpc"]["binary"]["version"] == expected["version"]
+
+
+def test_hugging_face(server: Running, expected: dict[str, Any]) -> None:
+    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load(server.folder)
+    alone = [loaded.predict([text])[0] for text in TEXTS]
+    for found, top, row in zip(answer["all"], answer["top"], alone, strict=True):
+        order = np.argsort(-row, kind="stable")
+        assert [label for label, _ in found] == [expected["labels"][number] for number in order]
+        np.testing.assert_allclose([score for _, score in found], row[order], atol=1e-6)
+        assert top == [found[0][0]]
+
+
+SCHEMATHESIS = """
+seed = 13
+[parameters]
+"path.model" = "{model}"
+"path.version" = "{version}"
+[generation]
+max-examples = 10
+database = "none"
+[phases]
+stateful.enabled = false
+[checks]
+enabled = false
+not_a_server_error.enabled = true
+response_schema_conformance.enabled = true
+content_type_conformance.enabled = true
+status_code_conformance.enabled = true
+"""
+
+
+def test_schemathesis(server: Running, expected: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS.format(model=server.model, version=expected["version"]))
+    command = [ENVIRONMENT / "st", "run", f"{server.http}/openapi.json", "--no-color", "--suppress-health-check", "all"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # It says so where only one kind of refusal came back.
+    assert "Missing test data" not in done.stdout

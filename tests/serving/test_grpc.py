@@ -1,0 +1,278 @@
+"""What the endpoint answers over gRPC, beyond what the clients of others send (test_clients.py)."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from serving.running import Running, running
+
+from textgate.components.contracts import InputError
+from textgate.components.storage import Registry
+from textgate.serving import load
+from textgate.serving import open_inference_pb2 as pb
+from textgate.serving.grpc_server import start_grpc
+from textgate.serving.keys import new_key
+from textgate.serving.metrics import Metrics
+from textgate.serving.refused import Refused
+from textgate.serving.tensors import encode_bytes_tensor
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+METHODS = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name
+GENEROUS = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Stub:
+    """The service's methods on a channel."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+
+    def call(self, name: str, request: Any, **options: Any) -> Any:
+        serialize = bytes if isinstance(request, bytes) else type(request).SerializeToString
+        parse = GetMessageClass(METHODS[name].output_type).FromString
+        path = f"/inference.GRPCInferenceService/{name}"
+        return self._channel.unary_unary(path, serialize, parse)(request, timeout=60, **options)
+
+    def infer(self, **fields: Any) -> pb.ModelInferResponse:
+        return self.call("ModelInfer", pb.ModelInferRequest(model_name="small", **fields))
+
+    def refused(self, name: str, request: Any, **options: Any) -> grpc.RpcError:
+        with pytest.raises(grpc.RpcError) as caught:
+            self.call(name, request, **options)
+        return caught.value
+
+
+@pytest.fixture(scope="module")
+def stub(server: Running) -> Iterator[Stub]:
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield Stub(channel)
+
+
+def tensor(texts: Sequence[str], contents: bool = False, **fields: Any) -> dict[str, Any]:
+    encoded = {"contents": {"bytes_contents": [text.encode() for text in texts]}} if contents else {}
+    return {"name": "text", "datatype": "BYTES", "shape": [len(texts)], **encoded, **fields}
+
+
+@GENEROUS
+@given(st.lists(TEXT, min_size=1, max_size=6))
+def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: Running, stub: Stub, texts: list[str]) -> None:
+    raw = stub.infer(inputs=[tensor(texts)], raw_input_contents=[encode_bytes_tensor(texts)])
+    typed = stub.infer(inputs=[tensor(texts, contents=True)])
+    loaded = load(server.folder)
+    for response in (raw, typed):
+        assert [output.name for output in response.outputs] == ["label", "score", "probabilities", "truncated"]
+        assert [list(output.shape) for output in response.outputs] == [
+            [len(texts)],
+            [len(texts)],
+            [len(texts), 2],
+            [len(texts)],
+        ]
+        assert loaded.bundle.fingerprint.startswith(response.model_version)
+    probabilities = np.frombuffer(raw.raw_output_contents[2], "<f8")
+    np.testing.assert_allclose(probabilities, loaded.predict(texts).ravel(), atol=1e-6, rtol=0)
+    label, score, rows, truncated = (output.contents for output in typed.outputs)
+    np.testing.assert_allclose(rows.fp64_contents, probabilities, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(score.fp64_contents, np.frombuffer(raw.raw_output_contents[1], "<f8"), atol=1e-6, rtol=0)
+    assert encode_bytes_tensor([one.decode() for one in label.bytes_contents]) == raw.raw_output_contents[0]
+    assert bytes(truncated.bool_contents) == raw.raw_output_contents[3]
+    assert not typed.raw_output_contents
+    assert not any(output.HasField("contents") for output in raw.outputs)
+
+
+def test_a_request_has_its_id(server: Running, stub: Stub) -> None:
+    request = pb.ModelInferRequest(model_name="small", id="seven", inputs=[tensor(["a"], contents=True)])
+    assert stub.call("ModelInfer", request).id == "seven"
+    request.id = ""
+    assert stub.call("ModelInfer", request, metadata=[("x-request-id", "mine")]).id == "mine"
+    first, second = (stub.call("ModelInfer", request, metadata=[("x-request-id", "not one")]).id for _ in range(2))
+    assert first != second
+    server.until("request", route="grpc ModelInfer", request_id=second, status=200, texts=1)
+
+
+TYPED, RAW = tensor(["a", "b"], contents=True), encode_bytes_tensor(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "the input is to be one tensor, 'text', of BYTES; given: none"),
+        ({"inputs": [TYPED, TYPED]}, "given: 'text', 'text'"),
+        ({"inputs": [{**TYPED, "datatype": "FP32"}]}, "datatype BYTES, not 'FP32'"),
+        ({"inputs": [{**TYPED, "shape": [2, 2]}]}, r"not \[2, 2\]"),
+        ({"inputs": [{**TYPED, "shape": [3]}]}, "has 2 elements, where its shape says 3"),
+        ({"inputs": [TYPED], "raw_input_contents": [RAW]}, "not both"),
+        ({"inputs": [tensor(["a", "b"])], "raw_input_contents": [RAW, RAW]}, "one element of raw_input_contents"),
+        ({"inputs": [tensor(["a", "b"])], "raw_input_contents": [RAW[:-1]]}, "ends within its element 1"),
+        ({"inputs": [tensor(["a"])], "raw_input_contents": [b"\1\0\0\0\xff"]}, "the element 0 .* is not UTF-8"),
+        ({"inputs": [TYPED], "outputs": [{"name": "logits"}]}, "no output tensor 'logits'"),
+        ({"inputs": [{**TYPED, "name": "漢" * 10_000}]}, "given: '漢漢"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_one_sentence(stub: Stub, fields: dict[str, Any], sentence: str) -> None:
+    error = stub.refused("ModelInfer", pb.ModelInferRequest(model_name="small", **fields))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert re.search(sentence, error.details())
+    assert "\n" not in error.details()
+
+
+@GENEROUS
+@given(st.sampled_from(sorted(METHODS)), st.binary(max_size=200))
+def test_bytes_that_are_no_message_break_nothing(stub: Stub, name: str, garbage: bytes) -> None:
+    try:
+        stub.call(name, garbage)
+    except grpc.RpcError as error:
+        known = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+        assert error.code() in known, error.details()  # noqa: PT017
+    assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_larger_than_the_limit_is_refused_unread(stub: Stub, compression: grpc.Compression) -> None:
+    request = pb.ModelInferRequest(model_name="small", inputs=[tensor(["a"])], raw_input_contents=[b"a" * 50_000_000])
+    error = stub.refused("ModelInfer", request, compression=compression)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
+
+
+def test_what_is_not_served_is_not_found(server: Running, stub: Stub) -> None:
+    for name in ("ModelReady", "ModelMetadata"):
+        request = GetMessageClass(METHODS[name].input_type)
+        assert stub.refused(name, request(name="none")).code() is grpc.StatusCode.NOT_FOUND
+        assert stub.refused(name, request(name="small", version="none")).code() is grpc.StatusCode.NOT_FOUND
+        assert stub.call(name, request(name="small")).IsInitialized()
+    unknown = stub.refused("ModelInfer", pb.ModelInferRequest(model_name="none", inputs=[TYPED]))
+    assert unknown.code() is grpc.StatusCode.NOT_FOUND
+    assert "those that are: small" in unknown.details()
+
+
+def test_the_calls_are_in_the_metrics(server: Running, stub: Stub) -> None:
+    stub.infer(inputs=[TYPED])
+    counted = re.compile(r'^textgate_requests_total\{.*route="grpc ModelInfer",status="200".*\} [1-9]', re.MULTILINE)
+    assert counted.search(server.get("/metrics").text)
+
+
+async def infer_from(answer: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
+    """How a call ends whose endpoint answers so."""
+    endpoint: Any = SimpleNamespace(metrics=Metrics(), answer=answer)
+    server, port = await start_grpc(endpoint, "127.0.0.1", 0, None, None, 2**20)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(pb.ModelInferRequest(model_name="small", inputs=[TYPED]).SerializeToString(), timeout=60)
+            return caught.value
+    finally:
+        await server.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, grpc.StatusCode.INVALID_ARGUMENT),
+        (404, grpc.StatusCode.NOT_FOUND),
+        (422, grpc.StatusCode.INVALID_ARGUMENT),
+        (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (500, grpc.StatusCode.INTERNAL),
+        (503, grpc.StatusCode.UNAVAILABLE),
+        (504, grpc.StatusCode.DEADLINE_EXCEEDED),
+    ],
+)
+def test_a_refusal_has_its_status(status: int, code: grpc.StatusCode) -> None:
+    async def refuse(*_: object) -> None:
+        raise Refused(status, "no", retry_after=3 if status == 429 else None)
+
+    error = asyncio.run(infer_from(refuse))
+    assert (error.code(), error.details()) == (code, "no")
+    trailing = dict(error.trailing_metadata())
+    assert trailing.get("retry-after") == ("3" if status == 429 else None)
+    assert len(trailing["x-request-id"]) == 32
+
+
+def test_a_failure_of_the_server_tells_nothing_of_the_request() -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a secret text")
+
+    error = asyncio.run(infer_from(fail))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert error.details() == "the server failed on this request; its log says how"
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    async def start_twice() -> None:
+        endpoint: Any = SimpleNamespace()
+        first, port = await start_grpc(endpoint, "127.0.0.1", 0, None, None, 2**20)
+        try:
+            with pytest.raises(InputError, match=rf"gRPC cannot listen on 127\.0\.0\.1:{port}: the port is taken"):
+                await start_grpc(endpoint, "127.0.0.1", port, None, None, 2**20)
+        finally:
+            await first.stop(0)
+
+    asyncio.run(start_twice())
+
+
+def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path) -> None:
+    certificate, private_key, keys = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "keys"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(private_key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    made = [new_key("user", "user"), new_key("admin", "admin")]
+    keys.write_text("".join(f"{line}\n" for _, line in made))
+    keys.chmod(0o600)
+    user, admin = ([("authorization", f"Bearer {key}")] for key, _ in made)
+    arguments = ("--keys", str(keys), "--tls-cert", str(certificate), "--tls-key", str(private_key))
+    request = pb.ModelInferRequest(model_name="small", inputs=[TYPED])
+    unload, load_again = pb.RepositoryModelUnloadRequest(model_name="small"), pb.RepositoryModelLoadRequest()
+    # Where KServe's client puts a model's name.
+    load_again.repository_name = "small"
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(server.grpc, trusted) as channel:
+            stub = Stub(channel)
+            assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
+            for metadata in ([], [("authorization", "Bearer wrong")], [("x-api-key-bin", b"\xff")]):
+                assert stub.refused("ModelInfer", request, metadata=metadata).code() is grpc.StatusCode.UNAUTHENTICATED
+            assert len(stub.call("ModelInfer", request, metadata=user).outputs) == 4
+            for name, asked in (("RepositoryModelUnload", unload), ("RepositoryModelLoad", load_again)):
+                denied = stub.refused(name, asked, metadata=user)
+                assert denied.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert stub.call("RepositoryModelUnload", unload, metadata=admin).isUnloaded
+            assert stub.refused("ModelInfer", request, metadata=user).code() is grpc.StatusCode.NOT_FOUND
+            index = pb.RepositoryIndexRequest()
+            (entry,) = stub.call("RepositoryIndex", index, metadata=user).models
+            assert (entry.name, entry.state) == ("small", "UNAVAILABLE")
+            index.ready = True
+            assert not stub.call("RepositoryIndex", index, metadata=user).models
+            loaded = stub.call("RepositoryModelLoad", load_again, metadata=admin)
+            assert (loaded.model_name, loaded.isLoaded) == ("small", True)
+            assert len(stub.call("ModelInfer", request, metadata=[("x-api-key", made[0][0])]).outputs) == 4
+        with grpc.insecure_channel(server.grpc) as channel:
+            code = Stub(channel).refused("ServerReady", pb.ServerReadyRequest()).code()
+            assert code is grpc.StatusCode.UNAVAILABLE
+    assert all(key not in str(server.seen) for key, _ in made)
+
+
+def test_what_is_committed_is_what_the_protocol_compiles_to(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    folder = tmp_path / "textgate/serving"
+    folder.mkdir(parents=True)
+    (folder / "open_inference.proto").write_bytes((root / "serving/open_inference.proto").read_bytes())
+    compiler = [root / ".venv/clients/bin/python", "-m", "grpc_tools.protoc", "-I", tmp_path]
+    out = [f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"]
+    subprocess.run([*compiler, *out, "textgate/serving/open_inference.proto"], check=True)
+    for name in ("open_inference_pb2.py", "open_inference_pb2.pyi"):
+        assert (folder / name).read_bytes() == (root / "serving" / name).read_bytes(), "run make protos"

@@ -1,0 +1,185 @@
+"""A server follows its channels: swaps under load, refused versions, A/B, shadows, restarts, a store that goes away."""
+
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from serving.running import Running, promote, running
+
+from textgate.components.contracts import ModelBundle
+from textgate.components.storage import EmbeddedStore, Registry, Store
+from textgate.serving import load
+
+
+def version_of(folder: Path) -> str:
+    return ModelBundle.load(folder).fingerprint[:12]
+
+
+def swap(registry: Registry, version: str, channel: str = "champion") -> None:
+    now = registry.channel("small", channel)
+    expected = now.version if now else None
+    registry.move("small", version, run="test", reason="test", expected=expected, channel=channel)
+
+
+def metric(server: Running, name: str, **labels: str) -> float:
+    for family in text_string_to_metric_families(server.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return float(sample.value)
+    return 0.0
+
+
+def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    bundles = {version_of(folder): load(folder) for folder in (served_bundle, other_bundle)}
+    texts = ["word1 good", "word2 bad", "word3"]
+    expected = {version: loaded.predict(texts).max(axis=1) for version, loaded in bundles.items()}
+    registry.publish("small", other_bundle)
+    versions = [version_of(other_bundle), version_of(served_bundle)]
+    failures: list[str] = []
+    seen: Counter[str] = Counter()
+    stop = threading.Event()
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+
+        def ask() -> None:
+            while not stop.is_set():
+                response = server.classify(texts)
+                answer = response.json()
+                scores = [found["score"] for found in answer.get("predictions", [])]
+                if response.status_code != 200 or scores != pytest.approx(expected[answer["version"]], abs=1e-6):
+                    failures.append(response.text)
+                seen[answer.get("version")] += 1
+
+        askers = [threading.Thread(target=ask) for _ in range(8)]
+        for asker in askers:
+            asker.start()
+        for number in range(50):
+            swap(registry, versions[number % 2])
+            server.until("serving", model="small", versions={"champion": versions[number % 2]})
+        stop.set()
+        for asker in askers:
+            asker.join()
+        assert metric(server, "textgate_swaps_total", outcome="taken") == 50
+    assert failures == []
+    assert set(seen) == set(versions)
+
+
+def test_a_version_that_fails_its_check_is_refused_and_the_old_one_goes_on(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    version = registry.publish("small", other_bundle)
+    registry.store.put(f"models/small/versions/{version}/vocabulary.json", b"[]")
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+        swap(registry, version)
+        line = server.until("version refused", version=version)
+        assert "vocabulary.json" in line["reason"]
+        assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
+        assert metric(server, "textgate_swaps_total", outcome="refused") == 1
+        assert not (tmp_path / "models" / "small" / version).exists()
+
+
+def test_the_challenger_answers_its_share_by_request_id_and_the_shadow_answers_nobody(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    main, other = version_of(served_bundle), promote(registry, other_bundle, channel="challenger")
+    swap(registry, other, "shadow")
+    shares = ("--challenger-share", "30", "--shadow-share", "100")
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, *shares) as server:
+        answered = {
+            str(number): server.classify(["word1 good"], headers={"X-Request-Id": str(number)}).json()["version"]
+            for number in range(200)
+        }
+        share = Counter(answered.values())[other] / len(answered)
+        assert 0.2 < share < 0.4
+        again = server.classify(["word1 good"], headers={"X-Request-Id": "7"}).json()["version"]
+        assert (again, set(answered.values())) == (answered["7"], {main, other})
+        named = server.get(f"/v2/models/small/versions/{other}").json()
+        assert named["versions"] == [other]
+        compared = sum(
+            metric(server, "textgate_shadow_texts_total", version=other, same=same) for same in ("yes", "no")
+        )
+        # What the challenger answered itself is not compared with itself.
+        assert compared > 0
+        assert compared <= Counter(answered.values())[main] + (again == main)
+
+
+@pytest.fixture
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served_bundle: Path) -> EmbeddedStore:
+    """A store that a test may stop, with the model in it."""
+    embedded = EmbeddedStore(tmp_path)
+    embedded.start()
+    for name, value in embedded.environment().items():
+        monkeypatch.setenv(name, value)
+    store = Store.from_environment()
+    store.ensure_bucket()
+    promote(Registry(store), served_bundle)
+    yield embedded
+    embedded.stop()
+
+
+def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore, served_bundle: Path) -> None:
+    home, environment = own_store.home, own_store.environment()
+    arguments = (environment, "textgate", home, served_bundle, "--poll-seconds", "0.02")
+    with running(*arguments) as server:
+        own_store.stop()
+        server.until("the store does not answer")
+        assert server.classify(["a"]).status_code == 200
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    with running(*arguments, "small") as server:
+        assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
+
+
+def test_a_bundle_damaged_on_disk_is_fetched_again(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
+) -> None:
+    version = version_of(served_bundle)
+    cached = tmp_path / "models" / "small" / version
+    shutil.copytree(served_bundle, cached)
+    (cached / "tokenizer.json").write_bytes(b"{}")
+    with running(environment, registry.store.bucket, tmp_path, served_bundle) as server:
+        assert "tokenizer.json" in next(line for line in server.seen if line["event"] == "fetched again")["reason"]
+        assert server.classify(["a"]).status_code == 200
+    assert (cached / "tokenizer.json").read_bytes() == (served_bundle / "tokenizer.json").read_bytes()
+
+
+def test_sigterm_answers_what_was_asked(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
+) -> None:
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--deadline-ms", "60000") as server:
+        answers: list[int] = []
+        texts = [f"word{number} good" for number in range(1000)]
+        askers = [threading.Thread(target=lambda: answers.append(server.classify(texts).status_code)) for _ in range(6)]
+        for asker in askers:
+            asker.start()
+        while metric(server, "textgate_queue_texts") < 1000:
+            time.sleep(0)
+        server.process.terminate()
+        for asker in askers:
+            asker.join()
+        assert server.process.wait(60) == 0
+        assert answers == [200] * 6
+        assert server.until("stopped")
+
+
+def test_serving_what_is_not_there_is_one_sentence(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
+) -> None:
+    for model, sentence in (
+        ("smal", "Error: no model 'smal' in"),
+        ("small@challenger", "Error: the model small has no challenger"),
+        ("small@000000000000", "Error: the model small has no version '000000000000'"),
+    ):
+        with (
+            pytest.raises(AssertionError, match="ended without saying ready") as error,
+            running(environment, registry.store.bucket, tmp_path, served_bundle, model),
+        ):
+            pass
+        assert sentence in str(error.value)
+        assert "Traceback" not in str(error.value)
