@@ -1,0 +1,151 @@
+"""Ten thousand requests that are wrong in every way, and a good one all the while."""
+
+import json
+import random
+import socket
+import threading
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+from serving.running import Running
+
+GOOD = json.dumps({"texts": ["word1 good"]}).encode("utf-8")
+PATHS = [
+    "/v1/models/small:classify",
+    "/v1/models/small:explain",
+    "/models/small",
+    "/v1/feedback",
+    "/v2/models/small/infer",
+    "/v2/models/%00/infer",
+    "/v2/repository/models/../load",
+    "/\u00e9",
+]
+VALUES: list[object] = [
+    *(
+        None,
+        True,
+        -1,
+        10**400,
+        1e308,
+        "",
+        "\x00",
+        "\x1b[2J",
+        "a" * 70_000,
+        [],
+        {},
+        [[]],
+        [[["a"]]],
+        ["a", 1],
+        {"a": {}},
+    ),
+]
+
+
+def fuzzed(rng: random.Random) -> bytes:
+    """One request, wrong as a rule."""
+    tensor = {
+        "name": rng.choice(["text", *VALUES]),
+        "datatype": rng.choice(["BYTES", "FP32", *VALUES]),
+        "shape": rng.choice([[1], [2], [-1], [2**63], [], *VALUES]),
+        "data": rng.choice([["a"], *VALUES]),
+        "parameters": rng.choice([{}, {"binary_data_size": rng.choice([0, 5, 2**70, -1, "a"])}, *VALUES]),
+    }
+    body = json.dumps(
+        rng.choice(
+            [
+                {"texts": rng.choice(VALUES), "top_k": rng.choice(VALUES)},
+                {"text": rng.choice(VALUES), "label": rng.choice(VALUES)},
+                {"inputs": rng.choice([[tensor], [tensor, tensor], *VALUES]), "outputs": rng.choice(VALUES)},
+                {"inputs": rng.choice(VALUES), "parameters": rng.choice(VALUES)},
+                {"request_id": rng.choice(VALUES), "label": rng.choice(VALUES), "index": rng.choice(VALUES)},
+                rng.choice(VALUES),
+            ]
+        )
+    ).encode("utf-8")
+    match rng.randrange(6):
+        case 0:
+            body = body[: rng.randrange(len(body) + 1)]
+        case 1:
+            place = rng.randrange(len(body) + 1)
+            body = body[:place] + rng.randbytes(rng.randrange(1, 9)) + body[place:]
+        case 2:
+            body = b"[" * 20_000 + b"]" * 20_000
+        case 3:
+            body = b'{"texts": ["\xff\xfe\xc0\xaf\xed\xa0\x80"]}'
+    length = len(body)
+    headers = b"".join(
+        rng.choice(
+            [
+                [],
+                [b"Inference-Header-Content-Length: %d\r\n" % rng.choice([0, 1, length, length + 1, 2**70])],
+                [b"Inference-Header-Content-Length: -1\r\n"],
+                [b"X-Request-Id: \xff\x01\r\n"],
+                [b"Content-Type: application/xml\r\n", b"Accept: */*;q=nan\r\n"],
+                [b"Content-Encoding: gzip\r\n"],
+                [b"Authorization: Bearer \xff\r\n"],
+            ]
+        )
+    )
+    method = rng.choice([b"POST", b"POST", b"POST", b"GET", b"PUT", b"OPTIONS", b"HEAD", b"BREW"])
+    path = rng.choice(PATHS).encode("utf-8")
+    head = b"%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n" % (
+        *(method, path, length, headers),
+    )
+    if rng.random() < 0.05:
+        head = head[: rng.randrange(len(head))] + rng.randbytes(4) + b"\r\n\r\n"
+    return head + body
+
+
+def ask(address: tuple[str, int], request: bytes) -> int | None:
+    """The status of the answer; None when the connection is closed without one."""
+    with socket.create_connection(address, timeout=60) as connection:
+        received = b""
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65_536):
+                received += part
+        except OSError:
+            pass  # it may close before all has been sent
+    return int(received.split(b" ", 2)[1]) if received else None
+
+
+@pytest.mark.slow
+def test_ten_thousand_malformed_requests_crash_nothing_and_good_ones_are_answered(server: Running) -> None:
+    parts = urlsplit(server.http)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    address = (parts.hostname, parts.port)
+    good: list[int] = []
+    over = threading.Event()
+
+    def ask_well() -> None:
+        while not over.is_set():
+            good.append(server.classify(["word1 good"]).status_code)
+
+    # Slow ones: half a request line, half the headers, half a body.
+    halves = [b"PO", b"POST /v2 HTTP/1.1\r\nHo", b"POST /models/small HTTP/1.1\r\nContent-Length: 99\r\n\r\n{"]
+    slow = [socket.create_connection(address, timeout=60) for _ in range(99)]
+    for number, connection in enumerate(slow):
+        connection.sendall(halves[number % 3])
+    asker = threading.Thread(target=ask_well)
+    asker.start()
+    rng = random.Random(13)
+    statuses = Counter(ask(address, fuzzed(rng)) for _ in range(10_000))
+    large = b"POST /models/small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + 100 * (
+        b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    )
+    statuses[ask(address, large)] += 1
+    over.set()
+    asker.join()
+    for connection in slow:
+        connection.close()
+    assert {status for status in statuses if status is not None and status >= 500} == set(), statuses
+    assert statuses[200] < 2_000 < statuses[400] + statuses[422], statuses
+    assert len(good) > 50
+    assert set(good) == {200}
+    assert server.process.poll() is None
+    server.classify(["a"], headers={"X-Request-Id": "the-last-one"})
+    server.until("request", request_id="the-last-one")
+    assert not [line for line in server.seen if line["event"] == "a request failed"]
