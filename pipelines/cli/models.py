@@ -110,6 +110,25 @@ def rollback(model: str, version: str | None, home: Path, bucket: str, as_json: 
         click.echo(f"{model}: champion is {move.version} again, before {move.previous}")
 
 
+@models.command(epilog="Example: textgate models move films challenger 605127f62e6b")
+@click.argument("model")
+@click.argument("channel", type=click.Choice(["challenger", "shadow"]))
+@click.argument("version")
+@click.option("--reason", default="moved by hand", help="For the audit.")
+@store_options
+@json_option
+def move(model: str, channel: str, version: str, reason: str, home: Path, bucket: str, as_json: bool) -> None:
+    """Point CHANNEL of MODEL at VERSION, for an endpoint to answer some requests with, or to compare unseen.
+
+    The champion is moved by a run that passes its gates, or by a rollback, and not by hand.
+    """
+    registry = Registry(open_store(home, bucket))
+    now = registry.channel(model, channel)
+    expected = now.version if now else None
+    moved = registry.move(model, version, run="move", reason=reason, expected=expected, channel=channel)
+    click.echo(moved.model_dump_json() if as_json else f"{model}: {channel} is {moved.version}")
+
+
 @click.command(epilog='Example: textgate predict quickstart "a moving, beautifully acted film"')
 @click.argument("model")
 @click.argument("texts", metavar="TEXT...", nargs=-1)
