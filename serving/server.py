@@ -119,6 +119,7 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.drain_seconds),
         ssl_certfile=settings.certificate,
