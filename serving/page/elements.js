@@ -45,4 +45,5 @@ export function bars(entries, answered) {
 /** Shows one part of the answer: nothing-yet, single or batch. */
 export function show(part) {
   for (const id of ["nothing-yet", "single", "batch"]) byId(id).hidden = id !== part;
+  byId("answer").ariaBusy = "false";
 }

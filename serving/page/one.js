@@ -16,7 +16,8 @@ export async function classifyText(text, model, signal) {
   const answer = await ask(`${route}:classify`, { texts: [text], top_k: model.labels.length }, signal);
   showAnswer(answer, model, performance.now() - started);
   try {
-    showWords(text, answer.version, await ask(`${route}:explain`, { text, label: shown.label }, signal, shown.request_id));
+    const about = { text, label: answer.predictions[0].label };
+    showWords(text, answer.version, await ask(`${route}:explain`, about, signal, answer.request_id));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     throw new Refusal(`The words could not be weighed: ${error.message}`);
