@@ -5,7 +5,6 @@ for one headline takes less time in the model than in most frameworks.
 """
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -14,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import to_json
 
 from textgate.serving.access import authorize
 from textgate.serving.keys import Keys, Role
@@ -185,7 +186,7 @@ class Http:
 
 def answer_json(value: Any, status: int = 200) -> Response:
     """``value`` as JSON."""
-    return Response(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8"), status)
+    return Response(to_json(value), status)
 
 
 def _refusal(refused: Refused) -> Response:

@@ -1,8 +1,9 @@
 """The log: a JSON object a line on standard error, with no text of any request in it."""
 
-import json
 import logging
 from datetime import UTC, datetime
+
+from pydantic_core import to_json
 
 _LOG = logging.getLogger("textgate.serving")
 
@@ -14,7 +15,7 @@ class _JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return to_json(line, fallback=str).decode("utf-8")
 
 
 def start_log() -> None:

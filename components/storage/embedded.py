@@ -164,7 +164,7 @@ class EmbeddedStore:
             process = subprocess.Popen(
                 [weed, *arguments],
                 cwd=self.folder,
-                env={**clean, "GOMEMLIMIT": "256MiB"},
+                env={**clean, "GOMEMLIMIT": "512MiB"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
