@@ -1,0 +1,172 @@
+"""The servers that ``serving.py`` measures: how each is installed, started, asked and understood."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headline_model import NAME
+
+_ONNX = ("onnxruntime==1.31.1", "tokenizers==0.23.3")
+_TORCH = "torch==2.13.0"
+_INFINITY = (_TORCH, "infinity-emb[server,torch,optimum]==0.0.78")
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+_FASTAPI = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One row."""
+
+    name: str
+    command: str
+    """May name {python}, {bin}, {peers}, {scratch} and {work}, and three free ports: {port}, {port2} and {port3}."""
+    path: str
+    body: Callable[[list[str]], object]
+    labels: Callable[[Any], list[str]] | None
+    """From the answer's JSON; None where the answer is no classification."""
+    environment: str = ""
+    """Name of its virtual environment; without one it runs in this one."""
+    requirements: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    folder: str = "{scratch}"
+    """Where it is started."""
+
+
+def _texts(texts: list[str]) -> object:
+    return {"texts": texts}
+
+
+def _predictions(answer: Any) -> list[str]:
+    return [prediction["label"] for prediction in answer["predictions"]]
+
+
+def _infinity(model: str) -> str:
+    """https://michaelfeil.eu/infinity/latest/cli_v2/."""
+    address = "--host 127.0.0.1 --port {port} --log-level warning"
+    return f"{{bin}}/infinity_emb v2 {address} --device cpu --served-model-name {NAME} --model-id {model}"
+
+
+def _infinity_asked(texts: list[str]) -> object:
+    return {"model": NAME, "input": texts}
+
+
+def _infinity_labels(answer: Any) -> list[str]:
+    return [max(found, key=lambda one: one["score"])["label"] for found in answer["data"]]
+
+
+def _uvicorn(app: str, workers: int) -> str:
+    address = "--host 127.0.0.1 --port {port} --no-access-log --log-level warning"
+    return f"{{bin}}/uvicorn {app}:app --app-dir {{peers}} --workers {workers} {address}"
+
+
+SERVERS = [
+    Server(
+        name="textgate",
+        command=f"{{bin}}/textgate serve {NAME} --home {{work}}/home --port {{port}} --grpc-port {{port2}}",
+        path=f"/v1/models/{NAME}:classify",
+        body=_texts,
+        labels=_predictions,
+    ),
+    Server(name="echo", command="{python} {peers}/echo.py {port}", path="/", body=_texts, labels=None),
+    Server(
+        name="FastAPI + ONNX Runtime, 1 worker",
+        command=_uvicorn("fastapi_app", workers=1),
+        path="/classify",
+        body=_texts,
+        labels=_predictions,
+        environment="fastapi",
+        requirements=(*_FASTAPI, *_ONNX),
+        variables={"BENCHMARK_AT_ONCE": "2"},
+    ),
+    Server(
+        name="FastAPI + ONNX Runtime, 2 workers",
+        command=_uvicorn("fastapi_app", workers=2),
+        path="/classify",
+        body=_texts,
+        labels=_predictions,
+        environment="fastapi",
+        requirements=(*_FASTAPI, *_ONNX),
+        variables={"BENCHMARK_AT_ONCE": "1"},
+    ),
+    Server(
+        name="LitServe",
+        command="{python} {peers}/litserve_server.py {port}",
+        path="/predict",
+        body=_texts,
+        labels=_predictions,
+        environment="litserve",
+        requirements=("litserve==0.2.19", *_ONNX),
+    ),
+    Server(
+        name="MLServer",
+        command="{python} {peers}/mlserver_runtime.py {port} {port2} {port3} {scratch}",
+        path=f"/v2/models/{NAME}/infer",
+        body=lambda texts: {
+            "inputs": [
+                {
+                    "name": "text",
+                    "shape": [len(texts)],
+                    "datatype": "BYTES",
+                    "parameters": {"content_type": "str"},
+                    "data": texts,
+                }
+            ]
+        },
+        labels=lambda answer: list(answer["outputs"][0]["data"]),
+        environment="mlserver",
+        requirements=("mlserver==1.7.1", *_ONNX),
+    ),
+    Server(
+        name="BentoML",
+        command="{bin}/bentoml serve bentoml_service:Classifier --working-dir {peers} --host 127.0.0.1 --port {port}",
+        path="/classify",
+        body=_texts,
+        labels=lambda answer: [one["label"] for one in answer],
+        environment="bentoml",
+        # The next one wants a certifi that cannot be had yet.
+        requirements=("bentoml==1.4.39", *_ONNX),
+        variables={"BENTOML_HOME": "{scratch}", "BENTOML_DO_NOT_TRACK": "True"},
+    ),
+    Server(
+        name="KServe",
+        command="{python} {peers}/kserve_server.py {port} --log_config_file {peers}/kserve_log.json",
+        path=f"/v1/models/{NAME}:predict",
+        body=lambda texts: {"instances": texts},
+        labels=_predictions,
+        environment="kserve",
+        requirements=("kserve==0.21.0", *_ONNX),
+    ),
+    Server(
+        name="infinity-emb, torch",
+        command=_infinity("{work}/bundle/hf --engine torch --dtype bfloat16"),
+        path="/classify",
+        body=_infinity_asked,
+        labels=_infinity_labels,
+        environment="infinity",
+        requirements=_INFINITY,
+        variables=_OFFLINE,
+    ),
+    Server(
+        name="infinity-emb, ONNX Runtime",
+        # It optimizes graphs of other exporters only, and warms up with texts longer than the model's.
+        command=_infinity(". --engine optimum --onnx-disable-optimize --no-model-warmup"),
+        path="/classify",
+        body=_infinity_asked,
+        labels=_infinity_labels,
+        environment="infinity",
+        requirements=_INFINITY,
+        variables=_OFFLINE,
+        # It finds the graph of a local model only where it is started.
+        folder="{work}/onnx-checkpoint",
+    ),
+    Server(
+        name="FastAPI + transformers.pipeline",
+        command=_uvicorn("pipeline_app", workers=1),
+        path="/classify",
+        body=_texts,
+        labels=_predictions,
+        environment="transformers",
+        requirements=(_TORCH, "transformers==5.23.0", *_FASTAPI),
+        variables=_OFFLINE,
+    ),
+]
