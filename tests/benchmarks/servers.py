@@ -138,7 +138,7 @@ SERVERS = [
     ),
     Server(
         name="infinity-emb, torch",
-        command=_infinity("{work}/bundle/hf --engine torch --dtype bfloat16"),
+        command=_infinity("{work}/bundle/hf --engine torch --dtype float32"),
         path="/classify",
         body=_infinity_asked,
         labels=_infinity_labels,

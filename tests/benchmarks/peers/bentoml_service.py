@@ -4,8 +4,6 @@ https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html and
 https://docs.bentoml.com/en/latest/build-with-bentoml/parallelize-requests.html
 """
 
-import os
-
 import bentoml
 from engine import Answer, Engine
 
@@ -18,6 +16,6 @@ class Classifier:
         self._engine = Engine(threads=1)
 
     # A request that would wait for longer than max_latency_ms is answered with 503.
-    @bentoml.api(batchable=True, max_batch_size=int(os.environ.get("X_BATCH", "64")), max_latency_ms=10_000)
+    @bentoml.api(batchable=True, max_batch_size=16, max_latency_ms=10_000)
     def classify(self, texts: list[str]) -> list[Answer]:
         return self._engine.classify(texts)

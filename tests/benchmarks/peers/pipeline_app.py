@@ -8,12 +8,11 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-import torch
 from fastapi import FastAPI
 from pydantic import BaseModel
 from transformers import pipeline
 
-_MOST_TEXTS = int(os.environ.get("X_BATCH", "32"))
+_MOST_TEXTS = 32
 
 
 class Asked(BaseModel):
@@ -33,12 +32,7 @@ Waiting = tuple[list[str], asyncio.Future[list[Answer]]]
 
 
 async def answer(queue: asyncio.Queue[Waiting]) -> None:
-    classify = pipeline(
-        "text-classification",
-        model=os.environ["BENCHMARK_CHECKPOINT"],
-        dtype=getattr(torch, os.environ.get("X_DTYPE", "bfloat16")),
-        device="cpu",
-    )
+    classify = pipeline("text-classification", model=os.environ["BENCHMARK_CHECKPOINT"], device="cpu")
     while True:
         waiting = [await queue.get()]
         while not queue.empty() and sum(len(texts) for texts, _ in waiting) < _MOST_TEXTS:
