@@ -156,7 +156,12 @@ class EmbeddedStore:
             *("-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
             *("-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", "-disableHttp=true"),
-            *("-s3.allowDeleteBucketNotEmpty=false", *(f"-{name}.port={port}" for name, port in ports.items())),
+            # A bucket takes a volume at least; by itself it allows one for each free GiB of the disk.
+            *(
+                "-s3.allowDeleteBucketNotEmpty=false",
+                "-volume.max=1000",
+                *(f"-{name}.port={port}" for name, port in ports.items()),
+            ),
         ]
         # The server inherits neither credentials nor a place on the terminal of whoever started it.
         clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import resource
+import signal
 import tempfile
 import time
 from collections import Counter, deque
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="of overload")
     parser.add_argument("--work", type=Path, help="where the model is made and kept; a temporary folder without it")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     textgate = SERVERS[0]

@@ -14,6 +14,7 @@ when they are missing (3 GB). A round of all takes about 8 minutes.
 import argparse
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, default=Path.home() / ".cache" / "textgate-bench")
     parser.add_argument("--json", type=Path, help="write every turn to this file")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped
     wanted = arguments.only.split(",") if arguments.only else [""]
     arrangements = {name: found for name, found in ARRANGEMENTS.items() if name.startswith(tuple(wanted))}
     servers = [server for server in SERVERS if server.name.startswith(tuple(wanted))]
