@@ -4,7 +4,8 @@
 
 WORKERS Python threads share SESSIONS sessions of THREADS threads each. They answer 1, 16, 64 and 512 texts at a time,
 going round the texts on standard input; each worker takes its share of them, and a single text goes to the first.
-Prints for each of these JSON with texts per second, the seconds of each prediction, and the process's resident bytes.
+Prints JSON: for each of these texts per second, CPU seconds of a text and the seconds of every prediction; and the
+process's resident bytes.
 """
 
 import itertools
@@ -30,11 +31,11 @@ def main() -> None:
     measured = []
     for at_hand in AT_HAND:
         answer(predictors, texts, at_hand, _WARM_SECONDS)
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         durations = answer(predictors, texts, at_hand, seconds)
-        spent = time.perf_counter() - started
-        size = at_hand // min(workers, at_hand)
-        measured.append({"rate": size * len(durations) / spent, "durations": durations})
+        spent, computed = time.perf_counter() - started, time.process_time() - computed
+        answered = len(durations) * (at_hand // min(workers, at_hand))
+        measured.append({"rate": answered / spent, "cpu": computed / answered, "durations": durations})
     json.dump({"loads": measured, "memory": psutil.Process().memory_full_info().pss}, sys.stdout)
 
 

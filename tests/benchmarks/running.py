@@ -3,14 +3,13 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +85,9 @@ class Running:
                 asked = texts[start : start + size]
                 try:
                     labels = self.server.labels(self.ask(asked))
-                except urllib.error.HTTPError as error:
-                    raise UnavailableError(f"answers {size} texts with {error.code}: {error.read()[:200]!r}") from error
+                except OSError as error:
+                    said = error.read()[:200] if isinstance(error, urllib.error.HTTPError) else self._last_words()
+                    raise UnavailableError(f"asked {size} texts: {error}: {said!r}") from error
                 if labels != [expected[text] for text in asked]:
                     raise UnavailableError(f"answers {asked!r} with {labels}")
 
@@ -109,25 +109,36 @@ class Running:
     @property
     def memory(self) -> int:
         """Resident bytes of all its processes; what they share counts once."""
-        return sum(process.memory_full_info().pss for process in self._processes())
+        return int(self._sum(lambda process: process.memory_full_info().pss))
 
     @property
     def cpu_seconds(self) -> float:
         """What all its living processes have computed so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
+        return self._sum(lambda process: sum(process.cpu_times()[:2]))
+
+    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
+        total = 0.0
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += figure(process)
+        return total
 
     def _processes(self) -> list[psutil.Process]:
-        parent = psutil.Process(self.pid)
-        return [parent, *parent.children(recursive=True)]
+        """Of the server; none when it has ended."""
+        try:
+            parent = psutil.Process(self.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def close(self) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            processes = self._processes()
-            self._process.send_signal(signal.SIGTERM)
-            _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-            for process in alive:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        """End it, and what it leaves behind."""
+        processes = self._processes()
+        self._process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
 
     def _last_words(self) -> str:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -51,6 +52,8 @@ class Seen:
     p50: float
     """Milliseconds."""
     p99: float
+    cpu: float
+    """Milliseconds of all cores that a text took, where the machine is busy with other things the better measure."""
     errors: int
 
 
@@ -115,7 +118,8 @@ def in_process(model: HeadlineModel, arrangement: tuple[int, int, int], seconds:
     loads = []
     for found in answer["loads"]:
         ordered = sorted(found["durations"])
-        loads.append(Seen(found["rate"], 1e3 * percentile(ordered, 0.5), 1e3 * percentile(ordered, 0.99), 0))
+        p50, p99 = (1e3 * percentile(ordered, share) for share in (0.5, 0.99))
+        loads.append(Seen(found["rate"], p50, p99, 1e3 * found["cpu"], 0))
     return Turn(loads, answer["memory"])
 
 
@@ -130,9 +134,13 @@ def served(model: HeadlineModel, server: Server, environments: Path, seconds: fl
             bodies = [model.texts[start : start + size] for start in range(0, len(model.texts), size)]
             requests = [post(server.path, json.dumps(server.body(body)).encode()) for body in bodies]
             measure(started.port, requests, clients, _WARM_SECONDS)
+            began, computed = time.perf_counter(), started.cpu_seconds
             seen = measure(started.port, requests, clients, seconds)
+            cores = (started.cpu_seconds - computed) / (time.perf_counter() - began)
+            if not seen.latencies:
+                raise UnavailableError(f"gave {clients} clients no answer")
             p50, p99 = (1e3 * seen.percentile(share) for share in (0.5, 0.99))
-            loads.append(Seen(size * seen.rate, p50, p99, seen.errors))
+            loads.append(Seen(size * seen.rate, p50, p99, 1e3 * cores / (size * seen.rate), seen.errors))
         return Turn(loads, started.memory)
 
 
@@ -143,6 +151,7 @@ def median_of(turns: list[Turn]) -> Turn:
             rate=median(seen.rate for seen in seens),
             p50=median(seen.p50 for seen in seens),
             p99=median(seen.p99 for seen in seens),
+            cpu=median(seen.cpu for seen in seens),
             errors=sum(seen.errors for seen in seens),
         )
         for seens in zip(*(turn.loads for turn in turns), strict=True)
@@ -155,7 +164,11 @@ def cell(seen: Seen) -> str:
 
 
 def print_turn(name: str, turn: Turn) -> None:
-    print(f"{name}: {'; '.join(map(cell, turn.loads))}; {turn.memory / 1e6:.0f} MB", flush=True)
+    print(f"{name}: {' | '.join(row(turn))}", flush=True)
+
+
+def row(turn: Turn) -> list[str]:
+    return [*map(cell, turn.loads), f"{turn.loads[2].cpu:.2f}", f"{turn.memory / 1e6:,.0f}"]
 
 
 def print_table(medians: dict[str, Turn], failed: dict[str, str]) -> None:
@@ -164,10 +177,10 @@ def print_table(medians: dict[str, Turn], failed: dict[str, str]) -> None:
     )
     print(f"{', '.join(map(str, AT_HAND))}; p50 and p99 are of a prediction.\n")
     heads = [f"{clients} client{'s' * (clients > 1)}{f', {size} texts each' * (size > 1)}" for clients, size in CLIENTS]
-    print(f"| | {' | '.join(heads)} | resident MB |")
-    print("| --- |" + " --- |" * (len(heads) + 1))
+    print(f"| | {' | '.join(heads)} | CPU ms a text at {CLIENTS[2][0]} | resident MB |")
+    print("| --- |" + " --- |" * (len(heads) + 2))
     for name, turn in medians.items():
-        print(f"| {name} | {' | '.join(map(cell, turn.loads))} | {turn.memory / 1e6:,.0f} |")
+        print(f"| {name} | {' | '.join(row(turn))} |")
     for name, reason in failed.items():
         print(f"| {name} | {reason} |")
 
