@@ -9,6 +9,7 @@ it would keep it waiting too long, by the time that texts have lately taken; so 
 import asyncio
 import logging
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -31,6 +32,8 @@ _BATCHES_OF_A_TURN = 8
 _WEIGHT_OF_A_TEXT = 16
 """What a text costs beside its characters, in characters: its special tokens and its share of the way."""
 _CHARACTERS_OF_A_TOKEN = 8
+_NICE = 10
+"""How far a thread that predicts stands behind the event loop's."""
 _MEMORY = 0.8
 """How much of the measured pace stays when a new measurement comes in."""
 
@@ -173,6 +176,8 @@ class Batcher:
         self.metrics.queue_seconds.set(self._seconds)
 
     def _work(self) -> None:
+        # What comes in is read, and refused if need be, however much there is to predict.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while taken := self._take():
             # Whoever asked may have given up.
             pieces = [piece for piece in taken if not piece.request.future.done()]
