@@ -24,7 +24,7 @@ TEXTS = 4_096
 """Headlines that are asked about; the model has not been trained on them."""
 _SPLITS = {"train": 4_000, "validation": 500, "test": 1_000}
 _SURE = 0.95
-"""A text that the model is less sure of may fall the other way in another batch: int8 rounds a batch as a whole."""
+"""A text that the model is less sure of may fall the other way on torch, which does not round to 8 bits."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ _TIMES, _AFTERWARDS = 5.0, 0.1
 """Of the capacity: what is offered, and what is offered then."""
 _CAPACITY_SECONDS, _AFTERWARDS_SECONDS, _LAST_ANSWER_SECONDS = 5.0, 15, 10.0
 _TICK_SECONDS = 0.001
-_CONNECTIONS = 256
+_AT_ONCE = 16
+"""Requests sent before answers are looked at again, when it is late."""
+_CONNECTIONS = 2_048
 """Opened beforehand; more are opened when all of them wait for an answer."""
 _MOST_CONNECTIONS = 20_000
 """A machine has little more than 28,000 ports to connect from; what is due beyond it counts as cut off."""
@@ -102,11 +104,12 @@ class OpenLoop:
         sent = 0
         while sent < second.offered:
             now = time.perf_counter()
-            while sent < second.offered and (due := starts + sent / rate) <= now:
-                self._send(due)
-                self.latest = max(self.latest, now - due)
+            due_by_now = min(second.offered, int((now - starts) * rate) + 1)
+            self.latest = max(self.latest, now - starts - sent / rate)
+            for number in range(sent, min(due_by_now, sent + _AT_ONCE)):
+                self._send(starts + number / rate)
                 sent += 1
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(_TICK_SECONDS if sent == due_by_now else 0)
         await asyncio.sleep(max(0.0, starts + 1 - time.perf_counter()))
         second.memory = self.server.memory_info().rss
 

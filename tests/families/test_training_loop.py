@@ -93,9 +93,13 @@ def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.M
     model = Model(2_000_000, 2)
     batch = {"input_ids": torch.ones(1, 2_000_000), "labels": torch.tensor([0])}
     per_row = 3 * 8e6
+    freed_but_kept = [np.ones(2**14) for _ in range(4_000)]
+    last = np.ones(2**14)
+    del freed_but_kept
     monkeypatch.setattr(batch_size, "_free_bytes", lambda: 12 * 4_000_002 + 10 * per_row)
     fitted = batch_size.probe_batch_size(model, batch, 64)
     assert 2 <= fitted <= 16
+    assert last.any()
     assert all(weight.grad is None for weight in model.parameters())
 
 
