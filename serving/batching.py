@@ -126,6 +126,8 @@ class Batcher:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.metrics.queue_texts.set_function(lambda: self._texts)
+        self.metrics.queue_seconds.set_function(lambda: self._seconds)
         self._changed = threading.Condition()
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(self.threads)
@@ -139,27 +141,35 @@ class Batcher:
         Raises:
             Refused: 429 when too much waits already, 504 when the deadline has passed.
         """
+        self.admit(deadline)
         shape = (len(texts), len(version.loaded.bundle.labels))
         future: asyncio.Future[Answers] = self._loop.create_future()
         request = _Request(version, future, np.empty(shape), np.zeros(len(texts), dtype=np.bool_), len(texts))
         pieces = _pieces(request, texts)
         with self._changed:
-            wait = self._seconds / self.threads
-            if wait > min(self.longest_wait, deadline):
-                raise Refused(
-                    429,
-                    f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
-                    f"ask again in {math.ceil(wait)} s, or less at a time",
-                    retry_after=math.ceil(wait),
-                )
             self._queues.setdefault(version, deque()).extend(pieces)
             self._count(pieces, 1)
             self._changed.notify(len(pieces))
+        timer = self._loop.call_later(deadline, _give_up, future, deadline)
         try:
-            async with asyncio.timeout(deadline):
-                return await future
-        except TimeoutError as error:
-            raise Refused(504, f"no answer within the {deadline:g} s that a request may take") from error
+            return await future
+        finally:
+            timer.cancel()
+
+    def admit(self, deadline: float = math.inf) -> None:
+        """Let a request in that can be answered within ``deadline`` seconds.
+
+        Raises:
+            Refused: 429, too much waits already.
+        """
+        wait = self._seconds / self.threads
+        if wait > min(self.longest_wait, deadline):
+            raise Refused(
+                429,
+                f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
+                f"ask again in {math.ceil(wait)} s, or less at a time",
+                retry_after=math.ceil(wait),
+            )
 
     def close(self) -> None:
         """Answer what waits, then end the threads."""
@@ -172,8 +182,6 @@ class Batcher:
     def _count(self, pieces: Sequence[_Piece], sign: int) -> None:
         self._seconds = max(0.0, self._seconds + sign * sum(piece.seconds for piece in pieces))
         self._texts += sign * sum(len(piece.texts) for piece in pieces)
-        self.metrics.queue_texts.set(self._texts)
-        self.metrics.queue_seconds.set(self._seconds)
 
     def _work(self) -> None:
         # What comes in is read, and refused if need be, however much there is to predict.
@@ -246,6 +254,11 @@ def _deliver(owners: list[tuple[_Request, int]], part: Part) -> None:
     for place, row in enumerate(part.rows.tolist()):
         request, its_row = owners[row]
         request.take(its_row, part, place)
+
+
+def _give_up(future: "asyncio.Future[Answers]", deadline: float) -> None:
+    if not future.done():
+        future.set_exception(Refused(504, f"no answer within the {deadline:g} s that a request may take"))
 
 
 def _fail(pieces: list[_Piece]) -> None:

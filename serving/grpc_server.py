@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -32,7 +32,9 @@ from textgate.serving.tensors import (
     output_metadata,
     output_tensors,
 )
-from textgate.serving.tracing import Tracing
+
+if TYPE_CHECKING:
+    from textgate.serving.tracing import Tracing
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -60,7 +62,7 @@ async def start_grpc(
     keys: Keys | None,
     tls: tuple[bytes, bytes] | None,
     largest_message: int,
-    tracing: Tracing | None = None,
+    tracing: "Tracing | None" = None,
 ) -> tuple[grpc.aio.Server, int]:
     """Start to answer, and tell the port: ``port``, or a free one for 0.
 
@@ -116,7 +118,7 @@ class _Calls:
 
     endpoint: Endpoint
     keys: Keys | None
-    tracing: Tracing | None
+    tracing: "Tracing | None"
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         """Every method of the service by its name."""

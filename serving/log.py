@@ -1,6 +1,10 @@
 """The log: a JSON object a line on standard error, with no text of any request in it."""
 
+import asyncio
 import logging
+import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pydantic_core import to_json
@@ -10,8 +14,7 @@ _LOG = logging.getLogger("textgate.serving")
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+        line = {"time": _time(record.created), "level": record.levelname.lower(), "event": record.getMessage()}
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -31,3 +34,26 @@ def say(event: str, level: int = logging.INFO, error: BaseException | None = Non
     if _LOG.isEnabledFor(level):
         given = {name: value for name, value in fields.items() if value is not None}
         _LOG.log(level, event, extra={"fields": given}, exc_info=error)
+
+
+class RequestLog:
+    """A line for each request, on standard error as the others; those of one turn of the event loop in one write."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, fields: Mapping[str, object]) -> None:
+        """Write one line; ``fields`` that are None are left out."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        line = {"time": _time(time.time()), "level": "info", "event": "request", **fields}
+        self._lines.append(to_json(line, exclude_none=True))
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stderr.write(b"\n".join([*lines, b""]).decode("utf-8"))
+        sys.stderr.flush()
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

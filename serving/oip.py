@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from textgate.serving.asgi import Request, Response, Route, answer_json
 from textgate.serving.endpoint import Endpoint
+from textgate.serving.http import Request, Response, Route, answer_json
 from textgate.serving.refused import Refused
 from textgate.serving.routes import parsed
 from textgate.serving.tensors import (
@@ -80,11 +80,12 @@ class OipRoutes:
 
     def table(self) -> list[Route]:
         """The routes."""
+        admit = self.endpoint.batcher.admit
         model, repository = "/v2/models/{model}", "/v2/repository/models/{model}"
         version = f"{model}/versions/{{version}}"
         return [
-            Route("POST", f"{model}/infer", self.infer),
-            Route("POST", f"{version}/infer", self.infer),
+            Route("POST", f"{model}/infer", self.infer, admit=admit),
+            Route("POST", f"{version}/infer", self.infer, admit=admit),
             Route("GET", "/v2", self.server),
             Route("GET", "/v2/health/live", self.live, role=None),
             Route("GET", "/v2/health/ready", self.ready, role=None),

@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from textgate.serving.asgi import Request, Response, Route, answer_json
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.explain import METHOD
+from textgate.serving.http import Request, Response, Route, answer_json
 from textgate.serving.metrics import CONTENT_TYPE
 from textgate.serving.refused import Refused
 
@@ -97,10 +97,11 @@ class PlainRoutes:
 
     def table(self) -> list[Route]:
         """The routes."""
+        admit = self.endpoint.batcher.admit
         return [
-            Route("POST", "/v1/models/{model}:classify", self.classify),
-            Route("POST", "/v1/models/{model}:explain", self.explain),
-            Route("POST", "/models/{model}", self.hub),
+            Route("POST", "/v1/models/{model}:classify", self.classify, admit=admit),
+            Route("POST", "/v1/models/{model}:explain", self.explain, admit=admit),
+            Route("POST", "/models/{model}", self.hub, admit=admit),
             Route("POST", "/v1/feedback", self.feedback),
             Route("GET", "/v1/models", self.models),
             Route("GET", "/metrics", self.metrics),

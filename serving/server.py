@@ -7,33 +7,38 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
 import uvloop
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import CHAMPION, Registry
-from textgate.serving.asgi import Http
 from textgate.serving.batching import Batcher
 from textgate.serving.endpoint import Endpoint, Limits
 from textgate.serving.feedback import Journal
 from textgate.serving.grpc_server import start_grpc
+from textgate.serving.http import Http
 from textgate.serving.keys import Keys
 from textgate.serving.log import say, start_log
 from textgate.serving.metrics import Metrics
 from textgate.serving.oip import OipRoutes
 from textgate.serving.openapi import openapi_route
-from textgate.serving.protocol import Protocol
+from textgate.serving.protocol import Connections
 from textgate.serving.repository import Repository, Target
 from textgate.serving.routes import PlainRoutes
-from textgate.serving.tracing import Tracing, wanted
+
+if TYPE_CHECKING:
+    from textgate.serving.tracing import Tracing
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+_COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_Tls = tuple[ssl.SSLContext, tuple[bytes, bytes]]
+"""For HTTP; for gRPC the private key and its certificate chain, in PEM."""
 
 
 @dataclass(frozen=True)
@@ -79,28 +84,7 @@ def serve(settings: Settings, registry: Registry) -> None:
     uvloop.run(_serve(settings, registry, keys, tls))
 
 
-class _Server(uvicorn.Server):
-    """Says so when it answers."""
-
-    def __init__(self, config: uvicorn.Config, facts: dict[str, object]) -> None:
-        super().__init__(config)
-        self._facts = facts
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Begin to end on a signal; uvicorn's own way raises it again, which would end the process before its work."""
-        loop = asyncio.get_running_loop()
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(sign, self.handle_exit, sign, None)
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        say("ready", **self._facts)
-
-
-async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls: tuple[bytes, bytes] | None) -> None:
+async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls: _Tls | None) -> None:
     metrics, limits = Metrics(), settings.limits
     repository = Repository(registry, settings.home, metrics, settings.challenger_share, settings.shadow_share > 0)
     listening = _listen(settings.host, settings.port)
@@ -109,45 +93,56 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
     batcher = Batcher(settings.threads or len(os.sched_getaffinity(0)), limits.deadline / 2, metrics)
     journal = Journal(registry.store, settings.log_predictions)
     endpoint = Endpoint(repository, batcher, limits, metrics, journal, settings.shadow_share)
-    tracing = Tracing() if wanted() else None
+    tracing = _tracing()
     routes = [*PlainRoutes(endpoint).table(), *OipRoutes(endpoint).table(), openapi_route()]
-    config = uvicorn.Config(
-        Http(routes, keys, limits.body, metrics, tracing),
-        http=Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
-        ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.private_key,
-    )
+    connections = Connections(Http(routes, keys, limits.body, metrics, tracing))
+    pem = tls[1] if tls else None
     grpc_server, grpc_port = await start_grpc(
-        endpoint, settings.host, settings.grpc_port, keys, tls, limits.body, tracing
+        endpoint, settings.host, settings.grpc_port, keys, pem, limits.body, tracing
     )
-    server = _Server(
-        config,
-        {
-            "http": f"{'https' if tls else 'http'}://{settings.host}:{listening.getsockname()[1]}",
-            "grpc": f"{settings.host}:{grpc_port}",
-            "threads": batcher.threads,
-        },
+    asked_to_end = _signals()
+    server = await asyncio.get_running_loop().create_server(
+        connections.connect, sock=listening, ssl=tls[0] if tls else None, backlog=_BACKLOG
+    )
+    say(
+        "ready",
+        http=f"{'https' if tls else 'http'}://{settings.host}:{listening.getsockname()[1]}",
+        grpc=f"{settings.host}:{grpc_port}",
+        threads=batcher.threads,
     )
     following = asyncio.create_task(_follow(repository, settings.poll_seconds))
-    try:
-        await server.serve(sockets=[listening])
-    finally:
-        say("draining")
-        following.cancel()
-        await grpc_server.stop(settings.drain_seconds)
-        await asyncio.to_thread(batcher.close)
-        await asyncio.to_thread(journal.close)
-        if tracing:
-            tracing.close()
-        say("stopped")
+    await asked_to_end.wait()
+    say("draining")
+    server.close()
+    following.cancel()
+    await asyncio.gather(connections.drain(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
+    await asyncio.to_thread(batcher.close)
+    await asyncio.to_thread(journal.close)
+    if tracing:
+        tracing.close()
+    say("stopped")
+
+
+def _signals() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def ask(sign: signal.Signals) -> None:
+        loop.remove_signal_handler(sign)
+        asked.set()
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, ask, sign)
+    return asked
+
+
+def _tracing() -> "Tracing | None":
+    """When OpenTelemetry's variables name a collector; it is imported only then."""
+    if not any(os.environ.get(name) for name in _COLLECTOR):
+        return None
+    from textgate.serving.tracing import Tracing
+
+    return Tracing()
 
 
 def _champions(registry: Registry) -> list[Target]:
@@ -157,19 +152,19 @@ def _champions(registry: Registry) -> list[Target]:
     return found
 
 
-def _tls(settings: Settings) -> tuple[bytes, bytes] | None:
-    """The private key and its certificate chain, in PEM."""
+def _tls(settings: Settings) -> _Tls | None:
     if settings.certificate is None and settings.private_key is None:
         return None
     if settings.certificate is None or settings.private_key is None:
         raise InputError("TLS takes a certificate and its key: --tls-cert FILE --tls-key FILE")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.certificate, settings.private_key)
+        context.load_cert_chain(settings.certificate, settings.private_key)
     except OSError as error:
         raise InputError(
             f"{settings.certificate} and {settings.private_key} are no certificate and its key, in PEM ({error})"
         ) from error
-    return settings.private_key.read_bytes(), settings.certificate.read_bytes()
+    return context, (settings.private_key.read_bytes(), settings.certificate.read_bytes())
 
 
 async def _follow(repository: Repository, seconds: float) -> None:

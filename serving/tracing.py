@@ -1,6 +1,5 @@
 """Spans for OpenTelemetry, when its variables name a collector (opentelemetry.io, "OTLP Exporter Configuration")."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,13 +8,6 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-
-
-def wanted() -> bool:
-    """Whether the environment names a collector."""
-    return any(os.environ.get(name) for name in _VARIABLES)
 
 
 class Tracing:
