@@ -215,23 +215,34 @@ class Batcher:
 
     def _run(self, pieces: list[_Piece]) -> None:
         version = pieces[0].request.version
-        names = (version.model, version.version)
         owners = [(piece.request, row) for piece in pieces for row in piece.rows]
-        now, waits = time.monotonic(), self.metrics.wait_seconds.labels(*names)
-        for piece in pieces:
-            waits.observe(now - piece.arrived)
+        now = time.monotonic()
+        waits = [now - piece.arrived for piece in pieces]
         started = time.perf_counter()
         try:
             for part in version.loaded.parts([text for piece in pieces for text in piece.texts]):
-                self._loop.call_soon_threadsafe(_deliver, owners, part)
-                self.metrics.batch_texts.labels(*names).observe(len(part.rows))
-                self.metrics.texts.labels(*names).inc(len(part.rows))
-                self.metrics.tokens.labels(*names).inc(part.tokens)
-                self.metrics.truncated.labels(*names).inc(int(part.truncated.sum()))
+                self._loop.call_soon_threadsafe(self._deliver, version, owners, part, waits)
+                waits = []
         except Exception as error:  # a thread must live on, whatever a model does
             say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
             self._loop.call_soon_threadsafe(_fail, pieces)
         version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
+
+    def _deliver(self, version: Version, owners: list[tuple[_Request, int]], part: Part, waits: list[float]) -> None:
+        for place, row in enumerate(part.rows.tolist()):
+            request, its_row = owners[row]
+            request.take(its_row, part, place)
+        # Whoever waits for these is answered first.
+        self._loop.call_soon(self._meter, version, part, waits)
+
+    def _meter(self, version: Version, part: Part, waits: list[float]) -> None:
+        names = (version.model, version.version)
+        self.metrics.batch_texts.labels(*names).observe(len(part.rows))
+        self.metrics.texts.labels(*names).inc(len(part.rows))
+        self.metrics.tokens.labels(*names).inc(part.tokens)
+        self.metrics.truncated.labels(*names).inc(int(part.truncated.sum()))
+        for wait in waits:
+            self.metrics.wait_seconds.labels(*names).observe(wait)
 
 
 def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:
@@ -248,12 +259,6 @@ def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:
         piece.weight += weights[row]
         piece.seconds += weights[row] * version.pace
     return pieces
-
-
-def _deliver(owners: list[tuple[_Request, int]], part: Part) -> None:
-    for place, row in enumerate(part.rows.tolist()):
-        request, its_row = owners[row]
-        request.take(its_row, part, place)
 
 
 def _give_up(future: "asyncio.Future[Answers]", deadline: float) -> None:

@@ -81,9 +81,8 @@ class Endpoint:
         deadline = self.limits.deadline if deadline is None else min(deadline, self.limits.deadline)
         answers = await self.batcher.answer(chosen, texts, deadline)
         self._check_length(answers, len(texts))
-        labels = [answers.labels[number] for number in answers.chosen]
-        scores = answers.probabilities[np.arange(len(texts)), answers.chosen].tolist()
-        self.journal.answered(request_id, answers.model, answers.version, texts, labels, scores)
+        # Whoever asked is answered first.
+        asyncio.get_running_loop().call_soon(self._remember, request_id, texts, answers)
         shadow = self.repository.models[model].shadow if model in self.repository.models else None
         if shadow is not None and shadow is not chosen and sampled(request_id, self.shadow_share, SHADOW):
             task = asyncio.create_task(self._shadow(shadow, texts, answers))
@@ -174,6 +173,11 @@ class Endpoint:
             await asyncio.to_thread(self.repository.unload, model)
         except InputError as error:
             raise Refused(404, str(error)) from error
+
+    def _remember(self, request_id: str, texts: Sequence[str], answers: Answers) -> None:
+        labels = [answers.labels[number] for number in answers.chosen]
+        scores = answers.probabilities[np.arange(len(texts)), answers.chosen].tolist()
+        self.journal.answered(request_id, answers.model, answers.version, texts, labels, scores)
 
     def _check(self, texts: Sequence[str]) -> None:
         if not texts:

@@ -46,8 +46,9 @@ class RequestLog:
         """Write one line; ``fields`` that are None are left out."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        line = {"time": _time(time.time()), "level": "info", "event": "request", **fields}
-        self._lines.append(to_json(line, exclude_none=True))
+        line: dict[str, object] = {"time": _time(time.time()), "level": "info", "event": "request"}
+        line.update((name, value) for name, value in fields.items() if value is not None)
+        self._lines.append(to_json(line))
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
