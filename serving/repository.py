@@ -84,6 +84,7 @@ class Repository:
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _refused: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     _fetched: set[tuple[str, str]] = field(default_factory=set)
+    _tried: set[tuple[str, str]] = field(default_factory=set)
     _store_is_away: bool = False
 
     def load(self, target: Target) -> None:
@@ -100,6 +101,7 @@ class Repository:
                     f"the model {target.model} has no {target.channel}: run a recipe that promotes one, "
                     f"or name one of its versions as {target.model}@VERSION"
                 )
+            self._tried.add((target.model, version))
             served = self.models.get(target.model)
             if served is None or served.main.version != version or served.target != target:
                 opened = self._open(target.model, version)
@@ -128,6 +130,23 @@ class Repository:
                 if served.target.version is None:
                     self._swap(model, served.target.channel, "main")
                 self._follow_beside(model)
+
+    def take_in(self) -> None:
+        """Serve every model that has got a champion; one that was refused or unloaded, when its champion moves.
+
+        Raises:
+            InputError: the store does not answer.
+        """
+        for model, channels in self.registry.models().items():
+            champion = channels.get(CHAMPION)
+            if champion is None or model in self.models or (model, champion) in self._tried:
+                continue
+            try:
+                self.load(Target(model))
+            except InputError as error:
+                say(
+                    "version refused", logging.ERROR, model=model, channel=CHAMPION, version=champion, reason=str(error)
+                )
 
     def find(self, model: str, version: str | None = None) -> Version:
         """A version that is served; the main one of the model when none is named.

@@ -110,7 +110,7 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
         grpc=f"{settings.host}:{grpc_port}",
         threads=batcher.threads,
     )
-    following = asyncio.create_task(_follow(repository, settings.poll_seconds))
+    following = asyncio.create_task(_follow(repository, settings))
     await asked_to_end.wait()
     say("draining")
     server.close()
@@ -167,11 +167,15 @@ def _tls(settings: Settings) -> _Tls | None:
     return context, (settings.private_key.read_bytes(), settings.certificate.read_bytes())
 
 
-async def _follow(repository: Repository, seconds: float) -> None:
+async def _follow(repository: Repository, settings: Settings) -> None:
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(settings.poll_seconds)
         try:
             await asyncio.to_thread(repository.follow)
+            if not settings.targets:
+                await asyncio.to_thread(repository.take_in)
+        except InputError:
+            pass  # the store is away, which following has told
         except Exception as error:  # what answers now goes on answering
             say("following failed", logging.ERROR, error)
 

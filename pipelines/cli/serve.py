@@ -68,8 +68,9 @@ def serve(
 ) -> None:
     """Answer for each MODEL, or for every one that has a champion, over HTTP and gRPC.
 
-    A model's champion is followed: another one takes its place without a pause. The page to try a model is at /, the
-    interface is described at /openapi.json and speaks the Open Inference Protocol v2.
+    A model's champion is followed: another one takes its place without a pause, and without names a model that gets its
+    first is taken in. The page to try a model is at /, the interface is described at /openapi.json and speaks the Open
+    Inference Protocol v2.
     """
     from textgate.serving.endpoint import Limits
     from textgate.serving.repository import Target

@@ -136,6 +136,20 @@ def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore,
         assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
 
 
+def test_without_names_a_model_that_gets_a_champion_is_taken_in(
+    registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+        version = registry.publish("damaged", other_bundle)
+        registry.store.put(f"models/damaged/versions/{version}/vocabulary.json", b"[]")
+        registry.move("damaged", version, run="test", reason="test", expected=None)
+        assert server.until("version refused")["model"] == "damaged"
+        promote(registry, other_bundle, "late")
+        server.until("serving", model="late")
+        answer = server.post("/v1/models/late:classify", {"texts": ["word1 good"]})
+        assert answer.json()["version"] == version_of(other_bundle)
+
+
 def test_a_bundle_damaged_on_disk_is_fetched_again(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
