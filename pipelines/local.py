@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError, Recipe, RunRecord
+from textgate.components.image import Images
 from textgate.components.select.select import Candidate, Candidates
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
@@ -33,6 +34,7 @@ __all__ = ["LocalRun", "RunFailedError", "run_pipeline"]
 
 _REPORTS = ("gate-served", "gate-trained")
 _SELECTS = ("select", "select-with-dataset")
+_CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,15 @@ def run_pipeline(
     runs = (home / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
     source_version = version(recipe.source.uri)
+    content = ""
     if runner == "docker":
         recipe = _with_source_below(recipe, runs, source_version)
+        content = _image_id(image)
     compiled = home / "pipelines" / f"{recipe.name}.yaml"
     compiled.parent.mkdir(exist_ok=True)
     store.ensure_bucket()
     with _alone(runs / f".{recipe.name}.lock", recipe.name):
-        compile_pipeline(recipe, compiled, image, sweep)
+        compile_pipeline(recipe, compiled, Images(image, image, content), sweep)
         log = RunLog(runs, store, display, [describe(combination.settings) for combination in sweep])
         try:
             with log.following():
@@ -111,28 +115,50 @@ def _initialise_kfp(runner: str, runs: Path, home: Path, store: Store) -> None:
     )
 
 
-def _docker_runner(runs: Path) -> Any:
-    from kfp import local
-
+def _image_id(image: str) -> str:
+    """What the image's name stands for now; empty where the engine has yet to fetch it."""
     try:
         import docker
 
-        docker.from_env().ping()
+        return str(docker.from_env().images.get(image).id)
     except ImportError as error:
         raise InputError("--runner docker needs the Python package docker: pip install docker") from error
+    except docker.errors.ImageNotFound:
+        return ""
     except docker.errors.DockerException as error:
         raise InputError(f"--runner docker needs a Docker engine that answers: {error}") from error
-    # The store listens on this machine's loopback, and artifacts must belong to whoever started the run.
-    inherited = {
+
+
+def _docker_runner(runs: Path) -> Any:
+    from docker.types import Mount
+    from kfp import local
+
+    # The store listens on this machine's loopback, and artifacts must belong to whoever started the run. As on a
+    # cluster, nothing else can be written than the run's own folder and a volume that goes when the step ends.
+    return local.DockerRunner(
+        environment=_container_environment(runs),
+        network_mode="host",
+        user=f"{os.getuid()}:{os.getgid()}",
+        read_only=True,
+        mounts=[Mount("/tmp", None)],  # noqa: S108
+    )
+
+
+def _container_environment(runs: Path) -> dict[str, str]:
+    """What this shell says about stores, indexes, hubs and trackers, with its files where a container sees them."""
+    told = {
         key: value
         for key, value in os.environ.items()
         if key.startswith(("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES"))
     }
-    return local.DockerRunner(
-        environment={**inherited, "HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(runs / "downloads")},  # noqa: S108
-        network_mode="host",
-        user=f"{os.getuid()}:{os.getgid()}",
-    )
+    for name in _CERTIFICATES:
+        bundle = Path(os.environ.get(name, ""))
+        if bundle.is_file():
+            copy = runs / "certificates" / f"{name}.pem"
+            copy.parent.mkdir(exist_ok=True)
+            told[name] = str(shutil.copyfile(bundle, copy))
+    downloads = runs / "downloads"
+    return {**told, "HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(downloads), "HF_HOME": str(downloads / "huggingface")}  # noqa: S108
 
 
 def _with_source_below(recipe: Recipe, runs: Path, source_version: str) -> Recipe:

@@ -24,6 +24,8 @@ from textgate.pipelines.display import Display
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
+_OF_A_PART = ("ingest-part", "clean-part")
+"""Steps in the loop over the parts of a source, not in a sweep's."""
 
 
 class RunFailedError(Exception):
@@ -49,7 +51,7 @@ class _Task:
 
     name: str
     combination: str
-    """Of the sweep in whose loop it stands, otherwise empty."""
+    """Of the sweep in whose loop it stands, or the part of the source, otherwise empty."""
     folder: Path
     """Its artifacts, below the folder of all runs."""
     started: float = field(default_factory=time.perf_counter)
@@ -116,8 +118,13 @@ class RunLog(io.TextIOBase):
             if task.combination and self._failed:
                 return outputs, state  # this sweep will not be chosen from: nothing more is trained for it
             self._here.task = task
+            call["task_spec"].ClearField("retry_policy")  # here, a person sees at once what failed
             try:
-                outputs, state = execute(**call)
+                # What the pipeline calls its run is its folder's name here, where a cluster gives it a number.
+                outputs, state = execute(**{**call, "unique_pipeline_id": self._run})
+                # A step's last act. To kfp.local a container that went before it was asked how it ended, ended well.
+                if task.ran and not (self._runs / task.folder / "executor_output.json").exists():
+                    outputs, state = {}, status.Status.FAILURE
             finally:
                 self._end(task, outputs, state == status.Status.SUCCESS)
             return outputs, state
@@ -144,7 +151,8 @@ class RunLog(io.TextIOBase):
         """``place`` is the run's name, in a loop followed by the iteration's."""
         self._run = place.split("/")[0]
         iteration = _ITERATION.search(place)
-        combination = self._combinations[int(iteration[1])] if iteration else ""
+        number = int(iteration[1]) if iteration else 0
+        combination = "" if not iteration else f"part {number}" if name in _OF_A_PART else self._combinations[number]
         return _Task(name, combination, Path(place) / component.removeprefix("comp-"))
 
     @contextlib.contextmanager

@@ -8,6 +8,8 @@ A sweep trains every combination in a loop, and select hands on the best:
     ingest ─ preprocess ─ (train)* ─ select ─ evaluate …      when only keys of train are swept
     ingest ─ (preprocess ─ train)* ─ select ─ evaluate …      when keys of preprocess are
 
+A source of several files can be read and cleaned in parts (``shards``); on a cluster train may have several machines.
+
 One function for a laptop, containers and a cluster. Each step is told its own section of the recipe and nothing else,
 so that its cache holds while other sections change.
 """
@@ -18,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kfp import compiler, dsl, kubernetes
+from kfp import compiler, dsl
 
-from textgate.components.contracts import Compute, Recipe, Resources
+from textgate.components.contracts import Compute, Recipe
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
-from textgate.components.image import IMAGE
+from textgate.components.image import Images
 from textgate.components.ingest.component import ingest
 from textgate.components.merge_quantize.component import merge_quantize
 from textgate.components.preprocess.component import preprocess
@@ -34,64 +36,78 @@ from textgate.components.select.component import select, select_with_dataset
 from textgate.components.storage import DEFAULT_BUCKET
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version
+from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
+from textgate.pipelines.shards import sharded_dataset, sharded_ingest
 from textgate.pipelines.sweep import Combination
 
 
-def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combination] = ()) -> Any:
+def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Sequence[Combination] = ()) -> Any:
     """The pipeline of one recipe, or of the best of a sweep's combinations.
 
     Its parameters, each with a default, are ``bucket`` and ``source_version``: a string that changes when the content
     behind the source's URI does, without which an earlier reading of the same URI would be taken from the cache.
     """
-    steps = _Steps(recipe, image)
+    steps = _Steps(recipe, images or Images())
     step = steps.step
     recipes = [combination.recipe for combination in sweep] or [recipe]
     one_dataset = all(other.preprocess == recipes[0].preprocess for other in recipes)
     if sweep:
         best = _best_model(steps, sweep) if one_dataset else _best_model_and_dataset(steps, sweep)
+    cleaning = recipes[0].preprocess.model_dump_json()
+    shards: Any = None
+    if recipe.resources.shards > 1:
+        shards = sharded_dataset(steps, recipe, cleaning) if one_dataset else sharded_ingest(steps, recipe)
 
-    @dsl.pipeline(name=recipe.name, description=recipe.description)
+    @dsl.pipeline(
+        name=recipe.name,
+        description=recipe.description,
+        pipeline_config=dsl.PipelineConfig(
+            ttl_seconds_after_finished=TTL_SECONDS, active_deadline_seconds=DEADLINE_SECONDS
+        ),
+    )
     def pipeline(bucket: str = DEFAULT_BUCKET, source_version: str = "") -> None:
-        run = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+        # Not the name: on a cluster that is what a person called the run, and nothing for one that a schedule starts.
+        run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         gate = recipe.gate.model_dump_json()
 
-        recorded = step(record(recipe=recipe.model_dump_json(), run=run, bucket=bucket), cached=False)
+        recorded = step(
+            record(recipe=recipe.model_dump_json(), run=run, source_version=source_version, bucket=bucket),
+            cached=False,
+        )
         with dsl.ExitHandler(recorded):
-            raw = step(
-                ingest(
-                    source=recipe.source.model_dump_json(), source_version=source_version, code=code_version("ingest")
-                )
-            ).outputs["dataset"]
+            if shards:
+                made = shards(source_version=source_version).output
+            else:
+                source = recipe.source.model_dump_json()
+                made = step(ingest(source=source, source_version=source_version, code=steps.code("ingest"))).output
             if one_dataset:
-                dataset = steps.preprocess(raw, recipes[0].preprocess.model_dump_json())
+                dataset = made if shards else steps.preprocess(made, cleaning)
                 if sweep:
                     model = best(dataset=dataset, bucket=bucket).output
                 else:
                     model = steps.train(dataset, recipe.train.model_dump_json(), bucket)
             else:
-                found = best(raw=raw, bucket=bucket)
+                found = best(raw=made, bucket=bucket)
                 dataset, model = found.outputs["dataset"], found.outputs["model"]
-            judged = steps.on_device(evaluate(dataset=dataset, model=model, code=code_version("evaluate"))).outputs[
+            judged = steps.on_device(evaluate(dataset=dataset, model=model, code=steps.code("evaluate"))).outputs[
                 "evaluation"
             ]
             first = step(gate_trained(dataset=dataset, trained=judged, gate=gate, run=run, bucket=bucket), cached=False)
             with dsl.If(first.outputs["Output"] == True):  # noqa: E712 (builds a condition of the DAG)
-                merged = steps.on_device(
-                    merge_quantize(model=model, trained=judged, code=code_version("merge_quantize"))
-                )
+                merged = steps.on_device(merge_quantize(model=model, trained=judged, code=steps.code("merge_quantize")))
                 exported = steps.export(
                     export_onnx(
                         dataset=dataset,
                         model=merged.outputs["merged"],
                         trained=judged,
                         export=recipe.export.model_dump_json(),
-                        code=code_version("export_onnx"),
+                        code=steps.code("export_onnx"),
                     )
                 )
                 served = steps.export(
-                    evaluate(dataset=dataset, model=exported.outputs["exported"], code=code_version("evaluate"))
+                    evaluate(dataset=dataset, model=exported.outputs["exported"], code=steps.code("evaluate"))
                 )
-                second = step(
+                second = steps.export(
                     gate_served(
                         dataset=dataset,
                         served=served.outputs["evaluation"],
@@ -116,14 +132,22 @@ def training_pipeline(recipe: Recipe, image: str = IMAGE, sweep: Sequence[Combin
                             bucket=bucket,
                         ),
                         cached=False,
+                        compute=recipe.resources.export,
                     )
 
     return pipeline
 
 
-def compile_pipeline(recipe: Recipe, path: Path, image: str = IMAGE, sweep: Sequence[Combination] = ()) -> None:
-    """Write the recipe's pipeline as KFP YAML, the file that runs anywhere."""
-    compiler.Compiler().compile(training_pipeline(recipe, image, sweep), str(path))
+def compile_pipeline(
+    recipe: Recipe, path: Path, images: Images | None = None, sweep: Sequence[Combination] = ()
+) -> frozenset[str]:
+    """Write the recipe's pipeline as KFP YAML, the file that runs anywhere; returns the names of its steps."""
+    pipeline = training_pipeline(recipe, images, sweep)
+    compiler.Compiler().compile(pipeline, str(path))
+    components = pipeline.pipeline_spec.components
+    graphs = [pipeline.pipeline_spec.root, *components.values()]
+    tasks = [(name, task) for graph in graphs for name, task in graph.dag.tasks.items()]
+    return frozenset(name for name, task in tasks if components[task.component_ref.name].executor_label)
 
 
 @dataclass(frozen=True)
@@ -131,37 +155,50 @@ class _Steps:
     """The steps a sweep repeats, told what all its combinations share."""
 
     recipe: Recipe
-    image: str
+    images: Images
 
-    def step(self, task: Any, *, cached: bool = True) -> Any:
-        return task.set_container_image(self.image).set_caching_options(cached)
+    def code(self, step: str) -> str:
+        return f"{code_version(step)} {self.images.digest}".rstrip()
+
+    def step(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
+        ask(task, self.recipe, compute or Compute())
+        return task.set_container_image(self.images.cpu).set_caching_options(cached)
 
     def preprocess(self, raw: Any, settings: Any) -> Any:
         """The dataset, from the section ``preprocess`` as JSON."""
-        task = self.step(preprocess(raw=raw, preprocess=settings, code=code_version("preprocess")))
+        task = self.step(preprocess(raw=raw, preprocess=settings, code=self.code("preprocess")))
         return task.outputs["dataset"]
 
     def train(self, dataset: Any, settings: Any, bucket: Any) -> Any:
         """The trained bundle, from the section ``train`` as JSON."""
-        task = train(
-            dataset=dataset, name=self.recipe.name, training=settings, code=code_version("train"), bucket=bucket
-        )
-        return self.on_device(task).outputs["model"]
+        resources = self.recipe.resources
+        several = {"nodes": resources.model_dump_json(exclude={"export", "shards"})} if resources.nodes > 1 else {}
+        name, code = self.recipe.name, self.code("train")
+        task = train(dataset=dataset, name=name, training=settings, code=code, bucket=bucket, **several)
+        if not several:
+            return self.on_device(task).outputs["model"]
+        # What they train with is asked for by the TrainJob that this step creates; they start from its image.
+        self.step(task, compute=Compute(hours=resources.hours))
+        if resources.accelerator:
+            task.set_container_image(self.images.gpu)
+        return task.outputs["model"]
 
     def on_device(self, task: Any) -> Any:
         """A step in which the model answers with torch."""
-        resources = self.recipe.resources
-        _request(task, resources)
-        _place(task, resources)
-        return self.step(task)
+        return self._placed(self.step(task, compute=self.recipe.resources))
 
-    def export(self, task: Any) -> Any:
-        """A step that makes or measures what is served."""
-        resources = self.recipe.resources
-        _request(task, resources.export)
-        if any(target.startswith("hf") for target in self.recipe.export.targets):
-            _place(task, resources)
-        return self.step(task)
+    def export(self, task: Any, *, cached: bool = True) -> Any:
+        """A step that makes, measures, judges or copies what is served."""
+        self.step(task, cached=cached, compute=self.recipe.resources.export)
+        folders = any(target.startswith("hf") for target in self.recipe.export.targets)
+        return self._placed(task) if folders else task
+
+    def _placed(self, task: Any) -> Any:
+        if self.recipe.train.uses_accelerator:
+            place_on_device(task, self.recipe)
+            if self.recipe.resources.accelerator:
+                task.set_container_image(self.images.gpu)
+        return task
 
 
 # A sweep's loop stands in a pipeline of its own: in one that stands inside an ExitHandler, kfp 2.17 makes the fields of
@@ -175,7 +212,7 @@ def _best_model(steps: _Steps, sweep: Sequence[Combination]) -> Any:
     def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> dsl.Model:
         with dsl.ParallelFor(trainings) as training:
             model = steps.train(dataset, training, bucket)
-        chosen = steps.step(select(models=dsl.Collected(model), settings=_settings(sweep), code=code_version("select")))
+        chosen = steps.step(select(models=dsl.Collected(model), settings=_settings(sweep), code=steps.code("select")))
         return chosen.outputs["model"]
 
     return pipeline
@@ -203,7 +240,7 @@ def _best_model_and_dataset(steps: _Steps, sweep: Sequence[Combination]) -> Any:
                 models=dsl.Collected(model),
                 datasets=dsl.Collected(dataset),
                 settings=_settings(sweep),
-                code=code_version("select"),
+                code=steps.code("select"),
             )
         )
         return _Best(chosen.outputs["model"], chosen.outputs["dataset"])
@@ -213,17 +250,3 @@ def _best_model_and_dataset(steps: _Steps, sweep: Sequence[Combination]) -> Any:
 
 def _settings(sweep: Sequence[Combination]) -> str:
     return json.dumps([combination.settings for combination in sweep])
-
-
-def _request(task: Any, compute: Compute) -> None:
-    task.set_cpu_limit(compute.cpu).set_memory_limit(compute.memory)
-
-
-def _place(task: Any, resources: Resources) -> None:
-    """On a node with the devices that are asked for."""
-    if resources.accelerator:
-        task.set_accelerator_type(resources.accelerator.type).set_accelerator_limit(resources.accelerator.count)
-    for key, value in resources.node_selector.items():
-        kubernetes.add_node_selector(task, key, value)
-    for toleration in resources.tolerations:
-        kubernetes.add_toleration(task, **toleration.model_dump())

@@ -6,16 +6,17 @@ Each section belongs to one step and is all that step is told, so a changed thre
 import difflib
 import math
 import re
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from textgate.components.contracts.section import Section
 from textgate.components.contracts.source import Preprocess, Source
-from textgate.components.contracts.training import Training
+from textgate.components.contracts.training import FineTuning, Training
 from textgate.components.step import InputError
 
+MOST_SHARDS = 64
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # PyYAML lets its constructors' own errors through, such as for 2026-13-45, !!bool x or ten thousand brackets.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
@@ -85,11 +86,17 @@ class Gate(Section):
     interval, in texts a second or in bytes by a tenth. Without it, it is enough not to be worse."""
 
 
+Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*([KMGTPE]i?)?$")]
+"""Bytes as Kubernetes writes them, such as 4G or 512Mi."""
+
+
 class Compute(Section):
     """What a step asks the cluster for."""
 
-    cpu: str = "2"
-    memory: str = "4G"
+    cpu: Annotated[str, Field(pattern=r"^([1-9][0-9]*m?|[0-9]+\.[0-9]+)$")] = "2"
+    memory: Memory = "4G"
+    hours: float = Field(default=6, gt=0, le=168)
+    """A try that works longer is ended."""
 
 
 class Accelerator(Section):
@@ -114,7 +121,15 @@ class Resources(Compute):
     The export asks for the same devices where it measures a Hugging Face folder.
     """
 
+    hours: float = Field(default=24, gt=0, le=168)
     accelerator: Accelerator | None = None
+    """Given only to families that compute on one."""
+    shm: Memory | None = None
+    """Size of ``/dev/shm``, through which a machine's processes talk; it counts as memory. 64 MB without it."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train together, each with what is asked for above."""
+    shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
+    """Parts that ingest and preprocess read a source of several files in, at once; the result is the same."""
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
     export: Compute = Compute()
@@ -141,6 +156,27 @@ class Recipe(Section):
         if not MODEL_NAME.fullmatch(value):
             raise ValueError("must be 1 to 63 lower-case letters, digits and inner hyphens")
         return value
+
+    @model_validator(mode="after")
+    def _can_be_spread(self) -> "Recipe":
+        machines = self.resources.nodes
+        if machines > 1 and not isinstance(self.train, FineTuning):
+            raise ValueError(
+                f"resources.nodes: only what is fine-tuned trains on several machines, not the family "
+                f"{self.train.family}: leave it out"
+            )
+        devices = machines * (self.resources.accelerator.count if self.resources.accelerator else 1)
+        if machines > 1 and isinstance(self.train, FineTuning) and self.train.batch_size % devices:
+            raise ValueError(
+                f"train.batch_size ({self.train.batch_size}) must be a multiple of the {devices} devices of the "
+                f"{machines} machines that share it"
+            )
+        if self.resources.shards > 1 and (self.source.join or self.source.uri.startswith("hf://")):
+            raise ValueError(
+                "resources.shards: a folder of files can be read in parts, but no join and no data set of the hub: "
+                "leave it out"
+            )
+        return self
 
     @classmethod
     def parse(cls, text: str, where: str, overrides: list[str] | None = None) -> "Recipe":
@@ -240,6 +276,8 @@ def _sentence(error: ValidationError, data: Any) -> str:
                 f"{key}.{_tag(first)} must be one of {first['ctx']['expected_tags']}, but it is {first['ctx']['tag']!r}"
             )
     message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return str(message)
     return f"{key}: {message[:1].lower()}{message[1:]}, but it is {first['input']!r}"
 
 

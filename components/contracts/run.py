@@ -26,6 +26,8 @@ class RunRecord(BaseModel):
     format_version: Literal[1] = 1
     run: str
     recipe: dict[str, Any]
+    source_version: str = ""
+    """What stood behind the source's URI when the run was started; empty where nobody said."""
     state: str
     """The pipeline's own word: SUCCEEDED, FAILED, …"""
     error: str | None

@@ -1,7 +1,7 @@
 """The recipe's section ``train``: one class a family, told apart by the key ``family``."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,7 @@ _PINNED = re.compile(r"hf://[^@]+@[0-9a-f]{40}")
 class LinearTraining(Section):
     """TF-IDF + logistic regression; with ``components``, latent semantic analysis between them."""
 
+    uses_accelerator: ClassVar[bool] = False
     family: Literal["linear"]
     ngrams: tuple[int, int] = (1, 2)
     """Shortest and longest n-gram, in words."""
@@ -43,6 +44,7 @@ class LinearTraining(Section):
 class Word2VecTraining(Section):
     """Word2Vec trained on the training texts; the mean of a text's word vectors, standardised + logistic regression."""
 
+    uses_accelerator: ClassVar[bool] = False
     family: Literal["word2vec"]
     dimensions: int = Field(default=300, gt=1)
     window: int = Field(default=5, gt=0)
@@ -60,6 +62,7 @@ class Word2VecTraining(Section):
 class FromCheckpoint(Section):
     """What every family that starts from a pretrained checkpoint is told about it."""
 
+    uses_accelerator: ClassVar[bool] = True
     checkpoint: Checkpoint
     trust_remote_code: bool = False
     """Run the Python code that lies in the checkpoint; it must be pinned."""

@@ -47,6 +47,11 @@ def is_main_process() -> bool:
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
+def is_first_on_machine() -> bool:
+    """Whether this one does what each machine needs once."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
 def wait_for_all() -> None:
     """Return once every process has come this far."""
     import torch
@@ -65,17 +70,25 @@ def smallest(number: int) -> int:
     return min(numbers)
 
 
+def on_several_machines() -> bool:
+    """Whether the processes that train together share no disk."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", process_count())) < process_count()
+
+
 @contextmanager
 def shared_scratch() -> Iterator[Path]:
-    """A temporary folder that is the same in every process."""
+    """A temporary folder that is the same in every process of a machine."""
     import torch
 
-    name = [tempfile.mkdtemp() if is_main_process() else ""]
+    names = [tempfile.mkdtemp() if is_first_on_machine() else ""] * process_count()
+    name = names[0]
     if torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(name)
+        torch.distributed.all_gather_object(names, name)
+        # Ranks run through one machine after the other.
+        name = names[torch.distributed.get_rank() - int(os.environ["LOCAL_RANK"])]
     try:
-        yield Path(name[0])
+        yield Path(name)
         wait_for_all()
     finally:
-        if is_main_process():
-            shutil.rmtree(name[0], ignore_errors=True)
+        if is_first_on_machine():
+            shutil.rmtree(name, ignore_errors=True)

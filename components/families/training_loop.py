@@ -32,7 +32,9 @@ from textgate.components.families import Checkpoints, Surroundings
 from textgate.components.families.batch_size import probe_batch_size
 from textgate.components.families.precision import resolve
 from textgate.components.families.processes import (
+    is_first_on_machine,
     is_main_process,
+    on_several_machines,
     process_count,
     shared_scratch,
     smallest,
@@ -96,6 +98,7 @@ def train(
                 eval_steps=interval,
                 save_steps=interval,
                 save_total_limit=1,
+                save_on_each_node=on_several_machines(),
                 load_best_model_at_end=measures,
                 metric_for_best_model="f1",
                 greater_is_better=True,
@@ -124,8 +127,13 @@ def train(
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
-        if surroundings.checkpoints and is_main_process():
-            _restore(surroundings.checkpoints, scratch, output)
+        restored = surroundings.checkpoints is not None
+        if surroundings.checkpoints and is_first_on_machine():
+            restored = _restore(surroundings.checkpoints, scratch, output)
+        # Where the checkpoint has reached some machines only, all begin anew.
+        if not smallest(restored) and is_first_on_machine():
+            shutil.rmtree(output)
+            output.mkdir()
         wait_for_all()
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)))
         return _mean_loss(trainer.state.log_history)
@@ -186,11 +194,11 @@ def _mean_loss(history: list[dict[str, Any]]) -> float:
     return total / last
 
 
-def _restore(checkpoints: Checkpoints, scratch: Path, output: Path) -> None:
-    """Bring what was kept of this training, if it was killed, into ``output``."""
+def _restore(checkpoints: Checkpoints, scratch: Path, output: Path) -> bool:
+    """Bring what was kept of this training, if it was killed, into ``output``; False when nothing was."""
     stored = scratch / "restored"
     if not checkpoints.restore(stored):
-        return
+        return False
     for kept in stored.iterdir():
         with_pickle(kept, output / kept.name)
         path = output / kept.name / "trainer_state.json"
@@ -201,6 +209,7 @@ def _restore(checkpoints: Checkpoints, scratch: Path, output: Path) -> None:
     shutil.rmtree(stored)
     last = json.loads((Path(get_last_checkpoint(str(output))) / "trainer_state.json").read_text("utf-8"))
     print(f"resuming at update {last['global_step']} of {last['max_steps']}", flush=True)
+    return True
 
 
 class _Trainer(Trainer):

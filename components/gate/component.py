@@ -89,7 +89,7 @@ def gate_served(
         from textgate.components.contracts import Gate
         from textgate.components.gate.gate import gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import note_decision
+        from textgate.components.storage.runs import note_decision, note_evaluation
 
         store = Store.from_environment(bucket)
         result = gate_served_model(
@@ -105,5 +105,6 @@ def gate_served(
             Path(decision.path),
             Path(report.path),
         )
+        note_evaluation(store, run, Path(served.path))
         note_decision(store, run, result)
         return result.passed

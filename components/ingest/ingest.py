@@ -1,12 +1,13 @@
 """Read a source to its last row, and keep every row with a text and a label or say why not."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest, DatasetWriter
 from textgate.components.ingest.hub import read_hub
-from textgate.components.ingest.readers import laid_out, read
+from textgate.components.ingest.readers import data_files, laid_out, read
 from textgate.components.ingest.reasons import (
     EMPTY_TEXT,
     MISSING_LABEL,
@@ -32,40 +33,80 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
     Raises:
         InputError: there is no such source or column, or it holds no two classes of rows; nothing is written then.
     """
-    row_filter = RowFilter.parse(source.where) if source.where else None
-    test_filter = RowFilter.parse(source.test) if source.test else None
+    filters = Filters.of(source)
     path = None if source.uri.startswith("hf://") else fetch(source.uri, downloads)
     if path is not None:
-        source = laid_out(source, path)
+        source = laid_out(source, data_files(path))
+    wanted = filters.wanted(source)
+    with dataset_writer(output, splits(source)) as writer:
+        records = read_hub(source, wanted) if path is None else read(path, source, wanted, filters.where)
+        rows, filtered = take_all(records, source, filters, writer)
+        return finish(source, writer, rows, filtered)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The source's row filters."""
+
+    where: RowFilter | None
+    test: RowFilter | None
+
+    @classmethod
+    def of(cls, source: Source) -> "Filters":
+        """Raises InputError where one cannot be parsed."""
+        return cls(*(RowFilter.parse(text) if text else None for text in (source.where, source.test)))
+
+    def wanted(self, source: Source) -> list[str]:
+        """The columns that are read: text, label, and what the filters ask for."""
+        asked = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
+        return list(dict.fromkeys([*source.text_columns, source.label, *sorted(asked)]))
+
+
+def splits(source: Source) -> list[str]:
+    """Names of the splits that the source is written in."""
+    return [SPLIT, TEST] if source.test else [SPLIT]
+
+
+def take_all(records: Iterator[Record], source: Source, filters: Filters, writer: DatasetWriter) -> tuple[int, int]:
+    """Keep or reject every record; returns how many there were, and how many the row filter did not select."""
     progress = Progress(total=0)
-    with dataset_writer(output, [SPLIT, TEST] if test_filter else [SPLIT]) as writer:
-        filtered = tested = rows = 0
-        for rows, record in enumerate(_records(source, path, row_filter, test_filter), 1):
-            if row_filter and record.columns is not None and not row_filter.matches(record.columns):
-                filtered += 1
-            elif test_filter and record.columns is not None and test_filter.matches(record.columns):
-                tested += 1
-                _take(record, source, writer, TEST)
-            else:
-                _take(record, source, writer, SPLIT)
-            if rows % 1_000 == 0:
-                progress.update(rows, "reading")
-        print(f"read {rows:,} rows", flush=True)
-        labels = _labels(source, writer, rows, filtered)
-        if source.test and not 0 < tested < rows - filtered:
-            raise InputError(
-                f"source.test {source.test!r} selects {tested:,} of the {rows - filtered:,} rows of {source.uri}: "
-                "it must select some of them and leave others to train on"
-            )
-        return writer.finish(source.uri, labels, rows_filtered=filtered)
+    filtered = rows = 0
+    for rows, record in enumerate(records, 1):
+        if filters.where and record.columns is not None and not filters.where.matches(record.columns):
+            filtered += 1
+        elif filters.test and record.columns is not None and filters.test.matches(record.columns):
+            _take(record, source, writer, TEST)
+        else:
+            _take(record, source, writer, SPLIT)
+        if rows % 1_000 == 0:
+            progress.update(rows, "reading")
+    print(f"read {rows:,} rows", flush=True)
+    return rows, filtered
 
 
-def _records(source: Source, path: Path | None, *filters: RowFilter | None) -> Iterator[Record]:
-    selecting = {column for row_filter in filters if row_filter for column in row_filter.columns}
-    wanted = list(dict.fromkeys([*source.text_columns, source.label, *sorted(selecting)]))
-    if path is None:
-        return read_hub(source, wanted)
-    return read(path, source, wanted, filters[0])
+def finish(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> DatasetManifest:
+    """Write the manifest of a source that has been read whole.
+
+    Raises:
+        InputError: its rows make no task.
+    """
+    labels = _labels(source, writer, rows, filtered)
+    if source.test and not (writer.counts[TEST] and writer.counts[SPLIT]):
+        tested, usable = writer.counts[TEST].total(), writer.counts[TEST].total() + writer.counts[SPLIT].total()
+        raise InputError(
+            f"source.test {source.test!r} selects {tested:,} of the {usable:,} rows of {source.uri} that can be used: "
+            "it must select some of them and leave others to train on"
+        )
+    return writer.finish(source.uri, labels, rows_filtered=filtered)
+
+
+def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> None:
+    """Raise InputError where the label column cannot be one of classes."""
+    if len(writer.counts[split]) > _MOST_LABELS:
+        raise InputError(
+            f"the label column {source.label!r} of {source.uri} has over {_MOST_LABELS:,} different values: "
+            "name the column that holds the classes with --set source.label=…"
+        )
 
 
 def _take(record: Record, source: Source, writer: DatasetWriter, split: str) -> None:
@@ -93,11 +134,7 @@ def _take(record: Record, source: Source, writer: DatasetWriter, split: str) -> 
         reason = UNKNOWN_LABEL
     else:
         writer.add(split, Row(record.id, text, label))
-        if len(writer.counts[split]) > _MOST_LABELS:
-            raise InputError(
-                f"the label column {source.label!r} of {source.uri} has over {_MOST_LABELS:,} different values: "
-                "name the column that holds the classes with --set source.label=…"
-            )
+        require_few_labels(source, writer, split)
         return
     writer.reject(Rejected(record.id, reason, raw or None, text))
 

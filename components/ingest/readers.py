@@ -15,9 +15,9 @@ from textgate.components.ingest.where import RowFilter
 _DOCUMENTS = (".txt", ".md")
 
 
-def laid_out(source: Source, path: Path) -> Source:
-    """The source with the keys of ``source.csv`` in place of its own, where every file it reads is CSV or TSV."""
-    if source.csv and (files := _data_files(path)) and all(map(is_table, files)):
+def laid_out(source: Source, files: Sequence[Path]) -> Source:
+    """The source with the keys of ``source.csv`` in place of its own, where all its ``files`` are CSV or TSV."""
+    if source.csv and files and all(map(is_table, files)):
         return source.model_copy(update=source.csv.model_dump(exclude_none=True))
     return source
 
@@ -35,16 +35,21 @@ def read(path: Path, source: Source, wanted: Sequence[str], row_filter: RowFilte
     if source.join:
         yield from read_joined(path, source.join, source.max_line_bytes, wanted)
         return
-    if path.is_dir() and (classes := _class_folders(path)):
+    if path.is_dir() and (classes := class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if classes[0][0] else [])]
         require_columns(wanted, known, storable_name(path))
         for split, folder in classes:
             yield from _class_folder(split, folder, source, row_filter)
         return
-    required = [column for column in wanted if column != SPLIT_COLUMN]
-    files = _data_files(path)
+    files = data_files(path)
     if not files:
         raise InputError(f"the folder {path} holds no file: {FORMATS} can be read")
+    yield from read_files(files, source, wanted)
+
+
+def read_files(files: Sequence[Path], source: Source, wanted: Sequence[str]) -> Iterator[Record]:
+    """The records of files of a folder, one file after the other; see ``read``."""
+    required = [column for column in wanted if column != SPLIT_COLUMN]
     for file in files:
         split = storable_name(Path(Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem))
         for record in read_file(file, source.max_line_bytes, wanted, required, source.columns):
@@ -54,14 +59,19 @@ def read(path: Path, source: Source, wanted: Sequence[str], row_filter: RowFilte
                 yield record
 
 
-def _data_files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
+    """A file, or the files of a folder that hold rows, in order of their names."""
     if not path.is_dir():
         return [path]
-    files = [file for file in visible(path) if file.is_file()]
+    return without_documents([file for file in visible(path) if file.is_file()])
+
+
+def without_documents(files: list[Path]) -> list[Path]:
+    """The files without those that only tell of them; all, where there are no others."""
     return [file for file in files if file.suffix.lower() not in _DOCUMENTS] or files
 
 
-def _class_folders(path: Path) -> list[tuple[str | None, Path]]:
+def class_folders(path: Path) -> list[tuple[str | None, Path]]:
     """The folders of one class each, with the name of the split where the tree has two levels; none in other folders.
 
     A tree has two levels when each of its folders holds folders of texts; the lists of addresses that lie between the

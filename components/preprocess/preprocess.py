@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Progress, Rejected, Row, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.preprocess.language import language_test
+from textgate.components.preprocess.cleaning import clean_texts, cleaned_parts
 
 SPLITS = ("train", "validation", "test")
 EMPTY_TEXT = "empty text"
@@ -20,19 +20,21 @@ LEFT_OUT = "left out to balance the classes"
 _INGESTED = "all"
 _GIVEN_TEST = "test"
 
-_Cleaned = tuple[Row, str, bytes]
-"""A row, its cleaned text, and the digest of that."""
+_Cleaned = tuple[Row, str, bytes, Callable[[], bool]]
+"""A row, its cleaned text, the digest of that, and whether it is in the language that is asked for."""
 _Places = dict[bytes, str]
 """The split that a text goes to, by its digest, or the reason why it goes to none."""
 
 
-def preprocess_dataset(raw: Path, settings: Preprocess, output: Path) -> DatasetManifest:
+def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Sequence[Path] = ()) -> DatasetManifest:
     """Write the splits train, validation and test of an ingested dataset; earlier rejections are carried on.
 
     Of rows with the same cleaned text the first is kept, or none when their labels differ, so no text can stand in two
     splits. Within each label the texts are ordered by a seeded hash and cut by the shares: the split is stratified and
     the same whatever the order of the rows (Géron, Hands-On Machine Learning, ch. 2, "Create a Test Set"). A test split
     that the source gives is kept whole: a text that stands in it and elsewhere is left out elsewhere.
+
+    ``parts`` are what ``clean_part`` made of each part of the source; without them the texts are cleaned here.
 
     Raises:
         InputError: a label has too few texts for a place in every split, or none in a test split that is given, or the
@@ -41,19 +43,18 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path) -> Dataset
     dataset = Dataset.open(raw)
     labels = dataset.manifest.labels
     given = _GIVEN_TEST in dataset.manifest.counts
-    in_language = language_test(settings.language) if settings.language else None
+    texts = cleaned_parts(dataset, parts) if parts else clean_texts(dataset, settings)
     progress, done = Progress(total=2 * dataset.manifest.rows_out), itertools.count(1)
 
     def cleaned(split: str, note: str) -> Iterator[_Cleaned]:
-        for row in dataset.rows(split):
-            text = settings.normalizer(row.text)
-            yield row, text, _digest(text, settings.seed)
+        for row, text, in_language in texts(split):
+            yield row, text, _digest(text, settings.seed), in_language
             progress.update(next(done), note)
 
-    label_of, places = _distinct(cleaned(_INGESTED, "looking for duplicates"), in_language)
+    label_of, places = _distinct(cleaned(_INGESTED, "looking for duplicates"))
     sources = {_INGESTED: places}
     if given:
-        test_label_of, test_places = _distinct(cleaned(_GIVEN_TEST, "looking for duplicates"), in_language)
+        test_label_of, test_places = _distinct(cleaned(_GIVEN_TEST, "looking for duplicates"))
         _require_labels(test_label_of, labels, dataset.manifest.source)
         sources[_GIVEN_TEST] = test_places | dict.fromkeys(test_label_of, "test")
         # Whatever its labels here or there; of one in another language that is what is said.
@@ -66,7 +67,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path) -> Dataset
         for rejected in dataset.rejected():
             writer.reject(rejected)
         for source, its_places in sources.items():
-            for row, text, digest in cleaned(source, "splitting"):
+            for row, text, digest, _ in cleaned(source, "splitting"):
                 place = its_places[digest] if text else EMPTY_TEXT
                 if place in SPLITS:
                     writer.add(place, Row(row.id, text, row.label))
@@ -85,15 +86,15 @@ def _digest(text: str, seed: int) -> bytes:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=str(seed).encode()).digest()
 
 
-def _distinct(rows: Iterable[_Cleaned], in_language: Callable[[str], bool] | None) -> tuple[dict[bytes, str], _Places]:
+def _distinct(rows: Iterable[_Cleaned]) -> tuple[dict[bytes, str], _Places]:
     """The label of every different text that can be kept, and the place of every one that cannot."""
     label_of: dict[bytes, str] = {}
     places: _Places = {}
-    for row, text, digest in rows:
+    for row, text, digest, in_language in rows:
         if not text or digest in places:
             continue
         if digest not in label_of:
-            if in_language is None or in_language(text):
+            if in_language():
                 label_of[digest] = row.label
             else:
                 places[digest] = ANOTHER_LANGUAGE

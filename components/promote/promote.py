@@ -9,6 +9,8 @@ from textgate.components.storage import Registry
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
     """Make the judged bundle champion, unless another has become champion since it was judged.
 
+    A step that is tried again after its first try was cut off finds what that one did, and says the same.
+
     Raises:
         InputError: the decision is not to promote, or is about another bundle, or the champion has moved.
     """
@@ -20,6 +22,9 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
             f"gate 2 judged the bundle {decision.bundle[:12]}, not {bundle.fingerprint[:12]} in {bundle_folder}"
         )
     version = registry.publish(model, bundle_folder)
+    champion = registry.channel(model)
+    if champion and (champion.run, champion.version) == (run, version):
+        return Promotion(model=model, version=version, previous=champion.previous)
     move = registry.move(model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion)
     print(f"promoted {model} {version}" + (f", before {move.previous}" if move.previous else ""), flush=True)
     return Promotion(model=model, version=version, previous=move.previous)

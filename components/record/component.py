@@ -6,12 +6,13 @@ from textgate.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def record(recipe: str, run: str, bucket: str, status: dsl.PipelineTaskFinalStatus) -> None:
+def record(recipe: str, run: str, source_version: str, bucket: str, status: dsl.PipelineTaskFinalStatus) -> None:
     """Write what the run came to into the store, whatever happened.
 
     Args:
         recipe: The whole recipe as JSON.
         run: Name of the run.
+        source_version: What stood behind the source's URI when the run was started.
         bucket: Bucket of the store.
         status: How the pipeline ended, filled in by KFP.
     """
@@ -23,4 +24,5 @@ def record(recipe: str, run: str, bucket: str, status: dsl.PipelineTaskFinalStat
         from textgate.components.record.record import record_run
         from textgate.components.storage import Store
 
-        record_run(Store.from_environment(bucket), run, json.loads(recipe), status.state, status.error_message)
+        store = Store.from_environment(bucket)
+        record_run(store, run, json.loads(recipe), source_version, status.state, status.error_message)

@@ -8,11 +8,14 @@ from textgate.components.storage import Store
 from textgate.components.storage.runs import decisions, promotion, write_record
 
 
-def record_run(store: Store, run: str, recipe: dict[str, Any], state: str, error: str | None) -> RunRecord:
+def record_run(
+    store: Store, run: str, recipe: dict[str, Any], source_version: str, state: str, error: str | None
+) -> RunRecord:
     """Write ``runs/<run>/record.json``; ``state`` and ``error`` are the pipeline's own words."""
     result = RunRecord(
         run=run,
         recipe=recipe,
+        source_version=source_version,
         state=state,
         error=error or None,
         decisions=decisions(store, run),

@@ -83,6 +83,17 @@ def version(uri: str) -> str:
     raise InputError(f"{uri} has a scheme nobody here can read: {_SCHEMES} are known")
 
 
+def files_below(uri: str) -> list[str]:
+    """URIs of the files right in the folder ``s3://bucket/folder/``, sorted; each can be fetched by itself.
+
+    Raises:
+        InputError: the store cannot be asked.
+    """
+    store, key = _s3_address(uri)
+    names = (item.key.removeprefix(key) for item in store.objects(key))
+    return sorted(f"{uri}{name}" for name in names if name and "/" not in name)
+
+
 def hub_parts(uri: str) -> tuple[str, str | None]:
     """Name and revision of ``hf://org/name[@revision]``.
 

@@ -1,6 +1,9 @@
-"""What a run leaves under ``runs/<run>/`` besides its artifacts: decisions/, promotion.json, record.json."""
+"""What a run leaves under ``runs/<run>/`` but artifacts: decisions/, evaluation.json, promotion.json, record.json."""
 
-from textgate.components.contracts import GateDecision, InputError, Promotion, RunRecord
+from pathlib import Path
+
+from textgate.components.contracts import EvaluationManifest, GateDecision, InputError, Promotion, RunRecord
+from textgate.components.contracts.evaluation import MANIFEST
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.s3 import Store
 
@@ -8,6 +11,11 @@ from textgate.components.storage.s3 import Store
 def note_decision(store: Store, run: str, decision: GateDecision) -> None:
     """Keep a gate's decision under its run."""
     store.put(f"runs/{run}/decisions/{decision.gate}.json", decision.model_dump_json(indent=2).encode())
+
+
+def note_evaluation(store: Store, run: str, evaluation: Path) -> None:
+    """Keep what the served model was found to answer on the test split: what its answers are compared to later."""
+    store.put(f"runs/{run}/{MANIFEST}", (evaluation / MANIFEST).read_bytes())
 
 
 def note_promotion(store: Store, run: str, promotion: Promotion) -> None:
@@ -19,6 +27,12 @@ def decisions(store: Store, run: str) -> list[GateDecision]:
     """The decisions a run has come to so far, gate 1 first."""
     found = (store.get(f"runs/{run}/decisions/{gate}.json") for gate in ("trained", "served"))
     return [GateDecision.parse(stored.data, f"run {run}") for stored in found if stored]
+
+
+def evaluation(store: Store, run: str) -> EvaluationManifest | None:
+    """What the model that the run would serve was found to answer, if the run came so far."""
+    stored = store.get(f"runs/{run}/{MANIFEST}")
+    return parse_json(EvaluationManifest, stored.data, f"{MANIFEST} of run {run}", "an evaluation") if stored else None
 
 
 def promotion(store: Store, run: str) -> Promotion | None:

@@ -14,6 +14,7 @@ def train(
     bucket: str,
     model: dsl.Output[dsl.Model],
     logs: dsl.Output[dsl.Artifact],
+    nodes: str = "",
 ) -> None:
     """Train one model.
 
@@ -26,6 +27,7 @@ def train(
         bucket: Bucket of the store, for checkpoints.
         model: The trained bundle.
         logs: TensorBoard's files.
+        nodes: The recipe's section ``resources`` as JSON where it asks for several machines of a cluster.
     """
     from textgate.components.step import step_work
 
@@ -34,9 +36,12 @@ def train(
 
         from pydantic import TypeAdapter
 
-        from textgate.components.contracts import Training
+        from textgate.components.contracts import Resources, Training
         from textgate.components.train.launch import Job, run
+        from textgate.components.train.nodes import run_on_nodes
+        from textgate.components.train.trainjob import on_cluster
 
         settings = TypeAdapter(Training).validate_json(training)
-        bundle = run(Job(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path)))
+        job = Job(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path))
+        bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if nodes and on_cluster() else run(job)
         model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics})

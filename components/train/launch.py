@@ -1,5 +1,6 @@
-"""One train step: in this process, or in several that each hold a device."""
+"""One training on one machine: in this process, or in several that each hold a device."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -46,24 +47,68 @@ def run(job: Job) -> ModelBundle:
         InputError: see ``train_bundle``, ``fetch`` and ``processes_for``.
     """
     processes = processes_for(job.training)
-    job.logs.mkdir(parents=True, exist_ok=True)
-    # Beside the events, since a family may write none and a folder without a file is taken for lost.
-    (job.logs / "README.md").write_text(_ABOUT_LOGS, "utf-8")
-    uri = getattr(job.training, "checkpoint", None)
-    weights = fetch(uri, default_downloads()) if uri else None
-    version = version_of(uri) if uri else ""
-    prefix = checkpoint_prefix(Dataset.open(job.dataset), job.training, version, job.code, processes)
+    about_logs(job.logs)
+    weights, prefix = start_of(job, processes)
     if processes == 1:
         return _train(job, weights, prefix)
     _in_processes(job, weights, prefix, processes)
     return ModelBundle.load(job.model)
 
 
-def _train(job: Job, weights: Path | None, prefix: str) -> ModelBundle:
+def about_logs(logs: Path) -> None:
+    """Make the folder for TensorBoard's files, which is never empty: one without a file is taken for lost."""
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "README.md").write_text(_ABOUT_LOGS, "utf-8")
+
+
+def start_of(job: Job, processes: int) -> tuple[Path | None, str]:
+    """The weights that a training in so many processes starts from, and where in the store its checkpoints lie.
+
+    Raises:
+        InputError: see ``fetch``.
+    """
+    uri = getattr(job.training, "checkpoint", None)
+    weights = fetch(uri, default_downloads()) if uri else None
+    version = version_of(uri) if uri else ""
+    return weights, checkpoint_prefix(Dataset.open(job.dataset), job.training, version, job.code, processes)
+
+
+def join(meeting: str) -> None:
+    """Join the processes of a training, which are numbered by RANK, LOCAL_RANK and WORLD_SIZE as torchrun does.
+
+    ``meeting`` is where they find each other, an ``init_method`` of torch.distributed.
+    """
+    import torch
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=size, timeout=_PATIENCE)
+
+
+def take_part(job: Job, weights: Path | None, prefix: str, scratch: Path) -> None:
+    """What each of several joined processes does. The first writes the bundle and speaks.
+
+    What the others make is thrown away, in ``scratch``.
+    """
+    import torch
+
+    rank = torch.distributed.get_rank()
+    if not rank:
+        _train(job, weights, prefix)
+    else:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            _train(replace(job, model=scratch / f"bundle-{rank}"), weights, prefix, speaks=False)
+
+
+def _train(job: Job, weights: Path | None, prefix: str, speaks: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), prefix)
     surroundings = Surroundings(weights, checkpoints, job.logs)
     bundle = train_bundle(job.dataset, job.name, job.training, job.model, surroundings)
-    checkpoints.clear()
+    if speaks:
+        checkpoints.clear()
     return bundle
 
 
@@ -81,23 +126,16 @@ def _in_processes(job: Job, weights: Path | None, prefix: str, processes: int) -
 
 
 def _process(rank: int, job: Job, weights: Path | None, prefix: str, processes: int, scratch: Path) -> None:
-    """What process ``rank`` does. The first writes the bundle and speaks; what the others make is thrown away."""
-    # As torchrun would, so that accelerate finds them; loopback, since all are in one pod.
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes))
-    os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
+    """What process ``rank`` of one machine does."""
     import torch
 
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "nccl"
-        torch.cuda.set_device(rank)
-    if rank:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes))
+    # Loopback, since all are in one pod.
+    os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
     # They find each other by a file: the usual store would listen on every interface.
-    meeting = f"file://{scratch / 'processes'}"
-    torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=processes, timeout=_PATIENCE)
+    join(f"file://{scratch / 'processes'}")
     try:
-        _train(replace(job, model=scratch / f"bundle-{rank}") if rank else job, weights, prefix)
+        take_part(job, weights, prefix, scratch)
     except InputError as error:
         (scratch / f"sentence-{rank}").write_text(str(error), "utf-8")
         sys.exit(2)

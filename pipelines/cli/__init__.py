@@ -5,9 +5,11 @@ import sys
 import click
 
 from textgate.components.contracts import InputError
+from textgate.pipelines.cli.cluster import retrain, submit
 from textgate.pipelines.cli.doctor import doctor
 from textgate.pipelines.cli.models import models, predict
 from textgate.pipelines.cli.run import compile_, recipes, run
+from textgate.pipelines.cli.schedule import schedule
 from textgate.pipelines.cli.serve import keys, serve
 from textgate.pipelines.cli.store import store
 
@@ -36,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (recipes, run, compile_, models, predict, serve, keys, store, doctor):
+for command in (recipes, run, compile_, submit, schedule, retrain, models, predict, serve, keys, store, doctor):
     main.add_command(command)

@@ -1,49 +1,26 @@
 """``textgate recipes``, ``textgate run``, ``textgate compile``."""
 
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from textgate.components.contracts import Recipe, duration
-from textgate.components.image import IMAGE
+from textgate.components.contracts import Recipe, RunRecord, duration
 from textgate.pipelines import recipes as shipped
+from textgate.pipelines.cli.recipe import Chosen, recipe_options
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
-from textgate.pipelines.sweep import Combination, combinations, describe
+from textgate.pipelines.sweep import describe
 
 if TYPE_CHECKING:
     from textgate.pipelines.local import LocalRun
+    from textgate.pipelines.run_log import Step
 
-_EXIT_FAILED, _EXIT_REJECTED = 1, 3
-
-_RECIPE_OPTIONS = [
-    click.argument("recipe"),
-    click.option("--source", metavar="URI", help="Read this source instead of the recipe's."),
-    click.option("--where", metavar="FILTER", help="Row filter instead of the recipe's: 'source == \"imdb\"'."),
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override one value of the recipe."),
-    click.option(
-        "--sweep",
-        "sweeps",
-        metavar="KEY=VALUE,VALUE",
-        multiple=True,
-        help="Train with each value, or each combination when given several times; the best by validation F1 goes on.",
-    ),
-    click.option("--image", default=IMAGE, envvar="TEXTGATE_IMAGE", show_default=True, help="Image of the steps."),
-]
-
-
-def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add RECIPE and what changes it."""
-    for option in reversed(_RECIPE_OPTIONS):
-        command = option(command)
-    return command
+EXIT_FAILED, EXIT_REJECTED = 1, 3
 
 
 @click.command()
@@ -61,90 +38,62 @@ def recipes(as_json: bool) -> None:
 
 
 @click.command(epilog="Example: textgate run quickstart --set gate.min_f1=0.8 --sweep train.learning_rate=2e-5,5e-5")
-@_recipe_options
+@recipe_options
 @store_options
 @json_option
 @click.option("--fail-on-reject", is_flag=True, help="Exit 3 when a gate rejects.")
 @click.option("--runner", type=click.Choice(["subprocess", "docker"]), default="subprocess", show_default=True)
-def run(
-    recipe: str,
-    source: str | None,
-    where: str | None,
-    overrides: tuple[str, ...],
-    sweeps: tuple[str, ...],
-    runner: str,
-    image: str,
-    fail_on_reject: bool,
-    home: Path,
-    bucket: str,
-    as_json: bool,
-) -> None:
+def run(chosen: Chosen, runner: str, fail_on_reject: bool, home: Path, bucket: str, as_json: bool) -> None:
     """Run RECIPE, a shipped one's name or a YAML file, as a pipeline on this machine.
 
     Exits 0 when the run completed, 1 when a step failed, 2 when the recipe, an argument or the source is wrong, and 3
     when a gate rejected and --fail-on-reject is given.
     """
-    chosen, sweep = _load(recipe, source, where, overrides, sweeps)
     store = open_store(home, bucket)
 
     from textgate.pipelines.display import Display
     from textgate.pipelines.local import RunFailedError, run_pipeline
 
     try:
-        result = run_pipeline(chosen, home, store, runner, image, Display(sys.stderr), sweep)
+        result = run_pipeline(chosen.recipe, home, store, runner, chosen.images.cpu, Display(sys.stderr), chosen.sweep)
     except RunFailedError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(_EXIT_FAILED)
+        sys.exit(EXIT_FAILED)
     if as_json:
         click.echo(json.dumps(_as_json(result), ensure_ascii=False))
     else:
-        _show(result, chosen)
+        _show(result, chosen.recipe)
     if fail_on_reject and result.record.promotion is None:
-        sys.exit(_EXIT_REJECTED)
+        sys.exit(EXIT_REJECTED)
 
 
 @click.command("compile", epilog="Example: textgate compile quickstart -o quickstart.pipeline.yaml")
-@_recipe_options
+@recipe_options
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
-def compile_(
-    recipe: str,
-    source: str | None,
-    where: str | None,
-    overrides: tuple[str, ...],
-    sweeps: tuple[str, ...],
-    image: str,
-    output: Path,
-) -> None:
+def compile_(chosen: Chosen, output: Path) -> None:
     """Write RECIPE's pipeline as Kubeflow Pipelines YAML."""
-    chosen, sweep = _load(recipe, source, where, overrides, sweeps)
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output} must end in .yaml or .yml", param_hint="--output")
 
     from textgate.pipelines.training import compile_pipeline
 
-    compile_pipeline(chosen, output, image, sweep)
+    compile_pipeline(chosen.recipe, output, chosen.images, chosen.sweep)
     click.echo(f"wrote {output}")
 
 
-def _load(
-    recipe: str, source: str | None, where: str | None, overrides: tuple[str, ...], sweeps: tuple[str, ...]
-) -> tuple[Recipe, list[Combination]]:
-    given = list(overrides)
-    if source is not None:
-        given.append(f"source.uri={json.dumps(source)}")
-    if where is not None:
-        given.append(f"source.where={json.dumps(where)}")
-    chosen = shipped.load(recipe, given)
-    sweep = combinations(sweeps, lambda swept: shipped.load(recipe, [*given, *swept])) if sweeps else []
-    uri = chosen.source.uri
-    if "://" not in uri:
-        absolute = chosen.source.model_copy(update={"uri": os.path.abspath(uri)})
-        chosen = chosen.model_copy(update={"source": absolute})
-    return chosen, sweep
-
-
 def _as_json(result: "LocalRun") -> dict[str, object]:
-    record = result.record
+    return {
+        **decided(result.record),
+        "report": str(result.report),
+        "folder": str(result.folder),
+        "sweep": [candidate.model_dump() for candidate in result.sweep],
+        "steps": [vars(step) for step in result.steps],
+        "seconds": result.seconds,
+    }
+
+
+def decided(record: RunRecord) -> dict[str, object]:
+    """What a run came to, for ``--json``."""
     last = record.decisions[-1]
     return {
         "run": record.run,
@@ -155,32 +104,38 @@ def _as_json(result: "LocalRun") -> dict[str, object]:
         "model": record.recipe["model"],
         "version": record.promotion.version if record.promotion else None,
         "champion": last.champion if record.promotion is None else record.promotion.version,
-        "report": str(result.report),
-        "folder": str(result.folder),
-        "sweep": [candidate.model_dump() for candidate in result.sweep],
-        "steps": [vars(step) for step in result.steps],
-        "seconds": result.seconds,
     }
+
+
+def decided_in_words(record: RunRecord) -> list[tuple[str, str]]:
+    """What a run came to, for a person: a line each."""
+    last = record.decisions[-1]
+    f1 = next(rule.value for rule in last.rules if rule.name == "min_f1")
+    return [
+        ("test F1", f"{f1} (95 % interval)"),
+        ("decision", last.words),
+        ("promoted", f"{record.promotion.model} {record.promotion.version}" if record.promotion else "nothing"),
+    ]
+
+
+def show_steps(console: Console, steps: list["Step"]) -> None:
+    """How long each step took."""
+    table = Table("step", "seconds", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for step in steps:
+        table.add_row(Text(step.name), "cached" if step.outcome == "cached" else f"{step.seconds:.1f}")
+    console.print()
+    console.print(table)
 
 
 def _show(result: "LocalRun", recipe: Recipe) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    table = Table("step", "seconds", box=None, pad_edge=False)
-    table.columns[1].justify = "right"
-    for step in result.steps:
-        table.add_row(Text(step.name), "cached" if step.outcome == "cached" else f"{step.seconds:.1f}")
-    console.print()
-    console.print(table)
+    show_steps(console, result.steps)
     if result.sweep:
         console.print()
         console.print(_sweep_table(result))
-    record = result.record
-    last = record.decisions[-1]
-    f1 = next(rule.value for rule in last.rules if rule.name == "min_f1")
     lines = [
-        ("test F1", f"{f1} (95 % interval)"),
-        ("decision", last.words),
-        ("promoted", f"{recipe.model} {record.promotion.version}" if record.promotion else "nothing"),
+        *decided_in_words(result.record),
         ("report", str(result.report)),
         ("took", duration(result.seconds)),
         ("next", _next_command(result, recipe)),

@@ -16,7 +16,7 @@ home_option = click.option(
     show_default=True,
     help="Workspace: the embedded store, runs and caches.",
 )
-_bucket_option = click.option(
+bucket_option = click.option(
     "--bucket", default=DEFAULT_BUCKET, envvar="TEXTGATE_BUCKET", show_default=True, help="Bucket of the store."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -24,7 +24,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --home and --bucket."""
-    return home_option(_bucket_option(command))
+    return home_option(bucket_option(command))
 
 
 def open_store(home: Path, bucket: str) -> Store:

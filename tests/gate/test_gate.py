@@ -256,7 +256,12 @@ def test_only_what_gate_2_judged_is_promoted(
     assert list(store.objects("")) == []
 
     judged = passed.model_copy(update={"bundle": ModelBundle.load(bundle).fingerprint})
-    promote_bundle(registry, "model", bundle, judged, "run-1")
+    promoted = promote_bundle(registry, "model", bundle, judged, "run-1")
+    # A step that is tried again finds its work done; another run of the same decision comes too late.
+    assert promote_bundle(registry, "model", bundle, judged, "run-1") == promoted
+    assert len(registry.history("model")) == 1
+    with pytest.raises(InputError, match="has been moved by another run since it was compared"):
+        promote_bundle(registry, "model", bundle, judged, "run-2")
     other = write_linear(tmp_path / "other", 6.0)
     stale = judged.model_copy(update={"bundle": ModelBundle.load(other).fingerprint})
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):

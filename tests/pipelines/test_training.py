@@ -9,73 +9,25 @@ from typing import Any
 
 import pytest
 import yaml
+from pipelines.specification import not_given, tasks
 
 from textgate.components.contracts import Recipe
+from textgate.components.image import Images
 from textgate.pipelines import recipes
 from textgate.pipelines.sweep import Combination, combinations
 from textgate.pipelines.training import compile_pipeline
 
 ROOT = Path(__file__).parents[2]
-ALWAYS_RUN = {"gate-trained", "gate-served", "promote", "record"}
 
 
 def compiled(tmp_path: Path, recipe: Recipe, **options: Any) -> list[dict[str, Any]]:
     path = tmp_path / "pipeline.yaml"
     compile_pipeline(recipe, path, **options)
-    return list(yaml.safe_load_all(path.read_text()))
-
-
-def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every task of every DAG by name."""
-    found = {}
-    for component in [specification["root"], *specification["components"].values()]:
-        found.update(component.get("dag", {}).get("tasks", {}))
-    return found
+    return list(yaml.load_all(path.read_text(), yaml.CSafeLoader))
 
 
 def sweep(*sweeps: str) -> list[Combination]:
     return combinations(sweeps, lambda chosen: recipes.load("quickstart", chosen))
-
-
-def not_given(specification: dict[str, Any]) -> list[str]:
-    """Inputs that a component needs, or a task of a DAG passes on, and nobody gives: such a file fails when it runs."""
-    faults = []
-    for name, component in {"root": specification["root"], **specification["components"]}.items():
-        given_to_dag = component.get("inputDefinitions", {})
-        for task_name, task in component.get("dag", {}).get("tasks", {}).items():
-            needed = specification["components"][task["componentRef"]["name"]].get("inputDefinitions", {})
-            item = task.get("parameterIterator", {}).get("itemInput")
-            for kind, reference in (("parameters", "componentInputParameter"), ("artifacts", "componentInputArtifact")):
-                passed = task.get("inputs", {}).get(kind, {})
-                faults += [
-                    f"{task_name} is not given {key}"
-                    for key, definition in needed.get(kind, {}).items()
-                    if key not in passed and key != item and not definition.get("isOptional")
-                ]
-                faults += [
-                    f"{name} has no {source[reference]}"
-                    for source in passed.values()
-                    if reference in source and source[reference] not in given_to_dag.get(kind, {})
-                ]
-    return faults
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_compiles_to_the_whole_pipeline(name: str, tmp_path: Path) -> None:
-    (specification,) = compiled(tmp_path, recipes.load(name), image="registry.example/steps:1")
-    steps = {task for task in tasks(specification) if not task.startswith(("condition", "exit-handler"))}
-    assert steps == {
-        *("ingest", "preprocess", "train", "evaluate", "gate-trained"),
-        *("merge-quantize", "export-onnx", "evaluate-2", "gate-served", "promote", "record"),
-    }
-    for step in steps:
-        cached = tasks(specification)[step].get("cachingOptions", {}).get("enableCache", False)
-        assert cached is (step not in ALWAYS_RUN), step
-    images = {e["container"]["image"] for e in specification["deploymentSpec"]["executors"].values()}
-    assert images == {"registry.example/steps:1"}
-    assert not_given(specification) == []
-    handled = tasks(specification)["record"]
-    assert handled["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
 SWEEPS = [
@@ -93,8 +45,10 @@ def test_compiling_twice_gives_the_same_bytes(swept: tuple[str, ...], tmp_path: 
 
 
 def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_path: Path) -> None:
-    found = sweep("train.learning_rate=2e-5,5e-5", "train.epochs=1,2")
-    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found, image="registry.example/steps:1")
+    found, images = sweep("train.learning_rate=2e-5,5e-5", "train.epochs=1,2"), Images("registry.example/steps:1")
+    specification, _ = compiled(
+        tmp_path, recipes.load("quickstart"), sweep=found, images=Images("registry.example/steps:1")
+    )
     assert not_given(specification) == []
     inside = specification["components"]["comp-sweep"]["dag"]
     (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
@@ -124,13 +78,13 @@ def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_
         "componentInputArtifact": "pipelinechannel--sweep-Output"
     }
     assert select["cachingOptions"] == {"enableCache": True}
-    images = {e["container"]["image"] for e in specification["deploymentSpec"]["executors"].values()}
-    assert images == {"registry.example/steps:1"}
+    executors = specification["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {images.cpu}
 
 
 def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with_its_dataset(tmp_path: Path) -> None:
     found = sweep("preprocess.normalizer.lowercase=true,false", "train.seed=1,2")
-    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
+    specification, _ = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
     assert not_given(specification) == []
     inside = specification["components"]["comp-sweep"]["dag"]
     (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
@@ -158,7 +112,7 @@ def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with
 
 def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loop(tmp_path: Path) -> None:
     found = sweep("preprocess.normalizer.lowercase=true", "train.seed=1,2")
-    (specification,) = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
+    specification, _ = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
     outside = specification["components"]["comp-exit-handler-1"]["dag"]["tasks"]["preprocess"]
     settings = json.loads(outside["inputs"]["parameters"]["preprocess"]["runtimeValue"]["constant"])
     assert settings["normalizer"]["lowercase"] is True
@@ -173,49 +127,11 @@ def test_without_a_sweep_nothing_of_one_is_compiled(tmp_path: Path) -> None:
 
 def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Path) -> None:
     def inputs(*overrides: str) -> dict[str, Any]:
-        (specification,) = compiled(tmp_path, recipes.load("quickstart", list(overrides)))
+        specification, _ = compiled(tmp_path, recipes.load("quickstart", list(overrides)))
         return {name: task.get("inputs") for name, task in tasks(specification).items()}
 
     before, after = inputs(), inputs("gate.min_f1=0.99")
     assert {name for name in before if before[name] != after[name]} == {"gate-trained", "gate-served", "record"}
-
-
-@pytest.mark.parametrize("swept", SWEEPS, ids=str)
-def test_each_step_asks_for_the_resources_it_needs(swept: tuple[str, ...], tmp_path: Path) -> None:
-    overrides = [
-        "resources.cpu='8'",
-        "resources.memory=32G",
-        "resources.accelerator={type: nvidia.com/gpu, count: 2}",
-        "resources.node_selector={pool: gpu}",
-        "resources.tolerations=[{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]",
-        "resources.export={cpu: '4', memory: 6G}",
-    ]
-    found = sweep(*swept) if swept else ()
-    specification, platform = compiled(tmp_path, recipes.load("quickstart", overrides), sweep=found)
-    asked = {
-        name: executor["container"]["resources"]
-        for name, executor in specification["deploymentSpec"]["executors"].items()
-        if "resources" in executor["container"]
-    }
-    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    on_device = ["exec-train", "exec-evaluate", "exec-merge-quantize"]
-    for step in on_device:
-        assert (asked[step]["resourceCpuLimit"], asked[step]["resourceMemoryLimit"]) == ("8", "32G")
-        assert asked[step]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-        assert asked[step]["accelerator"]["resourceCount"] == "2"
-        assert placed[step]["nodeSelector"]["labels"] == {"pool": "gpu"}
-        assert placed[step]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    for step in ("exec-export-onnx", "exec-evaluate-2"):
-        assert (asked[step]["resourceCpuLimit"], asked[step]["resourceMemoryLimit"]) == ("4", "6G")
-        assert "accelerator" not in asked[step]
-    assert set(asked) == {*on_device, "exec-export-onnx", "exec-evaluate-2"}
-    assert set(placed) == set(on_device)
-
-    folder, _ = compiled(
-        tmp_path, recipes.load("quickstart", [*overrides, "export.targets=[onnx-int8, hf]"]), sweep=found
-    )
-    executor = folder["deploymentSpec"]["executors"]["exec-export-onnx"]["container"]["resources"]
-    assert executor["accelerator"]["resourceCount"] == "2"
 
 
 def test_compiling_and_serving_never_import_torch() -> None:

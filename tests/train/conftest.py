@@ -1,6 +1,8 @@
 """A preprocessed dataset of easy texts, and a training of it that keeps checkpoints within its epochs."""
 
+import json
 import random
+import shutil
 import struct
 from collections import defaultdict
 from collections.abc import Callable
@@ -42,6 +44,17 @@ def training(tiny_encoder: Path) -> TransformerTraining:
         learning_rate=5e-3,
         precision="fp32",
     )
+
+
+@pytest.fixture
+def without_dropout(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """Processes draw different dropout masks, so without it a difference is a fault."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 Scalars = Callable[[Path], dict[str, dict[int, float]]]

@@ -1,7 +1,5 @@
 """One training in two processes, as on two GPUs."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +11,7 @@ from textgate.components.storage import Store
 from textgate.components.train.launch import Job, run
 
 
-@pytest.fixture
-def without_dropout(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """Processes draw different dropout masks, so without it a difference is a fault."""
-    folder = tmp_path / "encoder"
-    shutil.copytree(tiny_encoder, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
+@pytest.mark.slow  # two that a TrainJob starts, which do the same, are among the fast tests (test_nodes.py)
 def test_two_processes_reach_the_loss_of_one(
     dataset: Path,
     training: TransformerTraining,

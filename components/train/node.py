@@ -1,0 +1,64 @@
+"""One process of a training on several machines, as torchrun starts it on each of them.
+
+What the machines share lies in the store; ``nodes`` puts it there and takes it away:
+
+<prefix>/given/job.json, dataset/…    what is trained
+<prefix>/made/model/…, logs/…         what the first process made
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from textgate.components.contracts import Training
+from textgate.components.families.processes import (
+    is_first_on_machine,
+    is_main_process,
+    process_count,
+    shared_scratch,
+    wait_for_all,
+)
+from textgate.components.step import step_work
+from textgate.components.storage import Store
+from textgate.components.train.launch import Job, about_logs, join, start_of, take_part
+
+
+def main(bucket: str, prefix: str) -> None:
+    """Take part in the training whose job lies below ``prefix``.
+
+    Raises:
+        InputError: see ``launch.run``.
+    """
+    import torch
+
+    join("env://")
+    store = Store.from_environment(bucket)
+    with shared_scratch() as folder:
+        # The first process of each machine brings what is given and the weights; the others find them there.
+        if not is_first_on_machine():
+            wait_for_all()
+        else:
+            store.download_folder(f"{prefix}/given", folder)
+        job = _job(folder, bucket)
+        weights, checkpoints = start_of(job, process_count())
+        if is_first_on_machine():
+            about_logs(job.logs)
+            wait_for_all()
+        take_part(job, weights, checkpoints, folder)
+        if is_main_process():
+            store.upload_folder(job.model, f"{prefix}/made/model")
+            store.upload_folder(job.logs, f"{prefix}/made/logs")
+    torch.distributed.destroy_process_group()
+
+
+def _job(folder: Path, bucket: str) -> Job:
+    told = json.loads((folder / "job.json").read_text("utf-8"))
+    training = TypeAdapter(Training).validate_python(told["training"])
+    return Job(folder / "dataset", told["name"], training, told["code"], bucket, folder / "model", folder / "logs")
+
+
+if __name__ == "__main__":
+    with step_work():
+        main(*sys.argv[1:])

@@ -1,0 +1,130 @@
+"""A source of several files, read in parts that are put together again."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from textgate.components.contracts import Dataset, InputError, Source
+from textgate.components.ingest.ingest import ingest_source
+from textgate.components.ingest.parts import ingest_part, join_parts
+from textgate.components.storage import Store
+
+
+def in_parts(source: Source, parts: int, out: Path) -> Dataset:
+    folders = [out / f"part-{number}" for number in range(parts)]
+    for number, folder in enumerate(folders):
+        ingest_part(source, number, parts, folder, out / f"downloads-{number}")
+    random.Random(7).shuffle(folders)
+    join_parts(source, folders, out / "joined", out / "downloads")
+    return Dataset.open(out / "joined")
+
+
+def at_once(source: Source, out: Path) -> Dataset:
+    ingest_source(source, out / "whole", out / "downloads")
+    return Dataset.open(out / "whole")
+
+
+def same(one: Dataset, other: Dataset) -> None:
+    assert one.manifest == other.manifest
+    for split in one.manifest.counts:
+        assert list(one.rows(split)) == list(other.rows(split))
+    assert list(one.rejected()) == list(other.rejected())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven Parquet files of rows, some of which are rejected or not selected; and what lies beside such files."""
+    path = tmp_path_factory.mktemp("source")
+    rng = random.Random(13)
+    for file in range(7):
+        rows = range(rng.randint(1, 40))
+        columns: dict[str, list[Any]] = {
+            "body": [rng.choice(["", f"text {file}", f"text {rng.random()}"]) for _ in rows],
+            "stars": [rng.choice(["1", "5", "3", None]) for _ in rows],
+            "fold": [str(rng.randrange(4)) for _ in rows],
+        }
+        pq.write_table(pa.table(columns), path / f"part-{file:05d}.parquet")
+    (path / "README.md").write_text("rows")
+    (path / "_SUCCESS").write_text("")
+    return path
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"where": "fold != 3"},
+    {"test": "fold == 0"},
+    {"labels": {"1": "bad", "5": "good"}, "where": "stars != 3", "test": "fold == 2"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("parts", [2, 7, 10])
+def test_the_parts_together_are_the_whole(parts: int, settings: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    source = Source.model_validate({"uri": str(folder), "text": "body", "label": "stars", **settings})
+    whole = at_once(source, tmp_path)
+    assert whole.manifest.rejected
+    same(in_parts(source, parts, tmp_path), whole)
+
+
+def test_files_on_s3_are_fetched_by_the_part_they_fall_to(folder: Path, store: Store, tmp_path: Path) -> None:
+    store.upload_folder(folder, "films/rows")
+    store.put("films/rows/older/part-00000.parquet", b"no data of this folder")
+    source = Source.model_validate({"uri": f"s3://{store.bucket}/films/rows/", "text": "body", "label": "stars"})
+    joined = in_parts(source, 3, tmp_path)
+    assert (
+        joined.manifest.fingerprint
+        == at_once(
+            Source.model_validate({"uri": str(folder), "text": "body", "label": "stars"}), tmp_path
+        ).manifest.fingerprint
+    )
+    fetched = [{path.name for path in (tmp_path / f"downloads-{part}").rglob("*.parquet")} for part in range(3)]
+    assert [len(names) for names in fetched] == [2, 2, 3]
+    assert len(set.union(*fetched)) == 7
+
+
+def test_a_folder_of_csv_is_laid_out_as_its_recipe_says(tmp_path: Path) -> None:
+    source_folder = tmp_path / "source"
+    source_folder.mkdir()
+    for file in range(3):
+        (source_folder / f"{file}.csv").write_text(f"bad text {file},1\ngood text {file},2\n")
+    source = Source.model_validate(
+        {
+            "uri": str(source_folder),
+            "csv": {
+                "columns": ["body", "class"],
+                "text": "body",
+                "label": "class",
+                "labels": {"2": "good", "1": "bad"},
+            },
+        }
+    )
+    joined = in_parts(source, 2, tmp_path)
+    same(joined, at_once(source, tmp_path))
+    assert joined.manifest.labels == ["good", "bad"]
+
+
+def test_whether_the_rows_make_a_task_is_told_of_all_parts(tmp_path: Path) -> None:
+    source_folder = tmp_path / "source"
+    source_folder.mkdir()
+    for file in range(2):
+        (source_folder / f"{file}.jsonl").write_text(json.dumps({"text": f"text {file}", "label": "same"}) + "\n")
+    source = Source.model_validate({"uri": str(source_folder)})
+    with pytest.raises(InputError, match=r"every row of .* has the label 'same'"):
+        in_parts(source, 2, tmp_path)
+    assert not (tmp_path / "joined").exists()
+
+
+def test_what_cannot_be_read_in_parts_is_one_sentence(tmp_path: Path, store: Store) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "classes" / label).mkdir(parents=True)
+        (tmp_path / "classes" / label / "1.txt").write_text("text")
+    with pytest.raises(InputError, match="holds one folder a class, which is not read in parts"):
+        ingest_part(Source(uri=str(tmp_path / "classes")), 0, 2, tmp_path / "out", tmp_path)
+    with pytest.raises(InputError, match="films/ holds no file"):
+        ingest_part(Source(uri=f"s3://{store.bucket}/films/"), 0, 2, tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()

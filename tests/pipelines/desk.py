@@ -1,0 +1,75 @@
+"""A person at a cluster: commands, a store, and what runs leave in it."""
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from pipelines.kfp_server import KfpServer
+
+from textgate.components.contracts import Estimate, GateDecision, Promotion, Rule
+from textgate.components.record.record import record_run
+from textgate.components.storage import Store
+from textgate.components.storage.runs import note_decision, note_promotion
+from textgate.pipelines.cli import main
+
+RECIPE = """
+name: films
+description: made-up film reviews
+model: films
+source: {uri: "s3://BUCKET/films.csv"}
+train: {family: linear, min_df: 1}
+gate: {min_f1: 0.8}
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where somebody sits who gives commands: a folder with a recipe, a store and a cluster."""
+
+    folder: Path
+    store: Store
+    server: KfpServer
+
+    def give(self, *arguments: str) -> Result:
+        """``textgate`` with these arguments, and the cluster's address where they give no other."""
+        elsewhere = [] if "--endpoint" in arguments else ["--endpoint", self.server.address]
+        return CliRunner().invoke(main, [*arguments, *elsewhere])
+
+    def give_json(self, *arguments: str) -> Any:
+        """The same with ``--json``; it must succeed."""
+        result = self.give(*arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+
+def decision(passed: bool, gate: str = "served") -> GateDecision:
+    f1 = Estimate(value=0.91, low=0.88, high=0.94) if passed else Estimate(value=0.51, low=0.45, high=0.57)
+    words = f"the served model has F1 {f1}"
+    rule = Rule(name="min_f1", threshold=0.8, value=f1, passed=passed, words=words)
+    return GateDecision.model_validate({"gate": gate, "bundle": "b" * 64, "dataset": "d" * 64, "rules": [rule]})
+
+
+def leaves(store: Store, *, promoted: bool) -> Callable[[str, dict[str, Any]], None]:
+    """What the gates, promote and record of a run would leave in the store."""
+
+    def leave(run: str, parameters: dict[str, Any]) -> None:
+        assert parameters["bucket"] == store.bucket
+        note_decision(store, run, decision(promoted))
+        if promoted:
+            note_promotion(store, run, Promotion(model="films", version="605127f62e6b", previous=None))
+        record_run(store, run, {"model": "films"}, parameters["source_version"], "SUCCEEDED", None)
+
+    return leave
+
+
+@contextlib.contextmanager
+def nobody_answers() -> Iterator[str]:
+    """An address that nobody listens at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,0 +1,187 @@
+"""``textgate retrain``: nothing is trained without a reason, and nothing twice for the same one."""
+
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pipelines.desk import Desk
+from pipelines.kfp_server import Plan
+
+from textgate.components.contracts import Estimate, EvaluationManifest
+from textgate.components.storage import Registry, Store
+from textgate.components.storage.fetch import version
+from textgate.pipelines.retrain import population_stability_index
+from textgate.serving.feedback import Journal
+
+Champion = Callable[[str], str]
+
+
+def source_version(desk: Desk) -> str:
+    return version(f"s3://{desk.store.bucket}/films.csv")
+
+
+def judged(store: Store, no: int, yes: int) -> None:
+    """The champion answered so often with each label on the test split."""
+    f1 = Estimate(value=0.9, low=0.85, high=0.95)
+    move = Registry(store).channel("films")
+    assert move
+    manifest = EvaluationManifest(
+        bundle="b" * 64,
+        runtime="linear",
+        dataset="d" * 64,
+        split="test",
+        labels=["no", "yes"],
+        f1=f1,
+        accuracy=f1,
+        per_class_f1={"no": 0.9, "yes": 0.9},
+        confusion=[[no - 10, 10], [10, yes - 10]],
+        calibration_error=0.01,
+        calibration_error_before=0.02,
+        rows_per_second=100.0,
+    )
+    store.put(f"runs/{move.run}/evaluation.json", manifest.model_dump_json().encode())
+
+
+def answered(store: Store, version: str, labels: list[str], right: list[str] | None = None) -> None:
+    """The endpoint answered so, and was told afterwards what would have been right."""
+    journal = Journal(store, share=1.0)
+    for number, label in enumerate(labels):
+        journal.answered(f"request-{number}", "films", version, ["a text"], [label], [0.8])
+    for number, label in enumerate(right or []):
+        journal.feedback(f"request-{number}", 0, "films", label)
+    journal.close()
+
+
+def test_nothing_new_is_nothing_to_do(desk: Desk, champion: Champion) -> None:
+    made = champion(source_version(desk))
+    judged(desk.store, 500, 500)
+    answered(desk.store, made, ["no", "yes"] * 300, ["no", "yes"] * 100)
+    told = desk.give_json("retrain", "films.yaml")
+    assert (told["run"], told["done"], told["reasons"]) == (None, "nothing to do", [])
+    assert (told["champion"], told["answers"], told["feedback"]) == (made, 600, 200)
+    assert told["psi"] < 0.001
+    assert told["feedback_f1"]["value"] == 1.0
+    assert desk.give("retrain", "films.yaml").stdout == "nothing to do\n"
+    assert desk.server.requests == []
+
+
+def test_new_data_are_trained_on_once(desk: Desk, champion: Champion) -> None:
+    champion(source_version(desk))
+    desk.store.put("films.csv", b"text,label\na new film,good\n")
+    dry = desk.give_json("retrain", "films.yaml", "--dry-run")
+    assert (dry["run"], dry["done"]) == (None, "a run would be submitted")
+    assert desk.server.requests == []
+
+    told = desk.give_json("retrain", "films.yaml")
+    (reason,) = told["reasons"]
+    assert reason.startswith(f"what s3://{desk.store.bucket}/films.csv holds is not what the champion ")
+    assert told["done"].startswith(f"submitted {told['run']}: http://127.0.0.1:")
+    (run,) = desk.server.runs.values()
+    assert run["runtime_config"]["parameters"]["source_version"] == source_version(desk)
+    kept = json.loads(desk.store.get("retrain/films.json").data)  # type: ignore[union-attr]
+    assert (kept["run"], kept["source_version"]) == (told["run"], source_version(desk))
+
+    # A gate may reject what came of it: the same data are no reason again, newer ones are.
+    assert desk.give_json("retrain", "films.yaml")["done"] == "nothing to do"
+    desk.server.plan = Plan([], state="FAILED")  # it came to no decision
+    assert desk.give_json("retrain", "films.yaml", "--dry-run")["reasons"] == told["reasons"]
+    desk.server.plan = Plan()
+    desk.store.put("films.csv", b"text,label\nanother film,good\n")
+    desk.server.plan = Plan(["ingest"] * 9)
+    busy = desk.give("retrain", "films.yaml")
+    assert busy.exit_code == 0
+    assert f"nothing to do: the run {told['run']} is under way" in busy.stdout
+    del desk.server.runs[told["run"]]  # an administrator may delete runs
+    assert desk.give_json("retrain", "films.yaml")["run"] not in (None, told["run"])
+
+
+def test_the_first_model_is_trained_and_not_again_while_the_data_stay(desk: Desk) -> None:
+    told = desk.give_json("retrain", "films.yaml")
+    assert told["reasons"] == ["films has no champion"]
+    assert told["run"] in desk.server.runs
+    assert desk.give("retrain", "films.yaml").stdout == "nothing to do\n"
+
+
+def test_a_champion_of_which_nobody_knows_what_it_was_made_of_is_trained_again_once(
+    desk: Desk, champion: Champion
+) -> None:
+    champion("")
+    (reason,) = desk.give_json("retrain", "films.yaml")["reasons"]
+    assert "may not be what the champion" in reason
+    assert desk.give_json("retrain", "films.yaml")["reasons"] == []
+
+
+def test_answers_that_are_spread_otherwise_are_drift(desk: Desk, champion: Champion) -> None:
+    made = champion(source_version(desk))
+    judged(desk.store, 500, 500)
+    answered(desk.store, made, ["no"] * 380 + ["yes"] * 20)
+    few = desk.give_json("retrain", "films.yaml")
+    assert (few["psi"], few["reasons"]) == (None, [])
+    answered(desk.store, "another", ["yes"] * 500)  # what a challenger answers is not the champion's
+    answered(desk.store, made, ["no"] * 380 + ["yes"] * 20)
+    told = desk.give_json("retrain", "films.yaml", "--dry-run")
+    assert told["answers"] == 800
+    assert told["psi"] == pytest.approx(1.32, abs=0.01)
+    (reason,) = told["reasons"]
+    assert reason == (
+        "the labels of the last 800 answers are spread otherwise than on the test split: population stability index "
+        f"{told['psi']:.3f}, 0.25 or more"
+    )
+    assert desk.give_json("retrain", "films.yaml", "--max-psi", "2")["reasons"] == []
+    assert desk.give_json("retrain", "films.yaml")["run"] in desk.server.runs
+    # Only what was answered since counts.
+    assert desk.give_json("retrain", "films.yaml")["answers"] == 0
+
+
+def test_feedback_below_the_gate_is_drift(desk: Desk, champion: Champion) -> None:
+    made = champion(source_version(desk))
+    rng = random.Random(13)
+    right = [rng.choice(["no", "yes"]) for _ in range(200)]
+    answered(desk.store, made, ["yes"] * 200, right)
+    told = desk.give_json("retrain", "films.yaml", "--dry-run")
+    (reason,) = told["reasons"]
+    assert reason.startswith("F1 on the feedback of 200 texts is 0.6")
+    assert reason.endswith("below the threshold 0.8")
+    # Below, but not certainly so: the upper end of the interval reaches the threshold.
+    assert desk.give_json("retrain", "films.yaml", "--dry-run", "--set", "gate.min_f1=0.68")["reasons"] == []
+    assert desk.give_json("retrain", "films.yaml", "--dry-run", "--min-feedback", "201")["feedback_f1"] is None
+
+
+def test_what_cannot_be_checked_is_one_sentence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = desk.give("retrain", "films.yaml", "--source", f"s3://{desk.store.bucket}/none.csv")
+    desk.store.put("retrain/films.json", b"{}")
+    damaged = desk.give("retrain", "films.yaml")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    away = desk.give("retrain", "films.yaml")
+    for result, sentence in (
+        (gone, "there is nothing at s3://"),
+        (damaged, "retrain/films.json is not a retraining"),
+        (away, "cannot be reached"),
+    ):
+        assert result.exit_code == 2
+        assert sentence in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 1000), min_size=1),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 1000), min_size=1),
+)
+@settings(deadline=None, max_examples=50)
+def test_the_index_is_zero_for_equal_shares_and_grows_with_the_distance(
+    first: dict[str, int], second: dict[str, int]
+) -> None:
+    assert population_stability_index(first, first) == pytest.approx(0)
+    assert population_stability_index(first, second) >= 0
+    assert population_stability_index(first, second) == pytest.approx(population_stability_index(second, first))
+
+
+def test_the_index_is_what_the_formula_gives() -> None:
+    # (.9 - .5) ln(.9 / .5) + (.1 - .5) ln(.1 / .5), but for the half rows.
+    index = population_stability_index({"a": 50_000, "b": 50_000}, {"a": 90_000, "b": 10_000})
+    assert index == pytest.approx(0.8789, abs=1e-3)
+    assert population_stability_index({"a": 10}, {"b": 10}) < float("inf")

@@ -1,0 +1,229 @@
+"""A stand-in for a cluster with Kubeflow Trainer: the few routes of its API that a train step asks for, over HTTP.
+
+A TrainJob's nodes are processes of this machine, started as Trainer's torch plugin and JobSet would start their pods:
+with the command and the variables of the manifest, those of torchrun added, and nothing of this process's own. Or they
+are a script: pods that say given lines and leave the job in a given state.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+NAMESPACE = "team"
+JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+
+
+class Node:
+    """One node of a job: a process, or lines that it is given."""
+
+    def __init__(self, command: list[str] | None, env: dict[str, str], lines: list[str]) -> None:
+        self.lines: list[str] = []
+        for line in lines:
+            self._say(line)
+        self.process: subprocess.Popen[str] | None = None
+        if command:
+            self.process = subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            )
+            self._reader = threading.Thread(target=self._read)
+            self._reader.start()
+
+    def _say(self, line: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+        self.lines.append(f"{stamp}{len(self.lines) % 1000:03d}Z {line}")
+
+    def _read(self) -> None:
+        assert self.process
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._say(line.rstrip("\n"))
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, 9)
+            self._reader.join()
+
+
+class Cluster:
+    """What the API server knows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pod: dict[str, Any] = {}
+        """The step's own."""
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.created: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.script: tuple[list[list[str]], list[dict[str, str]]] | None = None
+        """Lines of each pod, and the conditions of the job; without it, its command is run."""
+        self.refusals: list[tuple[str, int, str]] = []
+        """A part of ``METHOD path`` that is refused with a status and a message, each once."""
+        self.nodes: dict[str, list[Node]] = {}
+        self.asked = threading.Event()
+        """A job has been asked for its state."""
+
+    def start(self, job: dict[str, Any]) -> None:
+        self.created.append(job)
+        trainer = job["spec"]["trainer"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        nodes = []
+        for rank in range(trainer["numNodes"]):
+            home = self.folder / f"{job['metadata']['name']}-{rank}"
+            home.mkdir()
+            env = {
+                # What a pod has of its image and its machine.
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": str(home),
+                "TMPDIR": str(home),
+                "OMP_NUM_THREADS": "1",
+                "GLOO_SOCKET_IFNAME": "lo",
+                # pkg/runtime/framework/plugins/torch/torch.go, EnforceMLPolicy.
+                "PET_NNODES": str(trainer["numNodes"]),
+                "PET_NPROC_PER_NODE": str(trainer["numProcPerNode"]),
+                "PET_NODE_RANK": str(rank),
+                "PET_MASTER_ADDR": "127.0.0.1",
+                "PET_MASTER_PORT": str(port),
+                **{variable["name"]: self._value(variable) for variable in trainer["env"]},
+            }
+            lines = self.script[0][rank] if self.script else []
+            nodes.append(Node(None if self.script else trainer["command"], env, lines))
+        self.nodes[job["metadata"]["name"]] = nodes
+
+    def _value(self, variable: dict[str, Any]) -> str:
+        if "value" in variable:
+            return str(variable["value"])
+        reference = variable["valueFrom"]["secretKeyRef"]
+        return self.secrets[reference["name"]][reference["key"]]
+
+    def conditions(self, name: str) -> list[dict[str, str]]:
+        if self.script:
+            return self.script[1]
+        codes = [node.process.poll() for node in self.nodes[name] if node.process]
+        if any(codes):
+            return [{"type": "Failed", "status": "True", "reason": "JobFailed", "message": "a pod failed"}]
+        done = all(code == 0 for code in codes)
+        return [{"type": "Complete", "status": "True"}] if done else []
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {
+                    "name": f"{name}-node-0-{rank}-abcde",
+                    "annotations": {"batch.kubernetes.io/job-completion-index": str(rank)},
+                },
+                "status": {"phase": "Running"},
+            }
+            for rank in range(len(self.nodes.get(name, [])))
+        ]
+
+    def log(self, pod: str) -> str:
+        name, _, rest = pod.partition("-node-0-")
+        return "\n".join([*self.nodes[name][int(rest[0])].lines, ""])
+
+    def delete(self, name: str) -> None:
+        self.deleted.append(name)
+        for node in self.nodes.pop(name, []):
+            node.stop()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+
+    def _answer(self, status: int, body: Any) -> None:
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _handle(self) -> None:
+        cluster, parts = self.server.cluster, urlsplit(self.path)
+        path, query = parts.path, parse_qs(parts.query)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        name = path.removeprefix(JOBS).strip("/")
+        if self.headers.get("Authorization") != "Bearer a-token":
+            return self._refuse(401, "Unauthorized")
+        for refusal in cluster.refusals:
+            if refusal[0] in f"{self.command} {path}":
+                cluster.refusals.remove(refusal)
+                return self._refuse(*refusal[1:])
+        match self.command, path:
+            case "POST", _ if path == JOBS:
+                cluster.start(json.loads(body))
+                return self._answer(201, json.loads(body))
+            case "GET", _ if path.startswith(JOBS) and name in cluster.nodes:
+                conditions = cluster.conditions(name)
+                cluster.asked.set()
+                return self._answer(200, {"metadata": {"name": name}, "status": {"conditions": conditions}})
+            case "DELETE", _ if path.startswith(JOBS) and name in cluster.nodes:
+                cluster.delete(name)
+                return self._answer(200, {"kind": "Status", "status": "Success"})
+            case "GET", _ if path == PODS:
+                (label,) = query["labelSelector"]
+                pods = cluster.pods(label.removeprefix("jobset.sigs.k8s.io/jobset-name="))
+                return self._answer(200, {"kind": "PodList", "apiVersion": "v1", "items": pods})
+            case "GET", _ if path.endswith("/log"):
+                assert (query["container"], query["timestamps"]) == (["node"], ["True"])
+                return self._answer(200, cluster.log(path.split("/")[-2]))
+            case "GET", _ if path == f"{PODS}/{cluster.pod['metadata']['name']}":
+                return self._answer(200, cluster.pod)
+        return self._refuse(404, f"there is no {path}")
+
+    do_GET = do_POST = do_DELETE = _handle  # noqa: N815
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._answer(status, {"kind": "Status", "status": "Failure", "message": message, "code": status})
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+@contextmanager
+def serving(cluster: Cluster) -> Iterator[Path]:
+    """Answer for ``cluster``; yields the kubeconfig that leads to it."""
+    server = _Server(cluster)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    kubeconfig = cluster.folder / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "current-context": "here",
+                "contexts": [{"name": "here", "context": {"cluster": "stub", "user": "step", "namespace": NAMESPACE}}],
+                "clusters": [{"name": "stub", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                "users": [{"name": "step", "user": {"token": "a-token"}}],
+            }
+        )
+    )
+    try:
+        yield kubeconfig
+    finally:
+        for name in list(cluster.nodes):
+            cluster.delete(name)
+        server.shutdown()
+        thread.join()
+        server.server_close()
