@@ -7,7 +7,7 @@ CLIENTS := $(VENV)/clients
 # A process a core, each on one thread: a tiny model loses time by handing work to a second one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow check lock protos install clean
+.PHONY: help run test test-slow test-containers check images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -19,8 +19,11 @@ run: install ## Run the quickstart pipeline on real text, ending with a promoted
 test: install $(CLIENTS)/.installed check ## Lint, check types and run the fast tests (under 15 minutes on 2 cores)
 	$(PYTEST)
 
-test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights for minutes, or a container engine
-	$(PYTEST) -m slow
+test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights for minutes, or a browser
+	$(PYTEST) -m slow --ignore tests/containers
+
+test-containers: install ## Build the images and run the quickstart in them; needs Docker and debootstrap, as root
+	$(BIN)/pytest -q -rs -m slow tests/containers
 
 check: install ## Lint and check types
 	$(BIN)/ruff check .
@@ -47,12 +50,49 @@ $(CLIENTS)/.installed: tests/clients/requirements.lock | $(INSTALLED)
 		--require-hashes -r $<
 	@touch $@
 
-lock: install ## Resolve requirements.lock again from pyproject.toml, and the lock of the tests' clients
+images: image-pipeline image-train-gpu image-serving ## Build the images; how the shell sets up pip and proxies is handed on
+
+REGISTRY ?= textgate
+DOCKER_BUILD ?= docker build
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY \
+	PIP_DEFAULT_TIMEOUT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST
+
+# A build sees only what lies here, so the certificates of PIP_CERT are laid beside it meanwhile.
+image-%:
+	rm -f images/ca-bundle.crt
+	$(if $(PIP_CERT),cp $(PIP_CERT) images/ca-bundle.crt)
+	$(DOCKER_BUILD) --file images/$*.Dockerfile --tag $(REGISTRY)/$*:$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) \
+		$(foreach name,$(FROM_SHELL),$(if $($(name)),--build-arg $(name))) \
+		$(if $(PIP_CERT),--build-arg PIP_CERT=images/ca-bundle.crt) .
+	rm -f images/ca-bundle.crt
+
+kind-up: ## Make a cluster on this machine with Kubeflow Pipelines, MinIO and textgate; needs docker, kind, kubectl and git
+	@k8s/kind/kind.sh up
+
+kind-test: ## Run the quickstart on that cluster, ask its endpoint, run its CronJob once
+	@k8s/kind/kind.sh test
+
+kind-down: ## Remove that cluster
+	@k8s/kind/kind.sh down
+
+lock: install ## Resolve requirements.lock again from pyproject.toml, and the locks of the tests' clients and of the images
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-package torch --no-header --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile tests/clients/requirements.in --universal --python-version 3.11 --generate-hashes \
 		--no-header --quiet --output-file tests/clients/requirements.lock
+	echo 'setuptools>=77' | $(BIN)/uv pip compile - $(IMAGE_LOCK) --output-file images/build.lock
+	$(BIN)/uv pip compile pyproject.toml --extra serving $(IMAGE_LOCK) --output-file images/serving.lock
+	$(BIN)/uv pip compile pyproject.toml --extra pipelines --extra train --no-emit-package torch $(IMAGE_LOCK) \
+		--output-file images/pipeline.lock
+	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train $(IMAGE_LOCK) \
+		--output-file images/train-gpu.lock
+
+# Parts of requirements.lock; --no-config, which hides what pyproject.toml says of torch, brings its CUDA packages.
+IMAGE_LOCK := --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --quiet
 
 protos: $(CLIENTS)/.installed ## Generate serving/open_inference_pb2.py again from its .proto
 	ln -sfn .. $(VENV)/textgate

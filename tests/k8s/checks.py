@@ -1,0 +1,170 @@
+"""What is wrong with rendered manifests, in sentences: what a cluster refuses, and what it takes and we do not."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from kubernetes_validate import utils as kubernetes
+
+from textgate.components.contracts import InputError
+from textgate.pipelines.cron import six_fields
+
+Manifest = dict[str, Any]
+
+VERSIONS = list(dict.fromkeys(kubernetes.all_versions()))[-3:]
+# A megabyte, which is read again for every manifest otherwise.
+kubernetes.schema_contents = cache(kubernetes.schema_contents)
+_ANSWERING = {"Deployment", "StatefulSet", "DaemonSet", "ServingRuntime", "InferenceService"}
+
+
+def problems(manifests: list[Manifest], expected: set[str], custom: dict[str, Any]) -> list[str]:
+    """Of one kustomization's output; ``expected`` holds KIND/NAME, ``custom`` schemas by "API KIND"."""
+    if not manifests:
+        return ["it renders to nothing"]
+    found = {_name(manifest) for manifest in manifests}
+    return [
+        *(f"{missing} is missing" for missing in sorted(expected - found)),
+        *(
+            f"{_name(manifest)}: {problem}"
+            for manifest in manifests
+            for problem in (*_schema(manifest, custom), *_secrets(manifest), *_cron(manifest), *_pods(manifest))
+        ),
+        *_references(manifests),
+    ]
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest.get('kind')}/{manifest.get('metadata', {}).get('name')}"
+
+
+def _schema(manifest: Manifest, custom: dict[str, Any]) -> Iterator[str]:
+    kind = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
+    if kind in custom:
+        error = best_match(Draft202012Validator(custom[kind]).iter_errors(manifest))
+        if error:
+            yield f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        return
+    for version in VERSIONS:
+        if problem := _refused(json.dumps(manifest, sort_keys=True), version):
+            yield f"Kubernetes {version}: {problem}"
+
+
+@cache
+def _refused(manifest: str, version: str) -> str | None:
+    """Overlays share most of their manifests."""
+    try:
+        kubernetes.validate(json.loads(manifest), version, strict=True)
+    except kubernetes.ValidationError as error:
+        return f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+    except kubernetes.SchemaNotFoundError as error:
+        return str(error.message)
+    return None
+
+
+def _secrets(manifest: Manifest) -> Iterator[str]:
+    if manifest["kind"] == "Secret":
+        yield "a secret does not lie in git"
+
+
+def _cron(manifest: Manifest) -> Iterator[str]:
+    if manifest["kind"] == "CronJob":
+        schedule = str(manifest["spec"].get("schedule"))
+        if len(schedule.split()) != 5:
+            yield f"the schedule {schedule!r} has not the five fields of cron"
+            return
+        try:
+            six_fields(schedule)
+        except InputError as error:
+            yield str(error)
+
+
+def _pods(manifest: Manifest) -> Iterator[str]:
+    spec = _pod_spec(manifest)
+    containers = spec.get("containers", []) if spec else []
+    for container in [*(spec or {}).get("initContainers", []), *containers]:
+        name = container.get("name")
+        yield from (f"container {name}: {problem}" for problem in _container(container, spec or {}))
+    if manifest["kind"] in _ANSWERING:
+        for container in containers:
+            for probe in ("readinessProbe", "livenessProbe"):
+                if probe not in container:
+                    yield f"container {container.get('name')}: it has no {probe}"
+    model = spec.get("model") if spec else None
+    if model and model.get(
+        "storageUri"
+    ):  # of a runtime that comes with KServe, with limits of its own for small models
+        yield from (f"model: {problem}" for problem in _resources(model))
+
+
+def _pod_spec(manifest: Manifest) -> Manifest | None:
+    """Where the containers of a manifest are described."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "ServingRuntime":
+        return dict(spec)
+    if manifest["kind"] == "InferenceService":
+        return dict(spec["predictor"])
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return spec["template"]["spec"] if "template" in spec else None
+
+
+def _container(container: Manifest, pod: Manifest) -> Iterator[str]:
+    image = str(container.get("image"))
+    _, colon, tag = image.rpartition(":")
+    if not colon or "/" in tag:
+        yield f"the image {image} has no tag"
+    elif tag == "latest" or tag.startswith("latest-"):
+        yield f"the image {image} is whatever is newest"
+    yield from _resources(container)
+    security = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
+    if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
+        yield "it may run as root"
+    if security.get("allowPrivilegeEscalation") is not False:
+        yield "its processes may gain privileges"
+    if security.get("readOnlyRootFilesystem") is not True:
+        yield "its root file system can be written"
+    if security.get("capabilities", {}).get("drop") != ["ALL"]:
+        yield "it keeps capabilities"
+    if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "it may make any system call"
+
+
+def _resources(container: Manifest) -> Iterator[str]:
+    resources = container.get("resources") or {}
+    for kind in ("requests", "limits"):
+        for resource in ("cpu", "memory"):
+            if resource not in resources.get(kind, {}):
+                yield f"it has no {resource} in its {kind}"
+
+
+def _references(manifests: list[Manifest]) -> Iterator[str]:
+    """What refers to a manifest that is not there, or to pods that none makes."""
+    found = {_name(manifest) for manifest in manifests}
+    labels = [
+        manifest["spec"]["template"]["metadata"]["labels"]
+        for manifest in manifests
+        if manifest["kind"] in ("Deployment", "StatefulSet")
+    ]
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        selector = {"Service": spec.get("selector"), "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels")}
+        wanted = selector.get(manifest["kind"])
+        if wanted is not None and not any(wanted.items() <= pod.items() for pod in labels):
+            yield f"{_name(manifest)}: it selects the pods of nothing"
+        targets = [
+            f"{role['kind']}/{role['name']}" for role in (manifest.get("roleRef"), spec.get("scaleTargetRef")) if role
+        ]
+        pod = _pod_spec(manifest) or {}
+        if "serviceAccountName" in pod:
+            targets.append(f"ServiceAccount/{pod['serviceAccountName']}")
+        for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+            maps = [
+                source["configMapRef"]["name"] for source in container.get("envFrom", []) if "configMapRef" in source
+            ]
+            targets += [f"ConfigMap/{name}" for name in maps]
+        yield from (
+            f"{_name(manifest)}: it refers to {target}, which is not there" for target in targets if target not in found
+        )

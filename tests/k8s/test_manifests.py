@@ -1,0 +1,322 @@
+"""Every kustomization renders to what a cluster takes and we stand for, and what is broken on purpose does not pass."""
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from k8s.checks import VERSIONS, Manifest, problems
+from k8s.conftest import K8S
+
+from textgate.components.contracts import ModelBundle, Resources
+from textgate.components.storage import Registry, Store
+from textgate.components.train.trainjob import train_job
+from textgate.pipelines.pods import CONFIG_MAP, HUB_SECRET, S3_SECRET, USER
+
+SERVING = {
+    f"{kind}/textgate-serving" for kind in ("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+}
+BASE = {
+    *("ConfigMap/textgate", "CronJob/textgate-retrain"),
+    *("ServiceAccount/textgate-serving", "ServiceAccount/textgate-retrain"),
+    *(f"{kind}/textgate-{name}" for kind in ("Role", "RoleBinding") for name in ("submit", "train")),
+    *(f"NetworkPolicy/textgate-{name}" for name in ("default-deny", "serving", "retrain", "store")),
+}
+LAUNCHER = {"ConfigMap/kfp-launcher"}
+EXPECTED = {
+    "base": BASE | SERVING,
+    "overlays/kind": {
+        *(BASE | SERVING) - {"HorizontalPodAutoscaler/textgate-serving"},
+        *(f"{kind}/textgate-minio" for kind in ("Deployment", "Service", "PersistentVolumeClaim", "NetworkPolicy")),
+    },
+    "overlays/gpu": {
+        *(BASE | SERVING),
+        *(f"{kind}/textgate-llm" for kind in ("ConfigMap", "Deployment", "Service", "NetworkPolicy")),
+    },
+    "overlays/kserve": {
+        *BASE,
+        *("ServingRuntime/textgate", "InferenceService/quickstart", "InferenceService/clickbait-mistral-7b"),
+    },
+    "components/namespace": BASE | SERVING,
+    "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
+    "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
+    "components/workload-identity": BASE | SERVING | LAUNCHER,
+}
+
+Rendered = Callable[[str], list[Manifest]]
+
+
+def test_no_kustomization_is_left_out() -> None:
+    found = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
+    assert found == {*EXPECTED, "secrets"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_kustomization_renders_to_what_clusters_take(
+    name: str, rendered: Rendered, request: pytest.FixtureRequest
+) -> None:
+    # Making the schemas takes seconds, so only where they are needed.
+    custom = request.getfixturevalue("custom") if name == "overlays/kserve" else {}
+    assert problems(rendered(name), EXPECTED[name], custom) == []
+    found = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in rendered(name)}
+    assert found == EXPECTED[name]
+
+
+def test_the_three_newest_minor_versions_are_looked_at() -> None:
+    minors = [tuple(map(int, version.split(".")[:2])) for version in VERSIONS]
+    assert len(minors) == 3
+    assert minors[0] >= (1, 35)
+    assert [minor for _, minor in minors] == list(range(minors[0][1], minors[0][1] + 3))
+
+
+@pytest.mark.parametrize("name", ["overlays/kind", "overlays/gpu", "overlays/kserve"])
+def test_an_overlay_puts_everything_into_one_namespace(name: str, rendered: Rendered) -> None:
+    assert {manifest["metadata"]["namespace"] for manifest in rendered(name)} == {"kubeflow"}
+    subjects = [subject for manifest in rendered(name) for subject in manifest.get("subjects", [])]
+    assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
+
+
+# Breaking on purpose: each takes the rendered manifests by KIND/NAME and spoils one thing.
+
+
+def _container(found: dict[str, Manifest]) -> Manifest:
+    container: Manifest = found["Deployment/textgate-serving"]["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def _without(key: str, *path: str) -> Callable[[dict[str, Manifest]], Any]:
+    def spoil(found: dict[str, Manifest]) -> None:
+        place = _container(found)
+        for step in path:
+            place = place[step]
+        del place[key]
+
+    return spoil
+
+
+def _security(**changed: Any) -> Callable[[dict[str, Manifest]], Any]:
+    return lambda found: _container(found)["securityContext"].update(changed)
+
+
+def _image(image: str) -> Callable[[dict[str, Manifest]], Any]:
+    return lambda found: _container(found).update(image=image)
+
+
+def _cron(schedule: str) -> Callable[[dict[str, Manifest]], Any]:
+    return lambda found: found["CronJob/textgate-retrain"]["spec"].update(schedule=schedule)
+
+
+def _set(name: str, **changed: Any) -> Callable[[dict[str, Manifest]], Any]:
+    return lambda found: found[name]["spec"].update(changed)
+
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
+    "nothing": (lambda found: found.clear(), "it renders to nothing"),
+    "no cron job": (lambda found: found.pop("CronJob/textgate-retrain"), "CronJob/textgate-retrain is missing"),
+    "no policy for the store": (
+        lambda found: found.pop("NetworkPolicy/textgate-store"),
+        "NetworkPolicy/textgate-store is",
+    ),
+    "unknown field": (_set("Deployment/textgate-serving", replica=2), "'replica' was unexpected"),
+    "wrong type": (_set("Deployment/textgate-serving", replicas="two"), "'two' is not of type"),
+    "nothing required": (
+        lambda found: found["Deployment/textgate-serving"]["spec"].pop("selector"),
+        "'selector' is a required",
+    ),
+    "unknown kind": (lambda found: found["Service/textgate-serving"].update(kind="Servise"), "Couldn't find schema"),
+    "cron: the hour": (_cron("0 25 * * 1"), "the hour must be 0 to 23"),
+    "cron: four fields": (_cron("0 3 * *"), "has not the five fields of cron"),
+    "cron: six fields": (_cron("0 0 3 * * 1"), "has not the five fields of cron"),
+    "cron: words": (_cron("0 3 * * someday"), "the day of the week must be"),
+    "cron: a day that never comes": (_cron("0 3 31 2 *"), "never comes"),
+    "latest": (_image("textgate/serving:latest"), "textgate/serving:latest is whatever is newest"),
+    "latest of a flavour": (_image("textgate/serving:latest-gpu"), "is whatever is newest"),
+    "no tag": (_image("registry:5000/textgate/serving"), "has no tag"),
+    "no limits": (_without("limits", "resources"), "it has no cpu in its limits"),
+    "no limit of memory": (_without("memory", "resources", "limits"), "it has no memory in its limits"),
+    "no requests": (_without("requests", "resources"), "it has no memory in its requests"),
+    "no readiness probe": (_without("readinessProbe"), "it has no readinessProbe"),
+    "no liveness probe": (_without("livenessProbe"), "it has no livenessProbe"),
+    "no security context": (_without("securityContext"), "it keeps capabilities"),
+    "root": (_security(runAsUser=0), "it may run as root"),
+    "any user": (_security(runAsNonRoot=False), "it may run as root"),
+    "more privileges": (_security(allowPrivilegeEscalation=True), "its processes may gain privileges"),
+    "writable root": (_security(readOnlyRootFilesystem=False), "its root file system can be written"),
+    "capabilities": (_security(capabilities={"drop": ["NET_RAW"]}), "it keeps capabilities"),
+    "system calls": (_security(seccompProfile={"type": "Unconfined"}), "it may make any system call"),
+    "a cron job's container without limits": (
+        lambda found: found["CronJob/textgate-retrain"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+            "containers"
+        ][0].pop("resources"),
+        "CronJob/textgate-retrain: container retrain: it has no memory in its limits",
+    ),
+    "a secret in git": (
+        lambda found: found["ConfigMap/textgate"].update(kind="Secret"),
+        "a secret does not lie in git",
+    ),
+    "a service of nothing": (_set("Service/textgate-serving", selector={"app": "x"}), "it selects the pods of nothing"),
+    "no account": (
+        lambda found: found.pop("ServiceAccount/textgate-serving"),
+        "refers to ServiceAccount/textgate-serving",
+    ),
+    "no role": (
+        lambda found: found.pop("Role/textgate-train"),
+        "RoleBinding/textgate-train: it refers to Role/textgate-train",
+    ),
+    "no settings": (lambda found: found.pop("ConfigMap/textgate"), "it refers to ConfigMap/textgate"),
+}
+BROKEN_KSERVE: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
+    "unknown field": (
+        lambda found: found["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafic=10),
+        "'canaryTrafic' was unexpected",
+    ),
+    "wrong type": (
+        lambda found: found["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafficPercent="ten"),
+        "canaryTrafficPercent: 'ten' is not of type",
+    ),
+    "unknown field of a container": (
+        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0].update(arguments=[]),
+        "'arguments' was unexpected",
+    ),
+    "nothing required": (
+        lambda found: found["ServingRuntime/textgate"]["spec"].pop("containers"),
+        "'containers' is a required property",
+    ),
+    "no probe": (
+        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0].pop("readinessProbe"),
+        "ServingRuntime/textgate: container kserve-container: it has no readinessProbe",
+    ),
+    "root": (
+        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0]["securityContext"].pop("runAsUser"),
+        "it may run as root",
+    ),
+    "a model without limits": (
+        lambda found: found["InferenceService/clickbait-mistral-7b"]["spec"]["predictor"]["model"].pop("resources"),
+        "model: it has no memory in its limits",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_does_not_pass(case: str, rendered: Rendered) -> None:
+    _assert_broken("base", *BROKEN[case], rendered, {})
+
+
+@pytest.mark.parametrize("case", BROKEN_KSERVE)
+def test_what_is_broken_of_a_kind_that_a_cluster_adds_does_not_pass(
+    case: str, rendered: Rendered, custom: dict[str, Any]
+) -> None:
+    _assert_broken("overlays/kserve", *BROKEN_KSERVE[case], rendered, custom)
+
+
+def test_a_kind_of_which_no_schema_is_known_does_not_pass(rendered: Rendered) -> None:
+    found = problems(rendered("overlays/kserve"), EXPECTED["overlays/kserve"], {})
+    assert any("Couldn't find schema for kind InferenceService" in problem for problem in found)
+
+
+def _assert_broken(
+    name: str, spoil: Callable[[dict[str, Manifest]], Any], wanted: str, rendered: Rendered, custom: dict[str, Any]
+) -> None:
+    manifests = copy.deepcopy(rendered(name))
+    found = {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
+    spoil(found)
+    assert any(wanted in problem for problem in problems(list(found.values()), EXPECTED[name], custom))
+
+
+def test_the_train_job_of_the_train_step_is_one(custom: dict[str, Any]) -> None:
+    asked = {
+        "nodes": 2,
+        "accelerator": {"count": 1},
+        "node_selector": {"nvidia.com/gpu.present": "true"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+    main = {"name": "main", "image": "textgate/train-gpu:0.1.0", "env": [{"name": "AWS_REGION", "value": "us-east-1"}]}
+    pod = {
+        "metadata": {"name": "train", "uid": "1"},
+        "spec": {"serviceAccountName": "pipeline-runner", "securityContext": {"runAsUser": USER}, "containers": [main]},
+    }
+    job = train_job("train-1", ["torchrun", "train.py"], Resources.model_validate(asked), pod)
+    assert problems([job], {"TrainJob/train-1"}, custom) == []
+    job["spec"]["trainer"]["nodes"] = 2
+    assert "'nodes' was unexpected" in str(problems([job], set(), custom))
+
+
+def test_steps_find_what_the_base_and_the_secrets_hold(rendered: Rendered) -> None:
+    secrets = {manifest["metadata"]["name"]: manifest for manifest in rendered("secrets")}
+    assert set(secrets) == {S3_SECRET, HUB_SECRET, "textgate-keys"}
+    assert set(secrets[S3_SECRET]["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert set(secrets[HUB_SECRET]["data"]) == {"HF_TOKEN"}
+    assert CONFIG_MAP in {manifest["metadata"]["name"] for manifest in rendered("base")}
+
+
+def test_git_holds_no_secret() -> None:
+    files = [f"k8s/secrets/{name}" for name in ("s3.env", "hub.env", "keys.txt")]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *files], cwd=K8S.parent, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout.split() == files
+    examples = list((K8S / "secrets").glob("*.example"))
+    assert len(examples) == 2
+    assert all(line.endswith("=") for example in examples for line in example.read_text().split())
+
+
+@pytest.mark.parametrize("name", ["kfp-launcher-seaweedfs", "kfp-launcher-s3-keys", "workload-identity"])
+def test_the_launcher_is_told_where_and_by_whom(name: str, rendered: Rendered) -> None:
+    """Keys: backend/src/v2/config/s3.go of kubeflow/pipelines; any other is passed over in silence."""
+    (launcher,) = (m["data"] for m in rendered(f"components/{name}") if m["metadata"]["name"] == "kfp-launcher")
+    assert launcher["defaultPipelineRoot"].startswith("s3://")
+    (provider,) = yaml.safe_load(launcher["providers"]).items()
+    assert provider[0] == "s3"
+    default = provider[1]["default"]
+    assert default.keys() - {"forcePathStyle"} == {"endpoint", "region", "disableSSL", "credentials"}
+    assert "://" not in default["endpoint"]
+    if name == "workload-identity":
+        assert default["credentials"] == {"fromEnv": True}
+    else:
+        assert default["credentials"]["fromEnv"] is False
+        assert set(default["credentials"]["secretRef"]) == {"secretName", "accessKeyKey", "secretKeyKey"}
+
+
+def test_workload_identity_names_a_role_and_no_keys(rendered: Rendered) -> None:
+    accounts = [m for m in rendered("components/workload-identity") if m["kind"] == "ServiceAccount"]
+    assert len(accounts) == 2
+    assert all("eks.amazonaws.com/role-arn" in account["metadata"]["annotations"] for account in accounts)
+
+
+def test_the_pod_of_an_llm_fetches_its_version(
+    rendered: Rendered, tmp_path: Path, store: Store, environment: dict[str, str], bundle_folder: Path
+) -> None:
+    """What stands in the manifest is run, against a real store; a file that was changed there is not let through."""
+    version = Registry(store).publish("films", bundle_folder)
+    (pod,) = (
+        manifest["spec"]["template"]["spec"]
+        for manifest in rendered("overlays/gpu")
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", "textgate-llm")
+    )
+    (container,) = pod["initContainers"]
+    assert container["command"] == ["python", "-c"]
+    script, folder = container["args"]
+    assert folder == "/models/model"
+
+    def fetch(into: Path) -> subprocess.CompletedProcess[str]:
+        settings = {"MODEL": "films", "VERSION": version, "TEXTGATE_BUCKET": store.bucket}
+        return subprocess.run(
+            [sys.executable, "-c", script, into],
+            env={**os.environ, **environment, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert fetch(tmp_path / "model").returncode == 0
+    assert ModelBundle.load(tmp_path / "model").fingerprint.startswith(version)
+    store.put(f"models/films/versions/{version}/weights.bin", b"changed")
+    changed = fetch(tmp_path / "changed")
+    assert changed.returncode != 0
+    assert "weights.bin" in changed.stderr
+    assert not (tmp_path / "changed").exists()
