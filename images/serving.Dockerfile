@@ -1,0 +1,47 @@
+# The endpoint: ONNX Runtime and tokenizers, no torch. Built by make images (README).
+ARG BASE_IMAGE=python:3.11.15-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+# pip reads its settings from these; like the certificates, they stay in this stage.
+ARG PIP_CERT
+ARG PIP_DEFAULT_TIMEOUT
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
+WORKDIR /src
+# ca-bundle.crt may be absent, which COPY allows of a pattern only.
+COPY images/build.lock images/serving.lock images/ca-bundle.cr[t] images/
+RUN python3 -m venv /build \
+    && python3 -m venv --without-pip /opt/venv \
+    && /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
+    && /build/bin/pip --python /opt/venv/bin/python install --no-deps --require-hashes -r images/serving.lock \
+    && find /opt/venv -depth -type d \( -name include -o -name tests \) -exec rm -r {} +
+COPY . .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /build/bin/pip --python /opt/venv/bin/python install --no-deps --no-index --find-links /wheels textgate
+
+FROM ${BASE_IMAGE}
+ARG REVISION=unknown
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="textgate serving" \
+      org.opencontainers.image.description="The endpoint: answers with the champions of the registry, without torch." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --from=build /opt/venv /opt/venv
+# Whatever is written goes to /tmp, so that the rest can be read-only and any user will do. Python code is compiled.
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    LOGNAME=textgate \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TEXTGATE_HOME=/tmp/textgate
+WORKDIR /tmp
+USER 10001:10001
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/v2/health/ready', timeout=4)"]
+ENTRYPOINT ["textgate"]
+CMD ["serve", "--host", "0.0.0.0"]

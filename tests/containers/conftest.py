@@ -1,0 +1,87 @@
+"""The images, built by ``make`` from the shipped Dockerfiles on a stand-in for their base image."""
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from containers.engine import Images, docker
+
+ROOT = Path(__file__).parents[2]
+REGISTRY = "textgate-test"
+BASE = f"{REGISTRY}/base:bookworm"
+PORT = 8765
+"""Of torch's wheel; always the same, so that what was built before is built again in seconds."""
+# What Debian's python slim images leave out too; device files are the engine's.
+LEFT_OUT = [
+    *("./dev", "./usr/share/doc", "./usr/share/locale", "./usr/share/man"),
+    *("./var/cache/apt", "./var/lib/apt/lists"),
+]
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A container engine that answers, and what makes a base image without a registry."""
+    for program, package in (("docker", "docker.io"), ("debootstrap", "debootstrap")):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program} here: apt-get install {package}")
+    done = subprocess.run(["docker", "info", "--format", "{{.ServerVersion}}"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no container engine answers here, start dockerd: {(done.stderr or done.stdout).strip()[-300:]}")
+
+
+@pytest.fixture(scope="session")
+def base(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian with Python, without the certificates and the package index settings of this machine."""
+    if not docker("images", "--quiet", BASE):
+        root = tmp_path_factory.mktemp("base") / "root"
+        packages = "python3,python3-pip,python3-venv,ca-certificates"
+        strapped = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
+        done = subprocess.run(strapped, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+        left_out = [f"--exclude={path}" for path in LEFT_OUT]
+        with subprocess.Popen(["tar", "-C", root, *left_out, "-c", "."], stdout=subprocess.PIPE) as tar:
+            subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, check=True, capture_output=True)
+        assert tar.returncode == 0
+        shutil.rmtree(root)
+    return BASE
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a page with torch's wheel as pip finds it on this machine, wherever that is."""
+    folder = tmp_path_factory.mktemp("wheels")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "torch==2.13.0"]
+    done = subprocess.run(download, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", PORT), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{PORT}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def images(base: str, wheels: str) -> Images:
+    """The pipeline and the serving image, built without BuildKit."""
+    settings: dict[str, Any] = {"DOCKER_BUILDKIT": "0", "BASE_IMAGE": base, "PIP_FIND_LINKS": wheels}
+    make = ["make", "image-pipeline", "image-serving", f"REGISTRY={REGISTRY}"]
+    done = subprocess.run(
+        [*make, "DOCKER_BUILD=docker build --network host --force-rm"],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    return Images(f"{REGISTRY}/pipeline:0.1.0", f"{REGISTRY}/serving:0.1.0")
