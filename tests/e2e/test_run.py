@@ -80,6 +80,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_regist
     assert outcomes(again)["ingest"] == "done"
 
 
+@pytest.mark.slow
 def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> None:
     package = workspace.folder / "code" / "textgate"
     for room in ("components", "pipelines", "serving"):

@@ -72,6 +72,7 @@ def test_the_best_of_a_sweep_is_promoted_and_a_second_one_is_cached(workspace: A
     assert again.read_bytes() == (run / "sweep.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_sweep_over_the_cleaning_goes_on_with_the_dataset_of_the_best(workspace: Any) -> None:
     films = workspace.folder / "films.csv"
     films.write_text(films.read_text().replace(" good,", " @good,").replace(" bad,", " @bad,"))
@@ -124,7 +125,7 @@ def test_a_wrong_sweep_starts_nothing(workspace: Any, sweep: str, sentence: str)
 def test_compile_writes_the_sweep_as_a_loop(workspace: Any) -> None:
     done = workspace.run("compile", "films.yaml", *SWEEP, "-o", "sweep.yaml")
     assert done.returncode == 0, done.stderr
-    specification = yaml.safe_load((workspace.folder / "sweep.yaml").read_text())
+    specification = next(yaml.safe_load_all((workspace.folder / "sweep.yaml").read_text()))
     loop = specification["components"]["comp-sweep"]["dag"]["tasks"]["for-loop-2"]
     trainings = [json.loads(item) for item in json.loads(loop["parameterIterator"]["items"]["raw"])]
     assert [{"train.min_df": one["min_df"], "train.C": one["C"]} for one in trainings] == SETTINGS

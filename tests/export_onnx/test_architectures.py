@@ -59,7 +59,9 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
 OWN_HEAD = {"stella-qlora", "stella-mlp", "stella-svm"}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "t5" else name for name in SYSTEMS]
+)
 def test_every_target_answers_as_the_trained_model(
     name: str, tiny: Callable[[str], Path], tiny_stella: Path, dataset: Dataset, tmp_path: Path
 ) -> None:

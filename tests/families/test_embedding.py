@@ -158,6 +158,7 @@ def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
             assert not any(place.encode() in path.read_bytes() for place in made_here), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["svm"], indirect=True)
 def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None:
     export(system.folder / "merged", "onnx-int8", tmp_path / "int8", system.texts)

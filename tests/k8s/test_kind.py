@@ -59,7 +59,13 @@ def test_an_unknown_command_is_told_the_known_ones(tmp_path: Path) -> None:
 
 def test_make_calls_the_script() -> None:
     for command in ("up", "test", "down"):
-        told = subprocess.run(["make", "-n", f"kind-{command}"], cwd=ROOT, capture_output=True, text=True, check=True)
+        told = subprocess.run(
+            ["make", "-n", "--no-print-directory", f"kind-{command}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert told.stdout.split() == ["k8s/kind/kind.sh", command]
 
 

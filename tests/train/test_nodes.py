@@ -69,6 +69,7 @@ def job(dataset: Path, training: TransformerTraining, store: Store, tmp_path: Pa
     return Job(dataset, "films", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs")
 
 
+@pytest.mark.slow
 def test_two_machines_reach_the_loss_of_one_process(
     job: Job,
     cluster: Cluster,
