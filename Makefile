@@ -7,7 +7,7 @@ CLIENTS := $(VENV)/clients
 # A process a core, each on one thread: a tiny model loses time by handing work to a second one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow test-containers check images kind-up kind-test kind-down lock protos install clean
+.PHONY: help run test test-slow test-long test-containers check images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,6 +21,9 @@ test: install $(CLIENTS)/.installed check ## Lint, check types and run the fast 
 
 test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights for minutes, or a browser
 	$(PYTEST) -m slow --ignore tests/containers
+
+test-long: install ## Learn whole corpora and simulate thousands of data sets: what CI has no time for
+	$(PYTEST) -m long
 
 test-containers: install ## Build the images and run the quickstart in them; needs Docker and debootstrap, as root
 	$(BIN)/pytest -q -rs -m slow tests/containers

@@ -15,6 +15,7 @@ _ROOMS = {
     "preprocess": [],
     "train": ["components/families", "components/metrics", "components/storage", "serving"],
     "select": [],
+    "compare": ["components/families", "components/metrics", "components/report", "serving"],
     "evaluate": ["components/families", "components/metrics", "components/storage", "serving"],
     "merge_quantize": ["components/families", "components/metrics", "components/storage", "serving"],
     "export_onnx": ["components/families", "components/metrics", "serving"],

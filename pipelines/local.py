@@ -2,10 +2,10 @@
 
 What lies in the workspace:
 
-    <home>/pipelines/<recipe>.yaml                the compiled pipeline that is run
+    <home>/pipelines/<recipe>.yaml                the compiled pipeline that is run, or compare-<model>.yaml
     <home>/runs/<run>/<task>/<artifact>           as in the store under runs/<run>/
     <home>/runs/<run>/<loop>-iteration-<n>/…      the same for each combination of a sweep
-    <home>/runs/<run>/log.txt, report.html, sweep.json
+    <home>/runs/<run>/log.txt, report.html, sweep.json, comparison.html, comparison.json
     <home>/cache/…                                keys of kfp.local's cache, one folder a store
 """
 
@@ -15,14 +15,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, Recipe, RunRecord
+from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord, Source
+from textgate.components.contracts.comparison import Comparison, Limits
 from textgate.components.image import Images
-from textgate.components.select.select import Candidate, Candidates
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import read_record
@@ -30,7 +30,7 @@ from textgate.pipelines.display import Display
 from textgate.pipelines.run_log import RunFailedError, RunLog, Step
 from textgate.pipelines.sweep import Combination, describe
 
-__all__ = ["LocalRun", "RunFailedError", "run_pipeline"]
+__all__ = ["LocalComparison", "LocalRun", "RunFailedError", "run_comparison", "run_pipeline"]
 
 _REPORTS = ("gate-served", "gate-trained")
 _SELECTS = ("select", "select-with-dataset")
@@ -50,6 +50,20 @@ class LocalRun:
     report: Path
 
 
+@dataclass(frozen=True)
+class LocalComparison:
+    """A comparison that completed, whoever won it."""
+
+    comparison: Comparison
+    record: RunRecord
+    steps: list[Step]
+    seconds: float
+    folder: Path
+    page: Path
+    report: Path | None
+    """Of the gate that judged the winner, if there was one."""
+
+
 def run_pipeline(
     recipe: Recipe,
     home: Path,
@@ -66,37 +80,90 @@ def run_pipeline(
             given is wrong.
         RunFailedError: a step failed otherwise.
     """
-    from kfp import components
-
     from textgate.pipelines.training import compile_pipeline
 
     started = time.perf_counter()
+    swept = [describe(combination.settings) for combination in sweep]
+    loops = {"preprocess": swept, "train": swept, "ingest": list(recipe.evaluate.out_of_domain)}
+
+    def compiled(recipes: Sequence[Recipe], path: Path, images: Images) -> None:
+        compile_pipeline(recipes[0], path, images, sweep)
+
+    log = _run(recipe.name, [recipe], home, store, runner, image, display, loops, compiled)
+    report = _keep_report(log.folder, store)
+    table = _keep_table(log, store) if sweep else []
+    record = read_record(store, log.folder.name)
+    return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
+
+
+def run_comparison(
+    recipes: Sequence[Recipe], limits: Limits, home: Path, store: Store, runner: str, image: str, display: Display
+) -> LocalComparison:
+    """Compile the pipeline that compares the recipes, see ``comparison_pipeline``, and run it to its end.
+
+    Raises:
+        InputError: the source cannot be read, or the same model is being compared for in this workspace.
+        RunFailedError: a step failed.
+    """
+    from textgate.pipelines.comparison import comparison_name, compile_comparison
+
+    started = time.perf_counter()
+    loops = {"system": [recipe.name for recipe in recipes]}
+
+    def compiled(placed: Sequence[Recipe], path: Path, images: Images) -> None:
+        compile_comparison(placed, limits, path, images)
+
+    log = _run(comparison_name(recipes), recipes, home, store, runner, image, display, loops, compiled)
+    found = {name: Path(log.outputs["compare"][name].uri) for name in ("comparison", "page")}
+    kept = {"comparison": log.folder / "comparison.json", "page": log.folder / "comparison.html"}
+    for name, path in kept.items():
+        shutil.copyfile(found[name], path)
+        store.upload_file(path, f"runs/{log.folder.name}/{path.name}")
+    comparison = Comparison.parse(kept["comparison"].read_bytes(), str(kept["comparison"]))
+    report = _keep_report(log.folder, store) if comparison.winner else None
+    record = read_record(store, log.folder.name)
+    return LocalComparison(
+        comparison, record, log.steps, time.perf_counter() - started, log.folder, kept["page"], report
+    )
+
+
+def _run(
+    name: str,
+    recipes: Sequence[Recipe],
+    home: Path,
+    store: Store,
+    runner: str,
+    image: str,
+    display: Display,
+    loops: Mapping[str, Sequence[str]],
+    compiled: Callable[[Sequence[Recipe], Path, Images], None],
+) -> RunLog:
+    """Have the pipeline of the recipes, which share their source, ``compiled`` to a file, and run that."""
+    from kfp import components
+
     runs = (home / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
-    source_version = version(recipe.source.uri)
+    source_version = version(recipes[0].source.uri)
     content = ""
     if runner == "docker":
-        recipe = _with_source_below(recipe, runs, source_version)
+        recipes = [recipe.with_sources(lambda source: _below(source, runs)) for recipe in recipes]
         content = _image_id(image)
-    compiled = home / "pipelines" / f"{recipe.name}.yaml"
-    compiled.parent.mkdir(exist_ok=True)
+    file = home / "pipelines" / f"{name}.yaml"
+    file.parent.mkdir(exist_ok=True)
     store.ensure_bucket()
-    with _alone(runs / f".{recipe.name}.lock", recipe.name):
-        compile_pipeline(recipe, compiled, Images(image, image, content), sweep)
-        log = RunLog(runs, store, display, [describe(combination.settings) for combination in sweep])
+    with _alone(runs / f".{name}.lock", name):
+        compiled(recipes, file, Images(image, image, content))
+        log = RunLog(runs, store, display, loops)
         try:
             with log.following():
                 _initialise_kfp(runner, runs, home, store)
-                pipeline = components.load_component_from_file(str(compiled))
+                pipeline = components.load_component_from_file(str(file))
                 pipeline(bucket=store.bucket, source_version=source_version)
         except RuntimeError as error:
             raise log.failure(error) from error
         finally:
             log.finish()
-    report = _keep_report(log.folder, store)
-    table = _keep_table(log, store) if sweep else []
-    record = read_record(store, log.folder.name)
-    return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
+    return log
 
 
 def _initialise_kfp(runner: str, runs: Path, home: Path, store: Store) -> None:
@@ -161,16 +228,16 @@ def _container_environment(runs: Path) -> dict[str, str]:
     return {**told, "HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(downloads), "HF_HOME": str(downloads / "huggingface")}  # noqa: S108
 
 
-def _with_source_below(recipe: Recipe, runs: Path, source_version: str) -> Recipe:
-    """The recipe with a local source copied below ``runs``, the one folder a container sees."""
-    path = Path(recipe.source.uri)
-    if "://" in recipe.source.uri:
-        return recipe
-    copy = runs / "sources" / source_version[:16] / path.name
+def _below(source: Source, runs: Path) -> Source:
+    """A local source copied below ``runs``, the one folder a container sees."""
+    path = Path(source.uri)
+    if "://" in source.uri:
+        return source
+    copy = runs / "sources" / version(source.uri)[:16] / path.name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
-    return recipe.model_copy(update={"source": recipe.source.model_copy(update={"uri": str(copy)})})
+    return source.model_copy(update={"uri": str(copy)})
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,6 @@ from textgate.pipelines.display import Display
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
-_OF_A_PART = ("ingest-part", "clean-part")
-"""Steps in the loop over the parts of a source, not in a sweep's."""
 
 
 class RunFailedError(Exception):
@@ -51,7 +49,7 @@ class _Task:
 
     name: str
     combination: str
-    """Of the sweep in whose loop it stands, or the part of the source, otherwise empty."""
+    """Of the sweep in whose loop it stands, or what else that loop is about; otherwise empty."""
     folder: Path
     """Its artifacts, below the folder of all runs."""
     started: float = field(default_factory=time.perf_counter)
@@ -80,8 +78,9 @@ class _Thread(threading.local):
 class RunLog(io.TextIOBase):
     """Stands in for standard output while kfp.local runs one pipeline."""
 
-    def __init__(self, runs: Path, store: Store, display: Display, combinations: Sequence[str]) -> None:
-        self._runs, self._store, self._display, self._combinations = runs, store, display, combinations
+    def __init__(self, runs: Path, store: Store, display: Display, loops: Mapping[str, Sequence[str]]) -> None:
+        """``loops`` names the iterations of each step that a loop repeats; those over a source's parts have numbers."""
+        self._runs, self._store, self._display, self._loops = runs, store, display, loops
         self._run = ""
         self._here = _Thread()
         self._lock = threading.Lock()
@@ -151,8 +150,10 @@ class RunLog(io.TextIOBase):
         """``place`` is the run's name, in a loop followed by the iteration's."""
         self._run = place.split("/")[0]
         iteration = _ITERATION.search(place)
-        number = int(iteration[1]) if iteration else 0
-        combination = "" if not iteration else f"part {number}" if name in _OF_A_PART else self._combinations[number]
+        combination = ""
+        if iteration:
+            number = int(iteration[1])
+            combination = self._loops[name][number] if name in self._loops else f"part {number}"
         return _Task(name, combination, Path(place) / component.removeprefix("comp-"))
 
     @contextlib.contextmanager

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, Recipe, RunRecord, file_sha256
+from textgate.components.contracts import InputError, Recipe, RunRecord, file_sha256, named_bundles
 from textgate.components.image import Images
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
+from textgate.components.storage.references import is_folder
 from textgate.components.storage.runs import read_record
 from textgate.pipelines.cluster import Cluster, UnavailableError
 from textgate.pipelines.display import Display
@@ -61,13 +62,20 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
     Its version is named by its content, so that a pipeline that has not changed is not uploaded again.
 
     Raises:
-        InputError: the source lies on this machine, where no step of a cluster finds it, or see ``Cluster``.
+        InputError: the source, or a finished system that the recipe builds on, lies on this machine, where no step of a
+            cluster finds it, or see ``Cluster``.
     """
     if "://" not in recipe.source.uri or recipe.source.uri.startswith("file://"):
         raise InputError(
             f"the source {recipe.source.uri} lies on this machine, where the steps of a cluster do not find it: put it "
             "into the store and give --source s3://bucket/key"
         )
+    for reference in named_bundles(recipe.train):
+        if is_folder(reference) and "://" not in reference:
+            raise InputError(
+                f"the finished system {reference} lies on this machine, where the steps of a cluster do not find it: "
+                "put it into the store and name it s3://bucket/folder/, or name a model of the registry"
+            )
     cluster.check()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{recipe.name}.yaml"

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from kfp import compiler, dsl
 
-from textgate.components.contracts import Compute, Recipe
+from textgate.components.contracts import Compute, Recipe, named_bundles
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
@@ -34,6 +34,7 @@ from textgate.components.promote.component import promote
 from textgate.components.record.component import record
 from textgate.components.select.component import select, select_with_dataset
 from textgate.components.storage import DEFAULT_BUCKET
+from textgate.components.storage.references import may_change
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
@@ -47,7 +48,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
     Its parameters, each with a default, are ``bucket`` and ``source_version``: a string that changes when the content
     behind the source's URI does, without which an earlier reading of the same URI would be taken from the cache.
     """
-    steps = _Steps(recipe, images or Images())
+    steps = _Steps(recipe, images or Images(), sweep)
     step = steps.step
     recipes = [combination.recipe for combination in sweep] or [recipe]
     one_dataset = all(other.preprocess == recipes[0].preprocess for other in recipes)
@@ -57,6 +58,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
     shards: Any = None
     if recipe.resources.shards > 1:
         shards = sharded_dataset(steps, recipe, cleaning) if one_dataset else sharded_ingest(steps, recipe)
+    elsewhere = _elsewhere(steps, recipe) if recipe.evaluate.out_of_domain else None
 
     @dsl.pipeline(
         name=recipe.name,
@@ -68,10 +70,10 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
     def pipeline(bucket: str = DEFAULT_BUCKET, source_version: str = "") -> None:
         # Not the name: on a cluster that is what a person called the run, and nothing for one that a schedule starts.
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        gate = recipe.gate.model_dump_json()
+        whole = recipe.model_dump_json()
 
         recorded = step(
-            record(recipe=recipe.model_dump_json(), run=run, source_version=source_version, bucket=bucket),
+            record(recipe=whole, run=run, source_version=source_version, bucket=bucket),
             cached=False,
         )
         with dsl.ExitHandler(recorded):
@@ -83,16 +85,23 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
             if one_dataset:
                 dataset = made if shards else steps.preprocess(made, cleaning)
                 if sweep:
-                    model = best(dataset=dataset, bucket=bucket).output
+                    found = best(dataset=dataset, bucket=bucket)
                 else:
                     model = steps.train(dataset, recipe.train.model_dump_json(), bucket)
             else:
                 found = best(raw=made, bucket=bucket)
-                dataset, model = found.outputs["dataset"], found.outputs["model"]
-            judged = steps.on_device(evaluate(dataset=dataset, model=model, code=steps.code("evaluate"))).outputs[
-                "evaluation"
-            ]
-            first = step(gate_trained(dataset=dataset, trained=judged, gate=gate, run=run, bucket=bucket), cached=False)
+                dataset = found.outputs["dataset"]
+            table = {}
+            if sweep:
+                model, table = found.outputs["model"], {"sweep": found.outputs["table"]}
+            asked = recipe.evaluate.of_trained.model_dump_json()
+            judged = steps.on_device(
+                evaluate(dataset=dataset, model=model, settings=asked, code=steps.code("evaluate"))
+            ).outputs["evaluation"]
+            first = step(
+                gate_trained(dataset=dataset, trained=judged, recipe=whole, run=run, bucket=bucket, **table),
+                cached=False,
+            )
             with dsl.If(first.outputs["Output"] == True):  # noqa: E712 (builds a condition of the DAG)
                 merged = steps.on_device(merge_quantize(model=model, trained=judged, code=steps.code("merge_quantize")))
                 exported = steps.export(
@@ -104,8 +113,15 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
                         code=steps.code("export_onnx"),
                     )
                 )
+                others = {"elsewhere": elsewhere().output} if elsewhere else {}
                 served = steps.export(
-                    evaluate(dataset=dataset, model=exported.outputs["exported"], code=steps.code("evaluate"))
+                    evaluate(
+                        dataset=dataset,
+                        model=exported.outputs["exported"],
+                        settings=recipe.evaluate.of_served.model_dump_json(),
+                        code=steps.code("evaluate"),
+                        **others,
+                    )
                 )
                 second = steps.export(
                     gate_served(
@@ -115,10 +131,10 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
                         merge=merged.outputs["changes"],
                         measurements=exported.outputs["measurements"],
                         exported=exported.outputs["exported"],
-                        model=recipe.model,
-                        gate=gate,
+                        recipe=whole,
                         run=run,
                         bucket=bucket,
+                        **table,
                     ),
                     cached=False,
                 )
@@ -156,6 +172,7 @@ class _Steps:
 
     recipe: Recipe
     images: Images
+    sweep: Sequence[Combination] = ()
 
     def code(self, step: str) -> str:
         return f"{code_version(step)} {self.images.digest}".rstrip()
@@ -175,10 +192,13 @@ class _Steps:
         several = {"nodes": resources.model_dump_json(exclude={"export", "shards"})} if resources.nodes > 1 else {}
         name, code = self.recipe.name, self.code("train")
         task = train(dataset=dataset, name=name, training=settings, code=code, bucket=bucket, **several)
+        # A finished system that is not named by its version may be another one by the next run.
+        trained = [combination.recipe.train for combination in self.sweep] or [self.recipe.train]
+        settled = not any(may_change(reference) for training in trained for reference in named_bundles(training))
         if not several:
-            return self.on_device(task).outputs["model"]
+            return self.on_device(task).set_caching_options(settled).outputs["model"]
         # What they train with is asked for by the TrainJob that this step creates; they start from its image.
-        self.step(task, compute=Compute(hours=resources.hours))
+        self.step(task, cached=settled, compute=Compute(hours=resources.hours))
         if resources.accelerator:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]
@@ -201,25 +221,44 @@ class _Steps:
         return task
 
 
-# A sweep's loop stands in a pipeline of its own: in one that stands inside an ExitHandler, kfp 2.17 makes the fields of
-# the loop's item inputs of the handler, which nobody gives.
+# A loop stands in a pipeline of its own: in one that stands inside an ExitHandler, kfp 2.17 makes the fields of the
+# loop's item inputs of the handler, which nobody gives.
 
 
-def _best_model(steps: _Steps, sweep: Sequence[Combination]) -> Any:
-    trainings = [combination.recipe.train.model_dump_json() for combination in sweep]
+def _elsewhere(steps: _Steps, recipe: Recipe) -> Any:
+    sources = [source.model_dump_json() for source in recipe.evaluate.out_of_domain.values()]
 
-    @dsl.pipeline(name="sweep")
-    def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> dsl.Model:
-        with dsl.ParallelFor(trainings) as training:
-            model = steps.train(dataset, training, bucket)
-        chosen = steps.step(select(models=dsl.Collected(model), settings=_settings(sweep), code=steps.code("select")))
-        return chosen.outputs["model"]
+    @dsl.pipeline(name="elsewhere")
+    def pipeline() -> list[dsl.Dataset]:
+        # Never from the cache, which cannot see what is behind a URI.
+        with dsl.ParallelFor(sources) as source:
+            made = steps.step(ingest(source=source, source_version="", code=steps.code("ingest")), cached=False)
+        return dsl.Collected(made.output)  # type: ignore[no-any-return]
 
     return pipeline
 
 
 class _Best(NamedTuple):
     model: dsl.Model
+    table: dsl.Artifact
+
+
+def _best_model(steps: _Steps, sweep: Sequence[Combination]) -> Any:
+    trainings = [combination.recipe.train.model_dump_json() for combination in sweep]
+
+    @dsl.pipeline(name="sweep")
+    def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> _Best:
+        with dsl.ParallelFor(trainings) as training:
+            model = steps.train(dataset, training, bucket)
+        chosen = steps.step(select(models=dsl.Collected(model), settings=_settings(sweep), code=steps.code("select")))
+        return _Best(chosen.outputs["model"], chosen.outputs["table"])
+
+    return pipeline
+
+
+class _BestWithDataset(NamedTuple):
+    model: dsl.Model
+    table: dsl.Artifact
     dataset: dsl.Dataset
 
 
@@ -231,7 +270,7 @@ def _best_model_and_dataset(steps: _Steps, sweep: Sequence[Combination]) -> Any:
     ]
 
     @dsl.pipeline(name="sweep")
-    def pipeline(raw: dsl.Input[dsl.Dataset], bucket: str) -> _Best:
+    def pipeline(raw: dsl.Input[dsl.Dataset], bucket: str) -> _BestWithDataset:
         with dsl.ParallelFor(items) as item:
             dataset = steps.preprocess(raw, item.preprocess)
             model = steps.train(dataset, item.train, bucket)
@@ -243,7 +282,7 @@ def _best_model_and_dataset(steps: _Steps, sweep: Sequence[Combination]) -> Any:
                 code=steps.code("select"),
             )
         )
-        return _Best(chosen.outputs["model"], chosen.outputs["dataset"])
+        return _BestWithDataset(chosen.outputs["model"], chosen.outputs["table"], chosen.outputs["dataset"])
 
     return pipeline
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import OnnxRuntime
 from textgate.serving.log import say
 from textgate.serving.metrics import Metrics
 from textgate.serving.predictor import LoadedBundle, Part
@@ -50,9 +49,8 @@ class Version:
 
     def weight(self, text: str) -> int:
         """What a text costs, in characters; its end does not count where the model does not read it."""
-        runtime = self.loaded.bundle.runtime
-        longest = runtime.max_tokens * _CHARACTERS_OF_A_TOKEN if isinstance(runtime, OnnxRuntime) else len(text)
-        return _WEIGHT_OF_A_TEXT + min(len(text), longest)
+        tokens = self.loaded.bundle.max_tokens
+        return _WEIGHT_OF_A_TEXT + (min(len(text), tokens * _CHARACTERS_OF_A_TOKEN) if tokens else len(text))
 
     def measured(self, seconds: float, weight: int) -> None:
         """Take a turn of a thread into the pace."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION
+from textgate.components.storage import CHAMPION, Target
 from textgate.serving.batching import Answers, Batcher, Version
 from textgate.serving.explain import Contribution, erase
 from textgate.serving.feedback import Journal
 from textgate.serving.log import say
 from textgate.serving.metrics import Metrics
 from textgate.serving.refused import Refused
-from textgate.serving.repository import SHADOW, Repository, Target
+from textgate.serving.repository import SHADOW, Repository
 from textgate.serving.sampling import sampled
 
 

@@ -79,22 +79,28 @@ def erase(text: str, budget: int = BUDGET) -> Erasures:
     """
     if budget < 2:
         raise ValueError(f"an explanation takes 2 forward passes at least, not {budget}")
-    words = _words(text)
-    count = min(len(words), budget - 1)
-    groups = [words[number * len(words) // count : (number + 1) * len(words) // count] for number in range(count)]
-    spans = [(group[0][0], group[-1][1]) for group in groups]
-    return Erasures(spans, [text, *(_without(text, spans, number) for number in range(count))] if spans else [])
+    found = words(text)
+    count = min(len(found), budget - 1)
+    groups = [found[number * len(found) // count : (number + 1) * len(found) // count] for number in range(count)]
+    return leave_out(text, [(group[0][0], group[-1][1]) for group in groups], range(count))
 
 
-def _words(text: str) -> list[tuple[int, int]]:
-    words: list[tuple[int, int]] = []
+def leave_out(text: str, spans: list[tuple[int, int]], numbers: Sequence[int]) -> Erasures:
+    """What to ask a model to explain some ``numbers`` of the ``spans`` of a text, which are in its order."""
+    without = [_without(text, spans, number) for number in numbers]
+    return Erasures([spans[number] for number in numbers], [text, *without] if without else [])
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """(start, end) of what is left out as one, in the order of the text."""
+    found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         start, end = match.span()
         # A mark, such as a vowel sign of Thai, is a part of the letter before it.
-        if words and words[-1][1] == start and unicodedata.category(text[start]).startswith("M"):
-            start = words.pop()[0]
-        words.append((start, end))
-    return words
+        if found and found[-1][1] == start and unicodedata.category(text[start]).startswith("M"):
+            start = found.pop()[0]
+        found.append((start, end))
+    return found
 
 
 def _without(text: str, spans: list[tuple[int, int]], number: int) -> str:

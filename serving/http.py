@@ -49,6 +49,8 @@ class Request:
     texts: int | None = None
     holder: str | None = None
     """Whose key came with it."""
+    started: float = field(default_factory=time.perf_counter)
+    """When the last byte came that it waits for, on the clock of ``time.perf_counter``."""
 
 
 @dataclass(slots=True)
@@ -116,28 +118,24 @@ class Http:
         """What a body over the limit is answered with."""
         return Refused(413, f"the body is larger than the {self.largest_body} bytes that it may have")
 
-    async def answer(self, request: Request) -> tuple[Response, float]:
-        """Answer a request that has come whole, whatever it is; and since when it has been worked on."""
-        started = time.perf_counter()
+    async def answer(self, request: Request) -> Response:
+        """Answer a request that was let in and has come whole."""
         route = request.route
-        if request.refused or route is None:
-            return self.refuse(request), started
+        assert route is not None  # noqa: S101 (begin refuses what has none)
         try:
             with self._tracing.span(route.path, request.headers) if self._tracing else nullcontext():
-                return await route.handler(request), started
+                return await route.handler(request)
         except Refused as refused:
-            request.refused = refused
+            return self.refuse(refused)
         except asyncio.CancelledError:
-            self.note(request, _GONE, started)
+            self.note(request, _GONE)
             raise
         except Exception as error:  # one request must not take the server with it
             say("a request failed", logging.ERROR, error, request_id=request.id, path=request.path)
-            request.refused = Refused(500, "the server failed on this request; its log says how")
-        return self.refuse(request), started
+            return self.refuse(Refused(500, "the server failed on this request; its log says how"))
 
-    def refuse(self, request: Request) -> Response:
+    def refuse(self, refused: Refused) -> Response:
         """The answer to a request that is refused."""
-        refused = request.refused or Refused(404, "there is nothing here")
         response = answer_json({"error": refused.message}, refused.status)
         if refused.allow:
             response.headers.append((b"allow", refused.allow.encode("ascii")))
@@ -147,9 +145,9 @@ class Http:
             response.headers.append((b"www-authenticate", b"Bearer"))
         return response
 
-    def note(self, request: Request, status: int, started: float) -> None:
+    def note(self, request: Request, status: int) -> None:
         """Count and log a request that was answered, or left."""
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - request.started
         path = request.route.path if request.route else "none"
         model, version = request.answered_by
         self._metrics.requests.labels(model, version, path, str(status)).inc()

@@ -41,16 +41,24 @@ class LinearPredictor:
         """See ``Answering.parts``: one part, since a text costs no less beside others."""
         yield Part(np.arange(len(texts)), self.predict(texts), np.zeros(len(texts), dtype=np.bool_), tokens=0)
 
-    def _logits(self, text: str) -> npt.NDArray[np.float64]:
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """(terms, labels): what each term adds to the logits."""
+        return self._weights
+
+    def features(self, text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Numbers of the terms a text has, and their weighted counts; none for a text without a known term."""
         counts = Counter(column for term in self._terms(text) if (column := self._column.get(term)) is not None)
-        if not counts:
-            return np.asarray(self._bias)
         columns = np.fromiter(counts.keys(), dtype=np.int64)
         frequency = np.fromiter(counts.values(), dtype=np.float64)
         if self._runtime.sublinear:
             frequency = 1 + np.log(frequency)
         features = frequency * self._idf[columns]
-        features /= np.linalg.norm(features, ord=1 if self._runtime.norm == "l1" else 2)
+        length = np.linalg.norm(features, ord=1 if self._runtime.norm == "l1" else 2)
+        return columns, features / length if counts else features
+
+    def _logits(self, text: str) -> npt.NDArray[np.float64]:
+        columns, features = self.features(text)
         return np.asarray(features @ self._weights[columns] + self._bias)
 
     def _terms(self, text: str) -> list[str]:

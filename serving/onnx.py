@@ -11,7 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
 from textgate.serving.linear import softmax
-from textgate.serving.predictor import Part
+from textgate.serving.predictor import Part, in_order
 
 TOKENIZER = "tokenizer.json"
 
@@ -60,10 +60,7 @@ class OnnxPredictor:
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict``."""
-        probabilities = np.empty((len(texts), self._labels))
-        for part in self.parts(texts):
-            probabilities[part.rows] = part.probabilities
-        return probabilities
+        return in_order(self.parts(texts), len(texts), self._labels)
 
     def parts(self, texts: Sequence[str]) -> Iterator[Part]:
         """See ``Answering.parts``."""

@@ -1,6 +1,6 @@
 """From a bundle's folder to something that answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import InputError, LinearRuntime, ModelBundle, OnnxRuntime
+from textgate.components.contracts import EnsembleRuntime, InputError, LinearRuntime, ModelBundle, OnnxRuntime
 from textgate.components.contracts.bundle import calibrated
 
 
@@ -24,6 +24,14 @@ class Part:
     """(n,): the text is longer than the model reads, and its end was left out."""
     tokens: int
     """Tokens that were read; 0 for a model that has none."""
+
+
+def in_order(parts: Iterable[Part], texts: int, labels: int) -> npt.NDArray[np.float64]:
+    """Probabilities (texts, labels) of parts that hold every text, in the order of the texts."""
+    probabilities = np.empty((texts, labels))
+    for part in parts:
+        probabilities[part.rows] = part.probabilities
+    return probabilities
 
 
 class Predictor(Protocol):
@@ -49,11 +57,11 @@ class Calibrated:
     """A predictor whose probabilities are brought to a bundle's temperature."""
 
     def __init__(self, predictor: Predictor, temperature: float) -> None:
-        self._predictor, self._temperature = predictor, temperature
+        self.predictor, self._temperature = predictor, temperature
 
     def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict``."""
-        return calibrated(self._predictor.predict(texts), self._temperature)
+        return calibrated(self.predictor.predict(texts), self._temperature)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,10 @@ def load(folder: str | Path, threads: int = 0) -> LoadedBundle:
             from textgate.serving.onnx import OnnxPredictor
 
             return LoadedBundle(bundle, OnnxPredictor(folder, bundle.normalizer, runtime, threads))
+        case EnsembleRuntime() as runtime:
+            from textgate.serving.ensemble import EnsemblePredictor
+
+            return LoadedBundle(bundle, EnsemblePredictor(folder, bundle, runtime, threads))
         case _:
             raise InputError(
                 f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first"

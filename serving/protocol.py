@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
-        if self._closing:
+        if self._last or self._closing:
             return
         try:
             self._parser.feed_data(data)
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body; that of a refused request is not kept."""
         request = self._reading
-        if request is None or self._closing:
+        if request is None or self._last or self._closing:
             return
         self._size += len(body)
         if self._size > self._application.largest_body or (request.refused and request.refused.status == 413):
@@ -193,9 +193,11 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request has come whole."""
-        request, self._reading = self._reading, None
-        if request is None or self._closing:
+        request = self._reading
+        if request is None or self._last or self._closing:
             return
+        self._reading = None
+        request.started = time.perf_counter()
         request.body = b"".join(self._body)
         self._whole.append((request, self._parser.should_keep_alive()))
         self.deadline = math.inf
@@ -210,10 +212,11 @@ class Connection(asyncio.Protocol):
             request, keep = self._whole.popleft()
             if not self._whole:
                 self._resume()
-            if request.refused is None:
+            if request.refused:
+                self._send(request, self._application.refuse(request.refused), keep)
+            else:
                 self._task = asyncio.create_task(self._answer(request, keep))
                 return
-            self._send(request, self._application.refuse(request), time.perf_counter(), keep)
             if self._closing:
                 return
         self._task = None
@@ -223,21 +226,24 @@ class Connection(asyncio.Protocol):
                 self._close()
 
     async def _answer(self, request: Request, keep: bool) -> None:
-        response, started = await self._application.answer(request)
-        self._send(request, response, started, keep)
+        self._send(request, await self._application.answer(request), keep)
         if not self._closing:
             self._next()
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer what cannot be read to its end, and close."""
-        if self._closing:
+        """Answer what cannot be read to its end, in its turn, and close."""
+        if self._last or self._closing:
             return
+        self._last = True
+        self.deadline = math.inf
         request = self._reading or Request("", "", {}, uuid.uuid4().hex)
         request.refused = refused
-        self._send(request, self._application.refuse(request), time.perf_counter(), keep=False)
+        self._whole.append((request, False))
+        if self._task is None:
+            self._next()
 
-    def _send(self, request: Request, response: Response, started: float, keep: bool) -> None:
-        keep = keep and not self._last and not self._connections.draining
+    def _send(self, request: Request, response: Response, keep: bool) -> None:
+        keep = keep and not (self._last and not self._whole) and not self._connections.draining
         head = [
             _LINES[response.status],
             b"content-type: %s\r\ncontent-length: %d\r\n" % (response.type, len(response.body)),
@@ -252,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"".join(head))
         if not keep:
             self._close()
-        self._application.note(request, response.status, started)
+        self._application.note(request, response.status)
 
     def _pause(self) -> None:
         if not self._paused:

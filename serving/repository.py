@@ -7,7 +7,6 @@ store.
 """
 
 import logging
-import re
 import shutil
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION, Registry
+from textgate.components.storage import CHAMPION, Registry, Target
 from textgate.serving.batching import Version
 from textgate.serving.log import say
 from textgate.serving.metrics import Metrics
@@ -25,31 +24,9 @@ from textgate.serving.refused import Refused
 from textgate.serving.sampling import sampled
 
 CHALLENGER, SHADOW = "challenger", "shadow"
-_VERSION = re.compile(r"[0-9a-f]{12}")
 _WARM_UP = [" ".join(["warm", "up"] * pairs) for pairs in (1, 2, 8, 32)]
 _RETRY_SECONDS = 60.0
 """Until a version that was refused is tried again."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be served under a model's name: what a channel points at, or one version for good."""
-
-    model: str
-    channel: str = CHAMPION
-    version: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Target":
-        """From ``model``, ``model@channel`` or ``model@version``.
-
-        Raises:
-            InputError: none of these.
-        """
-        model, at, rest = text.partition("@")
-        if not model or (at and not rest):
-            raise InputError(f"{text!r} names no model: write MODEL, MODEL@channel or MODEL@version")
-        return cls(model, version=rest) if _VERSION.fullmatch(rest) else cls(model, rest or CHAMPION)
 
 
 @dataclass(frozen=True)
@@ -94,13 +71,7 @@ class Repository:
             InputError: no such model, channel or version, or it cannot be served.
         """
         with self._turn:
-            version = target.version or self._pointed_at(target.model, target.channel)
-            if version is None:
-                self.registry.versions(target.model)  # says so where there is no such model at all
-                raise InputError(
-                    f"the model {target.model} has no {target.channel}: run a recipe that promotes one, "
-                    f"or name one of its versions as {target.model}@VERSION"
-                )
+            version = target.version or self._pointed_at(target.model, target.channel) or self.registry.version(target)
             self._tried.add((target.model, version))
             served = self.models.get(target.model)
             if served is None or served.main.version != version or served.target != target:

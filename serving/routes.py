@@ -168,7 +168,7 @@ class PlainRoutes:
                 "channel": channel,
                 "version": version.version,
                 "labels": version.loaded.bundle.labels,
-                "max_tokens": getattr(version.loaded.bundle.runtime, "max_tokens", None),
+                "max_tokens": version.loaded.bundle.max_tokens,
             }
             for name, served in self.endpoint.repository.models.items()
             for channel, version in served.versions.items()

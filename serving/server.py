@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION, Registry
+from textgate.components.storage import CHAMPION, Registry, Target
 from textgate.serving.batching import Batcher
 from textgate.serving.endpoint import Endpoint, Limits
 from textgate.serving.feedback import Journal
@@ -27,7 +27,7 @@ from textgate.serving.metrics import Metrics
 from textgate.serving.oip import OipRoutes
 from textgate.serving.openapi import openapi_route
 from textgate.serving.protocol import Connections
-from textgate.serving.repository import Repository, Target
+from textgate.serving.repository import Repository
 from textgate.serving.routes import PlainRoutes
 
 if TYPE_CHECKING:

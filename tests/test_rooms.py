@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEPS = {
-    *("ingest", "preprocess", "train", "select", "evaluate", "gate"),
+    *("ingest", "preprocess", "train", "select", "evaluate", "compare", "gate"),
     *("merge_quantize", "export_onnx", "promote", "record"),
 }
 GROUND = {"textgate.components.step", "textgate.components.contracts"}
@@ -20,12 +20,17 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "components/contracts": ({"textgate.components.step"}, {*HEAVY, "boto3", "sklearn", "onnxruntime", "tokenizers"}),
     "components/storage": (GROUND, HEAVY),
     "components/metrics": (GROUND, {*HEAVY, "boto3", "onnxruntime"}),
+    "components/report": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
+    "components/card": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
     "components/families": ({*GROUND, "textgate.components.metrics", "textgate.serving"}, {"kfp", "boto3"}),
     **{
         f"components/{step}": (
             {
                 *GROUND,
-                *(f"textgate.components.{room}" for room in ("storage", "families", "metrics", "image")),
+                *(
+                    f"textgate.components.{room}"
+                    for room in ("storage", "families", "metrics", "report", "card", "image")
+                ),
                 "textgate.serving",
             },
             {"kfp"},

@@ -2,14 +2,24 @@
 
 from textgate.components.contracts.bundle import (
     Calibration,
+    EnsembleRuntime,
     LinearRuntime,
     ModelBundle,
     OnnxRuntime,
     TransformersRuntime,
 )
+from textgate.components.contracts.candidate import Candidate, Candidates
 from textgate.components.contracts.dataset import Dataset, Rejected, Row, dataset_writer
 from textgate.components.contracts.decision import GateDecision, Rule
-from textgate.components.contracts.evaluation import Estimate, Evaluation, EvaluationManifest
+from textgate.components.contracts.evaluate import Evaluate
+from textgate.components.contracts.evaluation import (
+    Domain,
+    Estimate,
+    Evaluation,
+    EvaluationManifest,
+    Insight,
+    TrainingCost,
+)
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
@@ -19,7 +29,9 @@ from textgate.components.contracts.section import Section
 from textgate.components.contracts.source import Preprocess, Source
 from textgate.components.contracts.training import (
     Adapter,
+    Distillation,
     EmbeddingTraining,
+    EnsembleTraining,
     FineTuning,
     FromCheckpoint,
     LinearTraining,
@@ -30,16 +42,25 @@ from textgate.components.contracts.training import (
     Training,
     TransformerTraining,
     Word2VecTraining,
+    named_bundles,
+    with_bundles,
 )
 from textgate.components.step import InputError
 
 __all__ = [
     "Adapter",
     "Calibration",
+    "Candidate",
+    "Candidates",
     "Compute",
     "Dataset",
+    "Distillation",
+    "Domain",
     "EmbeddingTraining",
+    "EnsembleRuntime",
+    "EnsembleTraining",
     "Estimate",
+    "Evaluate",
     "Evaluation",
     "EvaluationManifest",
     "Export",
@@ -48,6 +69,7 @@ __all__ = [
     "Gate",
     "GateDecision",
     "InputError",
+    "Insight",
     "LinearRuntime",
     "LinearTraining",
     "LogisticHead",
@@ -70,11 +92,14 @@ __all__ = [
     "SvmHead",
     "TextNormalizer",
     "Training",
+    "TrainingCost",
     "TransformerTraining",
     "TransformersRuntime",
     "Word2VecTraining",
     "dataset_writer",
     "duration",
     "file_sha256",
+    "named_bundles",
     "new_folder",
+    "with_bundles",
 ]

@@ -7,12 +7,13 @@ A bundle that does not match its manifest does not load. Nothing in it is pickle
 """
 
 import hashlib
+import math
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from textgate.components.contracts.files import file_sha256
 from textgate.components.contracts.normalizer import TextNormalizer
@@ -72,7 +73,25 @@ class TransformersRuntime(_Frozen):
     """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
 
 
-Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime, Field(discriminator="name")]
+class EnsembleRuntime(_Frozen):
+    """The weighted mean of the calibrated probabilities of whole bundles in folders of this one."""
+
+    name: Literal["ensemble"] = "ensemble"
+    members: list[str] = Field(min_length=2)
+    """Folders in the bundle, each a served bundle of the same labels."""
+    weights: list[Annotated[float, Field(ge=0)]] = Field(min_length=2)
+    """Of each member; they sum to 1."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Of the member that reads furthest, among those that do not read everything."""
+
+    @model_validator(mode="after")
+    def _a_share_each(self) -> "EnsembleRuntime":
+        if len(self.weights) != len(self.members) or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
+            raise ValueError("weights must be one a member and sum to 1")
+        return self
+
+
+Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime | EnsembleRuntime, Field(discriminator="name")]
 
 
 class Calibration(_Frozen):
@@ -118,6 +137,8 @@ class ModelBundle(_Frozen):
     """The recipe sections that shaped the weights; thresholds of the gates are not among them."""
     metrics: dict[str, float]
     """Measured on the validation split while training."""
+    history: list[dict[str, float]] = []
+    """What was measured while training, in its order: ``epoch`` with ``loss`` or ``validation_f1``."""
     dataset: str
     """Fingerprint of the dataset it was trained on."""
     versions: dict[str, str]
@@ -131,6 +152,11 @@ class ModelBundle(_Frozen):
     def checkpoint(self) -> str | None:
         """URI of the pretrained weights it takes besides its own files to answer; None when it is whole."""
         return self.runtime.checkpoint if isinstance(self.runtime, TransformersRuntime) else None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of the longest text that it reads whole; None when it reads every text whole."""
+        return None if isinstance(self.runtime, LinearRuntime) else self.runtime.max_tokens
 
     @property
     def size(self) -> int:

@@ -1,15 +1,16 @@
 """Dataset: labelled text on disk, as ingest and preprocess hand it on.
 
 <folder>/dataset.json                        what it is (DatasetManifest)
-<folder>/<split>/part-00000.parquet          id, text, label: strings
+<folder>/<split>/part-00000.parquet          id, text, label: strings; metadata: a struct of strings, where there is any
 <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ REJECTED = "rejected.parquet"
 ROWS_PER_SHARD = 50_000
 _CHARACTERS_PER_SHARD = 32_000_000
 """A shard of long texts ends before its rows are many: the writer holds one shard in memory."""
-ROW_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.string())])
+_METADATA = "metadata"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 _REJECTED_TEXT_CHARACTERS = 200
 
@@ -52,8 +53,10 @@ class DatasetManifest(BaseModel):
     """Rows per reason of rejection."""
     normalizer: TextNormalizer | None = None
     """How the texts were cleaned; None before preprocessing."""
+    metadata: list[str] = []
+    """Names of the further columns that every row has, in the order of the recipe."""
     fingerprint: str
-    """sha256 over split, id, label and text of every row, in order."""
+    """sha256 over split, id, label, text and metadata of every row, in order."""
 
     @model_validator(mode="after")
     def _rows_add_up(self) -> "DatasetManifest":
@@ -76,6 +79,8 @@ class Row:
     id: str
     text: str
     label: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Column to value, of the columns that ``source.metadata`` names; empty where the source has no value."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +131,8 @@ class Dataset:
         Raises:
             InputError: no such split, or a shard is damaged or missing.
         """
-        if split not in self.manifest.counts:
-            raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
-        counts: Counter[str] = Counter()
-        for shard in sorted((self.path / split).glob("*.parquet")):
-            for row in _records(shard, ROW_SCHEMA):
-                if None in row.values():
-                    raise InputError(f"{shard} has a row without id, text or label")
-                counts[row["label"]] += 1
-                yield Row(**row)
-        if counts != Counter(self.manifest.counts[split]):
-            raise InputError(
-                f"{self.path / split} holds other rows than {MANIFEST} counts: {dict(counts)}, "
-                f"not {self.manifest.counts[split]}"
-            )
+        for record in self._records(split):
+            yield Row(**record)
 
     def rejected(self) -> Iterator[Rejected]:
         """The rows left out so far, in the order they were met.
@@ -157,14 +150,46 @@ class Dataset:
         classes = np.array([class_of[row.label] for row in rows], dtype=np.int64)
         return [row.id for row in rows], [row.text for row in rows], classes
 
+    def metadata(self, split: str) -> list[dict[str, str]]:
+        """The further columns of a whole split's rows, in the order of ``columns``; nothing else is read.
 
-def _records(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+        Raises:
+            InputError: see ``rows``.
+        """
+        return [record.get(_METADATA, {}) for record in self._records(split, ["label", _METADATA])]
+
+    def _records(self, split: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of one split with all their columns, or with some, the label among them."""
+        if split not in self.manifest.counts:
+            raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
+        schema = _row_schema(self.manifest.metadata)
+        counts: Counter[str] = Counter()
+        for shard in sorted((self.path / split).glob("*.parquet")):
+            for record in _records(shard, schema, columns):
+                if None in (*record.values(), *(record.get(_METADATA) or {}).values()):
+                    raise InputError(f"{shard} has a row without id, text or label, or with half of its metadata")
+                counts[record["label"]] += 1
+                yield record
+        if counts != Counter(self.manifest.counts[split]):
+            raise InputError(
+                f"{self.path / split} holds other rows than {MANIFEST} counts: {dict(counts)}, "
+                f"not {self.manifest.counts[split]}"
+            )
+
+
+def _row_schema(metadata: Sequence[str]) -> pa.Schema:
+    strings = [(name, pa.string()) for name in ("id", "text", "label")]
+    further = [(_METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
+    return pa.schema([*strings, *further])
+
+
+def _records(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file of exactly this schema, a batch in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
             if file.schema_arrow != schema:
                 raise ValueError(f"its columns are not {', '.join(schema.names)}, all text")
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable Parquet shard of a dataset ({error})") from error
@@ -173,21 +198,21 @@ def _records(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
 class _ShardWriter:
     """Rows to numbered Parquet files in one folder, in memory for one shard at most."""
 
-    def __init__(self, folder: Path, rows_per_shard: int) -> None:
-        self.folder, self.rows_per_shard = folder, rows_per_shard
-        self.rows: list[dict[str, str]] = []
+    def __init__(self, folder: Path, schema: pa.Schema, rows_per_shard: int) -> None:
+        self.folder, self.schema, self.rows_per_shard = folder, schema, rows_per_shard
+        self.rows: list[dict[str, Any]] = []
         self.characters = self.shards = 0
         folder.mkdir()
 
     def add(self, row: Row) -> None:
-        self.rows.append({"id": row.id, "text": row.text, "label": row.label})
-        self.characters += len(row.text)
+        self.rows.append({"id": row.id, "text": row.text, "label": row.label, _METADATA: row.metadata})
+        self.characters += len(row.text) + sum(map(len, row.metadata.values()))
         if len(self.rows) == self.rows_per_shard or self.characters >= _CHARACTERS_PER_SHARD:
             self.flush()
 
     def flush(self) -> None:
         if self.rows or not self.shards:
-            table = pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)
+            table = pa.Table.from_pylist(self.rows, schema=self.schema)
             pq.write_table(table, self.folder / f"part-{self.shards:05d}.parquet", compression="zstd")
             self.rows, self.characters, self.shards = [], 0, self.shards + 1
 
@@ -195,9 +220,10 @@ class _ShardWriter:
 class DatasetWriter:
     """Collects rows and rejections; ``dataset_writer`` makes one."""
 
-    def __init__(self, folder: Path, splits: Iterable[str], rows_per_shard: int) -> None:
-        self._folder = folder
-        self._shards = {split: _ShardWriter(folder / split, rows_per_shard) for split in splits}
+    def __init__(self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int) -> None:
+        self._folder, self._metadata = folder, list(metadata)
+        schema = _row_schema(metadata)
+        self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
         self._digests = {split: hashlib.sha256() for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
         self._pending_rejects: list[dict[str, str | None]] = []
@@ -205,9 +231,15 @@ class DatasetWriter:
         self.rejected: Counter[str] = Counter()
 
     def add(self, split: str, row: Row) -> None:
-        """Keep a row."""
+        """Keep a row.
+
+        Raises:
+            ValueError: it has other further columns than the writer was told.
+        """
+        if row.metadata.keys() != set(self._metadata):
+            raise ValueError(f"row {row.id} has the further columns {list(row.metadata)}, not {self._metadata}")
         self._shards[split].add(row)
-        for value in (row.id, row.label, row.text):
+        for value in (row.id, row.label, row.text, *(row.metadata[name] for name in self._metadata)):
             encoded = value.encode("utf-8")
             self._digests[split].update(len(encoded).to_bytes(8, "little") + encoded)
         self.counts[split][row.label] += 1
@@ -239,7 +271,7 @@ class DatasetWriter:
         strangers = {label for counts in self.counts.values() for label in counts} - set(labels)
         if strangers:
             raise ValueError(f"rows carry labels that are not among {labels}: {sorted(strangers)}")
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(json.dumps(self._metadata).encode() if self._metadata else b"")
         for split in sorted(self._digests):
             digest.update(split.encode() + b"\0" + self._digests[split].digest())
         manifest = DatasetManifest(
@@ -253,6 +285,7 @@ class DatasetWriter:
             rows_filtered=rows_filtered,
             rejected=dict(sorted(self.rejected.items())),
             normalizer=normalizer,
+            metadata=self._metadata,
             fingerprint=digest.hexdigest(),
         )
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
@@ -261,11 +294,14 @@ class DatasetWriter:
 
 @contextmanager
 def dataset_writer(
-    path: str | Path, splits: Iterable[str], rows_per_shard: int = ROWS_PER_SHARD
+    path: str | Path, splits: Iterable[str], metadata: Sequence[str] = (), rows_per_shard: int = ROWS_PER_SHARD
 ) -> Iterator[DatasetWriter]:
-    """Write a dataset folder that appears whole when the body ends well, and not at all when it raises."""
+    """Write a dataset folder that appears whole when the body ends well, and not at all when it raises.
+
+    Every row has the further columns ``metadata``.
+    """
     with new_folder(Path(path)) as folder:
-        yield DatasetWriter(folder, splits, rows_per_shard)
+        yield DatasetWriter(folder, splits, metadata, rows_per_shard)
 
 
 def _storable(text: str | None) -> str | None:

@@ -2,9 +2,10 @@
 
 <folder>/evaluation.json          what was judged on what, with its metrics (EvaluationManifest)
 <folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one a class)
+<folder>/insight.json             why it answers so, and where the texts lie (Insight)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from textgate.components.contracts.files import new_folder
 from textgate.components.step import InputError
 
 MANIFEST = "evaluation.json"
+INSIGHT = "insight.json"
 PREDICTIONS = "predictions.parquet"
 SCHEMA = pa.schema(
     [
@@ -44,12 +46,76 @@ class Estimate(BaseModel):
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
+class ClassScores(BaseModel):
+    """How well one class is told from the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int
+    """Of the test split that are of this class."""
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+class Slice(BaseModel):
+    """The rows that have one value of a column, judged by themselves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str
+    """``length`` (in words), ``source`` (the file a row comes from) or a column of ``source.metadata``."""
+    value: str
+    rows: int
+    f1: Estimate
+    accuracy: Estimate
+
+
+class Perturbed(BaseModel):
+    """What is left when the texts are written otherwise but mean the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    perturbation: str
+    rows: int
+    """Drawn from the test split, that the perturbation changes anything of."""
+    changed: float
+    """Share of them that get another answer."""
+    f1_before: Estimate
+    f1: Estimate
+    f1_difference: Estimate
+    """Paired bootstrap."""
+
+
+class Domain(BaseModel):
+    """Another data set, on which nothing was trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dataset: str
+    """Fingerprint."""
+    rows: int
+    f1: Estimate
+    accuracy: Estimate
+
+
+class TrainingCost(BaseModel):
+    """What training took, on the machine it ran on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: float
+    peak_memory: int
+    """Bytes resident at most."""
+
+
 class EvaluationManifest(BaseModel):
     """``evaluation.json``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     bundle: str
     """Fingerprint of the bundle that answered."""
     runtime: str
@@ -57,19 +123,92 @@ class EvaluationManifest(BaseModel):
     """Fingerprint of the dataset."""
     split: str
     labels: list[str]
-    f1: Estimate
-    """Of the last label where there are two, macro over the labels where there are more."""
-    accuracy: Estimate
-    per_class_f1: dict[str, float]
+    metrics: dict[str, Estimate]
+    """By name, those of ``textgate.components.metrics.METRICS``; ``f1`` and ``accuracy`` are always among them."""
+    per_class: dict[str, ClassScores]
     confusion: list[list[int]]
     """Rows are true labels, columns predicted ones."""
     calibration: Calibration = Calibration()
     """The bundle's, which is in the probabilities and decides the predicted labels."""
-    calibration_error: float
-    """Expected calibration error of the probabilities as they are answered."""
     calibration_error_before: float
-    """The same without the bundle's temperature."""
+    """Expected calibration error without the bundle's temperature."""
     rows_per_second: float
+    slices: list[Slice] = []
+    length_bias: Estimate | None = None
+    """Accuracy on the longest quarter of the texts less that on the shortest; None where most are equally long."""
+    robustness: list[Perturbed] = []
+    domains: list[Domain] = []
+    history: list[dict[str, float]] = []
+    """The bundle's, see there."""
+    training_cost: TrainingCost | None = None
+    versions: dict[str, str] = {}
+    """Library versions at training."""
+
+    @property
+    def f1(self) -> Estimate:
+        """Of the last label where there are two, macro over the labels where there are more."""
+        return self.metrics["f1"]
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of right answers."""
+        return self.metrics["accuracy"]
+
+
+class WordContribution(BaseModel):
+    """What some words of a text do for the answer; offsets in code points."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: int
+    end: int
+    contribution: float
+    """See ``textgate.serving.explain``: above 0 they speak for the label."""
+
+
+class ExplainedError(BaseModel):
+    """A wrong answer, with what speaks for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    row: int
+    """Number in the predictions."""
+    contributions: list[WordContribution]
+    """For the label that was answered."""
+
+
+class TellingWord(BaseModel):
+    """A word that speaks for a class wherever it stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    word: str
+    contribution: float
+    """Mean over the texts it stands in."""
+    texts: int
+
+
+class Point(BaseModel):
+    """A text on the map: near others that the model takes for alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    row: int
+    """Number in the predictions."""
+    x: float
+    y: float
+
+
+class Insight(BaseModel):
+    """``insight.json``: empty where nobody asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    errors: list[ExplainedError] = []
+    """The wrong answers given with the highest probability, most confident first."""
+    telling_words: dict[str, list[TellingWord]] = {}
+    """By label, the most telling first."""
+    map: list[Point] = []
 
 
 @dataclass(frozen=True)
@@ -81,6 +220,7 @@ class Evaluation:
     texts: list[str]
     classes: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
+    insight: Insight = field(default_factory=Insight)
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -102,6 +242,7 @@ class Evaluation:
                 schema=SCHEMA,
             )
             pq.write_table(table, folder / PREDICTIONS, compression="zstd")
+            (folder / INSIGHT).write_text(self.insight.model_dump_json() + "\n", "utf-8")
             (folder / MANIFEST).write_text(self.manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
     @classmethod
@@ -114,6 +255,7 @@ class Evaluation:
         folder = Path(path)
         try:
             manifest = EvaluationManifest.model_validate_json((folder / MANIFEST).read_text("utf-8"))
+            insight = Insight.model_validate_json((folder / INSIGHT).read_text("utf-8"))
             table = pq.read_table(folder / PREDICTIONS, schema=SCHEMA)
             if any(column.null_count for column in table.columns):
                 raise ValueError("a column is missing or has empty cells")
@@ -122,4 +264,4 @@ class Evaluation:
             probabilities = np.array(rows["probabilities"], dtype=np.float64).reshape(len(table), len(manifest.labels))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{folder} is not a readable evaluation ({error})") from error
-        return cls(manifest, rows["id"], rows["text"], np.array(classes, dtype=np.int64), probabilities)
+        return cls(manifest, rows["id"], rows["text"], np.array(classes, dtype=np.int64), probabilities, insight)

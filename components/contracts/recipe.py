@@ -6,11 +6,13 @@ Each section belongs to one step and is all that step is told, so a changed thre
 import difflib
 import math
 import re
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from textgate.components.contracts.evaluate import Evaluate
 from textgate.components.contracts.section import Section
 from textgate.components.contracts.source import Preprocess, Source
 from textgate.components.contracts.training import FineTuning, Training
@@ -146,6 +148,7 @@ class Recipe(Section):
     source: Source
     preprocess: Preprocess = Preprocess()
     train: Training
+    evaluate: Evaluate = Evaluate()
     export: Export = Export()
     gate: Gate
     resources: Resources = Resources()
@@ -177,6 +180,12 @@ class Recipe(Section):
                 "leave it out"
             )
         return self
+
+    def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":
+        """The recipe with its data read from elsewhere: ``change`` makes each source, those out of domain too."""
+        others = {name: change(source) for name, source in self.evaluate.out_of_domain.items()}
+        evaluate = self.evaluate.model_copy(update={"out_of_domain": others})
+        return self.model_copy(update={"source": change(self.source), "evaluate": evaluate})
 
     @classmethod
     def parse(cls, text: str, where: str, overrides: list[str] | None = None) -> "Recipe":
@@ -232,11 +241,14 @@ def _check_keys(model: type[BaseModel], data: dict[str, Any], path: str = "") ->
         if key not in model.model_fields:
             nearest = difflib.get_close_matches(str(key), list(model.model_fields), n=1, cutoff=0.0)[0]
             raise ValueError(f"unknown key {path}{key}; did you mean {path}{nearest}?")
-        items = (
-            {f"{key}.{number}": item for number, item in enumerate(value)} if isinstance(value, list) else {key: value}
-        )
+        annotation = model.model_fields[key].annotation
+        items = {key: value}
+        if isinstance(value, list):
+            items = {f"{key}.{number}": item for number, item in enumerate(value)}
+        elif isinstance(value, dict) and get_origin(annotation) is dict:
+            items = {f"{key}.{name}": item for name, item in value.items()}
         for name, item in items.items():
-            section = _section(model.model_fields[key].annotation, item)
+            section = _section(annotation, item)
             if section is not None:
                 _check_keys(section, item, f"{path}{name}.")
 

@@ -28,6 +28,7 @@ def _are_columns(value: Any) -> Any:
 
 Columns = Annotated[list[str], BeforeValidator(_are_columns)]
 TextColumns = Annotated[str | list[str], BeforeValidator(_are_columns)]
+Metadata = Annotated[list[str], BeforeValidator(lambda value: _are_columns(value) if value else [])]
 Labels = Annotated[dict[str, str], BeforeValidator(_keys_are_text), AfterValidator(_two_different)]
 """Label as the source spells it to label name, in class order; the last one is the positive class of a binary task."""
 
@@ -63,6 +64,8 @@ class Source(Section):
     """Name of the label column; for a class-per-folder source the folder's name is the label."""
     labels: Labels | None = None
     """Without it the labels found are used, sorted."""
+    metadata: Metadata = []
+    """Names of further columns that are kept with each row, so that the scores can be told apart by them."""
     columns: Columns | None = None
     """Names of the columns of a CSV or TSV that has no header row."""
     csv: Layout | None = None
@@ -103,6 +106,9 @@ class Preprocess(Section):
     """Keep only texts in this language (ISO 639-1), as far as py3langid can tell."""
     balance: bool = False
     """Leave out texts of the larger classes until all are as small as the smallest, but none of a given test split."""
+    train_share: float = Field(default=1, gt=0, le=1)
+    """Share of the training texts of each class that is used; a smaller one's texts are among a larger one's, so that a
+    sweep over it is a learning curve."""
     seed: int = 13
 
     @field_validator("language")

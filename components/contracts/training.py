@@ -1,6 +1,7 @@
 """The recipe's section ``train``: one class a family, told apart by the key ``family``."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from textgate.components.contracts.section import Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+BundleReference = Annotated[str, Field(pattern=r"^([a-z0-9-]+(@[a-z0-9-]+)?|.*[/.].*)$")]
+"""A finished system: ``model``, ``model@channel`` or ``model@version`` in the registry, or a folder with a bundle."""
 Checkpoint = Annotated[str, Field(min_length=1)]
 """A folder or GGUF file, ``hf://org/name@<40-hex revision>``, ``s3://…`` or ``pypi://name/version/path#sha256=``."""
 _PINNED = re.compile(r"hf://[^@]+@[0-9a-f]{40}")
@@ -170,6 +173,18 @@ class FineTuning(FromCheckpoint):
     """``auto`` is bf16 where the hardware computes in it, else fp32."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more work."""
+    fsdp: bool = False
+    """Spread weights, gradients and the optimizer's state, 16 bytes a weight, over all GPUs, each of which otherwise
+    holds them whole."""
+
+    @model_validator(mode="after")
+    def _spreads_what_is_trained_whole(self) -> "FineTuning":
+        if self.fsdp and (self.adapter or self.micro_batch_size == "auto"):
+            raise ValueError(
+                "fsdp spreads a model whose every weight is trained: leave out the adapter, and give micro_batch_size "
+                "a number, since auto measures a device that holds the whole model"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> "FineTuning":
@@ -182,22 +197,46 @@ class FineTuning(FromCheckpoint):
         return self
 
 
+class Distillation(Section):
+    """A teacher whose probabilities a student learns beside the labels (Hinton et al., 2015, arXiv:1503.02531)."""
+
+    teacher: BundleReference
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Of the teacher in the loss; the labels have the rest."""
+    temperature: float = Field(default=2.0, gt=0)
+    """At which both are compared; above 1 what the teacher thinks of the other labels counts more."""
+
+
 class TransformerTraining(FineTuning):
     """An encoder, encoder-decoder or decoder with a classification head."""
 
     family: Literal["transformer"]
+    distillation: Distillation | None = None
     pooling: Literal["architecture", "attention"] = "architecture"
     """How token states become one: as the architecture's own head does, or weighted by learned attention."""
 
 
 class PromptedTraining(FineTuning):
-    """A decoder that a prompt asks for the label, read from the next-token logits of the label words."""
+    """A decoder that a prompt asks for the label, read from the next-token logits of the label words.
+
+    With ``epochs: 0`` nothing is trained: what the prompt alone can do, with ``shots`` or without.
+    """
 
     family: Literal["prompted"]
+    epochs: float = Field(default=3.0, ge=0)
+    shots: int = Field(default=0, ge=0)
+    """Labelled training texts, drawn by ``seed``, as many of each class as can be, that stand in the prompt before the
+    text (Brown et al., Language Models are Few-Shot Learners, 2020)."""
     prompt: str
     """What the model is given, with ``{text}`` where the text goes."""
     label_words: dict[str, str]
     """Label name to the word that stands for it, with its leading space if the tokenizer wants one."""
+
+    @model_validator(mode="after")
+    def _adapters_are_trained(self) -> "PromptedTraining":
+        if self.adapter and not self.epochs:
+            raise ValueError("epochs: 0 trains nothing, an adapter neither: leave out adapter, or train")
+        return self
 
     @field_validator("prompt")
     @classmethod
@@ -207,7 +246,52 @@ class PromptedTraining(FineTuning):
         return value
 
 
+class Member(Section):
+    """One system of an ensemble."""
+
+    bundle: BundleReference
+    weight: float | None = Field(default=None, ge=0)
+
+
+class EnsembleTraining(Section):
+    """The weighted mean of the probabilities of finished systems."""
+
+    uses_accelerator: ClassVar[bool] = False
+    family: Literal["ensemble"]
+    members: list[Member] = Field(min_length=2, max_length=8)
+    """With weights for all, or for none: then those are taken at which the validation labels are likeliest."""
+
+    @model_validator(mode="after")
+    def _weights_for_all_or_none(self) -> "EnsembleTraining":
+        given = [member.weight for member in self.members if member.weight is not None]
+        if given and (len(given) < len(self.members) or not sum(given)):
+            raise ValueError("members must have a weight each, not all 0, or none of them")
+        return self
+
+
 Training = Annotated[
-    LinearTraining | Word2VecTraining | EmbeddingTraining | TransformerTraining | PromptedTraining,
+    LinearTraining | Word2VecTraining | EmbeddingTraining | TransformerTraining | PromptedTraining | EnsembleTraining,
     Field(discriminator="family"),
 ]
+
+
+def named_bundles(training: Training) -> list[str]:
+    """References to the finished systems that a training takes in."""
+    match training:
+        case EnsembleTraining(members=members):
+            return [member.bundle for member in members]
+        case TransformerTraining(distillation=Distillation(teacher=teacher)):
+            return [teacher]
+    return []
+
+
+def with_bundles(training: Training, change: Callable[[str], str]) -> Training:
+    """The same training, with what ``change`` makes of each reference to a finished system."""
+    match training:
+        case EnsembleTraining(members=members):
+            renamed = [member.model_copy(update={"bundle": change(member.bundle)}) for member in members]
+            return training.model_copy(update={"members": renamed})
+        case TransformerTraining(distillation=Distillation() as distillation):
+            renamed_teacher = distillation.model_copy(update={"teacher": change(distillation.teacher)})
+            return training.model_copy(update={"distillation": renamed_teacher})
+    return training

@@ -9,30 +9,44 @@ from textgate.components.image import IMAGE
 def evaluate(
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
+    settings: str,
     code: str,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
+    elsewhere: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
     """Judge one bundle on the test split.
 
     Args:
         dataset: What preprocess made.
         model: The bundle, trained or exported.
+        settings: What of the recipe's section ``evaluate`` is asked of this bundle, as JSON.
         code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
         evaluation: Every answer and the metrics.
         metrics: F1 and accuracy with their intervals, for the KFP page.
         classification: Confusion matrix, and ROC curve where there are two labels, for the KFP page.
+        elsewhere: The data sets of ``evaluate.out_of_domain`` as ingest made them, in the order of its names.
     """
     from textgate.components.step import step_work
 
     with step_work():
         from pathlib import Path
 
+        from textgate.components.contracts import Evaluate, TrainingCost
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
-        result = evaluate_bundle(Path(dataset.path), Path(model.path), Path(evaluation.path))
+        asked = Evaluate.model_validate_json(settings)
+        told = model.metadata
+        result = evaluate_bundle(
+            Path(dataset.path),
+            Path(model.path),
+            Path(evaluation.path),
+            asked,
+            TrainingCost(seconds=told["seconds"], peak_memory=int(told["peak_memory"])) if "seconds" in told else None,
+            dict(zip(asked.out_of_domain, [Path(other.path) for other in elsewhere or []], strict=True)),
+        )
         labels = result.manifest.labels
         for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):
             metrics.log_metric(name, estimate.value)

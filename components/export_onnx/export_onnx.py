@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textgate.components.contracts import Calibration, Dataset, Evaluation, Export, ModelBundle, new_folder
-from textgate.components.contracts.bundle import MANIFEST, LinearRuntime, OnnxRuntime, Runtime
+from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime, OnnxRuntime, Runtime
 from textgate.components.contracts.measurement import Measurement, Measurements
 from textgate.components.export_onnx.calibrate import calibrate
 from textgate.components.export_onnx.make import Maker
@@ -32,9 +32,9 @@ def export_bundle(
     plain = bundle.model_copy(update={"recipe": recipe, "calibration": Calibration()})
     with new_folder(output) as folder, tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        if isinstance(bundle.runtime, LinearRuntime):
-            print(f"nothing to export: a {bundle.family} bundle is served as it is", flush=True)
-            shutil.copytree(bundle_folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+        if isinstance(bundle.runtime, LinearRuntime | EnsembleRuntime):
+            print(f"nothing to export: {bundle.family} bundles are served as they are", flush=True)
+            shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)
             served = plain.write(folder)
             quality = measure_quality(folder, served, served.runtime.name, reference, settings)
             chosen = measure_cost(folder, served, quality)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from textgate.components.contracts import Evaluation, Export, ModelBundle
-from textgate.components.contracts.bundle import LinearRuntime, OnnxRuntime, Runtime
+from textgate.components.contracts.bundle import OnnxRuntime, Runtime, TransformersRuntime
 from textgate.components.contracts.measurement import Measurement
 from textgate.components.families import longest_served, open_predictor
 from textgate.components.families.speed import measure_speed
@@ -75,6 +75,7 @@ def _precision(runtime: Runtime) -> str:
     match runtime:
         case OnnxRuntime():
             return runtime.precision
-        case LinearRuntime():
-            return "fp32"
-    return runtime.quantization or "fp32"
+        case TransformersRuntime():
+            return runtime.quantization or "fp32"
+    # Served as it was trained.
+    return "fp32"

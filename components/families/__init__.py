@@ -3,19 +3,20 @@
 A family's module is imported only when a recipe names it, so that a linear recipe never waits for torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from textgate.components.contracts import (
     Dataset,
     InputError,
-    LinearRuntime,
     ModelBundle,
     OnnxRuntime,
     TransformersRuntime,
 )
+from textgate.components.contracts.bundle import Runtime
 from textgate.serving import Calibrated, Predictor, load
 
 _WORDS = 512
@@ -42,18 +43,28 @@ class Surroundings:
     checkpoints: Checkpoints | None = None
     logs: Path | None = None
     """Folder for TensorBoard files."""
+    bundles: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the finished systems that the recipe names."""
+
+
+class Fitted(NamedTuple):
+    """What a training comes to."""
+
+    runtime: Runtime
+    """What answers for the files it wrote."""
+    metrics: dict[str, float]
+    """Measured on the split ``validation``, among them ``validation_f1``."""
+    history: list[dict[str, float]] = []
+    """See ``ModelBundle.history``; empty where nothing is learned epoch by epoch."""
 
 
 class Family(Protocol):
     """The functions of a family's module."""
 
-    def fit(
-        self, dataset: Dataset, training: Any, folder: Path, surroundings: Surroundings
-    ) -> tuple[LinearRuntime | TransformersRuntime, dict[str, float]]:
+    def fit(self, dataset: Dataset, training: Any, folder: Path, surroundings: Surroundings) -> Fitted:
         """Train on the split ``train``, write the model's files into ``folder``.
 
-        Returns the runtime that answers for the files, and metrics measured on the split ``validation``, among them
-        ``validation_f1``. ``training`` is the recipe's section of this family.
+        ``training`` is the recipe's section of this family.
         """
         ...
 
@@ -99,8 +110,8 @@ def open_predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None = 
 
 
 def longest_served(bundle: ModelBundle) -> int:
-    """Tokens, or words where it answers from plain arrays and knows no longest text, to measure a bundle up to."""
-    return _WORDS if isinstance(bundle.runtime, LinearRuntime) else bundle.runtime.max_tokens
+    """Tokens, or words where it knows no longest text, to measure a bundle up to."""
+    return bundle.max_tokens or _WORDS
 
 
 def longest_text(bundle: ModelBundle) -> int:

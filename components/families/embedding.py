@@ -25,7 +25,7 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.components.families import Surroundings, longest_text
+from textgate.components.families import Fitted, Surroundings, longest_text
 from textgate.components.families.architectures import ARCHITECTURES, export_options
 from textgate.components.families.checkpoint import load_backbone, load_tokenizer, read_config, save_model, token_limit
 from textgate.components.families.heads import Embedded, fit_head, load_head
@@ -61,9 +61,7 @@ class EmbeddingClassifier(nn.Module):
         return torch.device(self.backbone.device)
 
 
-def fit(
-    dataset: Dataset, training: EmbeddingTraining, folder: Path, surroundings: Surroundings
-) -> tuple[TransformersRuntime, dict[str, float]]:
+def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, surroundings: Surroundings) -> Fitted:
     """See ``Family.fit``.
 
     Raises:
@@ -83,7 +81,7 @@ def fit(
     if not np.isfinite(train.embeddings).all():
         raise InputError(f"the checkpoint {training.checkpoint} gives embeddings that are not numbers")
 
-    head = fit_head(training.head, train, validation, labels)
+    head, history = fit_head(training.head, train, validation, labels)
 
     with torch.inference_mode():
         logits = head(torch.tensor(validation.embeddings, dtype=torch.float32))
@@ -97,7 +95,7 @@ def fit(
     layers = nn.ModuleDict({"dense": dense, "head": head})
     save_file({name: tensor.contiguous() for name, tensor in layers.state_dict().items()}, folder / HEAD_FILE)
     tokenizer.save_pretrained(folder)
-    return TransformersRuntime(max_tokens=max_tokens, checkpoint=training.checkpoint), metrics
+    return Fitted(TransformersRuntime(max_tokens=max_tokens, checkpoint=training.checkpoint), metrics, history)
 
 
 def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:

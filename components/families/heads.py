@@ -69,17 +69,21 @@ class RbfSvm(nn.Module):
 
 def fit_head(
     settings: LogisticHead | SvmHead | MlpHead, train: Embedded, validation: Embedded, labels: int
-) -> nn.Module:
-    """The head that ``settings`` ask for; every label must occur in both splits."""
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """The head that ``settings`` ask for, and its history (``ModelBundle.history``).
+
+    Every label must occur in both splits.
+    """
     print(f"fitting the {settings.kind} head on {len(train.classes):,} embeddings", flush=True)
+    history: list[dict[str, float]] = []
     match settings:
         case LogisticHead():
             tensors = _fit_logistic(settings, train)
         case SvmHead():
             tensors = _fit_svm(settings, train, validation, labels)
         case MlpHead():
-            tensors = _fit_mlp(settings, train, validation, labels)
-    return load_head(settings, tensors)
+            tensors, history = _fit_mlp(settings, train, validation, labels)
+    return load_head(settings, tensors), history
 
 
 def load_head(settings: LogisticHead | SvmHead | MlpHead, tensors: Tensors) -> nn.Module:
@@ -150,27 +154,34 @@ def _layer(regression: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return _tensor(weights), _tensor(bias)
 
 
-def _fit_mlp(settings: MlpHead, train: Embedded, validation: Embedded, labels: int) -> Tensors:
-    """Weights after the epoch with the best F1 on ``validation``. Draws from torch's own generator."""
+def _fit_mlp(
+    settings: MlpHead, train: Embedded, validation: Embedded, labels: int
+) -> tuple[Tensors, list[dict[str, float]]]:
+    """Weights after the epoch with the best F1 on ``validation``, and every epoch. Draws from torch's own generator."""
     model = _perceptron(train.embeddings.shape[1], settings, labels)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     inputs, classes, held_out = _tensor(train.embeddings), torch.tensor(train.classes), _tensor(validation.embeddings)
     progress = Progress(total=settings.epochs * len(classes))
     best, weights = -1.0, model.state_dict()
+    history = []
     for epoch in range(1, settings.epochs + 1):
         model.train()
+        total = 0.0
         for rows in torch.split(torch.randperm(len(classes)), settings.batch_size):
             optimizer.zero_grad()
             loss = cross_entropy(model(inputs[rows]), classes[rows])
             torch.autograd.backward(loss)
             optimizer.step()
+            total += loss.item() * len(rows)
         with torch.inference_mode():
             score = f1(validation.classes, model.eval()(held_out).argmax(dim=1).numpy(), labels)
+        mean = total / len(classes)
+        history.append({"epoch": epoch, "loss": round(mean, 6), "validation_f1": round(score, 6)})
         if score > best:
             best, weights = score, deepcopy(model.state_dict())
-        note = f"epoch {epoch} of {settings.epochs}, loss {loss.item():.3f}, validation F1 {score:.4f}, best {best:.4f}"
+        note = f"epoch {epoch} of {settings.epochs}, loss {mean:.3f}, validation F1 {score:.4f}, best {best:.4f}"
         progress.update(epoch * len(classes), note)
-    return weights
+    return weights, history
 
 
 def _perceptron(inputs: int, settings: MlpHead, outputs: int) -> nn.Sequential:

@@ -20,7 +20,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
     Word2VecTraining,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import Fitted, Surroundings
 from textgate.components.metrics import accuracy, f1
 from textgate.serving import Predictor, load
 from textgate.serving.linear import ARRAYS, VOCABULARY, LinearPredictor
@@ -31,9 +31,7 @@ Floats = npt.NDArray[np.float64]
 _NOISE = 1e-5
 
 
-def fit(
-    dataset: Dataset, training: LinearTraining, folder: Path, surroundings: Surroundings
-) -> tuple[LinearRuntime, dict[str, float]]:
+def fit(dataset: Dataset, training: LinearTraining, folder: Path, surroundings: Surroundings) -> Fitted:
     """See ``Family.fit``.
 
     Raises:
@@ -60,7 +58,7 @@ def fit(
     weights, bias = fit_regression(features, projection, classes, training)
     terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
     runtime = LinearRuntime(ngrams=training.ngrams, sublinear=training.sublinear)
-    return runtime, write(folder, dataset, runtime, terms, vectorizer.idf_, weights, bias)
+    return Fitted(runtime, write(folder, dataset, runtime, terms, vectorizer.idf_, weights, bias))
 
 
 def _latent(features: Any, components: int, seed: int) -> Floats:

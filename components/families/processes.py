@@ -3,9 +3,10 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from textgate.components.contracts import FineTuning, InputError, Training
 
@@ -18,7 +19,7 @@ def processes_for(training: Training) -> int:
     Raises:
         InputError: TEXTGATE_PROCESSES is no such number, or the batch cannot be divided evenly.
     """
-    if not isinstance(training, FineTuning):
+    if not isinstance(training, FineTuning) or not training.epochs:
         return 1
     named = os.environ.get("TEXTGATE_PROCESSES")
     if named is not None and not (named.isascii() and named.isdigit() and int(named) > 0):
@@ -58,6 +59,16 @@ def wait_for_all() -> None:
 
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def made_by_one(make: Callable[[], Any]) -> Any:
+    """What ``make`` returns, in every process; only the main one calls it."""
+    import torch
+
+    made = [make() if is_main_process() else None]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(made)
+    return made[0]
 
 
 def smallest(number: int) -> int:

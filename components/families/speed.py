@@ -1,6 +1,7 @@
 """How fast a served bundle answers, and in how much memory: in a process of its own, as it would be served."""
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ _SECONDS = 0.3
 """That each batch is repeated for."""
 _LONGEST = 20.0
 """Seconds that a single batch may be expected to take."""
+_RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes that ``ru_maxrss`` counts in (getrusage(2))."""
 
 
 def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
@@ -53,7 +56,7 @@ def main(bundle: Path, max_tokens: int) -> None:
                 taken.append(_seconds(predictor, [text] * batch))
             per_token = median(taken) / (tokens * batch)
             speeds.append(Speed(batch=batch, tokens=tokens, milliseconds=median(taken) * 1_000))
-    print(json.dumps({"speeds": [speed.model_dump() for speed in speeds], "peak_memory": _peak_memory()}))
+    print(json.dumps({"speeds": [speed.model_dump() for speed in speeds], "peak_memory": peak_memory()}))
 
 
 def _seconds(predictor: Predictor, texts: list[str]) -> float:
@@ -62,15 +65,17 @@ def _seconds(predictor: Predictor, texts: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def _peak_memory() -> int:
-    """Bytes; by Linux's own mark, since ``ru_maxrss`` starts from the parent's."""
+def peak_memory() -> int:
+    """Bytes resident at most in this process so far, or in the largest of those it has waited for.
+
+    By Linux's own mark, since ``ru_maxrss`` starts from the parent's.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _RUSAGE_UNIT
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        return max(children, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RUSAGE_UNIT)
+    return max(children, next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")))
 
 
 if __name__ == "__main__":

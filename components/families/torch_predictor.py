@@ -1,6 +1,7 @@
 """Answers with a transformer on torch, as it was trained: what the exported model is measured against."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,26 +28,63 @@ class TorchPredictor:
         labels = self._model.config.num_labels
         return softmax(run(self._model, self._tokenizer, cleaned, self._max_tokens, labels, "predicting"))
 
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """What the model's last layer makes its answer of, (len(texts), dimensions): a text as the model sees it."""
+        with torch.inference_mode(), _last_layer_inputs(self._model) as read:
+            cleaned = [self._normalizer(text) for text in texts]
+            embeddings = np.empty((len(texts), 0), dtype=np.float32)
+            for rows, batch in _batches(self._model, self._tokenizer, cleaned, self._max_tokens, "embedding"):
+                self._model(**batch)
+                if not embeddings.size:
+                    embeddings = np.empty((len(texts), read[0].shape[1]), dtype=np.float32)
+                embeddings[rows] = read[0].float().cpu().numpy()
+        return embeddings
+
+
+@contextmanager
+def _last_layer_inputs(model: Any) -> Iterator[list[torch.Tensor]]:
+    """What the last layer of ``model`` was given, whenever the model has answered."""
+    read: list[torch.Tensor] = []
+
+    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        # Of all layers, which are the modules that hold no others, the last to be called is the last.
+        read[:] = inputs[:1]
+
+    layers = [module for module in model.modules() if not list(module.children())]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    try:
+        yield read
+    finally:
+        for hook in hooks:
+            hook.remove()
+
 
 def run(
     model: Any, tokenizer: Any, texts: list[str], max_tokens: int, width: int, doing: str
 ) -> npt.NDArray[np.float64]:
-    """The model's logits (len(texts), width). ``doing`` is said with the progress.
+    """The model's logits (len(texts), width). ``doing`` is said with the progress."""
+    logits = np.empty((len(texts), width))
+    with torch.inference_mode():
+        for rows, batch in _batches(model, tokenizer, texts, max_tokens, doing):
+            logits[rows] = model(**batch).logits.double().cpu().numpy()
+    return logits
+
+
+def _batches(
+    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, doing: str
+) -> Iterator[tuple[list[int], Any]]:
+    """Numbers of some texts and what the model takes of them, until all were asked for.
 
     Texts are run from the shortest to the longest, which wastes little on padding.
     """
     examples = tokenize(tokenizer, texts, max_tokens)
     order = sorted(range(len(examples)), key=lambda row: len(examples[row]["input_ids"]))
     collate = DataCollatorWithPadding(tokenizer)
-    logits = np.empty((len(texts), width))
     progress = Progress(total=len(texts))
-    with torch.inference_mode():
-        for start in range(0, len(order), _ROWS_PER_BATCH):
-            rows = order[start : start + _ROWS_PER_BATCH]
-            batch = collate([examples[row] for row in rows]).to(model.device)
-            logits[rows] = model(**batch).logits.double().cpu().numpy()
-            progress.update(start + len(rows), doing)
-    return logits
+    for start in range(0, len(order), _ROWS_PER_BATCH):
+        rows = order[start : start + _ROWS_PER_BATCH]
+        yield rows, collate([examples[row] for row in rows]).to(model.device)
+        progress.update(start + len(rows), doing)
 
 
 def tokenize(tokenizer: Any, texts: list[str], max_tokens: int) -> list[dict[str, list[int]]]:

@@ -7,14 +7,15 @@ the work of the published recipes' padding to max_length.
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import (
     DataCollatorWithPadding,
@@ -30,6 +31,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from textgate.components.contracts import Dataset, FineTuning, Progress
 from textgate.components.families import Checkpoints, Surroundings
 from textgate.components.families.batch_size import probe_batch_size
+from textgate.components.families.loss import Loss, update_loss
 from textgate.components.families.precision import resolve
 from textgate.components.families.processes import (
     is_first_on_machine,
@@ -40,8 +42,10 @@ from textgate.components.families.processes import (
     smallest,
     wait_for_all,
 )
+from textgate.components.families.sharding import fsdp_options
 from textgate.components.families.torch_predictor import tokenize
 from textgate.components.families.tracking import trackers
+from textgate.components.families.training_log import history, mean_loss
 from textgate.components.families.training_state import with_pickle, without_pickle
 from textgate.components.metrics import f1
 
@@ -49,22 +53,32 @@ _UPDATES_PER_LOSS = 10
 
 
 def train(
-    model: Any, tokenizer: Any, dataset: Dataset, training: FineTuning, max_tokens: int, surroundings: Surroundings
-) -> float:
-    """Train ``model`` in place on the split ``train``; returns the mean training loss.
+    model: Any,
+    tokenizer: Any,
+    dataset: Dataset,
+    training: FineTuning,
+    max_tokens: int,
+    surroundings: Surroundings,
+    teacher: npt.NDArray[np.float64] | None = None,
+) -> tuple[float, list[dict[str, float]]]:
+    """Train ``model`` in place on the split ``train``; returns the mean training loss and ``ModelBundle.history``.
 
     Where the training is longer than ``evaluate_every`` epochs, the weights it ends with are those of the best F1 on
     the split ``validation``, and every measurement leaves a checkpoint from which a killed training goes on.
+    ``teacher`` (texts, labels) is what a teacher says of the texts, by ``ask_teacher``.
     """
     examples = _examples(tokenizer, dataset, "train", max_tokens)
     collate = DataCollatorWithPadding(tokenizer)
-    devices = process_count()
+    devices, labels = process_count(), len(dataset.manifest.labels)
     precision = resolve(training.precision)
     per_device = _rows_at_once(model, collate, examples, training, training.batch_size // devices)
     print(
         f"training in {precision}, {training.batch_size} texts an update, {per_device} at once on {devices} device(s)",
         flush=True,
     )
+    # After the batch size was probed: a model takes no such column.
+    if teacher is not None:
+        examples = [{**example, "teacher": row.tolist()} for example, row in zip(examples, teacher, strict=True)]
     updates_per_epoch = math.ceil(len(examples) / training.batch_size)
     interval = max(1, round(updates_per_epoch * training.evaluate_every))
     measures = interval < math.ceil(updates_per_epoch * training.epochs)
@@ -114,16 +128,15 @@ def train(
                 use_cpu=not torch.cuda.is_available(),
                 dataloader_pin_memory=torch.cuda.is_available(),
                 ddp_find_unused_parameters=False,
+                **fsdp_options(model, training),
             ),
             train_dataset=examples,
             # By length: padding is saved, and F1 does not know the order.
             eval_dataset=sorted(_examples(tokenizer, dataset, "validation", max_tokens), key=_length),
             data_collator=collate,
             processing_class=tokenizer,
-            compute_loss_func=_loss(training, examples, len(dataset.manifest.labels)),
-            compute_metrics=lambda answers: {
-                "f1": f1(answers.label_ids, answers.predictions.argmax(axis=1), len(dataset.manifest.labels))
-            },
+            loss=update_loss(training, [example["labels"] for example in examples], labels),
+            compute_metrics=lambda answers: {"f1": f1(answers.label_ids, answers.predictions.argmax(axis=1), labels)},
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
@@ -136,7 +149,8 @@ def train(
             output.mkdir()
         wait_for_all()
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)))
-        return _mean_loss(trainer.state.log_history)
+        log = trainer.state.log_history
+        return mean_loss(log), history(log)
 
 
 def _examples(tokenizer: Any, dataset: Dataset, split: str, max_tokens: int) -> list[dict[str, Any]]:
@@ -161,37 +175,6 @@ def _rows_at_once(model: Any, collate: Any, examples: list[dict[str, Any]], trai
 
 def _schedule(training: FineTuning) -> str:
     return "constant_with_warmup" if training.schedule == "constant" else training.schedule
-
-
-def _loss(
-    training: FineTuning, examples: list[dict[str, Any]], labels: int
-) -> Callable[[Any, torch.Tensor, Any], torch.Tensor]:
-    """Cross-entropy over a whole update, however many batches it was cut into.
-
-    ``class_weights: balanced`` is n / (labels x count), as in scikit-learn's ``compute_class_weight``.
-    """
-    weights = None
-    if training.class_weights:
-        counts = np.bincount([example["labels"] for example in examples], minlength=labels)
-        weights = torch.tensor(len(examples) / (labels * np.maximum(counts, 1)), dtype=torch.float32)
-
-    def loss(outputs: Any, target: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        logits = outputs["logits"].float()
-        weight = None if weights is None else weights.to(logits.device)
-        total = cross_entropy(logits, target, weight, reduction="sum", label_smoothing=training.label_smoothing)
-        return total / (len(target) if num_items_in_batch is None else num_items_in_batch)
-
-    return loss
-
-
-def _mean_loss(history: list[dict[str, Any]]) -> float:
-    """Over every update, those before a training was killed included."""
-    total, last = 0.0, 0
-    for entry in history:
-        if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - last)
-            last = entry["step"]
-    return total / last
 
 
 def _restore(checkpoints: Checkpoints, scratch: Path, output: Path) -> bool:
@@ -219,13 +202,19 @@ class _Trainer(Trainer):
     from the process's random state, which nobody has any more who resumes within an epoch.
     """
 
-    def __init__(self, args: TrainingArguments, **others: Any) -> None:
+    def __init__(self, args: TrainingArguments, loss: Loss, **others: Any) -> None:
         # By itself it would spread one process over every GPU there is, each with a whole batch.
         args._n_gpu = min(args.n_gpu, 1)
-        super().__init__(args=args, **others)
+        super().__init__(args=args, compute_loss_func=loss, **others)
+        self._loss = loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "_LengthGrouped":
         return _LengthGrouped(self)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **others: Any) -> Any:
+        """What a teacher says of the texts is for the loss, not for the model."""
+        self.compute_loss_func = partial(self._loss, teacher=inputs.pop("teacher", None))
+        return super().compute_loss(model, inputs, *arguments, **others)
 
 
 class _LengthGrouped(Sampler[int]):

@@ -23,7 +23,7 @@ from textgate.components.contracts.files import link_file
 
 _TENSORS = "training_state.safetensors"
 _STRUCTURE = "training_state.json"
-_PICKLED = (".pt", ".pth")
+_PICKLED = (".bin", ".pt", ".pth")
 _NEVER_READ = "training_args.bin"  # the Trainer compares its settings with trainer_state.json
 
 
@@ -39,11 +39,13 @@ def without_pickle(checkpoint: Path, output: Path) -> None:
     tensors = _Tensors()
     structure: dict[str, Any] = {}
     for path in _files(checkpoint):
+        if path.name == _NEVER_READ:
+            continue
         if path.suffix in _PICKLED:
             with safe_globals():
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             structure[path.relative_to(checkpoint).as_posix()] = _flat(state, tensors)
-        elif path.name != _NEVER_READ:
+        else:
             link_file(path, output / path.relative_to(checkpoint))
     save_file(tensors.numbered, output / _TENSORS)
     (output / _STRUCTURE).write_text(json.dumps(structure, allow_nan=False), "utf-8")

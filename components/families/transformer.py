@@ -17,7 +17,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
     TransformerTraining,
 )
-from textgate.components.families import Surroundings, longest_text
+from textgate.components.families import Fitted, Surroundings, longest_text
 from textgate.serving import Predictor
 
 # torch and transformers take seconds to import, so each function imports what it needs.
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     import torch
 
 
-def fit(
-    dataset: Dataset, training: FineTuning, folder: Path, surroundings: Surroundings
-) -> tuple[TransformersRuntime, dict[str, float]]:
+def fit(dataset: Dataset, training: FineTuning, folder: Path, surroundings: Surroundings) -> Fitted:
     """See ``Family.fit``.
 
     Raises:
-        InputError: the checkpoint cannot be loaded, its architecture is not known, or an adapter finds no place in it.
+        InputError: the checkpoint cannot be loaded, its architecture is not known, an adapter finds no place in it, or
+            the teacher cannot teach these labels.
     """
     from transformers import set_seed
 
     from textgate.components.families.adapters import add_adapter, save_adapter
     from textgate.components.families.checkpoint import save_model
+    from textgate.components.families.distillation import ask_teacher
+    from textgate.components.families.prompt import put_prompt_around_texts
+    from textgate.components.families.sharding import whole_weights
     from textgate.components.families.torch_predictor import TorchPredictor
     from textgate.components.families.training_loop import train
     from textgate.components.metrics import accuracy, f1
@@ -44,9 +46,14 @@ def fit(
     checkpoint, labels = surroundings.checkpoint, dataset.manifest.labels
     if checkpoint is None:
         raise InputError(f"the checkpoint {training.checkpoint} was not fetched")
+    teacher = None
+    if isinstance(training, TransformerTraining) and training.distillation:
+        teacher = ask_teacher(dataset, training.distillation, surroundings.bundles)
     set_seed(training.seed)
     classifier = _build(checkpoint, training, labels)
     model = classifier.model
+    if isinstance(training, PromptedTraining):
+        put_prompt_around_texts(classifier.tokenizer, training, dataset, classifier.max_tokens)
     if training.adapter:
         model = add_adapter(
             model, training.adapter, classifier.targets, classifier.trained_head, training.checkpoint, folder
@@ -55,38 +62,46 @@ def fit(
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
-    loss = train(model, classifier.tokenizer, dataset, training, classifier.max_tokens, surroundings)
+    metrics: dict[str, float] = {}
+    history: list[dict[str, float]] = []
+    if training.epochs:
+        metrics["train_loss"], history = train(
+            model, classifier.tokenizer, dataset, training, classifier.max_tokens, surroundings, teacher
+        )
+        if weights := whole_weights(model):
+            model = _build(checkpoint, training, labels).model
+            model.load_state_dict(weights)
+            model = _on_device(model)
+    else:
+        model = _on_device(model)
 
     _, texts, classes = dataset.columns("validation")
     predicted = TorchPredictor(model, classifier.tokenizer, dataset.normalizer, classifier.max_tokens).predict(texts)
-    metrics = {
-        "train_loss": loss,
-        "validation_f1": f1(classes, predicted.argmax(axis=1), len(labels)),
-        "validation_accuracy": accuracy(classes, predicted.argmax(axis=1)),
-    }
+    metrics["validation_f1"] = f1(classes, predicted.argmax(axis=1), len(labels))
+    metrics["validation_accuracy"] = accuracy(classes, predicted.argmax(axis=1))
+    if training.epochs and not any("validation_f1" in entry for entry in history):
+        history.append({"epoch": training.epochs, "validation_f1": round(metrics["validation_f1"], 6)})
     classifier.tokenizer.save_pretrained(folder)
+    runtime = TransformersRuntime(max_tokens=classifier.max_tokens)
     if not training.adapter:
         save_model(model, checkpoint, training, folder)
-        return TransformersRuntime(max_tokens=classifier.max_tokens), metrics
+        return Fitted(runtime, metrics, history)
     save_adapter(model, training.adapter, folder)
-    return TransformersRuntime(max_tokens=classifier.max_tokens, checkpoint=training.checkpoint), metrics
+    return Fitted(runtime.model_copy(update={"checkpoint": training.checkpoint}), metrics, history)
 
 
 def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, an adapter on the base as it was while it trained."""
-    import torch
-
     from textgate.components.families.adapters import load_adapter
     from textgate.components.families.torch_predictor import TorchPredictor
 
     if checkpoint is None:
         # In the precision it is stored in, which is the one it would be served in.
         model, tokenizer = _open(folder, bundle, dtype="auto")
-        if torch.cuda.is_available() and not getattr(model, "is_quantized", False):
-            model = model.to("cuda")
+        model = _on_device(model)
     else:
-        classifier = _build(checkpoint, training_of(bundle), bundle.labels)
-        model, tokenizer = load_adapter(classifier.model, folder), classifier.tokenizer
+        model = load_adapter(_build(checkpoint, training_of(bundle), bundle.labels).model, folder)
+        tokenizer = _open_tokenizer(folder)
     return TorchPredictor(model, tokenizer, bundle.normalizer, longest_text(bundle))
 
 
@@ -104,7 +119,7 @@ def merge(
     classifier = _build(checkpoint, training, bundle.labels)
     write_merged(load_adapter(classifier.model, folder), classifier.dtype, output)
     save_code(checkpoint, training, output)
-    classifier.tokenizer.save_pretrained(output)
+    _open_tokenizer(folder).save_pretrained(output)
     return (
         TransformersRuntime(max_tokens=classifier.max_tokens),
         f"the base was dequantized where it was quantized, and merged with its adapter in {classifier.dtype}",
@@ -155,14 +170,15 @@ def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classi
     )
     from textgate.components.families.pooled_classifier import HEAD, PooledClassifier
     from textgate.components.families.precision import weights_dtype
-    from textgate.components.families.prompt import put_prompt_around_texts, read_label_words
+    from textgate.components.families.prompt import read_label_words
 
     architecture = architecture_of(read_config(checkpoint, training)["model_type"])
     tokenizer = load_tokenizer(checkpoint, training)
     options: dict[str, Any] = {**architecture.options, "dtype": torch.float32}
+    if training.adapter or not training.epochs:
+        options["dtype"] = weights_dtype(training.precision)
     if training.adapter:
-        dtype = weights_dtype(training.precision)
-        options |= quantization_options(training.adapter, architecture.head, dtype)
+        options |= quantization_options(training.adapter, architecture.head, options["dtype"])
     trained_head = architecture.head
     if isinstance(training, TransformerTraining) and training.pooling == "attention":
         trained_head = HEAD
@@ -178,15 +194,12 @@ def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classi
         if architecture.head != ("score",):
             raise InputError(f"the checkpoint {training.checkpoint} is no decoder, so that no prompt can ask it")
         read_label_words(model, tokenizer, checkpoint, training, labels)
-        put_prompt_around_texts(tokenizer, training)
     max_tokens = token_limit(model, tokenizer, training)
     return _Classifier(model, tokenizer, max_tokens, options["dtype"], architecture.targets, trained_head)
 
 
 def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
     """Model and tokenizer of a bundle that is whole."""
-    from transformers import PreTrainedTokenizerFast
-
     from textgate.components.families.architectures import architecture_of, read_last_token
     from textgate.components.families.checkpoint import load_backbone, load_classifier, read_config
     from textgate.components.families.pooled_classifier import HEAD_FILE, PooledClassifier
@@ -199,8 +212,21 @@ def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
         model = load_classifier(folder, training, labels, **options)
         if architecture_of(read_config(folder, training)["model_type"]).last_token:
             read_last_token(model)
+    return model, _open_tokenizer(folder)
+
+
+def _open_tokenizer(folder: Path) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
     # By its file alone, as it is served: a class of its own might write other tokens around a text.
-    return model, PreTrainedTokenizerFast.from_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _on_device(model: Any) -> Any:
+    """On the GPU where there is one; a quantized model is there already."""
+    import torch
+
+    return model.to("cuda") if torch.cuda.is_available() and not getattr(model, "is_quantized", False) else model
 
 
 def training_of(bundle: ModelBundle) -> FineTuning:

@@ -12,29 +12,31 @@ from textgate.components.image import IMAGE
 def gate_trained(
     dataset: dsl.Input[dsl.Dataset],
     trained: dsl.Input[dsl.Artifact],
-    gate: str,
+    recipe: str,
     run: str,
     bucket: str,
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Gate 1: does the trained model reach the absolute thresholds?
 
     Args:
         dataset: What preprocess made, for the report.
         trained: Evaluation of the trained bundle.
-        gate: The recipe's section ``gate`` as JSON.
+        recipe: The whole recipe as JSON.
         run: Name of the run.
         bucket: Bucket of the store.
         decision: The decision as JSON.
         report: The decision as a page.
+        sweep: What each combination of a sweep reached, for the report.
     """
     from textgate.components.step import step_work
 
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import Gate
+        from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
         from textgate.components.storage import Store
         from textgate.components.storage.runs import note_decision
@@ -42,9 +44,10 @@ def gate_trained(
         result = gate_trained_model(
             Path(dataset.path),
             Path(trained.path),
-            Gate.model_validate_json(gate),
+            Recipe.model_validate_json(recipe),
             Path(decision.path),
             Path(report.path),
+            Path(sweep.path) if sweep else None,
         )
         note_decision(Store.from_environment(bucket), run, result)
         return result.passed
@@ -58,12 +61,13 @@ def gate_served(
     merge: dsl.Input[dsl.Artifact],
     measurements: dsl.Input[dsl.Artifact],
     exported: dsl.Input[dsl.Model],
-    model: str,
-    gate: str,
+    recipe: str,
     run: str,
     bucket: str,
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    card: dsl.Output[dsl.Markdown],
+    sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Gate 2: may the model that would be served become champion?
 
@@ -74,22 +78,23 @@ def gate_served(
         merge: What merging an adapter changed.
         measurements: What every target keeps and costs.
         exported: The bundle that would be served, to time it beside the champion where the recipe asks for that.
-        model: Name in the registry.
-        gate: The recipe's section ``gate`` as JSON.
+        recipe: The whole recipe as JSON.
         run: Name of the run.
         bucket: Bucket of the store.
         decision: The decision as JSON.
         report: The decision as a page.
+        card: The model card.
+        sweep: What each combination of a sweep reached, for the report.
     """
     from textgate.components.step import step_work
 
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import Gate
+        from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import note_decision, note_evaluation
+        from textgate.components.storage.runs import note_card, note_decision, note_evaluation
 
         store = Store.from_environment(bucket)
         result = gate_served_model(
@@ -100,11 +105,13 @@ def gate_served(
             Path(measurements.path),
             Path(exported.path),
             Registry(store),
-            model,
-            Gate.model_validate_json(gate),
+            Recipe.model_validate_json(recipe),
             Path(decision.path),
             Path(report.path),
+            Path(card.path),
+            Path(sweep.path) if sweep else None,
         )
         note_evaluation(store, run, Path(served.path))
+        note_card(store, run, Path(card.path))
         note_decision(store, run, result)
         return result.passed

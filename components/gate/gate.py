@@ -3,19 +3,35 @@
 import tempfile
 from pathlib import Path
 
-from textgate.components.contracts import Dataset, Evaluation, Gate, GateDecision, ModelBundle
+from textgate.components.card.card import model_card
+from textgate.components.contracts import (
+    Candidate,
+    Candidates,
+    Dataset,
+    Evaluation,
+    Gate,
+    GateDecision,
+    ModelBundle,
+    Recipe,
+)
+from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, Merge, throughput
 from textgate.components.families import longest_served, open_predictor
 from textgate.components.families.speed import measure_speed
-from textgate.components.gate.report import write_report
 from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
+from textgate.components.report.report import write_report
 from textgate.components.storage import Registry
 
 
-def gate_trained_model(dataset: Path, trained: Path, gate: Gate, decision: Path, report: Path) -> GateDecision:
+def gate_trained_model(
+    dataset: Path, trained: Path, recipe: Recipe, decision: Path, report: Path, sweep: Path | None = None
+) -> GateDecision:
     """Gate 1; writes the decision as JSON to ``decision`` and the HTML page to ``report``."""
     evaluation = Evaluation.open(trained)
-    return _write(judge_trained(evaluation, gate), Dataset.open(dataset), evaluation, decision, report)
+    result = judge_trained(evaluation, recipe.gate)
+    _write(result, decision)
+    write_report(report, result, recipe, Dataset.open(dataset).manifest, evaluation, sweep=_sweep(sweep))
+    return result
 
 
 def gate_served_model(
@@ -26,21 +42,27 @@ def gate_served_model(
     measurements: Path,
     exported: Path,
     registry: Registry,
-    model: str,
-    gate: Gate,
+    recipe: Recipe,
     decision: Path,
     report: Path,
+    card: Path,
+    sweep: Path | None = None,
 ) -> GateDecision:
-    """Gate 2, against the champion of ``model`` in the registry; writes as ``gate_trained_model`` does.
+    """Gate 2, against the champion of the recipe's model in the registry; writes the model card too, to ``card``.
 
     ``exported`` is the bundle that would be served: it is timed beside the champion where ``gate.improvement`` names
     speed.
     """
-    evaluation, measured = Evaluation.open(served), Measurements.open(measurements)
-    champion = _champion(registry, model, evaluation, gate)
-    cost = _cost(exported, gate) if champion else None
-    result = judge_served(evaluation, Evaluation.open(trained), measured, champion, gate, cost)
-    return _write(result, Dataset.open(dataset), evaluation, decision, report, measured, Merge.open(merge))
+    evaluation, before, measured = Evaluation.open(served), Evaluation.open(trained), Measurements.open(measurements)
+    champion = _champion(registry, recipe.model, evaluation, recipe.gate)
+    cost = _cost(exported, recipe.gate) if champion else None
+    result = judge_served(evaluation, before, measured, champion, recipe.gate, cost)
+    _write(result, decision)
+    data = Dataset.open(dataset).manifest
+    write_report(report, result, recipe, data, evaluation, before, measured, Merge.open(merge), sweep=_sweep(sweep))
+    bundle = ModelBundle.parse((exported / MANIFEST).read_bytes(), str(exported / MANIFEST))
+    card.write_text(model_card(bundle, recipe, data, evaluation, before, result, measured), "utf-8")
+    return result
 
 
 def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate) -> Champion | None:
@@ -69,16 +91,10 @@ def _cost(folder: Path, gate: Gate) -> Cost | None:
     return Cost(bundle.size, rate)
 
 
-def _write(
-    decision: GateDecision,
-    dataset: Dataset,
-    evaluation: Evaluation,
-    decision_file: Path,
-    report_file: Path,
-    measured: Measurements | None = None,
-    merge: Merge | None = None,
-) -> GateDecision:
-    write_report(decision, dataset.manifest, evaluation, report_file, measured, merge)
-    decision_file.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
+def _sweep(table: Path | None) -> list[Candidate]:
+    return Candidates.validate_json(table.read_bytes()) if table else []
+
+
+def _write(decision: GateDecision, file: Path) -> None:
+    file.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
     print(decision.words, flush=True)
-    return decision

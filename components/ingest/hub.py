@@ -11,8 +11,8 @@ from textgate.components.storage.fetch import hub_parts
 def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[Record]:
     """The rows of every split of ``hf://org/name[@revision]``, with a column ``split`` that the row filter can select.
 
-    A label stored as a class number is given the name the data set has for it, unless ``source.labels`` maps the
-    number. No code of the data set is run.
+    A label or a metadata column stored as a class number is given the name the data set has for it, unless
+    ``source.labels`` maps the number. No code of the data set is run.
 
     Raises:
         InputError: no such data set or column, or it cannot be read.
@@ -34,12 +34,15 @@ def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[Record]:
 
 def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> Iterator[Record]:
     """The rows of one split, a ``datasets.IterableDataset``."""
-    names = getattr((rows.features or {}).get(source.label), "names", None)
+    features = rows.features or {}
+    named = {column: getattr(features.get(column), "names", None) for column in (source.label, *source.metadata)}
     for number, row in enumerate(rows, 1):
         if number == 1:
             require_columns(wanted, [*row, SPLIT_COLUMN], source.uri)
-        value = row.get(source.label)
-        if names and isinstance(value, int) and str(value) not in (source.labels or {}):
-            # The hub marks a row without a label by -1.
-            row[source.label] = names[value] if 0 <= value < len(names) else None
+        for column, names in named.items():
+            value = row.get(column)
+            mapped = column == source.label and str(value) in (source.labels or {})
+            if names and isinstance(value, int) and not mapped:
+                # The hub marks a row without a label by -1.
+                row[column] = names[value] if 0 <= value < len(names) else None
         yield Record(f"{split}:{number}", {**row, SPLIT_COLUMN: split})

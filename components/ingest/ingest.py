@@ -38,7 +38,7 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
     if path is not None:
         source = laid_out(source, data_files(path))
     wanted = filters.wanted(source)
-    with dataset_writer(output, splits(source)) as writer:
+    with dataset_writer(output, splits(source), source.metadata) as writer:
         records = read_hub(source, wanted) if path is None else read(path, source, wanted, filters.where)
         rows, filtered = take_all(records, source, filters, writer)
         return finish(source, writer, rows, filtered)
@@ -57,9 +57,9 @@ class Filters:
         return cls(*(RowFilter.parse(text) if text else None for text in (source.where, source.test)))
 
     def wanted(self, source: Source) -> list[str]:
-        """The columns that are read: text, label, and what the filters ask for."""
+        """The columns that are read: text, label, metadata, and what the filters ask for."""
         asked = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
-        return list(dict.fromkeys([*source.text_columns, source.label, *sorted(asked)]))
+        return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(asked)]))
 
 
 def splits(source: Source) -> list[str]:
@@ -118,13 +118,14 @@ def _take(record: Record, source: Source, writer: DatasetWriter, split: str) -> 
     text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
     raw = as_text(record.columns.get(source.label)).strip()
     label = source.labels.get(raw) if source.labels is not None else raw
-    if surrogate_in(text) or surrogate_in(raw):
+    metadata = {column: as_text(record.columns.get(column)).strip() for column in source.metadata}
+    if any(map(surrogate_in, [text, raw, *metadata.values()])):
         reason = UNDECODABLE
     elif isinstance(record.columns.get(source.label), dict | list) or any(
         isinstance(value, dict | list) and not is_texts(value) for value in values
     ):
         reason = NOT_A_RECORD
-    elif len(text) > source.max_line_bytes:
+    elif len(text) + sum(map(len, metadata.values())) > source.max_line_bytes:
         reason = OVER_LONG_LINE
     elif not text.strip():
         reason = EMPTY_TEXT
@@ -133,7 +134,7 @@ def _take(record: Record, source: Source, writer: DatasetWriter, split: str) -> 
     elif label is None:
         reason = UNKNOWN_LABEL
     else:
-        writer.add(split, Row(record.id, text, label))
+        writer.add(split, Row(record.id, text, label, metadata))
         require_few_labels(source, writer, split)
         return
     writer.reject(Rejected(record.id, reason, raw or None, text))

@@ -26,7 +26,7 @@ def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: 
     files = _files(source, downloads)
     source = laid_out(source, list(map(Path, files)))
     chosen = files[part * len(files) // parts : (part + 1) * len(files) // parts]
-    with dataset_writer(output, splits(source)) as writer:
+    with dataset_writer(output, splits(source), source.metadata) as writer:
         records = read_files([fetch(file, downloads) for file in chosen], source, filters.wanted(source))
         _, filtered = take_all(records, source, filters, writer)
         labels = sorted({label for counts in writer.counts.values() for label in counts})
@@ -43,7 +43,7 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
     source = laid_out(source, list(map(Path, _files(source, downloads)))) if source.csv else source
     found = sorted(map(Dataset.open, parts), key=lambda part: part.manifest.source)
     rows = filtered = 0
-    with dataset_writer(output, splits(source)) as writer:
+    with dataset_writer(output, splits(source), source.metadata) as writer:
         for part in found:
             rows += part.manifest.rows_in + part.manifest.rows_filtered
             filtered += part.manifest.rows_filtered

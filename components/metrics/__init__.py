@@ -6,28 +6,45 @@ from textgate.components.metrics.calibration import (
     threshold_for_f1,
     threshold_for_precision,
 )
-from textgate.components.metrics.classification import (
-    accuracy,
+from textgate.components.metrics.classification import accuracy, confusion, f1, per_class_f1
+from textgate.components.metrics.curves import precision_recall_points, reliability, roc_points
+from textgate.components.metrics.intervals import (
+    METRICS,
+    RESAMPLES,
+    SEED,
     accuracy_estimate,
-    confusion,
-    f1,
+    class_scores,
+    estimates,
     f1_difference,
     f1_estimate,
-    per_class_f1,
-    roc_points,
+    interval,
+    scores,
 )
+from textgate.components.metrics.significance import PairedTest, holm, paired_test
 
 __all__ = [
+    "METRICS",
+    "RESAMPLES",
+    "SEED",
+    "PairedTest",
     "accuracy",
     "accuracy_estimate",
     "calibration_error",
+    "class_scores",
     "confusion",
+    "estimates",
     "f1",
     "f1_difference",
     "f1_estimate",
     "fit_temperature",
+    "holm",
+    "interval",
+    "paired_test",
     "per_class_f1",
+    "precision_recall_points",
+    "reliability",
     "roc_points",
+    "scores",
     "threshold_for_f1",
     "threshold_for_precision",
 ]

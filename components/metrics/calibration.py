@@ -12,7 +12,7 @@ from textgate.components.contracts import InputError
 from textgate.components.contracts.bundle import calibrated
 from textgate.components.metrics.classification import Classes, Floats
 
-_BINS = 15
+BINS = 15
 _TEMPERATURES = (0.05, 20.0)
 
 
@@ -21,11 +21,20 @@ def calibration_error(truth: Classes, probabilities: Floats) -> float:
 
     ``truth`` is (n,) int64, ``probabilities`` (n, classes) float64.
     """
+    return float(np.abs(calibration_gaps(truth, probabilities).sum(axis=0)).sum() / len(truth))
+
+
+def calibration_gaps(truth: Classes, probabilities: Floats) -> Floats:
+    """Rightness (0 or 1) less confidence of each row, (n, 15): in the column of its bin, 0 in the others."""
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(truth))
+    gaps = np.zeros((len(truth), BINS))
+    gaps[np.arange(len(truth)), bins_of(confidence)] = (probabilities.argmax(axis=1) == truth) - confidence
+    return gaps
+
+
+def bins_of(confidence: Floats, bins: int = BINS) -> Classes:
+    """The bin of equal width, 0 to ``bins`` - 1, that each confidence (n,) lies in."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
 def fit_temperature(truth: Classes, probabilities: Floats) -> float:

@@ -1,22 +1,14 @@
-"""F1 and accuracy with bootstrap intervals, of one model and of the difference of two.
+"""What is measured on the answers alone: accuracy, precision, recall, F1 and the Matthews correlation.
 
-A resample of the rows changes a confusion count only through how many rows of each (truth, answer) cell it draws, and
-those counts are multinomial. So resampling cells is resampling rows, exactly, at a cost that does not grow with the
-rows. Percentile intervals: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. Paired differences on
-the same resample: Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
+All of it follows from how many rows of each class were answered rightly (``hits``), answered at all (``called``) and
+are truly of it (``true``). Numbers are those of scikit-learn with zero_division=0.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import Estimate
-
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-RESAMPLES = 2_000
-CONFIDENCE = 0.95
-SEED = 13
 
 
 def confusion(truth: Classes, predicted: Classes, classes: int) -> Classes:
@@ -24,21 +16,51 @@ def confusion(truth: Classes, predicted: Classes, classes: int) -> Classes:
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
+def counts(truth: Classes, predicted: Classes, classes: int) -> tuple[Floats, Floats, Floats]:
+    """``hits``, ``called`` and ``true``, each (classes,) float64."""
+    table = confusion(truth, predicted, classes).astype(np.float64)
+    return np.diag(table), table.sum(axis=0), table.sum(axis=1)
+
+
+def per_class(hits: Floats, called: Floats, true: Floats) -> dict[str, Floats]:
+    """Precision, recall and F1 of each class, in the shape of the counts; 0 where there is nothing to divide by."""
+    return {"precision": _share(hits, called), "recall": _share(hits, true), "f1": _share(2 * hits, called + true)}
+
+
+def answer_scores(hits: Floats, called: Floats, true: Floats) -> dict[str, Floats]:
+    """By name (see ``METRICS``), from counts (..., classes) float64: arrays of their shape less the last axis.
+
+    F1, precision and recall are those of the last class of two, and the mean over the classes where there are more. The
+    Matthews correlation of several classes: Gorodkin, Comparing two K-category assignments by a K-category correlation
+    coefficient (2004); 0 where only one class is true or only one is answered.
+    """
+    classes = per_class(hits, called, true)
+    rows, right = true.sum(axis=-1), hits.sum(axis=-1)
+    spread = np.sqrt((rows**2 - (called**2).sum(axis=-1)) * (rows**2 - (true**2).sum(axis=-1)))
+    return {
+        "f1": headline(classes["f1"]),
+        "accuracy": _share(right, rows),
+        "precision": headline(classes["precision"]),
+        "recall": headline(classes["recall"]),
+        "macro_f1": classes["f1"].mean(axis=-1),
+        "weighted_f1": _share((classes["f1"] * true).sum(axis=-1), rows),
+        "mcc": _share(right * rows - (called * true).sum(axis=-1), spread),
+    }
+
+
+def headline(of_classes: Floats) -> Floats:
+    """Of values (..., classes), that of the last class of two, the mean over the classes where there are more."""
+    return np.asarray(of_classes[..., 1] if of_classes.shape[-1] == 2 else of_classes.mean(axis=-1))
+
+
 def per_class_f1(truth: Classes, predicted: Classes, classes: int) -> Floats:
     """F1 of each class (classes,) float64; 0 for a class that is neither true nor predicted anywhere."""
-    table = confusion(truth, predicted, classes)
-    return _f1(np.diag(table), table.sum(axis=0), table.sum(axis=1))
+    return per_class(*counts(truth, predicted, classes))["f1"]
 
 
 def f1(truth: Classes, predicted: Classes, classes: int) -> float:
     """F1 of the last class of two, macro F1 over more, as scikit-learn's ``f1_score`` with zero_division=0."""
-    return float(_headline(per_class_f1(truth, predicted, classes)))
-
-
-def f1_estimate(truth: Classes, predicted: Classes, classes: int) -> Estimate:
-    """``f1`` with its 95 % percentile bootstrap interval."""
-    cells, draws = _resample(np.stack([truth, predicted], axis=1))
-    return _estimate(f1(truth, predicted, classes), _headline(_resampled_f1(cells[:, 0], cells[:, 1], draws, classes)))
+    return float(headline(per_class_f1(truth, predicted, classes)))
 
 
 def accuracy(truth: Classes, predicted: Classes) -> float:
@@ -46,59 +68,5 @@ def accuracy(truth: Classes, predicted: Classes) -> float:
     return float(np.mean(truth == predicted))
 
 
-def accuracy_estimate(truth: Classes, predicted: Classes) -> Estimate:
-    """``accuracy`` with its 95 % percentile bootstrap interval."""
-    cells, draws = _resample((truth == predicted)[:, None].astype(np.int64))
-    return _estimate(accuracy(truth, predicted), draws @ cells[:, 0] / len(truth))
-
-
-def f1_difference(truth: Classes, predicted: Classes, reference: Classes, classes: int) -> Estimate:
-    """F1 of ``predicted`` less F1 of ``reference`` on the same rows, with its 95 % paired bootstrap interval."""
-    cells, draws = _resample(np.stack([truth, predicted, reference], axis=1))
-    ours, theirs = (_headline(_resampled_f1(cells[:, 0], cells[:, column], draws, classes)) for column in (1, 2))
-    return _estimate(f1(truth, predicted, classes) - f1(truth, reference, classes), ours - theirs)
-
-
-def _resample(rows: Classes) -> tuple[Classes, Floats]:
-    """The different rows (cells, columns) and how often each of the resamples drew them (RESAMPLES, cells)."""
-    cells, counts = np.unique(rows, axis=0, return_counts=True)
-    draws = np.random.default_rng(SEED).multinomial(len(rows), counts / len(rows), size=RESAMPLES)
-    return cells, draws.astype(np.float64)
-
-
-def _resampled_f1(truth: Classes, predicted: Classes, draws: Floats, classes: int) -> Floats:
-    """Per-class F1 of every resample, (RESAMPLES, classes)."""
-    is_true = truth[:, None] == np.arange(classes)
-    is_predicted = predicted[:, None] == np.arange(classes)
-    return _f1(draws @ (is_true & is_predicted), draws @ is_predicted, draws @ is_true)
-
-
-def _f1(hits: npt.NDArray[np.generic], predicted: npt.NDArray[np.generic], true: npt.NDArray[np.generic]) -> Floats:
-    total = predicted.astype(np.float64) + true.astype(np.float64)
-    return np.divide(2 * hits.astype(np.float64), total, out=np.zeros_like(total), where=total > 0)
-
-
-def _headline(per_class: Floats) -> Floats:
-    return np.asarray(per_class[..., 1] if per_class.shape[-1] == 2 else per_class.mean(axis=-1))
-
-
-def _estimate(value: float, resampled: Floats) -> Estimate:
-    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value=value, low=float(low), high=float(high))
-
-
-def roc_points(truth: Classes, scores: Floats, points: int = 200) -> tuple[list[float], list[float], list[float]]:
-    """The ROC curve of a binary task as false positive rates, true positive rates and thresholds.
-
-    ``truth`` is (n,) of 0 and 1, ``scores`` (n,) the probability of 1. At most ``points`` points, the ends among them.
-    Thresholds are finite: the first is 1, where nothing is called positive.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    kept = last_of_ties[np.unique(np.linspace(0, len(last_of_ties) - 1, points).astype(int))]
-    positives = np.cumsum(truth[order])
-    hits, alarms = positives[kept], kept + 1 - positives[kept]
-    true_rate = np.concatenate([[0.0], hits / max(positives[-1], 1)])
-    false_rate = np.concatenate([[0.0], alarms / max(len(truth) - positives[-1], 1)])
-    thresholds = np.concatenate([[1.0], scores[order][kept]])
-    return false_rate.tolist(), true_rate.tolist(), thresholds.tolist()
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

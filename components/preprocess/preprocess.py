@@ -1,5 +1,6 @@
 """Clean, deduplicate and split a dataset, without ever holding its texts in memory."""
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ DUPLICATE = "duplicate"
 CONFLICTING_LABEL = "conflicting label"
 ALSO_IN_TEST = "also in the test split"
 LEFT_OUT = "left out to balance the classes"
+NOT_IN_SHARE = "not in the share of the training texts"
 
 _INGESTED = "all"
 _GIVEN_TEST = "test"
@@ -63,14 +65,14 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
                 places[digest] = ALSO_IN_TEST
     places |= _split(label_of, labels, settings, SPLITS[:-1] if given else SPLITS)
 
-    with dataset_writer(output, SPLITS) as writer:
+    with dataset_writer(output, SPLITS, dataset.manifest.metadata) as writer:
         for rejected in dataset.rejected():
             writer.reject(rejected)
         for source, its_places in sources.items():
             for row, text, digest, _ in cleaned(source, "splitting"):
                 place = its_places[digest] if text else EMPTY_TEXT
                 if place in SPLITS:
-                    writer.add(place, Row(row.id, text, row.label))
+                    writer.add(place, dataclasses.replace(row, text=text))
                     its_places[digest] = DUPLICATE
                 else:
                     writer.reject(Rejected(row.id, place, row.label, row.text))
@@ -133,6 +135,10 @@ def _split(label_of: dict[bytes, str], labels: list[str], settings: Preprocess, 
             kept = kept[:smallest]
         test = min(max(1, round(settings.test * len(kept))), len(kept) - 2) if "test" in splits else 0
         validation = min(max(1, round(settings.validation * len(kept))), len(kept) - test - 1)
-        for position, digest in enumerate(kept):
-            places[digest] = "test" if position < test else "validation" if position < test + validation else "train"
+        held_out = test + validation
+        train = max(1, round(settings.train_share * (len(kept) - held_out)))
+        places |= dict.fromkeys(kept[:test], "test")
+        places |= dict.fromkeys(kept[test:held_out], "validation")
+        places |= dict.fromkeys(kept[held_out : held_out + train], "train")
+        places |= dict.fromkeys(kept[held_out + train :], NOT_IN_SHARE)
     return places

@@ -4,24 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-
-from textgate.components.contracts import InputError, ModelBundle, new_folder
+from textgate.components.contracts import Candidate, Candidates, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
-
-
-class Candidate(BaseModel):
-    """One row of a sweep's table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    settings: dict[str, Any]
-    """Swept key, such as ``train.C``, to its value."""
-    validation_f1: float
-    chosen: bool
-
-
-Candidates = TypeAdapter(list[Candidate])
 
 
 def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path, table: Path) -> int:

@@ -1,7 +1,7 @@
 """S3, and the model registry on it."""
 
 from textgate.components.storage.embedded import Address, EmbeddedStore, connect
-from textgate.components.storage.registry import CHAMPION, Move, Registry
+from textgate.components.storage.registry import CHAMPION, Move, Registry, Target
 from textgate.components.storage.s3 import DEFAULT_BUCKET, Store, Stored, StoredObject
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Store",
     "Stored",
     "StoredObject",
+    "Target",
     "connect",
 ]

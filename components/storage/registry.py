@@ -13,6 +13,7 @@ entry loses nothing: ``history`` reads both, and the next move writes the entry 
 import difflib
 import getpass
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from textgate.components.storage.s3 import Store, Stored
 
 CHAMPION = "champion"
 _VERSION_CHARACTERS = 12
+_VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_CHARACTERS}}}")
 
 
 class Move(BaseModel):
@@ -62,6 +64,27 @@ class Move(BaseModel):
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a model's name is to stand for: what a channel points at, or one version for good."""
+
+    model: str
+    channel: str = CHAMPION
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """From ``model``, ``model@channel`` or ``model@version``.
+
+        Raises:
+            InputError: none of these.
+        """
+        model, at, rest = text.partition("@")
+        if not model or (at and not rest):
+            raise InputError(f"{text!r} names no model: write MODEL, MODEL@channel or MODEL@version")
+        return cls(model, version=rest) if _VERSION.fullmatch(rest) else cls(model, rest or CHAMPION)
+
+
+@dataclass(frozen=True)
 class Registry:
     """The models of one store."""
 
@@ -89,6 +112,22 @@ class Registry:
         """The move that set a channel; None when the model or the channel does not exist yet."""
         found = self._read_channel(model, channel)
         return found[0] if found else None
+
+    def version(self, target: Target) -> str:
+        """The version that a target stands for now.
+
+        Raises:
+            InputError: no such model, or its channel points at nothing.
+        """
+        move = None if target.version else self.channel(target.model, target.channel)
+        version = move.version if move else target.version
+        if version is None:
+            self._require(target.model)
+            raise InputError(
+                f"the model {target.model} has no {target.channel}: run a recipe that promotes one, "
+                f"or name one of its versions as {target.model}@VERSION"
+            )
+        return version
 
     def bundle(self, model: str, version: str) -> ModelBundle:
         """The manifest of a version.

@@ -1,4 +1,7 @@
-"""What a run leaves under ``runs/<run>/`` but artifacts: decisions/, evaluation.json, promotion.json, record.json."""
+"""What a run leaves under ``runs/<run>/`` but artifacts.
+
+That is decisions/, evaluation.json, README.md (the model card), promotion.json and record.json.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,8 @@ from textgate.components.contracts import EvaluationManifest, GateDecision, Inpu
 from textgate.components.contracts.evaluation import MANIFEST
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.s3 import Store
+
+_CARD = "README.md"
 
 
 def note_decision(store: Store, run: str, decision: GateDecision) -> None:
@@ -16,6 +21,11 @@ def note_decision(store: Store, run: str, decision: GateDecision) -> None:
 def note_evaluation(store: Store, run: str, evaluation: Path) -> None:
     """Keep what the served model was found to answer on the test split: what its answers are compared to later."""
     store.put(f"runs/{run}/{MANIFEST}", (evaluation / MANIFEST).read_bytes())
+
+
+def note_card(store: Store, run: str, card: Path) -> None:
+    """Keep the card of the model that the run would serve."""
+    store.put(f"runs/{run}/{_CARD}", card.read_bytes())
 
 
 def note_promotion(store: Store, run: str, promotion: Promotion) -> None:
@@ -33,6 +43,12 @@ def evaluation(store: Store, run: str) -> EvaluationManifest | None:
     """What the model that the run would serve was found to answer, if the run came so far."""
     stored = store.get(f"runs/{run}/{MANIFEST}")
     return parse_json(EvaluationManifest, stored.data, f"{MANIFEST} of run {run}", "an evaluation") if stored else None
+
+
+def card(store: Store, run: str) -> str | None:
+    """The card of the model that the run would serve, if the run came so far."""
+    stored = store.get(f"runs/{run}/{_CARD}")
+    return stored.data.decode("utf-8") if stored else None
 
 
 def promotion(store: Store, run: str) -> Promotion | None:

@@ -8,12 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from textgate.components.contracts import Dataset, InputError, ModelBundle, Training
+from textgate.components.contracts import (
+    Dataset,
+    InputError,
+    ModelBundle,
+    Training,
+    named_bundles,
+    with_bundles,
+)
 from textgate.components.families import Surroundings
 from textgate.components.families.processes import processes_for
-from textgate.components.storage import Store
+from textgate.components.storage import Registry, Store
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.components.storage.fetch import version as version_of
+from textgate.components.storage.references import bring, pinned
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
 from textgate.components.train.train import train_bundle
 
@@ -40,19 +48,42 @@ class Job:
     logs: Path
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from, on this machine; it travels to its every process."""
+
+    weights: Path | None
+    bundles: dict[str, Path]
+    """Folders of the finished systems that the recipe names."""
+    checkpoints: str
+    """Where in the store this very training, and no other, keeps its checkpoints."""
+
+
 def run(job: Job) -> ModelBundle:
     """Train, resuming from the last checkpoint of the very same training if it was killed.
 
     Raises:
-        InputError: see ``train_bundle``, ``fetch`` and ``processes_for``.
+        InputError: see ``train_bundle``, ``start_of`` and ``processes_for``.
     """
+    job = settled(job)
     processes = processes_for(job.training)
     about_logs(job.logs)
-    weights, prefix = start_of(job, processes)
-    if processes == 1:
-        return _train(job, weights, prefix)
-    _in_processes(job, weights, prefix, processes)
+    with tempfile.TemporaryDirectory() as scratch:
+        start = start_of(job, processes, Path(scratch))
+        if processes == 1:
+            return _train(job, start)
+        _in_processes(job, start, processes)
     return ModelBundle.load(job.model)
+
+
+def settled(job: Job) -> Job:
+    """The job with each finished system it names pinned to what stands there now, for every process and the bundle.
+
+    Raises:
+        InputError: there is none.
+    """
+    registry = Registry(Store.from_environment(job.bucket))
+    return replace(job, training=with_bundles(job.training, lambda reference: pinned(reference, registry)))
 
 
 def about_logs(logs: Path) -> None:
@@ -61,16 +92,36 @@ def about_logs(logs: Path) -> None:
     (logs / "README.md").write_text(_ABOUT_LOGS, "utf-8")
 
 
-def start_of(job: Job, processes: int) -> tuple[Path | None, str]:
-    """The weights that a training in so many processes starts from, and where in the store its checkpoints lie.
+def start_of(job: Job, processes: int, scratch: Path) -> Start:
+    """What a settled job starts from when it is trained in so many processes; bundles are brought below ``scratch``.
 
     Raises:
-        InputError: see ``fetch``.
+        InputError: see ``fetch`` and ``bring``, or a finished system has other labels than the dataset.
     """
+    dataset = Dataset.open(job.dataset)
+    registry = Registry(Store.from_environment(job.bucket))
     uri = getattr(job.training, "checkpoint", None)
     weights = fetch(uri, default_downloads()) if uri else None
-    version = version_of(uri) if uri else ""
-    return weights, checkpoint_prefix(Dataset.open(job.dataset), job.training, version, job.code, processes)
+    versions = [version_of(uri)] if uri else []
+    bundles = {}
+    for reference in named_bundles(job.training):
+        bundles[reference], bundle = bring(reference, registry, scratch)
+        _check(reference, bundle, dataset)
+        versions.append(bundle.fingerprint)
+    prefix = checkpoint_prefix(dataset, job.training, " ".join(versions), job.code, processes)
+    return Start(weights, bundles, prefix)
+
+
+def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
+    labels = dataset.manifest.labels
+    if bundle.labels != labels:
+        raise InputError(f"{reference} answers {bundle.labels} but the dataset has the labels {labels}")
+    if bundle.dataset != dataset.manifest.fingerprint and not int(os.environ.get("RANK", "0")):
+        print(
+            f"{reference} was trained on another dataset: if texts of this test split were among it, what is measured "
+            "on them will be too good",
+            flush=True,
+        )
 
 
 def join(meeting: str) -> None:
@@ -88,7 +139,7 @@ def join(meeting: str) -> None:
     torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=size, timeout=_PATIENCE)
 
 
-def take_part(job: Job, weights: Path | None, prefix: str, scratch: Path) -> None:
+def take_part(job: Job, start: Start, scratch: Path) -> None:
     """What each of several joined processes does. The first writes the bundle and speaks.
 
     What the others make is thrown away, in ``scratch``.
@@ -97,27 +148,27 @@ def take_part(job: Job, weights: Path | None, prefix: str, scratch: Path) -> Non
 
     rank = torch.distributed.get_rank()
     if not rank:
-        _train(job, weights, prefix)
+        _train(job, start)
     else:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            _train(replace(job, model=scratch / f"bundle-{rank}"), weights, prefix, speaks=False)
+            _train(replace(job, model=scratch / f"bundle-{rank}"), start, speaks=False)
 
 
-def _train(job: Job, weights: Path | None, prefix: str, speaks: bool = True) -> ModelBundle:
-    checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), prefix)
-    surroundings = Surroundings(weights, checkpoints, job.logs)
+def _train(job: Job, start: Start, speaks: bool = True) -> ModelBundle:
+    checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), start.checkpoints)
+    surroundings = Surroundings(start.weights, checkpoints, job.logs, start.bundles)
     bundle = train_bundle(job.dataset, job.name, job.training, job.model, surroundings)
     if speaks:
         checkpoints.clear()
     return bundle
 
 
-def _in_processes(job: Job, weights: Path | None, prefix: str, processes: int) -> None:
+def _in_processes(job: Job, start: Start, processes: int) -> None:
     from torch.multiprocessing.spawn import ProcessException, spawn
 
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            spawn(_process, (job, weights, prefix, processes, Path(scratch)), processes)  # type: ignore[no-untyped-call]
+            spawn(_process, (job, start, processes, Path(scratch)), processes)  # type: ignore[no-untyped-call]
         except ProcessException as error:
             # One that ends takes the others' connections with it, so whoever has a sentence is believed.
             for sentence in sorted(Path(scratch).glob("sentence-*")):
@@ -125,7 +176,7 @@ def _in_processes(job: Job, weights: Path | None, prefix: str, processes: int) -
             raise
 
 
-def _process(rank: int, job: Job, weights: Path | None, prefix: str, processes: int, scratch: Path) -> None:
+def _process(rank: int, job: Job, start: Start, processes: int, scratch: Path) -> None:
     """What process ``rank`` of one machine does."""
     import torch
 
@@ -135,7 +186,7 @@ def _process(rank: int, job: Job, weights: Path | None, prefix: str, processes: 
     # They find each other by a file: the usual store would listen on every interface.
     join(f"file://{scratch / 'processes'}")
     try:
-        take_part(job, weights, prefix, scratch)
+        take_part(job, start, scratch)
     except InputError as error:
         (scratch / f"sentence-{rank}").write_text(str(error), "utf-8")
         sys.exit(2)

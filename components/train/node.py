@@ -42,11 +42,11 @@ def main(bucket: str, prefix: str) -> None:
         else:
             store.download_folder(f"{prefix}/given", folder)
         job = _job(folder, bucket)
-        weights, checkpoints = start_of(job, process_count())
+        start = start_of(job, process_count(), folder)
         if is_first_on_machine():
             about_logs(job.logs)
             wait_for_all()
-        take_part(job, weights, checkpoints, folder)
+        take_part(job, start, folder)
         if is_main_process():
             store.upload_folder(job.model, f"{prefix}/made/model")
             store.upload_folder(job.logs, f"{prefix}/made/logs")

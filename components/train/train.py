@@ -22,18 +22,19 @@ def train_bundle(
     dataset = Dataset.open(dataset_folder)
     normalizer = dataset.normalizer  # refused before it is trained on, not after
     with new_folder(output) as folder:
-        runtime, metrics = family(training.family).fit(dataset, training, folder, surroundings)
-        for metric, value in metrics.items():
+        fitted = family(training.family).fit(dataset, training, folder, surroundings)
+        for metric, value in fitted.metrics.items():
             if not math.isfinite(value):
                 raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")
         return ModelBundle(
             name=name,
             family=training.family,
-            runtime=runtime,
+            runtime=fitted.runtime,
             labels=dataset.manifest.labels,
             normalizer=normalizer,
             recipe={"train": training.model_dump(mode="json")},
-            metrics=metrics,
+            metrics=fitted.metrics,
+            history=fitted.history,
             dataset=dataset.manifest.fingerprint,
             versions={library: version(library) for library in _LIBRARIES},
         ).write(folder)

@@ -6,8 +6,11 @@ import click
 
 from textgate.components.contracts import InputError
 from textgate.pipelines.cli.cluster import retrain, submit
+from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
-from textgate.pipelines.cli.models import models, predict
+from textgate.pipelines.cli.models import models
+from textgate.pipelines.cli.predict import explain, predict
+from textgate.pipelines.cli.publish import publish
 from textgate.pipelines.cli.run import compile_, recipes, run
 from textgate.pipelines.cli.schedule import schedule
 from textgate.pipelines.cli.serve import keys, serve
@@ -38,5 +41,22 @@ def main() -> None:
     """
 
 
-for command in (recipes, run, compile_, submit, schedule, retrain, models, predict, serve, keys, store, doctor):
+_COMMANDS = (
+    recipes,
+    run,
+    compare,
+    compile_,
+    submit,
+    schedule,
+    retrain,
+    models,
+    predict,
+    explain,
+    publish,
+    serve,
+    keys,
+    store,
+    doctor,
+)
+for command in _COMMANDS:
     main.add_command(command)

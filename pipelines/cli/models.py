@@ -1,15 +1,14 @@
-"""``textgate models`` and ``textgate predict``: what the registry holds, and what it answers."""
+"""``textgate models``: what the registry holds, and which of it is champion."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from textgate.components.contracts import InputError, ModelBundle
-from textgate.components.storage import Move, Registry
+from textgate.components.storage import Registry, Target
+from textgate.pipelines.cli.publish import model_card
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
 
 
@@ -52,7 +51,7 @@ def list_(home: Path, bucket: str, as_json: bool) -> None:
 def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool) -> None:
     """Show a version of MODEL: what it is, how it was trained, and what the gates said."""
     registry = Registry(open_store(home, bucket))
-    version = version or _champion(registry, model).version
+    version = version or registry.version(Target(model))
     bundle = registry.bundle(model, version)
     moves = [move for move in registry.history(model) if move.version == version]
     if as_json:
@@ -79,6 +78,19 @@ def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool
     ]
     for name, text in lines:
         click.echo(f"{name:<9} {text}")
+
+
+@models.command()
+@click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
+@store_options
+@json_option
+def card(model: str, home: Path, bucket: str, as_json: bool) -> None:
+    """Print the model card of MODEL, as it goes to the hub with it."""
+    registry, target = Registry(open_store(home, bucket)), Target.parse(model)
+    version = registry.version(target)
+    text = model_card(registry, target.model, version)
+    said = {"model": target.model, "version": version, "card": text}
+    click.echo(json.dumps(said, ensure_ascii=False) if as_json else text)
 
 
 @models.command()
@@ -127,47 +139,3 @@ def move(model: str, channel: str, version: str, reason: str, home: Path, bucket
     expected = now.version if now else None
     moved = registry.move(model, version, run="move", reason=reason, expected=expected, channel=channel)
     click.echo(moved.model_dump_json() if as_json else f"{model}: {channel} is {moved.version}")
-
-
-@click.command(epilog='Example: textgate predict quickstart "a moving, beautifully acted film"')
-@click.argument("model")
-@click.argument("texts", metavar="TEXT...", nargs=-1)
-@click.option("--version", help="A version other than the champion.")
-@store_options
-@json_option
-def predict(model: str, texts: tuple[str, ...], version: str | None, home: Path, bucket: str, as_json: bool) -> None:
-    """Answer each TEXT (or each line of standard input) with the champion of MODEL."""
-    given = list(texts) or _lines_of_standard_input()
-    registry = Registry(open_store(home, bucket))
-    version = version or _champion(registry, model).version
-
-    from textgate.serving import load
-
-    folder = home / "models" / model / version
-    bundle = ModelBundle.load(folder) if folder.exists() else registry.download(model, version, folder)
-    rows = load(folder).predict(given)
-    answers = []
-    for text, row, number in zip(given, rows, bundle.calibration.classes(rows), strict=True):
-        probabilities = dict(zip(bundle.labels, map(float, row), strict=True))
-        label = bundle.labels[number]
-        answers.append({"text": text, "label": label, "probabilities": probabilities})
-        if not as_json:
-            click.echo(f"{label}  {probabilities[label]:.4f}  {text}")
-    if as_json:
-        click.echo(json.dumps({"model": model, "version": version, "predictions": answers}, ensure_ascii=False))
-
-
-def _champion(registry: Registry, model: str) -> Move:
-    move = registry.channel(model)
-    if move is None:
-        raise InputError(f"the model {model} has no champion: run a recipe that promotes one, or give --version")
-    return move
-
-
-def _lines_of_standard_input() -> list[str]:
-    if sys.stdin.isatty():
-        raise click.UsageError("give a TEXT, or lines on standard input")
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
-    if not lines:
-        raise click.UsageError("give a TEXT, or lines on standard input: it was empty")
-    return lines

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from textgate.components.contracts import Recipe
+from textgate.components.contracts import Recipe, Source, with_bundles
 from textgate.components.image import GPU_IMAGE, IMAGE, Images
+from textgate.components.storage.references import is_folder
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.sweep import Combination, combinations
 
@@ -65,14 +66,25 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
             given.append(f"source.uri={json.dumps(source)}")
         if where is not None:
             given.append(f"source.where={json.dumps(where)}")
-        chosen = shipped.load(recipe, given)
-        sweep = combinations(sweeps, lambda swept: shipped.load(recipe, [*given, *swept])) if sweeps else []
-        if "://" not in chosen.source.uri:
-            absolute = chosen.source.model_copy(update={"uri": os.path.abspath(chosen.source.uri)})
-            chosen = chosen.model_copy(update={"source": absolute})
+        chosen = absolute(shipped.load(recipe, given))
+        sweep = combinations(sweeps, lambda swept: absolute(shipped.load(recipe, [*given, *swept]))) if sweeps else []
         return command(chosen=Chosen(chosen, sweep, Images(image, gpu_image)), **others)
 
     decorated: Callable[..., Any] = with_recipe
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """The recipe with what lies on this machine by its full path, since the steps work in folders of their own."""
+    train = with_bundles(recipe.train, lambda reference: _full_path(reference) if is_folder(reference) else reference)
+    return recipe.with_sources(_from_full_path).model_copy(update={"train": train})
+
+
+def _from_full_path(source: Source) -> Source:
+    return source.model_copy(update={"uri": _full_path(source.uri)})
+
+
+def _full_path(uri: str) -> str:
+    return uri if "://" in uri else os.path.abspath(uri)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from textgate.components.storage import Registry, Store, connect
+from textgate.components.storage import Registry, Store, Target, connect
 from textgate.pipelines.cli.workspace import store_options
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,7 +73,6 @@ def serve(
     Inference Protocol v2.
     """
     from textgate.serving.endpoint import Limits
-    from textgate.serving.repository import Target
     from textgate.serving.server import Settings
     from textgate.serving.server import serve as serve_models
 

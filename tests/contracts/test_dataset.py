@@ -50,6 +50,111 @@ def test_the_fingerprint_is_of_the_content_alone(tmp_path: Path) -> None:
     assert changed.manifest.fingerprint != first.manifest.fingerprint
 
 
+GENRES = ["thriller", "", "comédie"]
+
+
+def write_with_genres(path: Path, columns: list[str], rows: list[Row], shard: int = 50_000) -> Dataset:
+    with dataset_writer(path, ["train", "test"], columns, rows_per_shard=shard) as writer:
+        for number, row in enumerate(rows):
+            writer.add("test" if number % 3 == 0 else "train", row)
+        writer.finish("data.csv", ["a", "b"])
+    return Dataset.open(path)
+
+
+def with_genres(count: int) -> list[Row]:
+    return [
+        Row(str(n), f"text {n}", "ab"[n % 2], {"year": str(1990 + n % 7), "genre": GENRES[n % 3]}) for n in range(count)
+    ]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    columns=st.lists(TEXT | st.just(""), min_size=1, max_size=3, unique=True),
+    values=st.lists(st.text(st.characters(codec="utf-8"), max_size=4), min_size=3, max_size=3),
+    count=st.integers(0, 8),
+    shard=st.integers(1, 5),
+)
+def test_metadata_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[str], values: list[str], count: int, shard: int
+) -> None:
+    rows = [
+        Row(str(n), f"text {n}", "ab"[n % 2], {name: values[(n + at) % 3] for at, name in enumerate(columns)})
+        for n in range(count)
+    ]
+    dataset = write_with_genres(tmp_path_factory.mktemp("data") / "set", columns, rows, shard)
+    assert dataset.manifest.metadata == columns
+    assert list(dataset.rows("test")) == rows[::3]
+    assert dataset.metadata("test") == [row.metadata for row in rows[::3]]
+    assert dataset.metadata("train") == [row.metadata for number, row in enumerate(rows) if number % 3]
+    assert dataset.columns("test")[0] == [row.id for row in rows[::3]]
+
+
+def test_metadata_is_in_the_fingerprint_where_there_is_any(tmp_path: Path) -> None:
+    rows = with_genres(10)
+    known = {write_with_genres(tmp_path / "1", ["genre", "year"], rows).manifest.fingerprint}
+    known.add(write_with_genres(tmp_path / "2", ["genre", "year"], rows, shard=2).manifest.fingerprint)
+    assert len(known) == 1
+    changed = [*rows[:-1], Row("9", "text 9", "b", {"year": "1990", "genre": "western"})]
+    known.add(write_with_genres(tmp_path / "3", ["genre", "year"], changed).manifest.fingerprint)
+    renamed = [
+        Row(row.id, row.text, row.label, {"kind": row.metadata["genre"], "year": row.metadata["year"]}) for row in rows
+    ]
+    known.add(write_with_genres(tmp_path / "4", ["kind", "year"], renamed).manifest.fingerprint)
+    shifted = [Row(row.id, row.text, row.label, {"kind": "".join(row.metadata.values()), "year": ""}) for row in rows]
+    known.add(write_with_genres(tmp_path / "5", ["kind", "year"], shifted).manifest.fingerprint)
+    bare = [Row(row.id, row.text, row.label) for row in rows]
+    known.add(write_with_genres(tmp_path / "6", [], bare).manifest.fingerprint)
+    assert len(known) == 5
+
+
+def test_a_dataset_without_metadata_is_as_it_was_before_there_was_any(tmp_path: Path) -> None:
+    dataset = write(tmp_path / "set", [Row(str(number), f"text {number}", "ab"[number % 2]) for number in range(4)])
+    # As written by the version before.
+    assert dataset.manifest.fingerprint == "77c13c3d5aab8299f448f9ca55a4bab05b62e827ff44bfa77f68c107e76f53e5"
+    assert pq.read_schema(dataset.path / "test" / "part-00000.parquet").names == ["id", "text", "label"]
+    manifest = json.loads((dataset.path / "dataset.json").read_text())
+    del manifest["metadata"]
+    (dataset.path / "dataset.json").write_text(json.dumps(manifest))
+    assert Dataset.open(dataset.path).metadata("train") == [{}, {}]
+
+
+@pytest.mark.parametrize("metadata", [{}, {"genre": "x"}, {"genre": "x", "year": "1", "studio": "A"}])
+def test_a_row_with_other_columns_than_were_named_is_not_written(tmp_path: Path, metadata: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"row 1 has the further columns .*, not \['genre', 'year'\]"):
+        write_with_genres(tmp_path / "set", ["genre", "year"], [Row("1", "text", "a", metadata)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_that_is_not_as_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    dataset = write_with_genres(tmp_path / "set", ["genre", "year"], with_genres(12))
+    with pytest.raises(InputError, match="has no split 'validation'; it has train, test"):
+        dataset.metadata("validation")
+    (shard,) = (dataset.path / "test").glob("*.parquet")
+    table, content = pq.read_table(shard), shard.read_bytes()
+
+    pq.write_table(table.slice(1), shard)
+    with pytest.raises(InputError, match=r"test holds other rows than dataset\.json counts"):
+        dataset.metadata("test")
+    pq.write_table(table.drop_columns("metadata"), shard)
+    with pytest.raises(InputError, match="its columns are not id, text, label, metadata, all text"):
+        dataset.metadata("test")
+    for values in ([None] * 4, [{"genre": None, "year": "1990"}] * 4):
+        column = pa.array(values, table.schema.field("metadata").type)
+        pq.write_table(table.set_column(3, "metadata", column), shard)
+        with pytest.raises(InputError, match="has a row without id, text or label, or with half of its metadata"):
+            dataset.metadata("test")
+    shard.write_bytes(content)
+    assert len(dataset.metadata("test")) == 4
+
+
+def test_long_metadata_makes_a_shard_full_too(tmp_path: Path) -> None:
+    with dataset_writer(tmp_path / "set", ["all"], ["summary"]) as writer:
+        for number in range(6):
+            writer.add("all", Row(str(number), "text", "ab"[number % 2], {"summary": "x" * 9_000_000}))
+        writer.finish("data.csv", ["a", "b"])
+    assert len(list((tmp_path / "set" / "all").glob("*.parquet"))) == 2
+
+
 def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), dataset_writer(tmp_path / "set", ["train"]) as writer:
         writer.add("train", Row("1", "text", "a"))
@@ -213,7 +318,10 @@ JSON = st.recursive(
 
 
 @settings(deadline=None, max_examples=60)
-@given(content=JSON, key=st.sampled_from(["counts", "rows_in", "rejected", "normalizer", "labels", "format_version"]))
+@given(
+    content=JSON,
+    key=st.sampled_from(["counts", "rows_in", "rejected", "normalizer", "labels", "format_version", "metadata"]),
+)
 def test_any_json_for_a_manifest_or_a_key_of_it_is_taken_or_refused_in_words(
     tmp_path_factory: pytest.TempPathFactory, content: object, key: str
 ) -> None:

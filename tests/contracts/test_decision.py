@@ -110,11 +110,9 @@ def folder(tmp_path: Path) -> Path:
         dataset="d",
         split="test",
         labels=["no", "yes"],
-        f1=half,
-        accuracy=half,
-        per_class_f1={},
+        metrics={"f1": half, "accuracy": half},
+        per_class={},
         confusion=[[1, 0], [1, 0]],
-        calibration_error=0.1,
         calibration_error_before=0.1,
         rows_per_second=1.0,
     )

@@ -28,11 +28,9 @@ def evaluation(texts: list[str], probabilities: np.ndarray) -> Evaluation:
         dataset="d",
         split="test",
         labels=["no", "yes"],
-        f1=HALF,
-        accuracy=HALF,
-        per_class_f1={"no": 0.5, "yes": 0.5},
+        metrics={"f1": HALF, "accuracy": HALF},
+        per_class={},
         confusion=[[1, 1], [1, 1]],
-        calibration_error=0.1,
         calibration_error_before=0.1,
         rows_per_second=10.0,
     )

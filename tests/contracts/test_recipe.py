@@ -2,7 +2,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -63,7 +63,7 @@ def test_an_override_reaches_its_key() -> None:
         ("train.learning_rate=fast", "train.learning_rate: input should be a valid number"),
         (
             "train.family=forest",
-            "train.family must be one of 'linear', 'word2vec', 'embedding', 'transformer', 'prompted', but",
+            "train.family must be one of 'linear', 'word2vec', 'embedding', 'transformer', 'prompted', 'ensemble', but",
         ),
         ("gate.min_f1=2", "gate.min_f1: input should be less than or equal to 1, but it is 2"),
         ("gate.min_f1=.nan", "gate.min_f1: input should be a finite number"),
@@ -118,7 +118,8 @@ def keys(model: type[BaseModel], path: str = "", tagged: dict[str, str] | None =
         yield path + name, tags
         for section in sections(field.annotation):
             tag = next((tag for tag in ("family", "kind") if tag in section.model_fields), None)
-            inner = f"{path}{name}{'.0' if name == 'tolerations' else ''}."
+            part = {list: ".0", dict: ".name"}.get(get_origin(field.annotation), "")
+            inner = f"{path}{name}{part}."
             if tag:
                 tags = {**tags, inner + tag: get_args(section.model_fields[tag].annotation)[0]}
             yield from keys(section, inner, tags)
@@ -260,3 +261,20 @@ def test_any_text_for_a_recipe_or_an_override_is_refused_in_words(text: str) -> 
         Recipe.parse(text, "mine.yaml")
     with pytest.raises(InputError):
         parse(f"nobody.knows.this={text}")
+
+
+def test_data_sets_out_of_domain_are_named_and_their_keys_checked() -> None:
+    recipe = parse("evaluate.out_of_domain.other.uri=other.csv", "evaluate.out_of_domain.other.label=stars")
+    assert recipe.evaluate.out_of_domain["other"].label == "stars"
+    moved = recipe.with_sources(lambda source: source.model_copy(update={"uri": f"/data/{source.uri}"}))
+    assert moved.evaluate.out_of_domain["other"].uri == "/data/other.csv"
+    assert moved.source.uri == f"/data/{recipe.source.uri}"
+    with pytest.raises(InputError, match=r"unknown key evaluate\.out_of_domain\.other\.url; did you mean .*\.uri\?"):
+        parse("evaluate.out_of_domain.other.url=other.csv")
+
+
+def test_a_model_is_spread_over_devices_only_where_every_weight_is_trained() -> None:
+    assert parse("train.fsdp=true").train.model_dump()["fsdp"]
+    for other in ("train.adapter.r=8", "train.micro_batch_size=auto"):
+        with pytest.raises(InputError, match="fsdp spreads a model whose every weight is trained"):
+            parse("train.fsdp=true", other)

@@ -18,7 +18,7 @@ from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
 # Word2Vec learns on one thread, or its vectors would depend on the threads: minutes, more on a busy machine.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]
 
 
 @pytest.fixture(scope="module")

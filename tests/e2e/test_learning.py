@@ -12,7 +12,7 @@ BBC = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_minilm_learns_bbc_news(workspace: Any) -> None:
     done = workspace.run_json(
         *("run", "quickstart", "--source", BBC, "--where", ""),

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from e2e.corpora import CORPORA
 
-from textgate.components.contracts import FineTuning, FromCheckpoint, LinearTraining, Recipe, Word2VecTraining
+from textgate.components.contracts import (
+    FineTuning,
+    FromCheckpoint,
+    LinearTraining,
+    PromptedTraining,
+    Recipe,
+    Word2VecTraining,
+    named_bundles,
+)
 from textgate.components.contracts.bundle import calibrated
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
@@ -38,6 +46,10 @@ PUBLISHED = {
     "imdb-distilbert",
     "imdb-tfidf",
 }
+QUICKSTARTS = {
+    *("quickstart", "quickstart-distilled", "quickstart-ensemble", "quickstart-few-shot", "quickstart-llm"),
+    *("quickstart-tfidf", "quickstart-zero-shot"),
+}
 # Architecture by a part of the checkpoint's name.
 MODEL_TYPES = {
     "distilbert": "distilbert",
@@ -53,7 +65,7 @@ ODD_TEXTS = ["", "wonderful", "é 漢字 😀", "word " * 300, "a\x00b"]
 
 
 def test_every_published_system_has_a_recipe() -> None:
-    assert set(recipes.names()) == PUBLISHED | {"quickstart", "quickstart-tfidf", "quickstart-llm"}
+    assert set(recipes.names()) == PUBLISHED | QUICKSTARTS
 
 
 def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Path) -> Recipe:
@@ -66,8 +78,11 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
         kind = next((kind for part, kind in MODEL_TYPES.items() if part in lowered), "")
         overrides += [f"train.checkpoint={stand_in or tiny(kind)}", "train.max_tokens=100"]
     if isinstance(training, FineTuning):
-        overrides += ["train.batch_size=4", "train.micro_batch_size=2", "train.epochs=1", "train.learning_rate=1e-3"]
-        overrides += ["train.warmup=0"]
+        overrides += ["train.batch_size=4", "train.micro_batch_size=2", "train.learning_rate=1e-3", "train.warmup=0"]
+        overrides.append(f"train.epochs={1 if training.epochs else 0}")
+    if isinstance(training, PromptedTraining):
+        # Tiny tokenizers know few words, so that examples are long.
+        overrides.append(f"train.shots={min(training.shots, 2)}")
     if isinstance(training, LinearTraining) and training.components:
         overrides.append("train.components=8")
     if isinstance(training, Word2VecTraining):
@@ -75,8 +90,16 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
     return recipes.load(name, overrides)
 
 
+def finished_systems(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, Path]:
+    """What the recipe builds on, by its references: linear systems that stand in for it."""
+    found = {reference: folder / str(number) for number, reference in enumerate(named_bundles(recipe.train))}
+    for number, path in enumerate(found.values(), 1):
+        train_bundle(dataset, "finished", LinearTraining(family="linear", ngrams=(1, number)), path, Surroundings())
+    return found
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PUBLISHED | {"quickstart", "quickstart-tfidf", "quickstart-llm"}))
+@pytest.mark.parametrize("name", sorted(PUBLISHED | QUICKSTARTS))
 def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     name: str, tiny: Callable[[str], Path], tiny_stella: Path, tmp_path: Path
 ) -> None:
@@ -87,7 +110,9 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     assert manifest.rows_out >= 80
 
     checkpoint = Path(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
-    train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", Surroundings(checkpoint))
+    bundles = finished_systems(recipe, tmp_path / "dataset", tmp_path / "finished")
+    surroundings = Surroundings(checkpoint, bundles=bundles)
+    train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", surroundings)
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
     export_bundle(tmp_path / "merged", tmp_path / "dataset", tmp_path / "before", recipe.export, tmp_path / "exported")

@@ -192,7 +192,7 @@ def test_on_a_terminal_a_live_line_follows_the_steps_and_nothing_of_their_logs_i
         ),
         (["run", "films.yaml", "--runner", "podman"], "'podman' is not one of"),
         (["compile", "quickstart", "-o", "pipeline.txt"], "must end in .yaml or .yml"),
-        (["predict", "films", "a text"], "no champion"),
+        (["predict", "films", "a text"], "no model 'films'"),
         (["models", "history", "films"], "no model 'films'"),
         (["models", "rollback", "films"], "no model 'films'"),
         (["predict", "films"], "it was empty"),

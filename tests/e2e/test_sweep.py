@@ -90,6 +90,28 @@ def test_a_sweep_over_the_cleaning_goes_on_with_the_dataset_of_the_best(workspac
     assert Evaluation.open(run / "evaluate" / "evaluation").manifest.dataset == chosen.fingerprint
 
 
+@pytest.mark.slow
+def test_a_sweep_over_the_share_of_the_training_texts_is_a_learning_curve(workspace: Any) -> None:
+    result = workspace.run_json("run", "films.yaml", "--sweep", "preprocess.train_share=0.05,0.4,1")
+    assert [row["settings"] for row in result["sweep"]] == [
+        {"preprocess.train_share": share} for share in (0.05, 0.4, 1)
+    ]
+    scores = [row["validation_f1"] for row in result["sweep"]]
+    best = scores.index(max(scores))
+    assert [row["chosen"] for row in result["sweep"]] == [number == best for number in range(3)]
+    run = Path(result["folder"])
+    datasets = [Dataset.open(run / f"for-loop-2-iteration-{number}" / "preprocess" / "dataset") for number in range(3)]
+    train = [{row.id for row in dataset.rows("train")} for dataset in datasets]
+    assert train[0] < train[1] < train[2]
+    for dataset in datasets:
+        assert dataset.manifest.rows_in == 300
+        for split in ("validation", "test"):
+            assert list(dataset.rows(split)) == list(datasets[2].rows(split))
+    chosen = Dataset.open(run / "select-with-dataset" / "dataset").manifest
+    assert chosen == datasets[best].manifest
+    assert Evaluation.open(run / "evaluate" / "evaluation").manifest.dataset == chosen.fingerprint
+
+
 def test_a_combination_that_cannot_be_trained_ends_the_sweep_in_one_sentence_that_names_it(workspace: Any) -> None:
     # Two are trained at once: both fail, so that which of the others had begun does not depend on their speed.
     done = workspace.run("run", "films.yaml", "--sweep", "train.min_df=5000,6000,1,2")

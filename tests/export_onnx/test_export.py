@@ -175,7 +175,9 @@ def test_a_bundle_that_another_runtime_serves_is_judged_like_any_other(
     evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "served")
     reference = Evaluation.open(trained.with_name("judged"))
     np.testing.assert_array_equal(evaluation.probabilities.argmax(axis=1), reference.probabilities.argmax(axis=1))
-    assert evaluation.manifest.calibration_error_before == pytest.approx(reference.manifest.calibration_error)
+    assert evaluation.manifest.calibration_error_before == pytest.approx(
+        reference.manifest.metrics["calibration_error"].value
+    )
     with pytest.raises(InputError, match="answers with 'transformers', which is not served"):
         load(tmp_path / "exported")
 

@@ -29,7 +29,7 @@ def probabilities(head: torch.nn.Module, embeddings: npt.NDArray[np.float64]) ->
 @pytest.mark.parametrize("labels", [2, 3])
 def test_the_logistic_head_answers_as_scikit_learn_does(labels: int) -> None:
     train, validation, test = (blobs(labels, 300, seed) for seed in (1, 2, 3))
-    head = fit_head(LogisticHead(kind="logistic", C=0.5), train, validation, labels)
+    head, _ = fit_head(LogisticHead(kind="logistic", C=0.5), train, validation, labels)
     reference = LogisticRegression(C=0.5, max_iter=1000).fit(train.embeddings, train.classes)
     np.testing.assert_allclose(
         probabilities(head, test.embeddings), reference.predict_proba(test.embeddings), atol=1e-5
@@ -40,7 +40,7 @@ def test_the_logistic_head_answers_as_scikit_learn_does(labels: int) -> None:
 @pytest.mark.parametrize("gamma", ["scale", 0.05])
 def test_the_svm_head_answers_as_scikit_learn_does(labels: int, gamma: Any) -> None:
     train, validation, test = (blobs(labels, 300, seed) for seed in (1, 2, 3))
-    head = fit_head(SvmHead(kind="svm", C=2, gamma=gamma), train, validation, labels)
+    head, _ = fit_head(SvmHead(kind="svm", C=2, gamma=gamma), train, validation, labels)
     machines = OneVsRestClassifier(SVC(C=2, gamma=gamma)).fit(train.embeddings, train.classes)
     margins = {"validation": machines.decision_function(validation.embeddings).reshape(300, -1)}
     margins["test"] = machines.decision_function(test.embeddings).reshape(300, -1)
@@ -57,7 +57,7 @@ def test_the_svm_head_answers_as_scikit_learn_does(labels: int, gamma: Any) -> N
 
 def test_thousands_of_support_vectors_cost_no_digits() -> None:
     train, validation, test = (blobs(2, 3000, seed, spread=6) for seed in (1, 2, 3))
-    head = fit_head(SvmHead(kind="svm"), train, validation, 2)
+    head, _ = fit_head(SvmHead(kind="svm"), train, validation, 2)
     assert isinstance(head, RbfSvm)
     assert len(head.support) > 2000
     reference = SVC().fit(train.embeddings, train.classes)
@@ -69,7 +69,7 @@ def test_the_mlp_head_keeps_its_best_epoch(capsys: pytest.CaptureFixture[str]) -
     train, validation = blobs(2, 200, 1, spread=4), blobs(2, 100, 2, spread=4)
     settings = MlpHead(kind="mlp", hidden=[16, 8], dropout=0.2, learning_rate=0.05, epochs=30)
     torch.manual_seed(0)
-    head = fit_head(settings, train, validation, 2)
+    head, history = fit_head(settings, train, validation, 2)
     (last,) = (line for line in capsys.readouterr().out.splitlines() if "epoch 30 of 30, loss 0." in line)
     scores = re.search(r"validation F1 ([\d.]+), best ([\d.]+)", last)
     assert scores is not None
@@ -77,6 +77,9 @@ def test_the_mlp_head_keeps_its_best_epoch(capsys: pytest.CaptureFixture[str]) -
     hits = np.sum(predicted & validation.classes)
     assert f"{2 * hits / (predicted.sum() + validation.classes.sum()):.4f}" == scores[2]
     assert scores[1] < scores[2]
+    assert [entry["epoch"] for entry in history] == list(range(1, 31))
+    assert f"{max(entry['validation_f1'] for entry in history):.4f}" == scores[2]
+    assert f", loss {history[-1]['loss']:.3f}, validation F1 {history[-1]['validation_f1']:.4f}" in last
 
 
 def test_the_mlp_head_learns_what_is_not_linear() -> None:
@@ -85,7 +88,7 @@ def test_the_mlp_head_learns_what_is_not_linear() -> None:
     ring = Embedded(points, (np.linalg.norm(points, axis=1) > 1.2).astype(np.int64))
     torch.manual_seed(0)
     settings = MlpHead(kind="mlp", hidden=[32], dropout=0.0, learning_rate=0.01, epochs=40)
-    head = fit_head(settings, ring, ring, 2)
+    head, _ = fit_head(settings, ring, ring, 2)
     assert np.mean(probabilities(head, points).argmax(axis=1) == ring.classes) > 0.95
 
 
@@ -100,7 +103,7 @@ def test_the_mlp_head_learns_what_is_not_linear() -> None:
     ids=lambda settings: settings.kind,
 )
 def test_a_head_is_the_same_after_it_was_stored(settings: Any) -> None:
-    head = fit_head(settings, blobs(3, 90, 1), blobs(3, 30, 2), 3)
+    head, _ = fit_head(settings, blobs(3, 90, 1), blobs(3, 30, 2), 3)
     again = load_head(settings, dict(sorted(head.state_dict().items())))
     embeddings = blobs(3, 30, 3).embeddings
     np.testing.assert_array_equal(probabilities(again, embeddings), probabilities(head, embeddings))

@@ -139,7 +139,7 @@ def test_merge_and_export_pass_the_bundle_on(
     assert exported.files == merged.files
     said = capsys.readouterr().out
     assert "nothing to merge: the bundle is whole" in said
-    assert "nothing to export: a linear bundle is served as it is" in said
+    assert "nothing to export: linear bundles are served as they are" in said
     evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "evaluation")
     assert evaluation.manifest.f1.value > 0.9
 

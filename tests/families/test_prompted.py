@@ -1,5 +1,6 @@
 """A decoder that is asked: its answer is the next-token logits of the label words, in training and when served."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from families.served import serve
 from families.uncalibrated import uncalibrated
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, PromptedTraining
-from textgate.components.families import Surroundings, family
+from textgate.components.contracts import (
+    Adapter,
+    Dataset,
+    InputError,
+    ModelBundle,
+    PromptedTraining,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.families import Surroundings, family, open_predictor
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -42,14 +52,19 @@ def trained(tiny: Callable[[str], Path], dataset: Dataset, tmp_path_factory: pyt
     return folder
 
 
-def next_token_probabilities(model: Any, checkpoint: Path, texts: list[str], words: list[str]) -> Any:
-    """What a decoder gives for the words after the prompt, computed the long way, one text at a time."""
+def next_token_probabilities(
+    model: Any, checkpoint: Path, texts: list[str], around: tuple[str, str], max_tokens: int
+) -> Any:
+    """What a decoder gives for no and yes after the prompt, computed the long way, one text at a time.
+
+    ``around`` is what stands before and after a text.
+    """
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    ids = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
-    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in PROMPT.split("{text}"))
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" no", " yes")]
+    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in around)
     answers = []
     for text in texts:
-        inner = tokenizer(text, add_special_tokens=False)["input_ids"][: 64 - len(before) - len(after)]
+        inner = tokenizer(text, add_special_tokens=False)["input_ids"][: max_tokens - len(before) - len(after)]
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[*before, *inner, *after]])).logits[0, -1, ids]
         answers.append(torch.softmax(logits.double(), dim=-1).numpy())
@@ -59,15 +74,17 @@ def next_token_probabilities(model: Any, checkpoint: Path, texts: list[str], wor
 def test_an_untrained_one_answers_with_the_next_token_logits_of_the_label_words(
     tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
-    """The merged model, with its head put back among all tokens, is a language model that says the same."""
     checkpoint = tiny("llama")
-    settings = training(checkpoint, learning_rate=1e-12, epochs=1, adapter=Adapter(r=4, alpha=8, quantization="none"))
-    train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", Surroundings(checkpoint))
-    bundle = ModelBundle.load(tmp_path / "trained")
+    settings = training(checkpoint, epochs=0, adapter=None)
+    bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    assert bundle.checkpoint is None
+    assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
+    assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]
-    answers = family("prompted").predictor(tmp_path / "trained", bundle, checkpoint).predict(texts)
+    answers = family("prompted").predictor(tmp_path / "asked", bundle, None).predict(texts)
     model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-    expected = next_token_probabilities(model, checkpoint, texts, [" no", " yes"])
+    opening, _, closing = PROMPT.partition("{text}")
+    expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), 64)
     np.testing.assert_allclose(answers, expected, atol=1e-5)
 
 
@@ -86,6 +103,92 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+def prompt_of(folder: Path) -> str:
+    """What the tokenizer in a bundle writes around the word bad."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.no_truncation()
+    return str(tokenizer.decode(tokenizer("bad")["input_ids"]))
+
+
+def test_the_served_one_is_asked_with_its_shots(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
+    """It says what the decoder it came from says after the prompt and its shots."""
+    checkpoint, max_tokens = tiny("llama"), 100
+    settings = training(checkpoint, adapter=None, epochs=0, shots=4, max_tokens=max_tokens, prompt="Q: {text}\nA:")
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    serve(dataset.path, tmp_path / "asked", tmp_path / "exported")
+    texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1][:9], *ODD_TEXTS]]
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    opening, _, closing = prompt_of(tmp_path / "asked").rpartition("bad")
+    assert opening.count("\nA:") == 4
+    expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), max_tokens)
+    np.testing.assert_allclose(uncalibrated(tmp_path / "exported", texts), expected, atol=1e-4)
+
+
+def test_shots_are_the_last_paragraph_of_the_prompt_over_and_over(
+    tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    checkpoint = tiny("llama")
+    prompt = "Yes or no.\n\n: {text}\n?"
+    seen = []
+    for seed in (1, 1, 2):
+        settings = training(checkpoint, adapter=None, epochs=0, shots=6, max_tokens=120, prompt=prompt, seed=seed)
+        folder = tmp_path / str(len(seen))
+        train_bundle(dataset.path, "tiny", settings, folder, Surroundings(checkpoint))
+        seen.append(prompt_of(folder))
+    opening, *paragraphs = seen[0].split("\n\n")
+    assert opening == "Yes or no."
+    assert paragraphs.pop() == ": bad\n?"
+    label_of = dict(zip(*dataset.columns("train")[1:], strict=True))
+    answers = []
+    for paragraph in paragraphs:
+        match = re.fullmatch(r": (.*)\n\? (yes|no)", paragraph)
+        assert match
+        (whole,) = (text for text in label_of if text.startswith(match[1]))
+        assert ["no", "yes"][label_of[whole]] == match[2]
+        answers.append(match[2])
+    assert len(answers) == 6
+    assert all({*answers[number : number + 2]} == {"yes", "no"} for number in (0, 2, 4))
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_an_adapter_is_asked_with_the_shots_it_was_trained_with(
+    tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    checkpoint = tiny("llama")
+    settings = training(checkpoint, epochs=0.2, shots=2)
+    trained = train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", Surroundings(checkpoint))
+    merge_bundle(tmp_path / "trained", tmp_path / "merged")
+    assert prompt_of(tmp_path / "trained").count("Answer:") == 3
+    assert prompt_of(tmp_path / "merged") == prompt_of(tmp_path / "trained")
+    _, texts, _ = dataset.columns("test")
+    answers = open_predictor(tmp_path / "trained", trained, checkpoint).predict(texts)
+    merged = ModelBundle.load(tmp_path / "merged")
+    np.testing.assert_allclose(open_predictor(tmp_path / "merged", merged).predict(texts), answers, atol=1e-4)
+
+
+def test_long_shots_leave_room_for_the_text(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "dataset"
+    with dataset_writer(path, ["train", "validation", "test"]) as writer:
+        for number, split in enumerate(["train", "validation", "test"] * 2):
+            words = " ".join(f"word{number}" for _ in range(90))
+            writer.add(split, Row(str(number), words, ["bad", "good"][number // 3]))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
+    checkpoint = tiny("llama")
+    settings = training(checkpoint, adapter=None, epochs=0, shots=2, max_tokens=128, prompt="{text}\nAnswer:")
+    train_bundle(path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "asked")
+    ids = tokenizer("word5 " * 99, truncation=True, max_length=128)["input_ids"]
+    assert len(ids) == 128
+    first, second, asked = (paragraph.count("word") for paragraph in tokenizer.decode(ids).split("\n\n"))
+    assert first == second
+    assert 10 < first <= asked < first + 3
+
+
+def test_an_adapter_is_no_shot() -> None:
+    with pytest.raises(ValueError, match="epochs: 0 trains nothing, an adapter neither"):
+        training(Path("tiny"), epochs=0)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -93,6 +196,8 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
         ({"label_words": {"bad": " yes", "good": " yes"}}, "begin with the same token"),
         ({"label_words": {"bad": "", "good": " yes"}}, "train.label_words.bad is empty"),
         ({"max_tokens": 4}, "train.prompt takes [0-9]+ tokens, which leaves no room for a text in train.max_tokens=4"),
+        ({"shots": 8}, "train.prompt with train.shots=8 takes [0-9]+ tokens, which leaves no room for a text in train"),
+        ({"shots": 145}, "train.shots=145 is more than the 144 texts of the split train"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(

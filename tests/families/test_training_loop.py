@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import Surroundings, precision
-from textgate.components.families.training_loop import _loss
+from textgate.components.families.loss import update_loss
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -47,6 +47,22 @@ def test_the_best_measurement_is_what_is_returned(
     assert len(scores) == 6
     assert max(scores) > scores[-1], "the last must not be the best, or this shows nothing"
     assert bundle.metrics["validation_f1"] == pytest.approx(max(scores), abs=1e-4)
+    # 4 updates an epoch; the loss is logged every 10, before a measurement and at the end.
+    assert {key for entry in bundle.history for key in entry} == {"epoch", "loss", "validation_f1"}
+    f1_scores = {entry["epoch"]: entry["validation_f1"] for entry in bundle.history if "validation_f1" in entry}
+    assert f1_scores == pytest.approx(dict(zip(range(1, 7), scores, strict=True)), abs=1e-4)
+    losses = {entry["epoch"]: entry["loss"] for entry in bundle.history if "loss" in entry}
+    assert list(losses) == [1, 2, 2.5, 3, 4, 5, 6]
+    weights = np.diff([0, *losses])
+    assert bundle.metrics["train_loss"] == pytest.approx(np.average(list(losses.values()), weights=weights), abs=1e-5)
+
+
+def test_what_is_measured_once_ends_its_history(noisy: Path, tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    training = TransformerTraining(**TINY, epochs=0.5, learning_rate=3e-3)
+    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    loss, last = bundle.history
+    assert loss == {"epoch": 0.5, "loss": pytest.approx(bundle.metrics["train_loss"], abs=1e-6)}
+    assert last == {"epoch": 0.5, "validation_f1": pytest.approx(bundle.metrics["validation_f1"], abs=1e-6)}
 
 
 def test_it_stops_early_when_f1_no_longer_rises(
@@ -109,14 +125,13 @@ def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.M
     smoothing=st.sampled_from([0.0, 0.1]),
 )
 def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: list[int], smoothing: float) -> None:
-    examples = [{"labels": number} for number in classes]
     training = TransformerTraining(**TINY, class_weights="balanced", label_smoothing=smoothing)
     target, logits = torch.tensor(classes), torch.randn(len(classes), 3, generator=torch.manual_seed(0))
     weights = compute_class_weight("balanced", classes=np.arange(3), y=classes)
     expected = torch.nn.CrossEntropyLoss(
         torch.tensor(weights, dtype=torch.float32), reduction="sum", label_smoothing=smoothing
     )(logits, target)
-    loss = _loss(training, examples, 3)
+    loss = update_loss(training, classes, 3)
     whole = loss({"logits": logits}, target, len(classes))
     halves = [loss({"logits": logits[part]}, target[part], len(classes)) for part in (slice(0, 3), slice(3, None))]
     torch.testing.assert_close(whole, expected / len(classes))

@@ -1,7 +1,6 @@
 """Both gates, rule by rule, and the page they leave."""
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,31 @@ from textgate.components.contracts import (
     Gate,
     GateDecision,
     InputError,
+    LinearTraining,
     ModelBundle,
+    Recipe,
     Rejected,
     Row,
+    Source,
     TextNormalizer,
     dataset_writer,
 )
 from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
 from textgate.components.gate.gate import gate_served_model, gate_trained_model
 from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
-from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate, per_class_f1
+from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate
 from textgate.components.promote.promote import promote_bundle
 from textgate.components.storage import Registry, Store
 
 GATE = Gate(min_f1=0.8, margin=0.02)
+RECIPE = Recipe(
+    name="words",
+    description="",
+    model="model",
+    source=Source(uri="words.csv"),
+    train=LinearTraining(family="linear"),
+    gate=GATE,
+)
 MEASURED = Measurements(served="onnx-int8", max_f1_loss=0.02, min_agreement=0.95, targets=[])
 LABELS = ["bad", "good"]
 ROWS = 1_000
@@ -47,11 +57,9 @@ def evaluation(predicted: np.ndarray, bundle: str = "new") -> Evaluation:
         dataset="data",
         split="test",
         labels=LABELS,
-        f1=f1_estimate(TRUTH, predicted, 2),
-        accuracy=accuracy_estimate(TRUTH, predicted),
-        per_class_f1=dict(zip(LABELS, map(float, per_class_f1(TRUTH, predicted, 2)), strict=True)),
+        metrics={"f1": f1_estimate(TRUTH, predicted, 2), "accuracy": accuracy_estimate(TRUTH, predicted)},
+        per_class={},
         confusion=confusion(TRUTH, predicted, 2).tolist(),
-        calibration_error=0.1,
         calibration_error_before=0.1,
         rows_per_second=100.0,
     )
@@ -155,37 +163,12 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "dataset"
 
 
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.words = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
-def test_the_page_says_the_decision_first_loads_nothing_and_runs_nothing_from_the_data(
-    dataset: Path, tmp_path: Path
-) -> None:
+def test_gate_1_leaves_its_decision_and_a_page(dataset: Path, tmp_path: Path) -> None:
     evaluation(wrong_at(range(300))).write(tmp_path / "evaluation")
-    decision = gate_trained_model(dataset, tmp_path / "evaluation", GATE, tmp_path / "decision", tmp_path / "page.html")
-    assert GateDecision.parse((tmp_path / "decision").read_text(), "here") == decision
-    page = _Page()
-    page.feed((tmp_path / "page.html").read_text("utf-8"))
-    assert "script" not in page.tags
-    assert page.addresses == []
-    words = " ".join(page.words.split())
-    assert words.index("Reject Gate 1") < words.index("Fails: the trained model has F1") < words.index("Metrics")
-    assert "7 rows in = 6 kept + 1 rejected" in words
-    assert "duplicate1" in words
-    assert "<script>alert(0)</script>" in words
-    assert "<source>" in words
+    files = (tmp_path / "decision", tmp_path / "page.html")
+    decision = gate_trained_model(dataset, tmp_path / "evaluation", RECIPE, *files)
+    assert GateDecision.parse(files[0].read_text(), "here") == decision
+    assert "the trained model has F1 0.7000" in files[1].read_text("utf-8")
 
 
 def test_a_worse_candidate_is_held_against_the_champions_own_answers(
@@ -226,17 +209,16 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
         tmp_path / "measurements",
         perfect,
         registry,
-        "model",
-        GATE,
+        RECIPE,
         tmp_path / "decision",
         tmp_path / "page.html",
+        tmp_path / "card.md",
     )
     assert decision.champion == version
     assert failed(decision) == ["margin"]
     assert "by -0.1000" in decision.words
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert '<th scope="row">onnx-int8</th><td class="n">1.5</td><td class="n">2,000</td><td class="n">100</td>' in page
-    assert "<td>served it loses too much</td>" in page
+    assert 'onnx-int8</th><td class="n">1.5 MB</td><td class="n">2,000</td><td class="n">100 MB</td>' in page
     assert "changed the answers to 0.15 % of the test texts and the logits by 0.0100 on average" in page
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, roc_auc_
 from textgate.components import metrics
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(classes=st.integers(2, 5), data=st.data())
 def test_point_values_are_those_of_scikit_learn(classes: int, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), min_size=1, max_size=60))

@@ -34,11 +34,9 @@ def judged(store: Store, no: int, yes: int) -> None:
         dataset="d" * 64,
         split="test",
         labels=["no", "yes"],
-        f1=f1,
-        accuracy=f1,
-        per_class_f1={"no": 0.9, "yes": 0.9},
+        metrics={"f1": f1, "accuracy": f1},
+        per_class={},
         confusion=[[no - 10, 10], [10, yes - 10]],
-        calibration_error=0.01,
         calibration_error_before=0.02,
         rows_per_second=100.0,
     )

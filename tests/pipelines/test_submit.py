@@ -187,6 +187,9 @@ def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(desk: D
     for arguments, sentence in {
         ("--source", "films.csv"): "lies on this machine, where the steps of a cluster do not find it",
         ("--source", f"s3://{desk.store.bucket}/none.csv"): "there is nothing at s3://",
+        (
+            *("--set", "train={family: ensemble, members: [{bundle: films}, {bundle: ./dull}]}"),
+        ): f"the finished system {desk.folder}/dull lies on this machine, where the steps of a cluster do not find it",
         ("--token-env", "NOT_THERE"): "--token-env NOT_THERE: there is no such variable in the environment",
         ("--token-file", "not-there"): "the token file not-there cannot be read",
     }.items():

@@ -40,6 +40,16 @@ def test_every_combination_is_a_recipe_and_the_first_key_changes_slowest() -> No
     assert describe(found[2].settings) == "train.C=10, train.ngrams=[1, 1], preprocess.normalizer.lowercase=true"
 
 
+def test_the_share_of_the_training_texts_is_swept_for_a_learning_curve() -> None:
+    found = sweep("preprocess.train_share=0.1,0.3,1")
+    assert [one.recipe.preprocess.train_share for one in found] == [0.1, 0.3, 1]
+    assert [describe(one.settings) for one in found] == [
+        f"preprocess.train_share={share}" for share in ("0.1", "0.3", "1")
+    ]
+    with pytest.raises(InputError, match=r"preprocess\.train_share: input should be less than or equal to 1"):
+        sweep("preprocess.train_share=1,2")
+
+
 @given(
     st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=6, unique=True),
     st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),

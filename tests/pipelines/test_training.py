@@ -67,15 +67,17 @@ def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_
     assert models == {"outputArtifactKey": "pipelinechannel--train-model", "producerTask": loop["taskInfo"]["name"]}
     settings = json.loads(select["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"])
     assert settings == [combination.settings for combination in found]
-    (passed_on,) = inside["outputs"]["artifacts"].values()
-    assert passed_on == {"artifactSelectors": [{"outputArtifactKey": "model", "producerSubtask": "select"}]}
+    assert inside["outputs"]["artifacts"] == {
+        name: {"artifactSelectors": [{"outputArtifactKey": name, "producerSubtask": "select"}]}
+        for name in ("model", "table")
+    }
     everything = tasks(specification)
     assert everything["evaluate"]["inputs"]["artifacts"] == {
         "dataset": {"taskOutputArtifact": {"outputArtifactKey": "dataset", "producerTask": "preprocess"}},
-        "model": {"taskOutputArtifact": {"outputArtifactKey": "Output", "producerTask": "sweep"}},
+        "model": {"taskOutputArtifact": {"outputArtifactKey": "model", "producerTask": "sweep"}},
     }
     assert everything["merge-quantize"]["inputs"]["artifacts"]["model"] == {
-        "componentInputArtifact": "pipelinechannel--sweep-Output"
+        "componentInputArtifact": "pipelinechannel--sweep-model"
     }
     assert select["cachingOptions"] == {"enableCache": True}
     executors = specification["deploymentSpec"]["executors"].values()
@@ -110,6 +112,32 @@ def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with
         assert "sweep" in json.dumps(dataset), task
 
 
+@pytest.mark.parametrize(
+    ("changes", "swept", "cached"),
+    [
+        (["train.members=[{bundle: films@0123456789ab}, {bundle: films@ba9876543210}]"], (), True),
+        (["train.members=[{bundle: films@0123456789ab}, {bundle: films}]"], (), False),
+        (["train.members=[{bundle: films@0123456789ab}, {bundle: films@shadow}]"], (), False),
+        (["train.members=[{bundle: films@0123456789ab}, {bundle: /films}]"], (), False),
+        (
+            ["train.members=[{bundle: films@0123456789ab}, {bundle: films@ba9876543210}]"],
+            (
+                "train.members=[{bundle: films@0123456789ab}, {bundle: films@ba9876543210}],"
+                "[{bundle: films@0123456789ab}, {bundle: films}]",
+            ),
+            False,
+        ),
+    ],
+)
+def test_a_training_is_taken_from_the_cache_only_if_what_it_builds_on_is_named_for_good(
+    changes: list[str], swept: tuple[str, ...], cached: bool, tmp_path: Path
+) -> None:
+    recipe = recipes.load("quickstart-ensemble", changes)
+    found = combinations(swept, lambda chosen: recipes.load("quickstart-ensemble", chosen)) if swept else ()
+    train = tasks(compiled(tmp_path, recipe, sweep=found)[0])["train"]
+    assert train.get("cachingOptions", {}).get("enableCache", False) is cached
+
+
 def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loop(tmp_path: Path) -> None:
     found = sweep("preprocess.normalizer.lowercase=true", "train.seed=1,2")
     specification, _ = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
@@ -121,7 +149,7 @@ def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loo
 def test_without_a_sweep_nothing_of_one_is_compiled(tmp_path: Path) -> None:
     compile_pipeline(recipes.load("quickstart"), tmp_path / "plain.yaml")
     text = (tmp_path / "plain.yaml").read_text()
-    of_a_sweep = ("comp-sweep", "comp-select", "for-loop", "loop-item", "isArtifactList")
+    of_a_sweep = ("comp-sweep", "comp-select", "for-loop", "loop-item")
     assert [word for word in of_a_sweep if word in text] == []
 
 
@@ -149,13 +177,13 @@ print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
     [
         ("components/ingest/readers.py", {"ingest"}),
         ("components/preprocess/preprocess.py", {"preprocess"}),
-        ("components/families/linear.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
-        ("serving/onnx.py", {"train", "evaluate", "merge_quantize", "export_onnx"}),
+        ("components/families/linear.py", {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}),
+        ("serving/onnx.py", {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}),
         ("components/storage/fetch.py", {"ingest", "train", "evaluate", "merge_quantize"}),
         ("components/select/select.py", {"select"}),
         (
             "components/step.py",
-            {"ingest", "preprocess", "train", "select", "evaluate", "merge_quantize", "export_onnx"},
+            {"ingest", "preprocess", "train", "select", "evaluate", "merge_quantize", "export_onnx", "compare"},
         ),
         ("components/gate/rules.py", set()),
         ("pipelines/cli/run.py", set()),

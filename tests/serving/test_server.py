@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import numpy as np
 import pytest
@@ -155,3 +156,24 @@ def test_the_log_has_a_line_a_request_and_no_text(server: Running) -> None:
     assert line["status"] == response.status_code == 200
     assert (line["model"], line["texts"]) == ("small", 1)
     assert "secret" not in json.dumps(server.seen)
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        (b"no HTTP at all\r\n\r\n", b"400"),
+        (b"POST /v1/models/small:classify HTTP/1.1\r\ncontent-length: 999999999\r\n\r\nx", b"413"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_after_what_was_asked_before(
+    server: Running, then: bytes, status: bytes
+) -> None:
+    body = b'{"texts": ["word1 good"]}'
+    asked = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    host, port = server.http.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(asked + then)
+        with connection.makefile("rb") as answers:
+            said = answers.read()
+    assert re.findall(rb"HTTP/1\.1 (\d+)", said) == [b"200", status]
+    assert said.index(b'"predictions"') < said.index(b'"error"')

@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from textgate.components.contracts import InputError, LinearTraining, ModelBundle, TransformerTraining, dataset_writer
+from textgate.components.contracts import (
+    Distillation,
+    InputError,
+    LinearTraining,
+    ModelBundle,
+    TransformerTraining,
+    dataset_writer,
+)
+from textgate.components.families import Surroundings
 from textgate.components.families.processes import processes_for
 from textgate.components.storage import Store
 from textgate.components.train.launch import Job, run
+from textgate.components.train.train import train_bundle
 
 
 @pytest.mark.slow  # two that a TrainJob starts, which do the same, are among the fast tests (test_nodes.py)
+@pytest.mark.parametrize("taught", [False, True])
 def test_two_processes_reach_the_loss_of_one(
+    taught: bool,
     dataset: Path,
     training: TransformerTraining,
     without_dropout: Path,
@@ -23,6 +34,10 @@ def test_two_processes_reach_the_loss_of_one(
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
     settings = training.model_copy(update={"checkpoint": str(without_dropout), "micro_batch_size": None, "epochs": 1})
+    if taught:
+        teacher = LinearTraining(family="linear", min_df=1)
+        train_bundle(dataset, "teacher", teacher, tmp_path / "teacher", Surroundings())
+        settings = settings.model_copy(update={"distillation": Distillation(teacher=str(tmp_path / "teacher"))})
     bundles, curves = [], []
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for processes in ("1", "2"):
@@ -37,6 +52,7 @@ def test_two_processes_reach_the_loss_of_one(
     assert ModelBundle.load(tmp_path / "2/model") == bundles[1]
     said = capfd.readouterr().out
     assert "8 texts an update, 4 at once on 2 device(s)" in said
+    assert said.count("asking the teacher") == (2 if taught else 0), "one process a training asks"
     measured = [line for line in said.splitlines() if line.startswith("epoch 0.35")]
     assert len(measured) == 2, "one process a training speaks"
     assert list(store.objects("checkpoints/")) == []

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from textgate.components.contracts import Adapter, ModelBundle, TransformerTraining
+from textgate.components.contracts import Adapter, Distillation, LinearTraining, ModelBundle, TransformerTraining
 from textgate.components.families import Surroundings
 from textgate.components.storage import Store
 from textgate.components.train.checkpoints import StoreCheckpoints
@@ -123,6 +124,24 @@ def test_an_adapter_on_a_4_bit_base_resumes_to_the_last_bit(
         train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 1)))
     checkpoints = StoreCheckpoints(store, "checkpoints/one")
     assert train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, checkpoints)) == whole
+
+
+def test_a_student_and_its_history_resume_to_the_last_bit(
+    dataset: Path, training: TransformerTraining, tiny_encoder: Path, store: Store, tmp_path: Path
+) -> None:
+    train_bundle(dataset, "teacher", LinearTraining(family="linear", min_df=1), tmp_path / "teacher", Surroundings())
+    given = Surroundings(tiny_encoder, bundles={"teacher@1": tmp_path / "teacher"})
+    settings = training.model_copy(update={"epochs": 0.7, "distillation": Distillation(teacher="teacher@1")})
+    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", given)
+    with pytest.raises(Interrupted):
+        killed = replace(given, checkpoints=EndsAfter(store, 1))
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", killed)
+    resumed = replace(given, checkpoints=StoreCheckpoints(store, "checkpoints/one"))
+    assert train_bundle(dataset, "tiny", settings, tmp_path / "model", resumed) == whole
+    assert [entry["epoch"] for entry in whole.history if "loss" in entry] == [0.35, 0.5, 0.7]
+    assert [entry["epoch"] for entry in whole.history if "validation_f1" in entry] == [0.35, 0.7]
+    alone = settings.model_copy(update={"distillation": None})
+    assert train_bundle(dataset, "tiny", alone, tmp_path / "alone", Surroundings(tiny_encoder)).files != whole.files
 
 
 def test_early_stopping_goes_on_waiting(

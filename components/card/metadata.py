@@ -1,0 +1,79 @@
+"""The card's YAML header, as the hub reads it (huggingface.co/docs/hub/model-cards, "Model card metadata")."""
+
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from textgate.components.card.energy import Energy
+from textgate.components.card.public import public_address
+from textgate.components.contracts import (
+    EvaluationManifest,
+    FromCheckpoint,
+    ModelBundle,
+    OnnxRuntime,
+    Recipe,
+    TransformersRuntime,
+)
+from textgate.components.metrics import METRICS
+
+_TASK = "text-classification"
+# By the names of the hub's library of metrics (huggingface.co/evaluate-metric), where it has them.
+_HUB_METRICS = {"mcc": "matthews_correlation", "macro_f1": "f1", "weighted_f1": "f1", "pr_auc": "average_precision"}
+
+
+def metadata(bundle: ModelBundle, recipe: Recipe, judged: EvaluationManifest, energy: Energy | None) -> str:
+    """YAML; the licence is not in it, which nobody here knows."""
+    data = _on_hub(recipe.source.uri)
+    name, revision = data or (_file_name(recipe.source.uri), None)
+    results = [
+        EvalResult(
+            task_type=_TASK,
+            dataset_type=name,
+            dataset_name=name,
+            dataset_split=judged.split,
+            dataset_revision=revision,
+            metric_type=_HUB_METRICS.get(metric, metric),
+            metric_name=f"{METRICS.get(metric, metric)}, 95 % interval {found.low:.4f} to {found.high:.4f}",
+            metric_value=round(found.value, 4),
+        )
+        for metric, found in judged.metrics.items()
+    ]
+    base = _on_hub(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
+    emissions = (
+        {"emissions": round(energy.grams, 4), "source": "estimated from the time, see below"} if energy else None
+    )
+    return ModelCardData(
+        model_name=bundle.name,
+        language=recipe.preprocess.language,
+        library_name=_library(bundle),
+        pipeline_tag=_TASK,
+        tags=["textgate", _TASK, *(["onnx"] if isinstance(bundle.runtime, OnnxRuntime) else [])],
+        base_model=base[0] if base else None,
+        datasets=[data[0]] if data else None,
+        metrics=sorted({result.metric_type for result in results}),
+        eval_results=results,
+        co2_eq_emissions=emissions,
+    ).to_yaml()
+
+
+def _on_hub(uri: str) -> tuple[str, str | None] | None:
+    """Name and revision of ``hf://org/name[@revision]``; None for what lies elsewhere."""
+    if not uri.startswith("hf://"):
+        return None
+    name, _, revision = uri.removeprefix("hf://").partition("@")
+    return name, revision or None
+
+
+def _file_name(uri: str) -> str:
+    address = public_address(uri)
+    return PurePosixPath(urlsplit(address).path).name or address
+
+
+def _library(bundle: ModelBundle) -> str:
+    match bundle.runtime:
+        case OnnxRuntime():
+            return "onnxruntime"
+        case TransformersRuntime():
+            return "transformers"
+    return "textgate"

@@ -1,0 +1,128 @@
+"""Push a bundle and its card to the Hugging Face hub, in one commit."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textgate.components.card.snippets import REPOSITORY
+from textgate.components.contracts import InputError, ModelBundle
+from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.storage.fetch import hub_parts
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What came of a push."""
+
+    url: str
+    commit: str
+    changed: bool
+    """False where the repository held all of it already: no commit was made."""
+
+
+def repository(uri: str) -> str:
+    """``org/name`` of ``hf://org/name``.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    name, revision = hub_parts(uri)
+    if revision is not None:
+        raise InputError(f"{uri} names a revision: give the branch to push to with --revision")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"{uri} names no repository: {error}") from error
+    if not re.fullmatch(r"[^/]+/[^/]+", name):
+        raise InputError(f"{uri} names no repository: write hf://org/name, with the user's or organization's name")
+    return name
+
+
+def contents(folder: Path, bundle: ModelBundle, card: str, name: str) -> dict[str, Path | bytes]:
+    """Path in the repository ``name`` to the file or the bytes that come there, sorted."""
+    files: dict[str, Path | bytes] = {path: folder / path for path in (MANIFEST, *bundle.files)}
+    files[CARD] = card.replace(REPOSITORY, name).encode("utf-8")
+    return dict(sorted(files.items()))
+
+
+def push(name: str, files: dict[str, Path | bytes], message: str, *, private: bool, branch: str | None) -> Pushed:
+    """Make the repository if there is none, and bring it to ``files`` in one commit.
+
+    Files of the bundle that it held before are removed; others, such as a licence, stay. The token is HF_TOKEN, the hub
+    that of HF_ENDPOINT.
+
+    Raises:
+        InputError: no token, the hub refuses it or cannot be reached, or ``private`` is asked of what is public.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token:
+        raise InputError("pushing to the hub takes a token with the right to write: set HF_TOKEN")
+    # That nothing has changed is said once, by who asked.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # The client has read the variable when it was imported, which need not have been for this.
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
+    with _explained(name, token):
+        api.create_repo(name, private=private or None, exist_ok=True)
+        if branch:
+            api.create_branch(name, branch=branch, exist_ok=True)
+        before = api.model_info(name, revision=branch)
+        if private and not before.private:
+            raise InputError(f"hf://{name} is public already: make it private on the hub, or leave out --private")
+        held = {file.rfilename for file in before.siblings or []}
+        stale = _named_in_manifest(api, name, before.sha, held) - files.keys()
+        commit = api.create_commit(
+            name,
+            [
+                *(CommitOperationAdd(path, content) for path, content in files.items()),
+                *(CommitOperationDelete(path) for path in sorted(stale & held)),
+            ],
+            commit_message=message,
+            revision=branch,
+            parent_commit=before.sha,
+        )
+    return Pushed(f"{api.endpoint}/{name}", commit.oid, commit.oid != before.sha)
+
+
+def _named_in_manifest(api: Any, name: str, commit: str | None, held: set[str]) -> set[str]:
+    """The files of the bundle that the repository holds."""
+    if MANIFEST not in held:
+        return set()
+    path = Path(api.hf_hub_download(name, MANIFEST, revision=commit))
+    return set(ModelBundle.parse(path.read_bytes(), f"{MANIFEST} of hf://{name}").files)
+
+
+@contextmanager
+def _explained(name: str, token: str) -> Iterator[None]:
+    """Turn what a person can mend into one sentence, the token in none of them."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the client raises its own, its transport's, OSErrors and ValueErrors
+        cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
+        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+        said = " ".join(str(cause).replace(token, "…").split()) or type(cause).__name__
+        match status:
+            case 401:
+                problem = "the hub does not know the token: set HF_TOKEN to one that is valid"
+            case 403:
+                problem = "the token may not write there: give it that right, or name another organization"
+            case None:
+                problem = f"the hub cannot be reached, or does not take it: {said}"
+            case _:
+                problem = f"the hub answered {status}: {said}"
+        raise InputError(f"nothing was pushed to hf://{name}: {problem}") from error

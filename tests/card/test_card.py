@@ -1,0 +1,438 @@
+"""The card says what the figures say, in a header that the hub's library reads and Markdown that data cannot break."""
+
+import re
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.card.card import model_card
+from textgate.components.card.energy import Energy
+from textgate.components.card.limits import limits
+from textgate.components.card.markdown import code, fenced, table, text
+from textgate.components.card.public import public_address
+from textgate.components.card.snippets import REPOSITORY, with_onnxruntime
+from textgate.components.contracts import (
+    Calibration,
+    Domain,
+    Estimate,
+    Evaluation,
+    EvaluationManifest,
+    GateDecision,
+    Insight,
+    LinearRuntime,
+    ModelBundle,
+    OnnxRuntime,
+    Recipe,
+    Rule,
+    TextNormalizer,
+    TrainingCost,
+)
+from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.evaluation import ClassScores, Perturbed, Slice, TellingWord
+from textgate.components.contracts.measurement import Measurement, Measurements, Speed
+from textgate.serving import load
+
+COMMIT = "0123456789" * 4
+LABELS = ["bad", "good"]
+RECIPE = f"""
+name: films
+description: made-up film reviews
+model: films
+source: {{uri: "hf://org/films@{COMMIT}"}}
+preprocess: {{language: en}}
+train: {{family: transformer, checkpoint: "hf://org/base@{COMMIT}"}}
+gate: {{min_f1: 0.8}}
+"""
+ODD = st.text(st.sampled_from("|\\`*_[]<>&$~# \n\r\x1b-1.é漢") | st.characters(codec="utf-8"), max_size=20)
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.02, high=value + 0.02)
+
+
+def bundle(labels: list[str] = LABELS, **changes: Any) -> ModelBundle:
+    runtime = OnnxRuntime(precision="int8", max_tokens=64, opset=20, producer="", inputs={"input_ids": []}, outputs={})
+    made = ModelBundle(
+        name="films",
+        family="transformer",
+        runtime=runtime,
+        labels=labels,
+        normalizer=TextNormalizer(lowercase=True),
+        recipe={"train": {"family": "transformer", "epochs": 5, "head": {"C": 2.0}}},
+        metrics={"validation_f1": 0.83},
+        dataset="d" * 64,
+        versions={"numpy": "2.4.6"},
+    )
+    return made.model_copy(update=changes)
+
+
+def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **changes: Any) -> Evaluation:
+    per_class = {
+        label: ClassScores(
+            rows=50, precision=estimate(0.71 + n / 100), recall=estimate(0.6), f1=estimate(0.65 + n / 10)
+        )
+        for n, label in enumerate(labels)
+    }
+    confusion = [
+        [40 if row == column else 5 * (column + 1) for column in range(len(labels))] for row in range(len(labels))
+    ]
+    manifest = EvaluationManifest(
+        bundle="b" * 64,
+        runtime="onnx",
+        dataset="d" * 64,
+        split="test",
+        labels=labels,
+        metrics={
+            "f1": estimate(0.8),
+            "accuracy": estimate(0.82),
+            "mcc": estimate(0.6),
+            "calibration_error": estimate(0.04),
+        },
+        per_class=per_class,
+        confusion=confusion,
+        calibration_error_before=0.09,
+        rows_per_second=100.0,
+        slices=[
+            Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.9), accuracy=estimate(0.61)),
+            Slice(column="source", value="web", rows=70, f1=estimate(0.1), accuracy=estimate(0.9)),
+        ],
+        length_bias=estimate(-0.2),
+        robustness=[
+            Perturbed(
+                perturbation=name,
+                rows=90,
+                changed=0.125,
+                f1_before=estimate(0.8),
+                f1=estimate(0.8 - drop),
+                f1_difference=estimate(-drop),
+            )
+            for name, drop in {"case": 0.03, "typos": 0.1}.items()
+        ],
+        domains=[Domain(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))],
+        training_cost=TrainingCost(seconds=7_200, peak_memory=1_500_000_000),
+    )
+    told = {labels[0]: [TellingWord(word=word, contribution=1.25, texts=3) for word in words or ["dull"]]}
+    nothing = np.zeros((0, len(labels)))
+    return Evaluation(
+        manifest.model_copy(update=changes), [], [], np.zeros(0, np.int64), nothing, Insight(telling_words=told)
+    )
+
+
+def dataset(labels: list[str] = LABELS, source: str = "films.csv", **rejected: int) -> DatasetManifest:
+    counts = {"train": dict.fromkeys(labels, 1_000), "test": dict.fromkeys(labels, 50)}
+    rows = 1_050 * len(labels) + sum(rejected.values())
+    return DatasetManifest(
+        source=source, labels=labels, counts=counts, rows_in=rows, rejected=rejected, fingerprint="d" * 64
+    )
+
+
+def decision(words: str = "F1 reaches the threshold 0.8", passed: bool = True) -> GateDecision:
+    rule = Rule(name="min_f1", threshold=0.8, value=estimate(0.8), passed=passed, words=words)
+    return GateDecision(gate="served", bundle="b" * 64, dataset="d" * 64, champion="605127f62e6b", rules=[rule])
+
+
+MEASURED = Measurements(
+    served="onnx-int8",
+    max_f1_loss=0.01,
+    min_agreement=0.95,
+    targets=[
+        Measurement(
+            target="onnx-int8",
+            bytes=23_000_000,
+            parity=0.01,
+            agreement=0.991,
+            f1=estimate(0.8),
+            f1_difference=estimate(0),
+            speeds=[Speed(batch=8, tokens=64, milliseconds=10)],
+            peak_memory=80_000_000,
+        )
+    ],
+)
+
+
+def card(recipe: str = RECIPE, **given: Any) -> str:
+    parts: dict[str, Any] = {
+        "bundle": bundle(),
+        "dataset": dataset(duplicate=7),
+        "evaluation": evaluation(),
+        "decision": decision(),
+        "measured": MEASURED,
+        **given,
+    }
+    return model_card(recipe=Recipe.parse(recipe, "films.yaml"), trained=parts["evaluation"], **parts)
+
+
+def tables(markdown: str) -> list[list[list[str]]]:
+    """Cells of every table, as GitHub reads them: a pipe after a backslash is none."""
+    found = re.findall(r"(?:^\|.*\|$\n?)+", re.sub(r"(`{3,}).*?\n\1", "", markdown, flags=re.DOTALL), re.MULTILINE)
+    return [[re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1] for line in block.splitlines()] for block in found]
+
+
+def test_the_header_is_read_by_the_hubs_library_with_every_metric_and_its_interval() -> None:
+    read = ModelCard(card()).data
+    assert (read.base_model, read.datasets, read.language) == ("org/base", ["org/films"], "en")
+    assert (read.pipeline_tag, read.library_name) == ("text-classification", "onnxruntime")
+    assert read.tags == ["textgate", "text-classification", "onnx"]
+    assert read.license is None
+    assert read.model_name == "films"
+    found = {result.metric_type: result for result in read.eval_results}
+    assert {kind: result.metric_value for kind, result in found.items()} == {
+        "f1": 0.8,
+        "accuracy": 0.82,
+        "matthews_correlation": 0.6,
+        "calibration_error": 0.04,
+    }
+    assert found["f1"].metric_name == "F1, 95 % interval 0.7800 to 0.8200"
+    assert {(result.dataset_name, result.dataset_revision, result.dataset_split) for result in found.values()} == {
+        ("org/films", COMMIT, "test")
+    }
+    # 2 h x 65 W = 0.13 kWh; x 445 g.
+    assert read.co2_eq_emissions["emissions"] == pytest.approx(57.85)
+
+
+def test_what_does_not_come_from_the_hub_is_not_named_as_if_it_did() -> None:
+    recipe = RECIPE.replace(f"hf://org/films@{COMMIT}", "/home/me/films.csv").replace(f"hf://org/base@{COMMIT}", "base")
+    read = ModelCard(card(recipe, bundle=bundle(runtime=LinearRuntime(ngrams=(1, 1), sublinear=True)))).data
+    assert (read.base_model, read.datasets, read.library_name) == (None, None, "textgate")
+    assert {result.dataset_name for result in read.eval_results} == {"films.csv"}
+
+
+def test_the_card_says_what_was_found() -> None:
+    said = card()
+    for part in (
+        "made-up film reviews",
+        "On 95 test texts it has F1 0.8000 (0.7800 to 0.8200)",
+        "2,107 rows in = 2,100 kept + 7 rejected",
+        "| duplicate | 7 |",
+        "| F1 | 0.8000 | 0.7800 | 0.8200 |",
+        "| Matthews correlation | 0.6000 | 0.5800 | 0.6200 |",
+        "| bad | 50 | 0.7100 | 0.6900 | 0.7300 | 0.6000 | 0.5800 | 0.6200 | 0.6500 | 0.6300 | 0.6700 |",
+        "| length | 1 to 9 | 30 | 0.6100 | 0.5900 | 0.6300 | 0.9000 | 0.8800 | 0.9200 |",
+        "| typos | 90 | 12.5 % | 0.8000 | 0.7000 | -0.1000 | -0.1200 | -0.0800 |",
+        "| tweets | 80 | 0.5500 | 0.5300 | 0.5700 | 0.6000 | 0.5800 | 0.6200 |",
+        "- bad: dull (+1.25)",
+        # What trained it, where that is not what the recipe says first: a sweep's choice.
+        "| epochs | 5 |",
+        "| head.C | 2.0 |",
+        "| onnx-int8 | 23.0 | 800 | 80 | 0.8000 | 0.9910 | yes |",
+        "Training took 2h00m and 1,500 MB of memory. That is about **0.13 kWh** and **58 g CO2e**",
+        "7200.0 s / 3600 × 65 W / 1000 = 0.13 kWh;  × 445 g/kWh = 58 g",
+        "arXiv:1910.09700",
+        "| numpy | 2.4.6 |",
+        "Promoted by the gate on the served model, compared with the champion `605127f62e6b`",
+        "- Holds: F1 reaches the threshold 0.8.",
+        f"textgate serve films@{bundle().fingerprint[:12]}",
+        f'snapshot_download("{REPOSITORY}"',
+        "lowercase true",
+    ):
+        assert part in said, part
+    assert card() == said
+
+
+def test_the_limits_are_the_worst_of_the_figures() -> None:
+    found = limits(bundle(), evaluation().manifest)
+    assert found == [
+        "Of the labels, bad is told worst: F1 0.6500 (0.6300 to 0.6700) on its 50 texts. It finds 60.0 % of them; "
+        "of the answers bad, 71.0 % are right.",
+        "Its commonest error takes bad for good: 10 of 50 texts.",
+        "Of the slices, it is wrong most often where length is 1 to 9: accuracy 0.6100 (0.5900 to 0.6300) on 30 texts, "
+        "0.8200 on all; more than chance makes of it.",
+        "It is less often right on long texts: accuracy on the longest quarter less that on the shortest is -0.2000 "
+        "(-0.2200 to -0.1800).",
+        "It stands typos worst: F1 goes from 0.8000 to 0.7000 (by -0.1200 to -0.0800), and 12.5 % of the texts get "
+        "another answer.",
+        "On texts of other origin it does worst on tweets: F1 0.5500 (0.5300 to 0.5700), against 0.8000 on texts like "
+        "those it learnt from.",
+        "Its probabilities differ from the share that is right by 0.0400 (0.0200 to 0.0600) on average (expected "
+        "calibration error).",
+        "It reads the first 64 tokens of a text; what comes after has no say.",
+    ]
+
+
+def test_what_nobody_looked_at_is_a_limit_and_chance_is_called_so() -> None:
+    nothing = evaluation(
+        slices=[],
+        robustness=[],
+        domains=[],
+        length_bias=estimate(0.01),
+        per_class={},
+        metrics={"f1": estimate(0.8), "accuracy": estimate(0.8)},
+    )
+    linear = bundle(runtime=LinearRuntime(ngrams=(1, 1), sublinear=True))
+    said = limits(linear, nothing.manifest.model_copy(update={"confusion": [[50, 0], [0, 50]]}))
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "No slices of the test texts were looked at",
+        "How it stands typos, other case or synonyms was not tried.",
+        "Texts of other origin than its data were not tried",
+    ]
+    part = Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.5), accuracy=estimate(0.81))
+    same = [tried.model_copy(update={"f1_difference": estimate(-0.01)}) for tried in evaluation().manifest.robustness]
+    sentences = " ".join(limits(bundle(), evaluation(slices=[part], robustness=same).manifest))
+    assert "that can be chance" in sentences
+    assert "None of case, typos costs it F1 beyond what chance can make of it." in sentences
+
+
+def test_a_rejection_a_run_without_a_cost_and_an_empty_table_are_said_plainly() -> None:
+    recipe = RECIPE.replace("made-up film reviews", '""')
+    none = Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=[])
+    judged = evaluation(slices=[], robustness=[], domains=[], training_cost=None, per_class={})
+    said = card(recipe, evaluation=judged, decision=decision(passed=False), measured=none, dataset=dataset())
+    assert "Rejected by the gate" in said
+    assert "- Fails: F1 reaches" in said
+    assert "The time of training was not measured." in said
+    assert "In its recipe's words" not in said
+    for absent in (
+        "### Slices",
+        "### Labels",
+        "### Written otherwise",
+        "### Other data sets",
+        "| Reason |",
+        "| Form |",
+    ):
+        assert absent not in said
+    assert all(len(rows) > 2 for rows in tables(said))
+    assert ModelCard(said).data.get("co2_eq_emissions") is None
+
+
+def test_devices_and_machines_that_the_recipe_asks_for_are_in_the_energy() -> None:
+    asked = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}}"
+    energy = Energy.of(TrainingCost(seconds=3_600, peak_memory=0), Recipe.parse(f"{RECIPE}{asked}\n", "films.yaml"))
+    assert (energy.watts, energy.accelerators, energy.machines) == (2 * (65 + 2 * 400), 4, 2)
+    assert energy.kwh == pytest.approx(1.73)
+    assert energy.grams == pytest.approx(1.73 * 445)
+    assert "400 W for each of 4 accelerators" in card(f"{RECIPE}{asked}\n")
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("https://me:secret@host/films.csv?X-Amz-Signature=abc", "https://host/films.csv"),
+        ("/home/me/films.csv", "films.csv"),
+        ("file:///home/me/films.csv", "films.csv"),
+        (f"hf://org/films@{COMMIT}", f"hf://org/films@{COMMIT}"),
+        ("pypi://films/1.0/films.csv#sha256=abc", "pypi://films/1.0/films.csv#sha256=abc"),
+        ("s3://bucket/films/", "s3://bucket/films/"),
+        ("films@challenger", "films@challenger"),
+    ],
+)
+def test_of_an_address_only_what_is_public_is_shown(uri: str, public: str) -> None:
+    assert public_address(uri) == public
+    said = card(RECIPE.replace(f"hf://org/films@{COMMIT}", uri), dataset=dataset(source=uri))
+    assert public in said
+    assert not re.search("secret|Signature|/home", said)
+
+
+@pytest.fixture(scope="module")
+def plain() -> str:
+    """A card of harmless data."""
+    return card(dataset=dataset())
+
+
+@settings(deadline=None, max_examples=25)
+@given(words=st.lists(ODD, min_size=4, max_size=4, unique_by=lambda word: word.strip()))
+def test_nothing_from_data_breaks_out_of_its_place(plain: str, words: list[str]) -> None:
+    first, second, word, sentence = words
+    labels = [f"a{first}", f"b{second}"]
+    recipe = Recipe.parse(RECIPE, "films.yaml").model_copy(update={"description": f"x{sentence}"})
+    judged = evaluation(labels, [word])
+    said = model_card(bundle(labels), recipe, dataset(labels), judged, judged, decision(f"it is {sentence}"), MEASURED)
+    # The same headings, tables and list items, whatever stands in them.
+    for pattern in (r"^#+ .*$", r"^- ", r"^\|( ---:?\s\|)+$", r"^```\w*$", r"^</?details>$"):
+        pattern = pattern.replace(r"\s", " ")
+        assert len(re.findall(pattern, said, re.MULTILINE)) == len(re.findall(pattern, plain, re.MULTILINE)), pattern
+    assert [[len(row) for row in rows] for rows in tables(said)] == [
+        [len(row) for row in rows] for rows in tables(plain)
+    ]
+    assert ModelCard(said).data.model_name == "films"
+    assert not re.search(
+        r"(?<!\\)<(?!details>|/details>|summary>|/summary>)", re.sub(r"(`{3,}).*?\n\1", "", said, flags=re.DOTALL)
+    )
+
+
+def test_text_code_blocks_and_tables_hold_what_they_are_given() -> None:
+    assert text("a|b\n# *c* <d>") == r"a\|b # \*c\* \<d\>"
+    assert (code("a"), code("a`b"), code("`a"), code("a|b")) == ("`a`", "``a`b``", "`` `a ``", r"a\|b")
+    assert fenced("```\nx\n````", "yaml") == "`````yaml\n```\nx\n````\n`````"
+    assert table(["A", "B"], [["x|", 1]]) == "| A | B |\n| --- | ---: |\n| x\\| | 1 |"
+
+
+@pytest.fixture
+def onnx_bundle(tmp_path: Path) -> Callable[[Calibration], Path]:
+    """A graph that sums the two logits of each token, behind a tokenizer of four words."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    def write(calibration: Calibration) -> Path:
+        folder = tmp_path / "bundle"
+        folder.mkdir()
+        weights = np.array([[0, 0], [0.1, 0.3], [2, -1], [0, 0.5]], dtype=np.float32)
+        nodes = [
+            helper.make_node("Gather", ["weights", "input_ids"], ["tokens"]),
+            helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
+            helper.make_node("Mul", ["tokens", "wide"], ["kept"]),
+            helper.make_node("ReduceSum", ["kept", "middle"], ["logits"], keepdims=0),
+        ]
+        inputs = {name: ["rows", "tokens"] for name in ("input_ids", "attention_mask")}
+        graph = helper.make_graph(
+            nodes,
+            "sum",
+            [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in inputs.items()],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 2])],
+            [
+                numpy_helper.from_array(weights, "weights"),
+                numpy_helper.from_array(np.array([2]), "last"),
+                numpy_helper.from_array(np.array([1]), "middle"),
+            ],
+        )
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "g.onnx"
+        )
+        tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "a": 1, "text": 2, "yours": 3}, "[UNK]"))
+        tokenizer.pre_tokenizer = Whitespace()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        runtime = OnnxRuntime(
+            precision="fp32",
+            graph="g.onnx",
+            max_tokens=3,
+            opset=18,
+            producer="",
+            inputs={name: list(shape) for name, shape in inputs.items()},
+            outputs={"logits": ["rows", 2]},
+        )
+        bundle(runtime=runtime, calibration=calibration, normalizer=TextNormalizer()).write(folder)
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("calibration", "label"), [(Calibration(), "bad"), (Calibration(temperature=2.5, threshold=0.2), "good")]
+)
+def test_the_snippet_without_textgate_answers_what_the_bundle_answers(
+    onnx_bundle: Callable[[Calibration], Path], calibration: Calibration, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = onnx_bundle(calibration)
+    loaded = load(folder)
+    runtime = loaded.bundle.runtime
+    assert isinstance(runtime, OnnxRuntime)
+    expected = loaded.predict(["a text of yours"])
+    snippet = re.sub(r"^```.*$", "", with_onnxruntime(loaded.bundle, runtime), flags=re.MULTILINE)
+    monkeypatch.chdir(folder)
+    printed = StringIO()
+    with redirect_stdout(printed):
+        exec(snippet, {})
+    answered, _, probabilities = printed.getvalue().partition(" ")
+    assert answered == label == loaded.bundle.labels[calibration.classes(expected)[0]]
+    assert eval(probabilities) == pytest.approx(dict(zip(LABELS, expected[0], strict=True)), abs=1e-12)

@@ -1,0 +1,150 @@
+"""Significance, its letters, Pareto fronts and the winner, against numbers computed by hand."""
+
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compare.systems import estimate, evaluation, system
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textgate.components.compare.judge import choose, compare_pairs, letters, on_front
+from textgate.components.contracts import InputError
+from textgate.components.contracts.comparison import Limits, Pair
+
+NAMES = ["first", "second", "third", "fourth", "fifth"]
+
+
+def pair(first: str, second: str, p_holm: float) -> Pair:
+    difference = estimate(0.05)
+    return Pair(
+        first=first, second=second, f1_difference=difference, p_value=p_holm, p_holm=p_holm, significant=p_holm <= 0.05
+    )
+
+
+def f1(truth: list[int], predicted: list[int]) -> float:
+    hits = sum(label and answer for label, answer in zip(truth, predicted, strict=True))
+    return 2 * hits / (sum(truth) + sum(predicted))
+
+
+def exact_p(truth: list[int], first: list[int], second: list[int]) -> float:
+    """By every one of the ways to swap the answers of the rows on which two systems disagree; ties count half."""
+    apart = [row for row in range(len(truth)) if first[row] != second[row]]
+    seen = abs(f1(truth, first) - f1(truth, second))
+    larger = equal = 0
+    for swaps in product([False, True], repeat=len(apart)):
+        ours, theirs = list(first), list(second)
+        for row, swap in zip(apart, swaps, strict=True):
+            if swap:
+                ours[row], theirs[row] = second[row], first[row]
+        drawn = abs(f1(truth, ours) - f1(truth, theirs))
+        larger, equal = larger + (drawn > seen + 1e-9), equal + (abs(drawn - seen) <= 1e-9)
+    return (larger + equal / 2) / 2 ** len(apart)
+
+
+def test_each_pair_is_tested_on_the_same_texts_and_corrected_for_their_number() -> None:
+    truth = [0, 1] * 15
+    wrong = {"first": range(1), "second": range(1, 7), "third": range(3, 14)}
+    answers = {
+        name: [1 - label if row in rows else label for row, label in enumerate(truth)] for name, rows in wrong.items()
+    }
+    pairs = compare_pairs({name: evaluation(truth, predicted) for name, predicted in answers.items()})
+    named = [(one.first, one.second) for one in pairs]
+    assert named == [("first", "second"), ("first", "third"), ("second", "third")]
+    exact = [exact_p(truth, answers[first], answers[second]) for first, second in named]
+    for one, p in zip(pairs, exact, strict=True):
+        assert one.f1_difference.value == pytest.approx(
+            f1(truth, answers[one.first]) - f1(truth, answers[one.second]), abs=1e-12
+        )
+        # 10,000 swaps drawn: five standard errors.
+        assert one.p_value == pytest.approx(p, abs=5 * np.sqrt(p * (1 - p) / 10_000) + 1e-4)
+    # Holm: the smallest of three p-values times 3, the next times 2, none below the one before it.
+    order = sorted(pairs, key=lambda one: one.p_value)
+    assert [one.first + one.second for one in order] == ["firstthird", "firstsecond", "secondthird"]
+    by_hand = [order[0].p_value * 3, order[1].p_value * 2]
+    by_hand.append(max(by_hand[1], order[2].p_value))
+    assert [one.p_holm for one in order] == pytest.approx(by_hand, abs=1e-12)
+    assert [one.significant for one in order] == [True, False, False]
+    assert order[1].p_value < 0.05, "the case is chosen so that correcting makes a difference"
+
+
+def test_systems_that_were_asked_about_different_texts_are_not_compared() -> None:
+    other = evaluation([0, 1, 1], [0, 1, 1], ids=["x", "y", "z"])
+    with pytest.raises(InputError, match="a and b were evaluated on different texts"):
+        compare_pairs({"a": evaluation([0, 1, 1], [0, 1, 1]), "b": other})
+
+
+def test_letters_by_hand() -> None:
+    """a differs from c and d, and b from none: {a, b} and {b, c, d} are the largest groups without a difference."""
+    pairs = [pair(first, second, 0.3) for first, second in ("ab", "bc", "bd", "cd")]
+    pairs += [pair("a", "c", 0.01), pair("a", "d", 0.01)]
+    assert letters("abcd", pairs) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.booleans(), min_size=10, max_size=10))
+def test_two_systems_share_a_letter_if_and_only_if_they_do_not_differ(significant: list[bool]) -> None:
+    pairs = [
+        pair(*named, 0.01 if apart else 0.5) for named, apart in zip(combinations(NAMES, 2), significant, strict=True)
+    ]
+    found = letters(NAMES, pairs)
+    assert all(found.values())
+    for one in pairs:
+        assert set(found[one.first]).isdisjoint(found[one.second]) == one.significant
+    assert found["first"].startswith("a")
+
+
+def test_the_pareto_front_by_hand() -> None:
+    #        best, dear   beaten by the best   as good as the next, twice   dearer than it   cheapest
+    scores = [0.90, 0.88, 0.80, 0.80, 0.70, 0.60]
+    costs = [10.0, 10.0, 5.00, 5.00, 6.00, 1.00]
+    assert on_front(scores, costs) == [True, False, True, True, False, True]
+
+
+def test_the_highest_f1_wins_and_those_as_good_are_named_with_what_they_save() -> None:
+    systems = [
+        system("large", 0.90, latency_ms=20, size_mb=100, seconds=300),
+        system("small", 0.89, latency_ms=2, size_mb=10, seconds=310),
+        system("words", 0.80, latency_ms=0.1, size_mb=1, seconds=1),
+        system("odd", failed="no label word fits"),
+    ]
+    pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
+    assert choose(systems, pairs, Limits()) == (
+        "large",
+        ["small"],
+        "large wins: it has the highest F1, 0.9000 [0.8800, 0.9200]; not significantly worse: small (answers 10.0 "
+        "times as fast, is 10.0 times smaller, p 0.4)",
+    )
+
+
+def test_limits_leave_out_what_costs_more() -> None:
+    systems = [
+        system("large", 0.90, within=False),
+        system("small", 0.89),
+        system("words", 0.80),
+    ]
+    pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
+    winner, as_good, words = choose(systems, pairs, Limits(max_latency_ms=5, max_size_mb=50))
+    assert (winner, as_good) == ("small", [])
+    assert words == (
+        "small wins: it has the highest F1 of the 2 systems within 5 ms a text and 50 MB, 0.8900 [0.8700, 0.9100], and "
+        "is significantly better than all others there"
+    )
+
+
+def test_without_a_system_within_the_limits_nothing_wins() -> None:
+    dear, broken = system("dear", 0.9, within=False), system("broken", failed="it was killed")
+    assert choose([dear, broken], [], Limits(max_size_mb=1)) == (
+        None,
+        [],
+        "nothing won: the only system that did not fail is not within 1 MB",
+    )
+    assert choose([broken], [], Limits()) == (None, [], "nothing won: every system failed")
+
+
+def test_the_file_is_read_back(tmp_path: Path) -> None:
+    from textgate.components.contracts.comparison import Comparison
+
+    with pytest.raises(InputError, match="not a comparison"):
+        Comparison.parse(b"{}", "comparison.json")

@@ -1,0 +1,63 @@
+"""The page of a comparison."""
+
+import re
+from pathlib import Path
+
+from compare.systems import estimate, system
+
+from textgate.components.compare.page import write_comparison
+from textgate.components.contracts.comparison import Comparison, Limits, Pair, System
+from textgate.pipelines import recipes
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def page(folder: Path, systems: list[System], winner: str | None, pairs: list[Pair]) -> str:
+    comparison = Comparison(
+        dataset="1" * 64,
+        labels=["bad", HOSTILE],
+        rows=1_280,
+        limits=Limits(max_size_mb=50),
+        systems=systems,
+        pairs=pairs,
+        winner=winner,
+        as_good=[],
+        words=f"{winner} wins" if winner else "nothing won",
+    )
+    path = folder / "comparison.html"
+    write_comparison(path, comparison, [recipes.load("quickstart"), recipes.load("toxic-lsa")])
+    return path.read_text("utf-8")
+
+
+def test_the_page_has_the_winner_both_plots_every_pair_and_why_a_system_failed(tmp_path: Path) -> None:
+    apart = Pair(
+        first="quickstart",
+        second="toxic-lsa",
+        f1_difference=estimate(0.1),
+        p_value=0.0125,
+        p_holm=0.0375,
+        significant=True,
+    )
+    systems = [
+        system("quickstart", 0.8, latency_ms=5, seconds=100, size_mb=23),
+        system("toxic-lsa", 0.7, latency_ms=0.1, seconds=3),
+        system("odd", failed=f"the label {HOSTILE} is none"),
+    ]
+    found = page(tmp_path, systems, "quickstart", [apart])
+    assert "<h1>quickstart</h1>" in found
+    for name in ("latency", "training"):
+        (plot,) = re.findall(rf'<figure id="{name}".*?</figure>', found, re.DOTALL)
+        assert len(re.findall("<circle", plot)) == 2
+    for told in ("0.8000", "0.7800 to 0.8200", "23.0 MB", "1m40s", "+0.1000", "0.0125", "0.0375", "50 MB"):
+        assert told in found
+    assert "the label &lt;script&gt;alert(1)&lt;/script&gt; is none" in found
+    # Of one file: no script, and nothing from elsewhere.
+    assert "<script" not in found
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"|url\(|@import', found) == []
+
+
+def test_without_a_winner_the_page_says_so_and_draws_nothing(tmp_path: Path) -> None:
+    found = page(tmp_path, [system("odd", failed="it was killed by signal 9")], None, [])
+    assert "<h1>No winner</h1>" in found
+    assert "it was killed by signal 9" in found
+    assert "<figure" not in found

@@ -1,0 +1,190 @@
+"""The weighted mean of finished systems: what it answers, its weights, and what cannot be a member."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from families.served import serve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from textgate.components.contracts import (
+    Calibration,
+    Dataset,
+    EnsembleRuntime,
+    EnsembleTraining,
+    InputError,
+    LinearTraining,
+    ModelBundle,
+    TransformersRuntime,
+)
+from textgate.components.families import Surroundings, longest_served, open_predictor
+from textgate.components.families.ensemble import likeliest_weights
+from textgate.components.merge_quantize.merge_quantize import merge_bundle
+from textgate.components.train.train import train_bundle
+from textgate.serving import load
+
+TEXTS = ["word1 good", "word2 bad word3", "", "é 漢字 👩‍👩‍👧", "good bad " * 40]
+
+
+@pytest.fixture(scope="module")
+def members(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two linear systems by reference; the second is calibrated, and has a runtime of another target beside its own."""
+    folder = tmp_path_factory.mktemp("members")
+    train_bundle(dataset.path, "a", LinearTraining(family="linear", min_df=1, C=0.05), folder / "a", Surroundings())
+    weak = LinearTraining(family="linear", ngrams=(2, 2), min_df=1)
+    bundle = train_bundle(dataset.path, "b", weak, folder / "b", Surroundings())
+    (folder / "b" / "hf").mkdir()
+    (folder / "b" / "hf" / "weights").write_bytes(b"not asked")
+    beside = {"hf": TransformersRuntime(folder="hf", max_tokens=8)}
+    bundle.model_copy(
+        update={"calibration": Calibration(temperature=2.5, threshold=0.9), "alternatives": beside}
+    ).write(folder / "b")
+    return {"a@champion": folder / "a", "b": folder / "b"}
+
+
+def training(*weights: float | None, names: tuple[str, ...] = ("a@champion", "b")) -> EnsembleTraining:
+    listed = [{"bundle": name, "weight": weight} for name, weight in zip(names, weights or (None, None), strict=True)]
+    return EnsembleTraining.model_validate({"family": "ensemble", "members": listed})
+
+
+def runtime_of(bundle: ModelBundle) -> EnsembleRuntime:
+    assert isinstance(bundle.runtime, EnsembleRuntime)
+    return bundle.runtime
+
+
+@pytest.fixture(scope="module")
+def ensemble(dataset: Dataset, members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ensemble") / "bundle"
+    train_bundle(dataset.path, "both", training(3, 1), folder, Surroundings(bundles=members))
+    return folder
+
+
+def test_it_answers_the_weighted_mean_of_what_its_calibrated_members_answer(
+    ensemble: Path, members: dict[str, Path]
+) -> None:
+    first, second = (load(folder).predict(TEXTS) for folder in members.values())
+    expected = 0.75 * first + 0.25 * second
+    np.testing.assert_allclose(load(ensemble).predict(TEXTS), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        open_predictor(ensemble, ModelBundle.load(ensemble)).predict(TEXTS), expected, atol=1e-12
+    )
+    assert load(ensemble).predict([]).shape == (0, 2)
+
+
+def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
+    ensemble: Path, members: dict[str, Path]
+) -> None:
+    bundle = ModelBundle.load(ensemble)
+    assert runtime_of(bundle) == EnsembleRuntime(members=["members/0", "members/1"], weights=[0.75, 0.25])
+    first, second = (ModelBundle.load(ensemble / name) for name in runtime_of(bundle).members)
+    assert first.fingerprint == ModelBundle.load(members["a@champion"]).fingerprint
+    original = ModelBundle.load(members["b"])
+    assert second == original.model_copy(update={"alternatives": {}, "files": second.files})
+    assert second.files == {name: entry for name, entry in original.files.items() if not name.startswith("hf/")}
+    manifests = sum((ensemble / name / "bundle.json").stat().st_size for name in runtime_of(bundle).members)
+    assert bundle.size == first.size + original.size + manifests
+    assert longest_served(bundle) == 512
+
+
+def test_the_metrics_are_those_of_the_mean_on_the_validation_split(dataset: Dataset, ensemble: Path) -> None:
+    _, texts, classes = dataset.columns("validation")
+    right = load(ensemble).predict(texts).argmax(axis=1) == classes
+    assert ModelBundle.load(ensemble).metrics["validation_accuracy"] == pytest.approx(right.mean())
+
+
+def test_without_weights_those_are_taken_at_which_the_validation_labels_are_likeliest(
+    dataset: Dataset, members: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = [
+        train_bundle(dataset.path, "both", training(), tmp_path / name, Surroundings(bundles=members))
+        for name in ("once", "again")
+    ]
+    assert bundles[0].fingerprint == bundles[1].fingerprint
+    weights = runtime_of(bundles[0]).weights
+    _, texts, classes = dataset.columns("validation")
+    right = [load(folder).predict(texts)[np.arange(len(classes)), classes] for folder in members.values()]
+    losses = [-np.log(w * right[0] + (1 - w) * right[1]).mean() for w in np.linspace(0, 1, 10_001)]
+    assert weights[0] == pytest.approx(np.argmin(losses) / 10_000, abs=5e-3)
+    assert re.search(rf"^b: validation F1 0\.\d+ by itself, weight {weights[1]:.4f}$", capsys.readouterr().out, re.M)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), members=st.integers(2, 5), labels=st.integers(2, 4))
+def test_no_weights_are_likelier_than_those_found(seed: int, members: int, labels: int) -> None:
+    generator = np.random.default_rng(seed)
+    classes = generator.integers(labels, size=60)
+    sharpness = generator.uniform(0.1, 4, members)
+    probabilities = np.stack([generator.dirichlet(np.ones(labels) / sharp, 60) for sharp in sharpness])
+    found = likeliest_weights(probabilities, classes)
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(1)
+    right = np.maximum(probabilities[:, np.arange(60), classes], 1e-12)
+
+    def loss(weights: npt.NDArray[np.float64]) -> float:
+        return -float(np.log(np.maximum(weights @ right, 1e-300)).mean())
+
+    equal = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
+    start = np.full(members, 1 / members)
+    other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * members, constraints=[equal])
+    assert loss(found) <= loss(other.x / other.x.sum()) + 1e-5
+
+
+def test_a_member_without_a_say_is_not_asked(dataset: Dataset, members: dict[str, Path], tmp_path: Path) -> None:
+    train_bundle(dataset.path, "both", training(0, 2), tmp_path / "bundle", Surroundings(bundles=members))
+    np.testing.assert_array_equal(load(tmp_path / "bundle").predict(TEXTS), load(members["b"]).predict(TEXTS))
+
+
+def test_it_is_merged_and_exported_as_it_is(
+    dataset: Dataset, ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    merged = merge_bundle(ensemble, tmp_path / "merged")
+    exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
+    assert exported.files == merged.files
+    said = capsys.readouterr().out
+    assert "nothing to merge: the bundle is whole" in said
+    assert "nothing to export: ensemble bundles are served as they are" in said
+    assert exported.calibration.temperature != 1
+
+
+def test_what_cannot_be_a_member_is_one_sentence(
+    dataset: Dataset, ensemble: Path, members: dict[str, Path], tmp_path: Path
+) -> None:
+    def refused(folder: Path, sentence: str) -> None:
+        given = {"a@champion": folder, "b": members["b"]}
+        with pytest.raises(InputError, match=sentence):
+            train_bundle(dataset.path, "both", training(), tmp_path / "refused", Surroundings(bundles=given))
+        assert not (tmp_path / "refused").exists()
+
+    refused(ensemble, "a@champion is an ensemble itself, .* name its members in train.members instead")
+    changed: dict[str, dict[str, Any]] = {
+        "torch": {"runtime": TransformersRuntime(max_tokens=8)},
+        "other": {"labels": ["good", "bad"]},
+    }
+    for name, update in changed.items():
+        (tmp_path / name).mkdir()
+        ModelBundle.load(members["a@champion"]).model_copy(update=update).write(tmp_path / name)
+    refused(tmp_path / "torch", "a@champion answers with transformers, which is not served: .* exported to ONNX")
+    refused(
+        tmp_path / "other", r"a@champion answers \['good', 'bad'\] but the dataset has the labels \['bad', 'good'\]"
+    )
+
+
+def test_a_bundle_whose_members_do_not_fit_is_not_loaded(ensemble: Path, tmp_path: Path) -> None:
+    bundle = ModelBundle.load(ensemble)
+    elsewhere = runtime_of(bundle).model_copy(update={"members": ["members/0", "../bundle"]})
+    changed: dict[str, dict[str, Any]] = {
+        r"holds no \.\./bundle, which its runtime names as a member": {"runtime": elsewhere},
+        "members/0 answers .* but its ensemble has the labels": {"labels": ["good", "bad"]},
+    }
+    for number, (sentence, update) in enumerate(changed.items()):
+        copy = tmp_path / str(number)
+        shutil.copytree(ensemble, copy)
+        bundle.model_copy(update=update).write(copy)
+        with pytest.raises(InputError, match=sentence):
+            load(copy)

@@ -1,0 +1,140 @@
+"""The compiled pipeline of a comparison, what the command makes of its arguments, and a system that fails."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pipelines.specification import not_given, tasks
+
+from textgate.components.contracts import Dataset, Export, InputError, LinearTraining, Recipe
+from textgate.components.contracts.comparison import Limits
+from textgate.components.image import Images
+from textgate.components.storage import Store
+from textgate.pipelines import recipes
+from textgate.pipelines.cli.compare import compared
+from textgate.pipelines.comparison import compile_comparison, largest
+from textgate.pipelines.system import System, make_system
+
+NAMES = ("imdb-tfidf", "toxic-lsa", "quickstart")
+
+
+def compare(*names: str, source: str | None = None, **options: Any) -> list[Recipe]:
+    chosen = {"where": None, "overrides": (), "model": None, **options}
+    return compared(names or NAMES, source, chosen["where"], chosen["overrides"], chosen["model"])
+
+
+def test_the_data_the_gate_and_the_model_are_those_of_one_recipe() -> None:
+    plain = {name: recipes.load(name) for name in NAMES}
+    first, named = compare(), compare(source="quickstart")
+    for found, data in ((first, plain["imdb-tfidf"]), (named, plain["quickstart"])):
+        assert [recipe.name for recipe in found] == list(NAMES)
+        for recipe in found:
+            assert (recipe.source, recipe.preprocess, recipe.gate, recipe.model) == (
+                data.source,
+                data.preprocess,
+                data.gate,
+                data.model,
+            )
+            assert (recipe.train, recipe.export) == (plain[recipe.name].train, plain[recipe.name].export)
+
+
+def test_a_uri_is_read_as_the_first_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = compare(source="reviews.csv", where="stars > 3", model="films")
+    source = recipes.load("imdb-tfidf").source.model_copy(
+        update={"uri": str(tmp_path / "reviews.csv"), "where": "stars > 3"}
+    )
+    assert {(recipe.source.uri, recipe.model) for recipe in found} == {(source.uri, "films")}
+    assert all(recipe.source == source for recipe in found)
+
+
+def test_set_overrides_a_key_in_every_recipe_that_has_it() -> None:
+    found = compare(source="quickstart", overrides=("train.C=3", "train.epochs=1", "preprocess.seed=7"))
+    assert [getattr(recipe.train, "C", None) for recipe in found] == [3, 3, None]
+    assert [getattr(recipe.train, "epochs", None) for recipe in found] == [None, None, 1]
+    assert {recipe.preprocess.seed for recipe in found} == {7}
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "sentence"),
+    [
+        (("quickstart",), {}, "compare takes two recipes or more, of different names, not quickstart"),
+        (("quickstart", "quickstart"), {}, "of different names, not quickstart, quickstart"),
+        (NAMES, {"overrides": ("train.CC=1",)}, "--set train.CC=1: none of the recipes has this key"),
+        (NAMES, {"overrides": ("train.adapter.r=1",)}, "none of the recipes has this key"),
+        (NAMES, {"overrides": ("train.C=-1",)}, "imdb-tfidf: train.C: input should be greater than 0"),
+        (NAMES, {"model": "No Name"}, "model: must be 1 to 63 lower-case letters"),
+        (("quickstart", "toxic-lsi"), {}, "no recipe 'toxic-lsi'; did you mean toxic-lsa"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_sentence(
+    names: tuple[str, ...], options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence.replace("?", r"\?")):
+        compare(*names, **options)
+
+
+def test_systems_are_made_one_after_another_and_the_winner_goes_through_the_second_gate(tmp_path: Path) -> None:
+    found, limits = compare(source="quickstart"), Limits(max_latency_ms=5)
+    paths = [tmp_path / "1.yaml", tmp_path / "2.yaml"]
+    for path in paths:
+        compile_comparison(found, limits, path, Images("registry.example/steps:1"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    specification = next(yaml.load_all(paths[0].read_text(), yaml.CSafeLoader))
+    assert not_given(specification) == []
+    every = tasks(specification)
+    loop = next(task for task in every.values() if "parameterIterator" in task)
+    assert loop["iteratorPolicy"] == {"parallelismLimit": 1}
+    systems = [json.loads(item) for item in json.loads(loop["parameterIterator"]["items"]["raw"])]
+    assert systems == [recipe.model_dump(mode="json", include={"name", "train", "export"}) for recipe in found]
+    looped = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    assert list(looped) == ["system"]
+    after = every["compare"]["inputs"]["parameters"]
+    assert json.loads(after["limits"]["runtimeValue"]["constant"]) == {"max_latency_ms": 5, "max_size_mb": None}
+    assert every["gate-served"]["inputs"]["parameters"]["recipe"]["componentInputParameter"].endswith("compare-recipe")
+    uncached = {name for name, task in every.items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert {"gate-served", "promote", "record"} <= uncached
+    assert uncached.isdisjoint({"ingest", "preprocess", "system", "compare", "evaluate"})
+    executors = specification["deploymentSpec"]["executors"]
+    assert {executor["container"]["image"] for executor in executors.values()} == {"registry.example/steps:1"}
+
+
+def test_the_step_that_makes_systems_asks_for_what_the_largest_needs(tmp_path: Path) -> None:
+    device = ("resources.accelerator.count=1", "resources.cpu=500m", "resources.memory=20G", "resources.hours=5")
+    trained = recipes.load("quickstart", [*device, "resources.node_selector={pool: gpu}", "resources.shm=1Gi"])
+    words = recipes.load("imdb-tfidf", ["resources.cpu='4'", "resources.memory=18Gi", "resources.accelerator.count=8"])
+    asked = largest([words, trained])
+    # 20e9 bytes are more than 18 * 2**30; a family that computes on no device is given none.
+    assert (asked.cpu, asked.memory, asked.hours) == ("4", "20G", 24)
+    assert asked.accelerator is not None
+    assert (asked.accelerator.count, asked.node_selector, asked.shm) == (1, {"pool": "gpu"}, "1Gi")
+
+    path = tmp_path / "pipeline.yaml"
+    compile_comparison([words, trained], Limits(), path, Images("steps:1", "gpu:1"))
+    specification = next(yaml.load_all(path.read_text(), yaml.CSafeLoader))
+    images = {name: one["container"]["image"] for name, one in specification["deploymentSpec"]["executors"].items()}
+    assert [name for name, image in images.items() if image == "gpu:1"] == ["exec-system"]
+    resources = specification["deploymentSpec"]["executors"]["exec-system"]["container"]["resources"]
+    assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == ("4", "20G")
+    assert resources["accelerator"]["resourceCount"] == "1"
+
+
+def test_a_system_that_is_killed_says_so_and_leaves_nothing(
+    dataset: Dataset, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends a process that needs too much memory ends this one as it starts to train."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'textgate.pipelines.system' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    asked = System(name="words", train=LinearTraining(family="linear"), export=Export())
+    said = make_system(asked, dataset.path, "code", store.bucket, tmp_path / "made")
+    assert said.startswith("it was killed by signal 9")
+    assert not (tmp_path / "made").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []

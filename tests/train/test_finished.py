@@ -1,0 +1,129 @@
+"""A training that builds on finished systems: which version it takes, and what is remembered of it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from textgate.components.contracts import (
+    Dataset,
+    EnsembleTraining,
+    InputError,
+    LinearTraining,
+    ModelBundle,
+    Row,
+    TextNormalizer,
+    dataset_writer,
+)
+from textgate.components.families import Surroundings
+from textgate.components.storage import Registry, Store
+from textgate.components.train.component import train
+from textgate.components.train.launch import Job, run, settled, start_of
+from textgate.components.train.train import train_bundle
+
+
+@pytest.fixture(scope="module")
+def systems(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three linear systems, each other than the others."""
+    folder = tmp_path_factory.mktemp("systems")
+    for number in range(3):
+        settings = LinearTraining(family="linear", min_df=1, C=10.0**number)
+        train_bundle(dataset, "films", settings, folder / str(number), Surroundings())
+    return [folder / str(number) for number in range(3)]
+
+
+@pytest.fixture
+def registry(store: Store, systems: list[Path]) -> Registry:
+    """The first system is champion of ``first``, the second a version of ``second``, which has no champion yet."""
+    registry = Registry(store)
+    registry.move("first", registry.publish("first", systems[0]), run="run", reason="test", expected=None)
+    registry.publish("second", systems[1])
+    return registry
+
+
+def ensemble(*members: object) -> EnsembleTraining:
+    listed = [{"bundle": str(member)} for member in members]
+    return EnsembleTraining.model_validate({"family": "ensemble", "members": listed})
+
+
+def job(dataset: Path, training: EnsembleTraining, store: Store, folder: Path) -> Job:
+    return Job(dataset, "both", training, "code", store.bucket, folder / "model", folder / "logs")
+
+
+def artifact(path: Path) -> Any:
+    return SimpleNamespace(path=str(path), metadata={})
+
+
+def test_the_step_finds_what_the_recipe_names_and_remembers_the_version(
+    dataset: Path, systems: list[Path], registry: Registry, tmp_path: Path
+) -> None:
+    settings = ensemble("first", systems[2]).model_dump_json()
+    model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")
+    train.python_func(artifact(dataset), "both", settings, "code", registry.store.bucket, model, logs)
+    bundle = ModelBundle.load(tmp_path / "model")
+    names = [member["bundle"] for member in bundle.recipe["train"]["members"]]
+    version = registry.versions("first")[0]
+    assert names == [f"first@{version}", str(systems[2])]
+    assert model.metadata["validation_f1"] == bundle.metrics["validation_f1"]
+    for name, system in (("members/0", systems[0]), ("members/1", systems[2])):
+        assert ModelBundle.load(tmp_path / "model" / name) == ModelBundle.load(system)
+
+
+def test_a_channel_that_moves_is_another_training(
+    dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
+) -> None:
+    def prefix() -> str:
+        asked = settled(job(dataset, ensemble("first", systems[2]), store, tmp_path))
+        return start_of(asked, 1, tmp_path / "scratch").checkpoints
+
+    before = prefix()
+    assert prefix() == before
+    other = registry.publish("first", systems[1])
+    registry.move("first", other, run="run", reason="test", expected=registry.channel("first").version)  # type: ignore[union-attr]
+    assert prefix() != before
+
+
+def test_a_folder_whose_bundle_changes_is_another_training(
+    dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "system"
+    found = []
+    for system in systems[1:]:
+        folder.symlink_to(system)
+        found.append(start_of(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
+        folder.unlink()
+    assert found[0].bundles == found[1].bundles
+    assert found[0].checkpoints != found[1].checkpoints
+
+
+def test_a_system_that_is_not_there_or_answers_otherwise_is_one_sentence(
+    dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "turned").mkdir()
+    turned = ModelBundle.load(systems[0]).model_copy(update={"labels": ["good", "bad"]})
+    turned.write(tmp_path / "turned")
+    for named, sentence in (
+        ("none", r"^the finished system none, which the recipe builds on, must be there first: no model 'none' in "),
+        ("second", r"^the finished system second, .*: the model second has no champion: run a recipe that promotes"),
+        ("first@0123456789ab", r"the model first has no version '0123456789ab'; it has "),
+        (tmp_path / "turned", r"turned answers \['good', 'bad'\] but the dataset has the labels \['bad', 'good'\]$"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run(job(dataset, ensemble("first", named), store, tmp_path))
+        assert not (tmp_path / "model").exists()
+
+
+def test_a_system_of_another_dataset_is_said(
+    dataset: Path, registry: Registry, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = job(dataset, ensemble("first", "first"), store, tmp_path)
+    start_of(same, 1, tmp_path / "scratch")
+    assert capsys.readouterr().out == ""
+    with dataset_writer(tmp_path / "other", ["train", "validation"]) as writer:
+        for number, label in enumerate(["bad", "good"] * 4):
+            writer.add(["train", "validation"][number > 3], Row(str(number), f"{label} {number}", label))
+        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
+    assert Dataset.open(tmp_path / "other").manifest.fingerprint != Dataset.open(dataset).manifest.fingerprint
+    start_of(job(tmp_path / "other", ensemble("first", "first"), store, tmp_path), 1, tmp_path / "scratch")
+    assert "first was trained on another dataset: if texts of this test split were among it" in capsys.readouterr().out
