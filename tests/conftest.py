@@ -2,15 +2,20 @@
 
 import os
 import random
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from families.tiny import write_tiny
 
 from textgate.components.contracts import Dataset, LinearRuntime, ModelBundle, Row, TextNormalizer, dataset_writer
 from textgate.components.storage import EmbeddedStore, Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +49,20 @@ def store(environment: dict[str, str]) -> Store:
     fresh = Store.from_environment(f"test-{uuid.uuid4().hex[:12]}")
     fresh.ensure_bucket()
     return fresh
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real Chromium; it ends with the module, for until then playwright's event loop keeps every other from running."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.fail("there is no Chromium for the tests in a browser: install the package chromium", pytrace=False)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium)
+        yield started
+        started.close()
 
 
 WORDS = [f"word{number}" for number in range(40)]

@@ -1,6 +1,5 @@
 """A real Chromium that opens the page of a running server."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,24 +13,12 @@ from playwright.sync_api import (
     Request,
     Response,
     expect,
-    sync_playwright,
 )
 from serving.page.steps import Visit
 from serving.running import Running
 
 SECONDS = 20.0
-
-
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.fail("there is no Chromium for the tests of the page: install the package chromium", pytrace=False)
-    expect.set_options(timeout=1000 * SECONDS)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium)
-        yield started
-        started.close()
+expect.set_options(timeout=1000 * SECONDS)
 
 
 @pytest.fixture
