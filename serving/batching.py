@@ -10,14 +10,12 @@ import asyncio
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
 
 from textgate.serving.log import say
 from textgate.serving.metrics import Metrics
@@ -47,10 +45,12 @@ class Version:
     pace: float = 0.0
     """Seconds of one thread for a unit of weight, as lately measured."""
 
+    def __post_init__(self) -> None:
+        self._longest = (self.loaded.bundle.max_tokens or sys.maxsize) * _CHARACTERS_OF_A_TOKEN
+
     def weight(self, text: str) -> int:
         """What a text costs, in characters; its end does not count where the model does not read it."""
-        tokens = self.loaded.bundle.max_tokens
-        return _WEIGHT_OF_A_TEXT + (min(len(text), tokens * _CHARACTERS_OF_A_TOKEN) if tokens else len(text))
+        return _WEIGHT_OF_A_TEXT + min(len(text), self._longest)
 
     def measured(self, seconds: float, weight: int) -> None:
         """Take a turn of a thread into the pace."""
@@ -66,33 +66,29 @@ class Answers:
     version: str
     labels: list[str]
     """All of the model's, in the order of the probabilities."""
-    chosen: npt.NDArray[np.int64]
-    """(n,): numbers of the labels answered, by the bundle's threshold where it has one."""
-    probabilities: npt.NDArray[np.float64]
-    """(n, labels)."""
-    truncated: npt.NDArray[np.bool_]
-    """(n,): the end of the text was not read."""
+    chosen: list[int]
+    """Of each text the number of the label answered, by the bundle's threshold where it has one."""
+    probabilities: list[list[float]]
+    """Of each text those of all labels."""
+    truncated: list[bool]
+    """Of each text whether its end was not read."""
 
 
 @dataclass(eq=False)
 class _Request:
-    """Texts of one caller, and what is known of them so far; only the event loop's thread touches it."""
+    """Texts of one caller, and the answers to them so far; only the event loop's thread touches it."""
 
     version: Version
     future: "asyncio.Future[Answers]"
-    probabilities: npt.NDArray[np.float64]
-    truncated: npt.NDArray[np.bool_]
+    answers: Answers
     missing: int
 
-    def take(self, row: int, part: Part, place: int) -> None:
-        self.probabilities[row] = part.probabilities[place]
-        self.truncated[row] = part.truncated[place]
+    def take(self, row: int, chosen: int, probabilities: list[float], truncated: bool) -> None:
+        answers = self.answers
+        answers.chosen[row], answers.probabilities[row], answers.truncated[row] = chosen, probabilities, truncated
         self.missing -= 1
         if not self.missing and not self.future.done():
-            bundle = self.version.loaded.bundle
-            chosen = bundle.calibration.classes(self.probabilities)
-            name, version = self.version.model, self.version.version
-            self.future.set_result(Answers(name, version, bundle.labels, chosen, self.probabilities, self.truncated))
+            self.future.set_result(answers)
 
 
 @dataclass(eq=False)
@@ -119,7 +115,6 @@ class Batcher:
     _queues: dict[Version, deque[_Piece]] = field(default_factory=dict)
     _seconds: float = 0.0
     _texts: int = 0
-    _free: int = 0
     _closed: bool = False
 
     def __post_init__(self) -> None:
@@ -140,9 +135,10 @@ class Batcher:
             Refused: 429 when too much waits already, 504 when the deadline has passed.
         """
         self.admit(deadline)
-        shape = (len(texts), len(version.loaded.bundle.labels))
+        count, labels = len(texts), version.loaded.bundle.labels
+        answers = Answers(version.model, version.version, labels, [0] * count, [[]] * count, [False] * count)
         future: asyncio.Future[Answers] = self._loop.create_future()
-        request = _Request(version, future, np.empty(shape), np.zeros(len(texts), dtype=np.bool_), len(texts))
+        request = _Request(version, future, answers, count)
         pieces = _pieces(request, texts)
         with self._changed:
             self._queues.setdefault(version, deque()).extend(pieces)
@@ -178,8 +174,9 @@ class Batcher:
             worker.join()
 
     def _count(self, pieces: Sequence[_Piece], sign: int) -> None:
-        self._seconds = max(0.0, self._seconds + sign * sum(piece.seconds for piece in pieces))
-        self._texts += sign * sum(len(piece.texts) for piece in pieces)
+        for piece in pieces:
+            self._seconds = max(0.0, self._seconds + sign * piece.seconds)
+            self._texts += sign * len(piece.texts)
 
     def _work(self) -> None:
         # What comes in is read, and refused if need be, however much there is to predict.
@@ -196,12 +193,10 @@ class Batcher:
             while not self._queues:
                 if self._closed:
                     return []
-                self._free += 1
                 self._changed.wait()
-                self._free -= 1
             version, queue = min(self._queues.items(), key=lambda item: item[1][0].arrived)
-            # The threads that are free share what waits, but no batch is torn up for it.
-            share = sum(piece.weight for piece in queue) / (self._free + 1)
+            # The threads share what waits, but no batch is torn up for it.
+            share = sum(piece.weight for piece in queue) / self.threads
             turn = min(max(share, _WEIGHT_OF_A_BATCH), _BATCHES_OF_A_TURN * _WEIGHT_OF_A_BATCH)
             pieces, weight = [queue.popleft()], 0
             while queue and (weight := weight + pieces[-1].weight) + queue[0].weight <= turn:
@@ -217,30 +212,41 @@ class Batcher:
         now = time.monotonic()
         waits = [now - piece.arrived for piece in pieces]
         started = time.perf_counter()
+        classes = version.loaded.bundle.calibration.classes
         try:
             for part in version.loaded.parts([text for piece in pieces for text in piece.texts]):
-                self._loop.call_soon_threadsafe(self._deliver, version, owners, part, waits)
+                found = [part.rows, classes(part.probabilities), part.probabilities, part.truncated]
+                answers = list(zip(*(column.tolist() for column in found), strict=True))
+                self._loop.call_soon_threadsafe(self._deliver, version, owners, answers, part, waits)
                 waits = []
         except Exception as error:  # a thread must live on, whatever a model does
             say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
             self._loop.call_soon_threadsafe(_fail, pieces)
         version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
 
-    def _deliver(self, version: Version, owners: list[tuple[_Request, int]], part: Part, waits: list[float]) -> None:
-        for place, row in enumerate(part.rows.tolist()):
+    def _deliver(
+        self,
+        version: Version,
+        owners: list[tuple[_Request, int]],
+        answers: list[tuple[int, int, list[float], bool]],
+        part: Part,
+        waits: list[float],
+    ) -> None:
+        for row, chosen, probabilities, truncated in answers:
             request, its_row = owners[row]
-            request.take(its_row, part, place)
+            request.take(its_row, chosen, probabilities, truncated)
         # Whoever waits for these is answered first.
         self._loop.call_soon(self._meter, version, part, waits)
 
     def _meter(self, version: Version, part: Part, waits: list[float]) -> None:
-        names = (version.model, version.version)
-        self.metrics.batch_texts.labels(*names).observe(len(part.rows))
-        self.metrics.texts.labels(*names).inc(len(part.rows))
-        self.metrics.tokens.labels(*names).inc(part.tokens)
-        self.metrics.truncated.labels(*names).inc(int(part.truncated.sum()))
+        metrics, names = self.metrics, (version.model, version.version)
+        metrics.child(metrics.batch_texts, *names).observe(len(part.rows))
+        metrics.child(metrics.texts, *names).inc(len(part.rows))
+        metrics.child(metrics.tokens, *names).inc(part.tokens)
+        metrics.child(metrics.truncated, *names).inc(int(part.truncated.sum()))
+        waited = metrics.child(metrics.wait_seconds, *names)
         for wait in waits:
-            self.metrics.wait_seconds.labels(*names).observe(wait)
+            waited.observe(wait)
 
 
 def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import eq
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class Endpoint:
         answers = await self.batcher.answer(chosen, erasures.texts or [text], self.limits.deadline)
         self._check_length(answers, 1)
         label = label or labels[answers.chosen[0]]
-        return answers, label, erasures.contributions(answers.probabilities, labels.index(label))
+        return answers, label, erasures.contributions(np.array(answers.probabilities), labels.index(label))
 
     def describe(self, model: str, version: str | None = None) -> Version:
         """A version that is served; the main one of the model when none is named.
@@ -176,7 +177,7 @@ class Endpoint:
 
     def _remember(self, request_id: str, texts: Sequence[str], answers: Answers) -> None:
         labels = [answers.labels[number] for number in answers.chosen]
-        scores = answers.probabilities[np.arange(len(texts)), answers.chosen].tolist()
+        scores = [row[number] for row, number in zip(answers.probabilities, answers.chosen, strict=True)]
         self.journal.answered(request_id, answers.model, answers.version, texts, labels, scores)
 
     def _check(self, texts: Sequence[str]) -> None:
@@ -193,8 +194,8 @@ class Endpoint:
 
     def _check_length(self, answers: Answers, texts: int) -> None:
         """Of the first ``texts``, when what is longer than the model reads is to be refused."""
-        if self.limits.refuse_long and answers.truncated[:texts].any():
-            row = int(answers.truncated.argmax())
+        if self.limits.refuse_long and any(answers.truncated[:texts]):
+            row = answers.truncated.index(True)
             raise Refused(422, f"text {row} is longer than {answers.model} reads, and this server cuts none")
 
     async def _shadow(self, shadow: Version, texts: Sequence[str], answers: Answers) -> None:
@@ -208,8 +209,8 @@ class Endpoint:
         if others.labels != answers.labels:
             say("the shadow has other labels", logging.WARNING, model=shadow.model, version=shadow.version)
             return
-        same = int((others.chosen == answers.chosen).sum())
+        same = sum(map(eq, others.chosen, answers.chosen))
         self.metrics.shadow_texts.labels(*names, "yes").inc(same)
         self.metrics.shadow_texts.labels(*names, "no").inc(len(texts) - same)
-        for difference in np.abs(others.probabilities - answers.probabilities).max(axis=1):
+        for difference in np.abs(np.subtract(others.probabilities, answers.probabilities)).max(axis=1):
             self.metrics.shadow_difference.labels(*names).observe(difference)

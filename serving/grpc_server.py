@@ -1,9 +1,9 @@
 """The Open Inference Protocol v2 over gRPC: the service of ``open_inference.proto``, over the endpoint HTTP has too."""
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -229,7 +229,7 @@ class _Calls:
                 for key, value in context.invocation_metadata()
             }
             given = headers.get(b"x-request-id", b"")
-            request_id = given.decode("ascii") if _ID.fullmatch(given) else uuid.uuid4().hex
+            request_id = given.decode("ascii") if _ID.fullmatch(given) else os.urandom(16).hex()
             call = _Call(request_id, context.time_remaining())
             refused, response = None, None
             try:

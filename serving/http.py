@@ -6,9 +6,9 @@ takes less time in the model than in most frameworks.
 
 import asyncio
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -100,7 +100,7 @@ class Http:
     def begin(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Request:
         """A request whose headers have come: routed, let in or refused."""
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode("ascii") if _ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given.decode("ascii") if _ID.fullmatch(given) else os.urandom(16).hex()
         request = Request(method, path, headers, request_id)
         try:
             route = request.route = self._route(request)
@@ -150,9 +150,10 @@ class Http:
         seconds = time.perf_counter() - request.started
         path = request.route.path if request.route else "none"
         model, version = request.answered_by
-        self._metrics.requests.labels(model, version, path, str(status)).inc()
+        metrics = self._metrics
+        metrics.child(metrics.requests, model, version, path, str(status)).inc()
         if status < 400:
-            self._metrics.request_seconds.labels(model, version, path).observe(seconds)
+            metrics.child(metrics.request_seconds, model, version, path).observe(seconds)
         self._log.write(
             {
                 "request_id": request.id,

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from pydantic_core import to_json
 
@@ -46,9 +47,8 @@ class RequestLog:
         """Write one line; ``fields`` that are None are left out."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
-        line: dict[str, object] = {"time": _time(time.time()), "level": "info", "event": "request"}
-        line.update((name, value) for name, value in fields.items() if value is not None)
-        self._lines.append(to_json(line))
+        given = {name: value for name, value in fields.items() if value is not None}
+        self._lines.append(to_json({"time": _time(time.time()), "level": "info", "event": "request", **given}))
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
@@ -57,4 +57,10 @@ class RequestLog:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    whole = int(seconds)
+    return f"{_second(whole)}.{int(1e3 * (seconds - whole)):03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,5 +1,7 @@
 """What Prometheus reads: names and units as in prometheus.io/docs, "Metric and label naming"."""
 
+from typing import TypeVar, cast
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -9,6 +11,7 @@ _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 _DIFFERENCES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1)
 _VERSION = ("model", "version")
+_Metric = TypeVar("_Metric", Counter, Histogram)
 
 
 class Metrics:
@@ -16,6 +19,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.requests = Counter(
             "textgate_requests", "Requests answered or refused", [*_VERSION, "route", "status"], registry=registry
         )
@@ -61,6 +65,14 @@ class Metrics:
             registry=registry,
         )
         self.feedback = Counter("textgate_feedback", "Right labels received", ["model"], registry=registry)
+
+    def child(self, metric: _Metric, *labels: str) -> _Metric:
+        """``metric.labels(*labels)``, which takes its time, found again by the same labels."""
+        key = (metric, labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = metric.labels(*labels)
+        return cast(_Metric, found)
 
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""

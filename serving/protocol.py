@@ -7,8 +7,8 @@ millisecond or two, and what a general server does around a request takes as lon
 import asyncio
 import logging
 import math
+import os
 import time
-import uuid
 from collections import deque
 from email.utils import formatdate
 from http import HTTPStatus
@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
             return
         self._last = True
         self.deadline = math.inf
-        request = self._reading or Request("", "", {}, uuid.uuid4().hex)
+        request = self._reading or Request("", "", {}, os.urandom(16).hex())
         request.refused = refused
         self._whole.append((request, False))
         if self._task is None:

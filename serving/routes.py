@@ -121,9 +121,7 @@ class PlainRoutes:
                 "truncated": truncated,
                 "top": _best(answers.labels, row, asked.top_k),
             }
-            for row, chosen, truncated in zip(
-                answers.probabilities.tolist(), answers.chosen.tolist(), answers.truncated.tolist(), strict=True
-            )
+            for row, chosen, truncated in zip(answers.probabilities, answers.chosen, answers.truncated, strict=True)
         ]
         return answer_json({**_by(request), "predictions": predictions})
 
@@ -137,8 +135,8 @@ class PlainRoutes:
             {
                 **_by(request),
                 "label": label,
-                "score": float(answers.probabilities[0, answers.labels.index(label)]),
-                "truncated": bool(answers.truncated[0]),
+                "score": answers.probabilities[0][answers.labels.index(label)],
+                "truncated": answers.truncated[0],
                 "method": METHOD,
                 "words": [asdict(word) for word in words],
             }
@@ -152,7 +150,7 @@ class PlainRoutes:
         answers = await self.endpoint.answer(request.names["model"], texts, request.id)
         request.answered_by = (answers.model, answers.version)
         count = (asked.parameters.top_k if asked.parameters else None) or len(answers.labels)
-        return answer_json([_best(answers.labels, row, count) for row in answers.probabilities.tolist()])
+        return answer_json([_best(answers.labels, row, count) for row in answers.probabilities])
 
     async def feedback(self, request: Request) -> Response:
         """Keep the right label of a text that was answered."""

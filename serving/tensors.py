@@ -138,12 +138,13 @@ def check_outputs(names: Iterable[str]) -> None:
 
 def output_tensors(answers: Answers, wanted: Collection[str] | None = None) -> list[Tensor]:
     """The answers as tensors, in the order of ``output_metadata``: all, or those ``wanted``."""
-    rows, labels = answers.probabilities.shape
+    probabilities = np.array(answers.probabilities)
+    rows, labels = probabilities.shape
     values: dict[str, Values] = {
         "label": [answers.labels[number] for number in answers.chosen],
-        "score": answers.probabilities[np.arange(rows), answers.chosen],
-        "probabilities": answers.probabilities,
-        "truncated": answers.truncated,
+        "score": probabilities[np.arange(rows), answers.chosen],
+        "probabilities": probabilities,
+        "truncated": np.array(answers.truncated),
     }
     return [
         Tensor(tensor.name, tensor.datatype, (rows, *tensor.shape[1:]), values[tensor.name])

@@ -53,7 +53,7 @@ def store(environment: dict[str, str]) -> Store:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A real Chromium; it ends with the module, for until then playwright's event loop keeps every other from running."""
+    """A real Chromium; it ends with the module, for until then no event loop but playwright's can run."""
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -173,6 +173,8 @@ def install(server: Server, environments: Path) -> Path:
         links = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
         index = "PIP_EXTRA_INDEX_URL"
         extra = {"UV_EXTRA_INDEX_URL": os.environ[index]} if index in os.environ else {}
+        if not (here / "uv").exists():
+            raise UnavailableError(f"cannot be installed without uv: run {here}/pip install uv")
         for arguments in (
             ["venv", "--clear", "--python", sys.executable, str(folder)],
             ["pip", "install", "--python", str(folder / "bin" / "python"), *server.requirements],

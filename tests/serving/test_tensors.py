@@ -21,9 +21,9 @@ ANSWERS = Answers(
     "films",
     "605127f62e6b",
     ["bad", "gôod", "漢"],
-    np.array([1, 2]),
-    np.array([[0.25, 0.5, 0.25], [0.1, 0.3, 0.6]]),
-    np.array([False, True]),
+    [1, 2],
+    [[0.25, 0.5, 0.25], [0.1, 0.3, 0.6]],
+    [False, True],
 )
 
 
