@@ -116,11 +116,13 @@ def drawn(rows: int, prior: Sequence[float], apart: float, sharpened: float, rng
     return truth, probabilities.argmax(axis=1), probabilities
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("rows", "prior", "apart", "sharpened"),
-    [(500, (0.6, 0.4), 1.2, 2.0), (500, (0.8, 0.2), 1.5, 2.5), (400, (0.5, 0.3, 0.2), 1.5, 2.5)],
-    ids=["two classes", "uneven", "three classes"],
+    [
+        pytest.param(500, (0.6, 0.4), 1.2, 2.0, marks=pytest.mark.slow, id="two classes"),
+        pytest.param(500, (0.8, 0.2), 1.5, 2.5, marks=pytest.mark.long, id="uneven"),
+        pytest.param(400, (0.5, 0.3, 0.2), 1.5, 2.5, marks=pytest.mark.long, id="three classes"),
+    ],
 )
 def test_intervals_cover_the_true_value_in_93_to_97_percent_of_1000_data_sets(
     rows: int, prior: tuple[float, ...], apart: float, sharpened: float

@@ -90,12 +90,14 @@ def test_holm_keeps_what_stepping_down_keeps(p_values: list[float], level: float
     assert {number for number, p in enumerate(holm(p_values)) if p <= level} == kept
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("fewer_shuffles")
 @pytest.mark.parametrize(
     ("size", "prior", "right", "apart"),
-    [(1_000, (0.7, 0.3), 0.85, 0.1), (200, (0.5, 0.5), 0.8, 0.1), (300, (0.5, 0.3, 0.2), 0.75, 0.2)],
-    ids=["two classes", "few rows", "three classes"],
+    [
+        pytest.param(1_000, (0.7, 0.3), 0.85, 0.1, marks=pytest.mark.slow, id="two classes"),
+        pytest.param(200, (0.5, 0.5), 0.8, 0.1, marks=pytest.mark.long, id="few rows"),
+        pytest.param(300, (0.5, 0.3, 0.2), 0.75, 0.2, marks=pytest.mark.long, id="three classes"),
+    ],
 )
 def test_equal_systems_differ_significantly_in_4_to_6_percent(
     size: int, prior: tuple[float, ...], right: float, apart: float
