@@ -27,7 +27,14 @@ from textgate.components.train.train import train_bundle
 from textgate.serving import Calibrated, Predictor
 
 Tiny = Callable[[str], Path]
-TRAINING: dict[str, Any] = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 1e-2}
+# In bf16, which a machine may have, answers are rounded to more than what the test tells apart.
+TRAINING: dict[str, Any] = {
+    "max_tokens": 32,
+    "epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 1e-2,
+    "precision": "fp32",
+}
 ASKED: dict[str, Any] = {"prompt": "Is this good?\n{text}\nAnswer:", "label_words": {"bad": " no", "good": " yes"}}
 
 
