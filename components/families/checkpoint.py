@@ -150,6 +150,11 @@ def _load(auto: Any, checkpoint: Path, training: FromCheckpoint, **options: Any)
         raise _unusable(training, str(error).strip().splitlines()[0]) from error
     if isinstance(loaded, PreTrainedModel):
         adapt(loaded)
+        for module in loaded.modules():
+            # On CPUs with AVX512-BF16 bitsandbytes 0.50 packs 4-bit weights when they are first used without training:
+            # more coarsely, not at all below 64 inputs, and no gradient passes them from then on.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
     return loaded
 
 

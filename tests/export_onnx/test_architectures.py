@@ -20,7 +20,7 @@ ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
 # Largest difference of a probability from the trained model's, in the mean over texts and labels.
 PARITY = {"onnx-fp32": 1e-5, "onnx-fp16": 2e-3, "onnx-int8": 0.03, "onnx-int4": 0.1, "hf": 1e-6, "hf-nf4": 0.1}
 LORA = {"r": 4, "alpha": 8}
-TUNED = {"max_tokens": 32, "batch_size": 8, "epochs": 2, "learning_rate": 3e-3}
+TUNED = {"max_tokens": 32, "batch_size": 8, "epochs": 2, "learning_rate": 3e-3, "precision": "fp32"}
 ADAPTED = {**TUNED, "learning_rate": 2e-2, "adapter": LORA}
 
 # Checkpoint and training of each; those with a head that transformers does not know have no Hugging Face folder.

@@ -15,8 +15,9 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import Surroundings, family
-from textgate.components.families.adapters import add_adapter, require_trainable_head
+from textgate.components.families.adapters import add_adapter, quantization_options, require_trainable_head
 from textgate.components.families.architectures import ARCHITECTURES
+from textgate.components.families.checkpoint import load_classifier
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -24,7 +25,7 @@ Tiny = Callable[[str], Path]
 
 
 def training(checkpoint: Path, adapter: Adapter, **changes: Any) -> TransformerTraining:
-    settings = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, **changes}
+    settings = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, "precision": "fp32", **changes}
     return TransformerTraining(family="transformer", checkpoint=str(checkpoint), adapter=adapter, **settings)
 
 
@@ -153,3 +154,23 @@ def test_merging_into_a_base_that_stays_quantized_would_be_seen(trained: Any, da
     answers = predictor.predict(texts)
     predictor._model.merge_adapter()
     assert np.abs(np.log(predictor.predict(texts)) - np.log(answers)).max() > 1e-2
+
+
+def test_a_4_bit_base_still_passes_gradients_on_after_an_evaluation(tiny: Tiny) -> None:
+    """On CPUs with AVX512-BF16 bitsandbytes would pack its weights for answering, and train no more through them."""
+    checkpoint = tiny("llama")
+    settings = training(checkpoint, LORA)
+    options = quantization_options(LORA, ("score",), torch.float32)
+    model = load_classifier(checkpoint, settings, ["bad", "good"], **options)
+    model.config.pad_token_id = 0
+    model = add_adapter(model, LORA, ("q_proj", "v_proj"), ("score",), "tiny", checkpoint)
+    ids = torch.arange(1, 17).reshape(2, 8)
+    with torch.inference_mode():
+        model.eval()(input_ids=ids)
+    model.train()(input_ids=ids, labels=torch.tensor([0, 1])).loss.backward()
+    first = [name for name, _ in model.named_parameters() if "layers.0." in name and "lora_B" in name]
+    assert len(first) == 2
+    for name in first:
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None, name
+        assert gradient.abs().max() > 0, name

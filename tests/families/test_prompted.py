@@ -41,6 +41,7 @@ def training(checkpoint: Path, **changes: Any) -> PromptedTraining:
         "epochs": 2,
         "batch_size": 8,
         "learning_rate": 2e-2,
+        "precision": "fp32",
     }
     return PromptedTraining(**{**settings, **changes})
 
