@@ -4,8 +4,9 @@
 
 WORKERS Python threads share SESSIONS sessions of THREADS threads each. They answer 1, 16, 64 and 512 texts at a time,
 going round the texts on standard input; each worker takes its share of them, and a single text goes to the first.
-Prints JSON: for each of these texts per second, CPU seconds of a text and the seconds of every prediction; and the
-process's resident bytes.
+Prints JSON: for each of these texts per second, CPU seconds of a text and the seconds of every prediction; the seconds
+of lone texts with a pause before each, as one client makes one, after which a core has slept and its caches have gone
+to others; and the process's resident bytes.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from textgate.serving import Predictor, load
 
 AT_HAND = [1, 16, 64, 512]
 _WARM_SECONDS = 1.0
+_PAUSE_SECONDS = 0.001
 
 
 def main() -> None:
@@ -36,10 +38,13 @@ def main() -> None:
         spent, computed = time.perf_counter() - started, time.process_time() - computed
         answered = len(durations) * (at_hand // min(workers, at_hand))
         measured.append({"rate": answered / spent, "cpu": computed / answered, "durations": durations})
-    json.dump({"loads": measured, "memory": psutil.Process().memory_full_info().pss}, sys.stdout)
+    paused = answer(predictors[:1], texts, 1, seconds, _PAUSE_SECONDS)
+    json.dump({"loads": measured, "paused": paused, "memory": psutil.Process().memory_full_info().pss}, sys.stdout)
 
 
-def answer(predictors: list[Predictor], texts: list[str], at_hand: int, seconds: float) -> list[float]:
+def answer(
+    predictors: list[Predictor], texts: list[str], at_hand: int, seconds: float, pause: float = 0.0
+) -> list[float]:
     """Seconds of every prediction."""
     workers = min(len(predictors), at_hand)
     size = at_hand // workers
@@ -52,6 +57,9 @@ def answer(predictors: list[Predictor], texts: list[str], at_hand: int, seconds:
         while (started := time.perf_counter()) < end:
             with lock:
                 piece = next(endless)
+            if pause:
+                time.sleep(pause)
+                started = time.perf_counter()
             predictor.predict(piece)
             durations.append(time.perf_counter() - started)
 
