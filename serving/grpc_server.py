@@ -1,8 +1,6 @@
 """The Open Inference Protocol v2 over gRPC: the service of ``open_inference.proto``, over the endpoint HTTP has too."""
 
 import logging
-import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -18,7 +16,7 @@ from textgate.serving import open_inference_pb2 as pb
 from textgate.serving.access import authorize
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.keys import Keys, Role
-from textgate.serving.log import say
+from textgate.serving.log import request_id, say
 from textgate.serving.oip import EXTENSIONS, PLATFORM, SERVER, SERVER_VERSION
 from textgate.serving.refused import Refused
 from textgate.serving.tensors import (
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _LONGEST_MESSAGE = 500
 """Characters: a status travels in the headers, which clients take 8 KiB of."""
 # By google.rpc.Code's own list of HTTP statuses; 413 and 422 have none of their own.
@@ -228,9 +225,7 @@ class _Calls:
                 key.encode(): value.encode() if isinstance(value, str) else value
                 for key, value in context.invocation_metadata()
             }
-            given = headers.get(b"x-request-id", b"")
-            request_id = given.decode("ascii") if _ID.fullmatch(given) else os.urandom(16).hex()
-            call = _Call(request_id, context.time_remaining())
+            call = _Call(request_id(headers), context.time_remaining())
             refused, response = None, None
             try:
                 call.holder = authorize(self.keys, role, headers)

@@ -6,7 +6,6 @@ takes less time in the model than in most frameworks.
 
 import asyncio
 import logging
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from pydantic_core import to_json
 
 from textgate.serving.access import authorize
 from textgate.serving.keys import Keys, Role
-from textgate.serving.log import RequestLog, say
+from textgate.serving.log import RequestLog, request_id, say
 from textgate.serving.metrics import Metrics
 from textgate.serving.refused import Refused
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 _GONE = 499
 """nginx's status for a client that did not wait for its answer."""
-_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 @dataclass(slots=True)
@@ -99,9 +97,7 @@ class Http:
 
     def begin(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Request:
         """A request whose headers have come: routed, let in or refused."""
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode("ascii") if _ID.fullmatch(given) else os.urandom(16).hex()
-        request = Request(method, path, headers, request_id)
+        request = Request(method, path, headers, request_id(headers))
         try:
             route = request.route = self._route(request)
             request.holder = authorize(self._keys, route.role, headers)

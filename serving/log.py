@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from functools import lru_cache
 from pydantic_core import to_json
 
 _LOG = logging.getLogger("textgate.serving")
+_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class _JsonLines(logging.Formatter):
@@ -35,6 +38,12 @@ def say(event: str, level: int = logging.INFO, error: BaseException | None = Non
     if _LOG.isEnabledFor(level):
         given = {name: value for name, value in fields.items() if value is not None}
         _LOG.log(level, event, extra={"fields": given}, exc_info=error)
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """By which a request is logged and remembered: its ``X-Request-Id`` where that is one, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode("ascii") if _ID.fullmatch(given) else os.urandom(16).hex()
 
 
 class RequestLog:

@@ -7,7 +7,6 @@ millisecond or two, and what a general server does around a request takes as lon
 import asyncio
 import logging
 import math
-import os
 import time
 from collections import deque
 from email.utils import formatdate
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 import httptools
 
 from textgate.serving.http import Http, Request, Response
-from textgate.serving.log import say
+from textgate.serving.log import request_id, say
 from textgate.serving.refused import Refused
 
 _HEAD_SECONDS, _BODY_SECONDS, _IDLE_SECONDS = 10.0, 30.0, 75.0
@@ -236,7 +235,7 @@ class Connection(asyncio.Protocol):
             return
         self._last = True
         self.deadline = math.inf
-        request = self._reading or Request("", "", {}, os.urandom(16).hex())
+        request = self._reading or Request("", "", {}, request_id({}))
         request.refused = refused
         self._whole.append((request, False))
         if self._task is None:

@@ -1,10 +1,10 @@
 """Both gates, rule by rule, and the page they leave."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from words import write_words
 
 from textgate.components.contracts import (
     Evaluation,
@@ -172,11 +172,11 @@ def test_gate_1_leaves_its_decision_and_a_page(dataset: Path, tmp_path: Path) ->
 
 
 def test_a_worse_candidate_is_held_against_the_champions_own_answers(
-    dataset: Path, tmp_path: Path, store: Store, write_linear: Callable[[Path, float], Path]
+    dataset: Path, tmp_path: Path, store: Store
 ) -> None:
     """The champion is read from the registry and answers the same texts by the runtime that serves it."""
     registry = Registry(store)
-    perfect = write_linear(tmp_path / "champion", 5.0)
+    perfect = write_words(tmp_path / "champion", weight=5.0)
     texts = [f"it is {LABELS[number]}" for number in TRUTH]
     first = judge_served(evaluation(TRUTH), evaluation(TRUTH), MEASURED, None, GATE)
     judged = first.model_copy(update={"bundle": ModelBundle.load(perfect).fingerprint})
@@ -222,11 +222,9 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     assert "changed the answers to 0.15 % of the test texts and the logits by 0.0100 on average" in page
 
 
-def test_only_what_gate_2_judged_is_promoted(
-    tmp_path: Path, store: Store, write_linear: Callable[[Path, float], Path]
-) -> None:
+def test_only_what_gate_2_judged_is_promoted(tmp_path: Path, store: Store) -> None:
     registry = Registry(store)
-    bundle = write_linear(tmp_path / "bundle", 5.0)
+    bundle = write_words(tmp_path / "bundle", weight=5.0)
     good, poor = evaluation(TRUTH), evaluation(wrong_at(range(500)))
     passed = judge_served(good, good, MEASURED, None, GATE)
     with pytest.raises(InputError, match="gate 2 judged the bundle new, not"):
@@ -244,7 +242,7 @@ def test_only_what_gate_2_judged_is_promoted(
     assert len(registry.history("model")) == 1
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):
         promote_bundle(registry, "model", bundle, judged, "run-2")
-    other = write_linear(tmp_path / "other", 6.0)
+    other = write_words(tmp_path / "other", weight=6.0)
     stale = judged.model_copy(update={"bundle": ModelBundle.load(other).fingerprint})
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):
         promote_bundle(registry, "model", other, stale, "run-2")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from pipelines.words import WEIGHT, write_words
+from words import WEIGHT, write_words
 
 from textgate.components.storage import Registry, Store
 from textgate.pipelines.cli import main

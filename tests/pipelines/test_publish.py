@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pipelines.desk import nobody_answers
 from pipelines.hub_server import HubServer, Repository, serve
-from pipelines.words import write_words
+from words import write_words
 
 from textgate.components.card.snippets import REPOSITORY, with_textgate
 from textgate.components.contracts import ModelBundle

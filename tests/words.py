@@ -10,10 +10,10 @@ from textgate.components.contracts import LinearRuntime, ModelBundle, TextNormal
 WEIGHT = 2.0
 
 
-def write_words(folder: Path, *beside: str) -> Path:
-    """The bundle, with further files of the given names."""
+def write_words(folder: Path, *beside: str, weight: float = WEIGHT) -> Path:
+    """The bundle, with further files of the given names; the greater the weight, the surer it answers."""
     folder.mkdir()
-    weights = np.array([[WEIGHT, 0.0], [0.0, WEIGHT]])
+    weights = np.array([[weight, 0.0], [0.0, weight]])
     save_file({"idf": np.ones(2), "weights": weights, "bias": np.zeros(2)}, folder / "model.safetensors")
     (folder / "vocabulary.json").write_text('["bad", "good"]')
     for name in beside:
