@@ -88,11 +88,12 @@ class OnnxPredictor:
         shape = (len(encodings), max(len(encoding) for encoding in encodings))
         feeds = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
         for row, encoding in enumerate(encodings):
+            end = len(encoding)
             # Padding is masked out, so the id it carries does not matter and 0 serves every tokenizer.
-            columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
-            columns["token_type_ids"] = encoding.type_ids
-            for name, feed in feeds.items():
-                feed[row, : len(encoding)] = columns[name]
+            feeds["input_ids"][row, :end] = encoding.ids
+            feeds["attention_mask"][row, :end] = 1
+            if "token_type_ids" in feeds:
+                feeds["token_type_ids"][row, :end] = encoding.type_ids
         return feeds
 
 

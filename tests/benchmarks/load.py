@@ -123,13 +123,14 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
             task.add_done_callback(reconnecting.discard)
 
     async def connect(after: float = 0.0) -> None:
-        await asyncio.sleep(after)
-        try:
-            _, connection = await loop.create_connection(lambda: Connection(answered, lost), "127.0.0.1", port)
-        except OSError:
-            measured.errors += counting
-            await connect(_PAUSE_SECONDS)
-            return
+        while True:
+            await asyncio.sleep(after)
+            try:
+                _, connection = await loop.create_connection(lambda: Connection(answered, lost), "127.0.0.1", port)
+                break
+            except OSError:
+                measured.errors += counting
+                after = _PAUSE_SECONDS
         connections.add(connection)
         connection.send(next(endless))
 
