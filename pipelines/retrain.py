@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 
 from textgate.components.contracts import Estimate, EvaluationManifest, InputError, Recipe
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.record import Record
 from textgate.components.metrics import f1_estimate
 from textgate.components.storage import Move, Registry, Store
 from textgate.components.storage.fetch import version
@@ -23,10 +23,8 @@ from textgate.components.storage.runs import evaluation, read_record
 from textgate.serving.feedback import read_journal
 
 
-class Retraining(BaseModel):
+class Retraining(Record):
     """``retrain/<model>.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
     run: str

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
+
+from textgate.components.contracts.record import Record
 
 
-class Candidate(BaseModel):
+class Candidate(Record):
     """One row of a sweep's table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: dict[str, Any]
     """Swept key, such as ``train.C``, to its value."""

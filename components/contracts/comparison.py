@@ -10,20 +10,17 @@ One JSON file, ``Comparison``. What it is made of is a folder a system, which on
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from textgate.components.contracts.evaluation import Estimate, TrainingCost
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.record import Record
 
 EXPORTED, TRAINED, SERVED = "exported", "trained", "served"
 MEASUREMENTS, MERGE = "measurements.json", "merge.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Frozen):
+class Limits(Record):
     """What the winner may cost to serve."""
 
     max_latency_ms: float | None = Field(default=None, gt=0)
@@ -32,7 +29,7 @@ class Limits(_Frozen):
     """Of the files it needs to answer, in 10^6 bytes."""
 
 
-class Measured(_Frozen):
+class Measured(Record):
     """What a system reached as it would be served, and what it costs."""
 
     target: str
@@ -57,7 +54,7 @@ class Measured(_Frozen):
     """Two systems that share a letter do not differ significantly; all others do."""
 
 
-class System(_Frozen):
+class System(Record):
     """One row: what became of a recipe."""
 
     recipe: str
@@ -68,7 +65,7 @@ class System(_Frozen):
     """None where it failed."""
 
 
-class Pair(_Frozen):
+class Pair(Record):
     """Two systems on the same texts."""
 
     first: str
@@ -82,7 +79,7 @@ class Pair(_Frozen):
     significant: bool
 
 
-class Comparison(_Frozen):
+class Comparison(Record):
     """``comparison.json``."""
 
     format_version: Literal[1] = 1

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.record import Record
 from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
@@ -35,10 +36,8 @@ REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label
 _REJECTED_TEXT_CHARACTERS = 200
 
 
-class DatasetManifest(BaseModel):
+class DatasetManifest(Record):
     """``dataset.json``. Rows in = rows out + rejected, or it does not validate."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
     source: str

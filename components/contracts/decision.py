@@ -2,16 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from textgate.components.contracts.evaluation import Estimate
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.record import Record
 
 
-class Rule(BaseModel):
+class Rule(Record):
     """One rule with what it asked, what was found and whether that is enough."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     threshold: float | None
@@ -22,10 +21,8 @@ class Rule(BaseModel):
     """The rule, the value and the threshold as one sentence."""
 
 
-class GateDecision(BaseModel):
+class GateDecision(Record):
     """What a gate says of one bundle on one dataset."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
     gate: Literal["trained", "served"]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from textgate.components.contracts.bundle import Calibration
 from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.record import Record
 from textgate.components.step import InputError
 
 MANIFEST = "evaluation.json"
@@ -33,10 +33,8 @@ SCHEMA = pa.schema(
 )
 
 
-class Estimate(BaseModel):
+class Estimate(Record):
     """A number with its 95 % bootstrap interval."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float
     low: float
@@ -46,10 +44,8 @@ class Estimate(BaseModel):
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-class ClassScores(BaseModel):
+class ClassScores(Record):
     """How well one class is told from the others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int
     """Of the test split that are of this class."""
@@ -58,10 +54,8 @@ class ClassScores(BaseModel):
     f1: Estimate
 
 
-class Slice(BaseModel):
+class Slice(Record):
     """The rows that have one value of a column, judged by themselves."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
     """``length`` (in words), ``source`` (the file a row comes from) or a column of ``source.metadata``."""
@@ -71,10 +65,8 @@ class Slice(BaseModel):
     accuracy: Estimate
 
 
-class Perturbed(BaseModel):
+class Perturbed(Record):
     """What is left when the texts are written otherwise but mean the same."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     perturbation: str
     rows: int
@@ -87,10 +79,8 @@ class Perturbed(BaseModel):
     """Paired bootstrap."""
 
 
-class Domain(BaseModel):
+class Domain(Record):
     """Another data set, on which nothing was trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     dataset: str
@@ -100,20 +90,16 @@ class Domain(BaseModel):
     accuracy: Estimate
 
 
-class TrainingCost(BaseModel):
+class TrainingCost(Record):
     """What training took, on the machine it ran on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seconds: float
     peak_memory: int
     """Bytes resident at most."""
 
 
-class EvaluationManifest(BaseModel):
+class EvaluationManifest(Record):
     """``evaluation.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[2] = 2
     bundle: str
@@ -155,10 +141,8 @@ class EvaluationManifest(BaseModel):
         return self.metrics["accuracy"]
 
 
-class WordContribution(BaseModel):
+class WordContribution(Record):
     """What some words of a text do for the answer; offsets in code points."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: int
     end: int
@@ -166,10 +150,8 @@ class WordContribution(BaseModel):
     """See ``textgate.serving.explain``: above 0 they speak for the label."""
 
 
-class ExplainedError(BaseModel):
+class ExplainedError(Record):
     """A wrong answer, with what speaks for it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     row: int
     """Number in the predictions."""
@@ -177,10 +159,8 @@ class ExplainedError(BaseModel):
     """For the label that was answered."""
 
 
-class TellingWord(BaseModel):
+class TellingWord(Record):
     """A word that speaks for a class wherever it stands."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     word: str
     contribution: float
@@ -188,10 +168,8 @@ class TellingWord(BaseModel):
     texts: int
 
 
-class Point(BaseModel):
+class Point(Record):
     """A text on the map: near others that the model takes for alike."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     row: int
     """Number in the predictions."""
@@ -199,10 +177,8 @@ class Point(BaseModel):
     y: float
 
 
-class Insight(BaseModel):
+class Insight(Record):
     """``insight.json``: empty where nobody asked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     errors: list[ExplainedError] = []
     """The wrong answers given with the highest probability, most confident first."""

@@ -6,17 +6,12 @@ One JSON file, ``Measurements``; and ``Merge``, what merging an adapter changed 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from textgate.components.contracts.evaluation import Estimate
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.record import Record
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Speed(_Frozen):
+class Speed(Record):
     """Answers of one batch of equal texts, on every core, tokenization included."""
 
     batch: int
@@ -38,7 +33,7 @@ def throughput(speeds: Sequence[Speed]) -> float:
     return max((speed for speed in speeds if speed.tokens == middle), key=lambda s: s.batch).texts_per_second
 
 
-class Measurement(_Frozen):
+class Measurement(Record):
     """One target, made and asked about every text of the test split."""
 
     target: str
@@ -63,7 +58,7 @@ class Measurement(_Frozen):
         return throughput(self.speeds)
 
 
-class Merge(_Frozen):
+class Merge(Record):
     """What merging an adapter into its base changed, on the test split."""
 
     agreement: float
@@ -86,7 +81,7 @@ class Merge(_Frozen):
         return None if content.strip() == b"null" else parse_json(cls, content, str(path), "what a merge changed")
 
 
-class Measurements(_Frozen):
+class Measurements(Record):
     """Every target that was made, and the one that is served."""
 
     served: str

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from textgate.components.contracts.record import Record
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
@@ -23,13 +23,11 @@ _BRACKETS = re.compile(r"[<>&]")
 _PASSES = 10
 
 
-class TextNormalizer(BaseModel):
+class TextNormalizer(Record):
     """Settings of the cleaning, carried by the recipe, the dataset and the bundle.
 
     Control characters and unpaired surrogates never pass, whatever the settings: they cannot be stored or tokenised.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
     remove_html: bool = False

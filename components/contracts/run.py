@@ -2,15 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from textgate.components.contracts.decision import GateDecision
+from textgate.components.contracts.record import Record
 
 
-class Promotion(BaseModel):
+class Promotion(Record):
     """A version that became champion."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     version: str
@@ -18,10 +15,8 @@ class Promotion(BaseModel):
     """The champion before, if there was one."""
 
 
-class RunRecord(BaseModel):
+class RunRecord(Record):
     """``runs/<run>/record.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
     run: str

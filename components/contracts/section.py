@@ -1,9 +1,11 @@
 """Section: the settings of one part of a recipe."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from textgate.components.contracts.record import Record
 
 
-class Section(BaseModel):
+class Section(Record):
     """Settings that refuse keys they do not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from textgate.components.contracts import Estimate
+from textgate.components.contracts.record import Record
 from textgate.components.metrics.classification import Classes, f1
 from textgate.components.metrics.intervals import SAME, SEED, f1_difference, resampled_f1
 
@@ -13,10 +13,8 @@ _SHUFFLES = 10_000
 _AT_A_TIME = 1_000
 
 
-class PairedTest(BaseModel):
+class PairedTest(Record):
     """Two systems on the same rows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     f1_difference: Estimate
     """F1 of the first less F1 of the second, paired bootstrap."""

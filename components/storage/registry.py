@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.recipe import MODEL_NAME
+from textgate.components.contracts.record import Record
 from textgate.components.storage.s3 import Store, Stored
 
 CHAMPION = "champion"
@@ -31,10 +30,8 @@ _VERSION_CHARACTERS = 12
 _VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_CHARACTERS}}}")
 
 
-class Move(BaseModel):
+class Move(Record):
     """One move of a channel."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     channel: str

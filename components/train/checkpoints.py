@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from textgate.components.contracts import Dataset, InputError, Training, file_sha256, new_folder
+from textgate.components.contracts.record import Record
 from textgate.components.storage import Store
 
 _LIBRARIES = ("accelerate", "bitsandbytes", "numpy", "peft", "tokenizers", "torch", "transformers")
@@ -34,10 +35,8 @@ def checkpoint_prefix(dataset: Dataset, training: Training, weights: str, code: 
     return f"checkpoints/{hashlib.sha256(json.dumps(same).encode()).hexdigest()}"
 
 
-class _Checkpoint(BaseModel):
+class _Checkpoint(Record):
     """``checkpoint.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kept: str
     """UTC, ISO 8601."""
