@@ -2,8 +2,9 @@
 
 A thread takes what has waited longest and with it as many more texts for the same version as make a good batch: batches
 grow with the load and nothing waits for company (continuous batching as in Clipper, Crankshaw et al. 2017, section 4.3,
-without its delay). A batch is of one version, so a swap mixes none. A request is refused at the door when those before
-it would keep it waiting too long, by the time that texts have lately taken; so what is accepted is answered in time.
+without its delay). Where there is one batch and no other, all threads work on it together. A batch is of one version,
+so a swap mixes none. A request is refused at the door when those before it would keep it waiting too long, by the time
+that texts have lately taken; so what is accepted is answered in time.
 """
 
 import asyncio
@@ -42,6 +43,9 @@ class Version:
     model: str
     version: str
     loaded: LoadedBundle
+    """Predicts on one thread."""
+    together: LoadedBundle
+    """Predicts on all of them."""
     pace: float = 0.0
     """Seconds of one thread for a unit of weight, as lately measured."""
 
@@ -115,6 +119,8 @@ class Batcher:
     _queues: dict[Version, deque[_Piece]] = field(default_factory=dict)
     _seconds: float = 0.0
     _texts: int = 0
+    _busy: int = 0
+    """Threads that predict."""
     _closed: bool = False
 
     def __post_init__(self) -> None:
@@ -181,18 +187,23 @@ class Batcher:
     def _work(self) -> None:
         # What comes in is read, and refused if need be, however much there is to predict.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while taken := self._take():
+        while True:
+            taken, alone = self._take()
+            if not taken:
+                return
             # Whoever asked may have given up.
             pieces = [piece for piece in taken if not piece.request.future.done()]
             if pieces:
-                self._run(pieces)
+                self._run(pieces, alone)
+            with self._changed:
+                self._busy -= 1
 
-    def _take(self) -> list[_Piece]:
-        """What to do next, all of one version; nothing when the work is over."""
+    def _take(self) -> tuple[list[_Piece], bool]:
+        """What to do next, all of one version, and whether it is all there is to do; nothing when the work is over."""
         with self._changed:
             while not self._queues:
                 if self._closed:
-                    return []
+                    return [], False
                 self._changed.wait()
             version, queue = min(self._queues.items(), key=lambda item: item[1][0].arrived)
             # The threads share what waits, but no batch is torn up for it.
@@ -204,17 +215,19 @@ class Batcher:
             if not queue:
                 del self._queues[version]
             self._count(pieces, -1)
-        return pieces
+            self._busy += 1
+            return pieces, not self._queues and self._busy == 1
 
-    def _run(self, pieces: list[_Piece]) -> None:
+    def _run(self, pieces: list[_Piece], alone: bool) -> None:
         version = pieces[0].request.version
+        predictor = version.together if alone else version.loaded
         owners = [(piece.request, row) for piece in pieces for row in piece.rows]
         now = time.monotonic()
         waits = [now - piece.arrived for piece in pieces]
         started = time.perf_counter()
         classes = version.loaded.bundle.calibration.classes
         try:
-            for part in version.loaded.parts([text for piece in pieces for text in piece.texts]):
+            for part in predictor.parts([text for piece in pieces for text in piece.texts]):
                 found = [part.rows, classes(part.probabilities), part.probabilities, part.truncated]
                 answers = list(zip(*(column.tolist() for column in found), strict=True))
                 self._loop.call_soon_threadsafe(self._deliver, version, owners, answers, part, waits)
@@ -222,7 +235,8 @@ class Batcher:
         except Exception as error:  # a thread must live on, whatever a model does
             say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
             self._loop.call_soon_threadsafe(_fail, pieces)
-        version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
+        if not alone:
+            version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
 
     def _deliver(
         self,

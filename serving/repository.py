@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, OnnxRuntime
 from textgate.components.storage import CHAMPION, Registry, Target
 from textgate.serving.batching import Version
 from textgate.serving.log import say
@@ -53,6 +53,8 @@ class Repository:
     registry: Registry
     home: Path
     metrics: Metrics
+    threads: int
+    """That predict: each for itself, or together where there is a single request."""
     challenger_share: float = 0.0
     """Of the requests, 0 to 1, that go to a model's challenger when it has one."""
     shadow: bool = False
@@ -230,24 +232,37 @@ class Repository:
         folder = self._folder(model, version)
         if folder.exists():
             try:
-                return self._warmed(model, version, load(folder, threads=1))
+                return self._warmed(model, version, folder)
             except InputError as error:
                 say("fetched again", logging.WARNING, model=model, version=version, reason=str(error))
                 shutil.rmtree(folder)
         self.registry.download(model, version, folder)
         self._fetched.add((model, version))
-        return self._warmed(model, version, load(folder, threads=1))
+        return self._warmed(model, version, folder)
 
-    def _warmed(self, model: str, version: str, loaded: LoadedBundle) -> Version:
+    def _warmed(self, model: str, version: str, folder: Path) -> Version:
         """Ready to answer, its pace known."""
-        if not loaded.bundle.fingerprint.startswith(version):
-            raise InputError(f"what lies under {version} is the bundle {loaded.bundle.fingerprint[:12]}")
-        ready = Version(model, version, loaded)
+        each = load(folder, threads=1)
+        if not each.bundle.fingerprint.startswith(version):
+            raise InputError(f"what lies under {version} is the bundle {each.bundle.fingerprint[:12]}")
+        ready = Version(model, version, each, self._together(folder, each))
         for _ in range(2):
+            ready.together.predict(_WARM_UP)
             started = time.perf_counter()
-            loaded.predict(_WARM_UP)
+            each.predict(_WARM_UP)
             ready.measured(time.perf_counter() - started, sum(map(ready.weight, _WARM_UP)))
         return ready
+
+    def _together(self, folder: Path, each: LoadedBundle) -> LoadedBundle:
+        """What answers with all threads as ``each`` does with one."""
+        runtime = each.bundle.runtime
+        if self.threads == 1 or not isinstance(runtime, OnnxRuntime):
+            return each
+        from textgate.serving.onnx import OnnxPredictor
+
+        return replace(
+            each, predictor=OnnxPredictor(folder, each.bundle.normalizer, runtime, self.threads, serves=True)
+        )
 
     def _folder(self, model: str, version: str) -> Path:
         return self.home / "models" / model / version

@@ -86,11 +86,14 @@ def serve(settings: Settings, registry: Registry) -> None:
 
 async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls: _Tls | None) -> None:
     metrics, limits = Metrics(), settings.limits
-    repository = Repository(registry, settings.home, metrics, settings.challenger_share, settings.shadow_share > 0)
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    repository = Repository(
+        registry, settings.home, metrics, threads, settings.challenger_share, settings.shadow_share > 0
+    )
     listening = _listen(settings.host, settings.port)
     for target in settings.targets or _champions(registry):
         await asyncio.to_thread(repository.load, target)
-    batcher = Batcher(settings.threads or len(os.sched_getaffinity(0)), limits.deadline / 2, metrics)
+    batcher = Batcher(threads, limits.deadline / 2, metrics)
     journal = Journal(registry.store, settings.log_predictions)
     endpoint = Endpoint(repository, batcher, limits, metrics, journal, settings.shadow_share)
     tracing = _tracing()

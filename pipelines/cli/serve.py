@@ -23,7 +23,9 @@ Examples:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs --keys.")
 @click.option("--port", default=8080, show_default=True, help="Of HTTP; 0 takes a free one.")
 @click.option("--grpc-port", default=8081, show_default=True, help="Of gRPC; 0 takes a free one.")
-@click.option("--workers", default=0, help="Threads that predict.  [default: one for each core]")
+@click.option(
+    "--workers", default=0, help="Threads that predict, together on a lone request.  [default: one for each core]"
+)
 @click.option("--deadline-ms", default=5_000, show_default=True, help="A request is answered within it, or refused.")
 @click.option("--max-body-mb", default=8, show_default=True, help="Size of a request.")
 @click.option("--max-texts", default=1_024, show_default=True, help="Texts of a request.")

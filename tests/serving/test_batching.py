@@ -1,0 +1,77 @@
+"""Who answers: all threads together when there is one request, each for itself when there are more."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from words import write_words
+
+from textgate.components.contracts import ModelBundle
+from textgate.serving.batching import Batcher, Version
+from textgate.serving.metrics import Metrics
+from textgate.serving.predictor import LoadedBundle, Part
+
+SECONDS = 30.0
+
+
+class Waiting:
+    """A predictor that answers when it is let."""
+
+    def __init__(self) -> None:
+        self._asked, self.let = threading.Semaphore(0), threading.Event()
+
+    async def asked(self, times: int = 1) -> bool:
+        """Whether it is asked so often, in good time."""
+        return all([await asyncio.to_thread(self._asked.acquire, timeout=SECONDS) for _ in range(times)])
+
+    def asked_by_now(self) -> bool:
+        return self._asked.acquire(blocking=False)
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        raise NotImplementedError
+
+    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+        self._asked.release()
+        assert self.let.wait(SECONDS)
+        count = len(texts)
+        yield Part(np.arange(count), np.full((count, 2), 0.5), np.zeros(count, dtype=np.bool_), tokens=0)
+
+
+def test_a_request_has_all_threads_until_another_comes(tmp_path: Path) -> None:
+    bundle = ModelBundle.load(write_words(tmp_path / "words"))
+    each, together = Waiting(), Waiting()
+
+    async def ask() -> None:
+        batcher = Batcher(2, SECONDS, Metrics())
+        version = Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
+        first = asyncio.create_task(batcher.answer(version, ["good"], SECONDS))
+        assert await together.asked()
+        second = asyncio.create_task(batcher.answer(version, ["bad"], SECONDS))
+        assert await each.asked()
+        for predictor in (each, together):
+            predictor.let.set()
+        await asyncio.gather(first, second)
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(ask())
+    assert not together.asked_by_now()
+
+
+def test_many_texts_are_shared_out(tmp_path: Path) -> None:
+    bundle = ModelBundle.load(write_words(tmp_path / "words"))
+    each, together = Waiting(), Waiting()
+
+    async def ask() -> None:
+        batcher = Batcher(2, SECONDS, Metrics())
+        version = Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
+        answer = asyncio.create_task(batcher.answer(version, ["good " * 250] * 8, SECONDS))
+        assert await each.asked(times=2)
+        assert not together.asked_by_now()
+        for predictor in (each, together):
+            predictor.let.set()
+        await answer
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(ask())
