@@ -235,7 +235,7 @@ class Batcher:
         except Exception as error:  # a thread must live on, whatever a model does
             say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
             self._loop.call_soon_threadsafe(_fail, pieces)
-        if not alone:
+        if predictor is version.loaded:
             version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
 
     def _deliver(

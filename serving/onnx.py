@@ -43,7 +43,10 @@ class Batch:
 
 
 class OnnxPredictor:
-    """The graph takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels)."""
+    """The graph takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels).
+
+    ``serves`` tells that a server's other threads want the cores too.
+    """
 
     def __init__(
         self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int, serves: bool = False

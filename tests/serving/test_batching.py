@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from words import write_words
 
 from textgate.components.contracts import ModelBundle
@@ -39,13 +40,27 @@ class Waiting:
         yield Part(np.arange(count), np.full((count, 2), 0.5), np.zeros(count, dtype=np.bool_), tokens=0)
 
 
-def test_a_request_has_all_threads_until_another_comes(tmp_path: Path) -> None:
-    bundle = ModelBundle.load(write_words(tmp_path / "words"))
-    each, together = Waiting(), Waiting()
+@pytest.fixture
+def each() -> Waiting:
+    """Answers on one thread."""
+    return Waiting()
 
+
+@pytest.fixture
+def together() -> Waiting:
+    """Answers on all."""
+    return Waiting()
+
+
+@pytest.fixture
+def version(each: Waiting, together: Waiting, tmp_path: Path) -> Version:
+    bundle = ModelBundle.load(write_words(tmp_path / "words"))
+    return Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
+
+
+def test_a_request_has_all_threads_until_another_comes(each: Waiting, together: Waiting, version: Version) -> None:
     async def ask() -> None:
         batcher = Batcher(2, SECONDS, Metrics())
-        version = Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
         first = asyncio.create_task(batcher.answer(version, ["good"], SECONDS))
         assert await together.asked()
         second = asyncio.create_task(batcher.answer(version, ["bad"], SECONDS))
@@ -59,13 +74,9 @@ def test_a_request_has_all_threads_until_another_comes(tmp_path: Path) -> None:
     assert not together.asked_by_now()
 
 
-def test_many_texts_are_shared_out(tmp_path: Path) -> None:
-    bundle = ModelBundle.load(write_words(tmp_path / "words"))
-    each, together = Waiting(), Waiting()
-
+def test_many_texts_are_shared_out(each: Waiting, together: Waiting, version: Version) -> None:
     async def ask() -> None:
         batcher = Batcher(2, SECONDS, Metrics())
-        version = Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
         answer = asyncio.create_task(batcher.answer(version, ["good " * 250] * 8, SECONDS))
         assert await each.asked(times=2)
         assert not together.asked_by_now()
@@ -75,3 +86,20 @@ def test_many_texts_are_shared_out(tmp_path: Path) -> None:
         await asyncio.to_thread(batcher.close)
 
     asyncio.run(ask())
+
+
+def test_a_pace_is_learnt_from_one_thread_alone(each: Waiting, together: Waiting, version: Version) -> None:
+    """A single worker, which has no other to work with, learns from every batch; the work of several tells nothing."""
+
+    async def ask(asked: Version, threads: int) -> None:
+        batcher = Batcher(threads, SECONDS, Metrics())
+        await batcher.answer(asked, ["good"], SECONDS)
+        await asyncio.to_thread(batcher.close)
+
+    for predictor in (each, together):
+        predictor.let.set()
+    asyncio.run(ask(version, 2))
+    assert version.pace == 0
+    single = Version("words", "1", version.loaded, version.loaded)
+    asyncio.run(ask(single, 1))
+    assert single.pace > 0
