@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from families.tiny import write_tiny
+from words import linear_bundle
 
-from textgate.components.contracts import Dataset, LinearRuntime, ModelBundle, Row, TextNormalizer, dataset_writer
+from textgate.components.contracts import Dataset, Row, TextNormalizer, dataset_writer
 from textgate.components.storage import EmbeddedStore, Store
 
 if TYPE_CHECKING:
@@ -93,17 +94,7 @@ def write_bundle() -> WriteBundle:
     def write(folder: Path, content: bytes) -> Path:
         folder.mkdir()
         (folder / "weights.bin").write_bytes(content)
-        ModelBundle(
-            name="small",
-            family="linear",
-            runtime=LinearRuntime(ngrams=(1, 1), sublinear=True),
-            labels=["no", "yes"],
-            normalizer=TextNormalizer(),
-            recipe={},
-            metrics={},
-            dataset="0" * 64,
-            versions={},
-        ).write(folder)
+        linear_bundle("small", ["no", "yes"]).write(folder)
         return folder
 
     return write

@@ -20,15 +20,20 @@ def write_words(folder: Path, *beside: str, weight: float = WEIGHT) -> Path:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(name)
-    ModelBundle(
-        name="words",
+    linear_bundle("words", ["bad", "good"]).write(folder)
+    return folder
+
+
+def linear_bundle(name: str, labels: list[str]) -> ModelBundle:
+    """The manifest of a linear bundle that comes from no data; ``write`` it beside its files."""
+    return ModelBundle(
+        name=name,
         family="linear",
         runtime=LinearRuntime(ngrams=(1, 1), sublinear=True, norm="l1"),
-        labels=["bad", "good"],
+        labels=labels,
         normalizer=TextNormalizer(),
         recipe={},
         metrics={},
         dataset="0" * 64,
         versions={},
-    ).write(folder)
-    return folder
+    )
