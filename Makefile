@@ -31,8 +31,7 @@ test-containers: install ## Build the images and run the quickstart in them; nee
 check: install ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	ln -sfn .. $(VENV)/textgate
-	cd $(VENV) && MYPYPATH=. bin/mypy --config-file ../pyproject.toml -p textgate.components -p textgate.pipelines -p textgate.serving
+	$(BIN)/mypy -p textgate.components -p textgate.pipelines -p textgate.serving -m textgate
 
 install: $(INSTALLED) ## Make .venv from the lock file
 
@@ -98,8 +97,7 @@ IMAGE_LOCK := --constraint requirements.lock --universal --python-version 3.11 -
 	--no-header --quiet
 
 protos: $(CLIENTS)/.installed ## Generate serving/open_inference_pb2.py again from its .proto
-	ln -sfn .. $(VENV)/textgate
-	cd $(VENV) && clients/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. textgate/serving/open_inference.proto
+	$(CLIENTS)/bin/python -m grpc_tools.protoc -I .src --python_out=.src --pyi_out=.src textgate/serving/open_inference.proto
 
 clean: ## Stop the embedded store and remove the workspace and the virtual environment
 	-$(BIN)/textgate store stop

@@ -6,7 +6,6 @@ A system is trained and exported in one step, so that one that fails is a row of
 another, so that what they cost can be compared.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from kfp import compiler, dsl
 
 from textgate.components.compare.component import compare
-from textgate.components.contracts import Compute, Recipe, Resources, file_sha256, named_bundles
+from textgate.components.contracts import Compute, Recipe, Resources, named_bundles
 from textgate.components.contracts.comparison import Limits
 from textgate.components.evaluate.component import evaluate
 from textgate.components.gate.component import gate_served
@@ -26,13 +25,10 @@ from textgate.components.promote.component import promote
 from textgate.components.record.component import record
 from textgate.components.storage import DEFAULT_BUCKET
 from textgate.components.storage.references import may_change
-from textgate.pipelines import system as made_by
-from textgate.pipelines.code_version import code_version
+from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
 from textgate.pipelines.system import System
 
-_PARTS = ("train", "evaluate", "merge_quantize", "export_onnx")
-"""Steps whose work a system does."""
 _UNITS = {unit + i: (1024 if i else 1000) ** power for power, unit in enumerate("KMGTPE", 1) for i in ("", "i")}
 """Bytes, as Kubernetes writes them."""
 
@@ -175,17 +171,17 @@ class _Steps:
         self._recipe = recipes[0].model_copy(update={"name": recipes[0].model, "resources": largest(recipes)})
         on_device = [recipe for recipe in recipes if recipe.train.uses_accelerator]
         folders = [recipe for recipe in on_device if any(target.startswith("hf") for target in recipe.export.targets)]
+        self._families = {recipe.train.family for recipe in recipes}
         self._trains_on_device, self._serves_on_device = bool(on_device), bool(folders)
         # A finished system that is not named by its version may be another one by the next run.
         self._settled = not any(may_change(name) for recipe in recipes for name in named_bundles(recipe.train))
 
     def code(self, step: str) -> str:
-        return f"{code_version(step)} {self._images.digest}".rstrip()
+        return f"{code_version(step_module(step), self._families)} {self._images.digest}".rstrip()
 
     def system_code(self) -> str:
         """Of all that makes a system."""
-        versions = [*(self.code(step) for step in _PARTS), file_sha256(Path(made_by.__file__))]
-        return hashlib.sha256("\n".join(versions).encode()).hexdigest()
+        return f"{code_version(System.__module__, self._families)} {self._images.digest}".rstrip()
 
     def step(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
         ask(task, self._recipe, compute or Compute())

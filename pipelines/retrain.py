@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow.compute as pc
 
 from textgate.components.contracts import Estimate, EvaluationManifest, InputError, Recipe
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 from textgate.components.metrics import f1_estimate
-from textgate.components.storage import Move, Registry, Store
+from textgate.components.storage import ChannelUpdate, Registry, Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import evaluation, read_record
 from textgate.serving.feedback import read_journal
 
 
-class Retraining(Record):
+class Retraining(FrozenModel):
     """``retrain/<model>.json``."""
 
     format_version: Literal[1] = 1
@@ -132,7 +132,7 @@ def _key(model: str) -> str:
     return f"retrain/{model}.json"
 
 
-def _source_version(store: Store, champion: Move) -> str | None:
+def _source_version(store: Store, champion: ChannelUpdate) -> str | None:
     """What the champion was made of, where that is known: a move by hand has no run, and a schedule does not look."""
     try:
         record = read_record(store, champion.run)
@@ -142,7 +142,7 @@ def _source_version(store: Store, champion: Move) -> str | None:
 
 
 def _look_at_answers(
-    found: Check, recipe: Recipe, store: Store, champion: Move, limits: Limits, since: datetime
+    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: Limits, since: datetime
 ) -> None:
     """Does the champion answer with other shares of labels than it did on the test split?"""
     judged = evaluation(store, champion.run)
@@ -160,7 +160,7 @@ def _look_at_answers(
 
 
 def _look_at_feedback(
-    found: Check, recipe: Recipe, store: Store, champion: Move, limits: Limits, since: datetime
+    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: Limits, since: datetime
 ) -> None:
     """Do the right labels that the endpoint was told leave the champion below the gate's threshold?
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from textgate.components.contracts import Export, InputError, Training, TrainingCost
 from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, SERVED, TRAINED
-from textgate.components.contracts.evaluate import SCORES_ONLY
+from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 
 
 class System(BaseModel):

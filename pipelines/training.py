@@ -36,7 +36,7 @@ from textgate.components.select.component import select, select_with_dataset
 from textgate.components.storage import DEFAULT_BUCKET
 from textgate.components.storage.references import may_change
 from textgate.components.train.component import train
-from textgate.pipelines.code_version import code_version
+from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
 from textgate.pipelines.shards import sharded_dataset, sharded_ingest
 from textgate.pipelines.sweep import Combination
@@ -175,7 +175,8 @@ class _Steps:
     sweep: Sequence[Combination] = ()
 
     def code(self, step: str) -> str:
-        return f"{code_version(step)} {self.images.digest}".rstrip()
+        families = {self.recipe.train.family, *(one.recipe.train.family for one in self.sweep)}
+        return f"{code_version(step_module(step), families)} {self.images.digest}".rstrip()
 
     def step(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
         ask(task, self.recipe, compute or Compute())

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys, Role
-from textgate.serving.refused import Refused
 
 
 def authorize(keys: Keys | None, needed: Role | None, headers: Mapping[bytes, bytes]) -> str | None:
@@ -12,19 +12,19 @@ def authorize(keys: Keys | None, needed: Role | None, headers: Mapping[bytes, by
     Returns whose key it is, safe to log.
 
     Raises:
-        Refused: 401, its key is nobody's; 403, it takes an admin's.
+        RequestError: 401, its key is nobody's; 403, it takes an admin's.
     """
     if needed is None:
         return None
     if keys is None:
         if needed == "admin":
-            raise Refused(403, "this needs an admin key, and the server was started without --keys")
+            raise RequestError(403, "this needs an admin key, and the server was started without --keys")
         return None
     bearer = headers.get(b"authorization", b"")
     presented = bearer[7:] if bearer[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
     holder = keys.holder(presented.decode("latin-1"))
     if holder is None:
-        raise Refused(401, "this needs a key: send it as Authorization: Bearer KEY")
+        raise RequestError(401, "this needs a key: send it as Authorization: Bearer KEY")
     if needed == "admin" and holder.role != "admin":
-        raise Refused(403, "this needs an admin key")
+        raise RequestError(403, "this needs an admin key")
     return holder.name

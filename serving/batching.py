@@ -18,10 +18,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from textgate.serving.log import say
+from textgate.components.inference.predictor import LoadedBundle, PartialPrediction
+from textgate.serving.errors import RequestError
+from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
-from textgate.serving.predictor import LoadedBundle, Part
-from textgate.serving.refused import Refused
 
 _WEIGHT_OF_A_BATCH = 1_400
 """Characters, and what each text costs beside them, that make some 256 tokens."""
@@ -63,7 +63,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Answers:
+class BatchPrediction:
     """What a version says of the texts of one request."""
 
     model: str
@@ -83,8 +83,8 @@ class _Request:
     """Texts of one caller, and the answers to them so far; only the event loop's thread touches it."""
 
     version: Version
-    future: "asyncio.Future[Answers]"
-    answers: Answers
+    future: "asyncio.Future[BatchPrediction]"
+    answers: BatchPrediction
     missing: int
 
     def take(self, row: int, chosen: int, probabilities: list[float], truncated: bool) -> None:
@@ -134,16 +134,16 @@ class Batcher:
         for worker in self._workers:
             worker.start()
 
-    async def answer(self, version: Version, texts: Sequence[str], deadline: float) -> Answers:
+    async def answer(self, version: Version, texts: Sequence[str], deadline: float) -> BatchPrediction:
         """Answer ``texts`` within ``deadline`` seconds.
 
         Raises:
-            Refused: 429 when too much waits already, 504 when the deadline has passed.
+            RequestError: 429 when too much waits already, 504 when the deadline has passed.
         """
         self.admit(deadline)
         count, labels = len(texts), version.loaded.bundle.labels
-        answers = Answers(version.model, version.version, labels, [0] * count, [[]] * count, [False] * count)
-        future: asyncio.Future[Answers] = self._loop.create_future()
+        answers = BatchPrediction(version.model, version.version, labels, [0] * count, [[]] * count, [False] * count)
+        future: asyncio.Future[BatchPrediction] = self._loop.create_future()
         request = _Request(version, future, answers, count)
         pieces = _pieces(request, texts)
         with self._changed:
@@ -160,11 +160,11 @@ class Batcher:
         """Let a request in that can be answered within ``deadline`` seconds.
 
         Raises:
-            Refused: 429, too much waits already.
+            RequestError: 429, too much waits already.
         """
         wait = self._seconds / self.threads
         if wait > min(self.longest_wait, deadline):
-            raise Refused(
+            raise RequestError(
                 429,
                 f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
                 f"ask again in {math.ceil(wait)} s, or less at a time",
@@ -233,7 +233,7 @@ class Batcher:
                 self._loop.call_soon_threadsafe(self._deliver, version, owners, answers, part, waits)
                 waits = []
         except Exception as error:  # a thread must live on, whatever a model does
-            say("a model failed", logging.ERROR, error, model=version.model, version=version.version)
+            log_event("a model failed", logging.ERROR, error, model=version.model, version=version.version)
             self._loop.call_soon_threadsafe(_fail, pieces)
         if predictor is version.loaded:
             version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
@@ -243,7 +243,7 @@ class Batcher:
         version: Version,
         owners: list[tuple[_Request, int]],
         answers: list[tuple[int, int, list[float], bool]],
-        part: Part,
+        part: PartialPrediction,
         waits: list[float],
     ) -> None:
         for row, chosen, probabilities, truncated in answers:
@@ -252,7 +252,7 @@ class Batcher:
         # Whoever waits for these is answered first.
         self._loop.call_soon(self._meter, version, part, waits)
 
-    def _meter(self, version: Version, part: Part, waits: list[float]) -> None:
+    def _meter(self, version: Version, part: PartialPrediction, waits: list[float]) -> None:
         metrics, names = self.metrics, (version.model, version.version)
         metrics.child(metrics.batch_texts, *names).observe(len(part.rows))
         metrics.child(metrics.texts, *names).inc(len(part.rows))
@@ -279,14 +279,14 @@ def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:
     return pieces
 
 
-def _give_up(future: "asyncio.Future[Answers]", deadline: float) -> None:
+def _give_up(future: "asyncio.Future[BatchPrediction]", deadline: float) -> None:
     if not future.done():
-        future.set_exception(Refused(504, f"no answer within the {deadline:g} s that a request may take"))
+        future.set_exception(RequestError(504, f"no answer within the {deadline:g} s that a request may take"))
 
 
 def _fail(pieces: list[_Piece]) -> None:
     for piece in pieces:
         if not piece.request.future.done():
             piece.request.future.set_exception(
-                Refused(500, "the model failed on these texts; the server's log says how")
+                RequestError(500, "the model failed on these texts; the server's log says how")
             )

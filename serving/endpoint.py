@@ -9,13 +9,13 @@ from operator import eq
 import numpy as np
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION, Target
-from textgate.serving.batching import Answers, Batcher, Version
-from textgate.serving.explain import Contribution, erase
+from textgate.components.inference.explain import Contribution, erase
+from textgate.components.storage import CHAMPION, ModelRef
+from textgate.serving.batching import Batcher, BatchPrediction, Version
+from textgate.serving.errors import RequestError
 from textgate.serving.feedback import Journal
-from textgate.serving.log import say
+from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
-from textgate.serving.refused import Refused
 from textgate.serving.repository import SHADOW, Repository
 from textgate.serving.sampling import sampled
 
@@ -71,11 +71,11 @@ class Endpoint:
         request_id: str,
         version: str | None = None,
         deadline: float | None = None,
-    ) -> Answers:
+    ) -> BatchPrediction:
         """Classify ``texts``; ``deadline`` in seconds, if the caller's is nearer than the server's.
 
         Raises:
-            Refused: the model is not served, the texts are over a limit, or there is too much to do.
+            RequestError: the model is not served, the texts are over a limit, or there is too much to do.
         """
         chosen = self.repository.find(model, version) if version else self.repository.choose(model, request_id)
         self._check(texts)
@@ -93,16 +93,16 @@ class Endpoint:
 
     async def explain(
         self, model: str, text: str, label: str | None, request_id: str
-    ) -> tuple[Answers, str, list[Contribution]]:
+    ) -> tuple[BatchPrediction, str, list[Contribution]]:
         """Classify one text and tell what each word contributes to ``label``, or to the one that is answered.
 
         Raises:
-            Refused: as for ``answer``, or the model has no such label.
+            RequestError: as for ``answer``, or the model has no such label.
         """
         chosen = self.repository.choose(model, request_id)
         labels = chosen.loaded.bundle.labels
         if label is not None and label not in labels:
-            raise Refused(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
+            raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
         self._check([text])
         erasures = await asyncio.to_thread(erase, text)
         # The whole text is the first of them; of a blank one there are none.
@@ -115,7 +115,7 @@ class Endpoint:
         """A version that is served; the main one of the model when none is named.
 
         Raises:
-            Refused: 404, it is not served.
+            RequestError: 404, it is not served.
         """
         return self.repository.find(model, version)
 
@@ -126,7 +126,7 @@ class Endpoint:
             found = await asyncio.to_thread(self.repository.registry.models)
             champions = {model: channels[CHAMPION] for model, channels in found.items() if CHAMPION in channels}
         except InputError as error:
-            say("the store does not answer", logging.WARNING, reason=str(error))
+            log_event("the store does not answer", logging.WARNING, reason=str(error))
         served = {model: served.main.version for model, served in self.repository.models.items()}
         return [
             IndexEntry(
@@ -139,15 +139,15 @@ class Endpoint:
         """Keep the right label of a text that was answered.
 
         Raises:
-            Refused: the model is not named where several are served, is not served, or has no such label.
+            RequestError: the model is not named where several are served, is not served, or has no such label.
         """
         if model is None:
             if len(self.repository.models) != 1:
-                raise Refused(422, f"model: name one of those served: {', '.join(self.repository.models)}")
+                raise RequestError(422, f"model: name one of those served: {', '.join(self.repository.models)}")
             (model,) = self.repository.models
         labels = self.describe(model).loaded.bundle.labels
         if label not in labels:
-            raise Refused(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
+            raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
         self.journal.feedback(request_id, index, model, label)
         self.metrics.feedback.labels(model).inc()
 
@@ -155,59 +155,59 @@ class Endpoint:
         """Serve a model of the registry, or take in where its channels point now.
 
         Raises:
-            Refused: 404, it cannot be served.
+            RequestError: 404, it cannot be served.
         """
         served = self.repository.models.get(model)
-        target = served.target if served else Target(model)
+        target = served.target if served else ModelRef(model)
         try:
             await asyncio.to_thread(self.repository.load, target)
         except InputError as error:
-            raise Refused(404, str(error)) from error
+            raise RequestError(404, str(error)) from error
 
     async def unload(self, model: str) -> None:
         """Serve a model no longer.
 
         Raises:
-            Refused: 404, it is not served.
+            RequestError: 404, it is not served.
         """
         try:
             await asyncio.to_thread(self.repository.unload, model)
         except InputError as error:
-            raise Refused(404, str(error)) from error
+            raise RequestError(404, str(error)) from error
 
-    def _remember(self, request_id: str, texts: Sequence[str], answers: Answers) -> None:
+    def _remember(self, request_id: str, texts: Sequence[str], answers: BatchPrediction) -> None:
         labels = [answers.labels[number] for number in answers.chosen]
         scores = [row[number] for row, number in zip(answers.probabilities, answers.chosen, strict=True)]
         self.journal.answered(request_id, answers.model, answers.version, texts, labels, scores)
 
     def _check(self, texts: Sequence[str]) -> None:
         if not texts:
-            raise Refused(422, "there is no text to answer: give at least one")
+            raise RequestError(422, "there is no text to answer: give at least one")
         if len(texts) > self.limits.texts:
-            raise Refused(422, f"{len(texts)} texts are more than the {self.limits.texts} that a request may have")
+            raise RequestError(422, f"{len(texts)} texts are more than the {self.limits.texts} that a request may have")
         for row, text in enumerate(texts):
             if len(text) > self.limits.characters:
-                raise Refused(
+                raise RequestError(
                     422,
                     f"text {row} has {len(text)} characters, more than the {self.limits.characters} that it may have",
                 )
 
-    def _check_length(self, answers: Answers, texts: int) -> None:
+    def _check_length(self, answers: BatchPrediction, texts: int) -> None:
         """Of the first ``texts``, when what is longer than the model reads is to be refused."""
         if self.limits.refuse_long and any(answers.truncated[:texts]):
             row = answers.truncated.index(True)
-            raise Refused(422, f"text {row} is longer than {answers.model} reads, and this server cuts none")
+            raise RequestError(422, f"text {row} is longer than {answers.model} reads, and this server cuts none")
 
-    async def _shadow(self, shadow: Version, texts: Sequence[str], answers: Answers) -> None:
+    async def _shadow(self, shadow: Version, texts: Sequence[str], answers: BatchPrediction) -> None:
         """Let the shadow answer what was answered, and count how it differs; nobody waits for it."""
         try:
             others = await self.batcher.answer(shadow, texts, self.limits.deadline)
-        except Refused as refused:
-            say("the shadow did not answer", logging.DEBUG, model=shadow.model, reason=refused.message)
+        except RequestError as refused:
+            log_event("the shadow did not answer", logging.DEBUG, model=shadow.model, reason=refused.message)
             return
         names = (shadow.model, shadow.version)
         if others.labels != answers.labels:
-            say("the shadow has other labels", logging.WARNING, model=shadow.model, version=shadow.version)
+            log_event("the shadow has other labels", logging.WARNING, model=shadow.model, version=shadow.version)
             return
         same = sum(map(eq, others.chosen, answers.chosen))
         self.metrics.shadow_texts.labels(*names, "yes").inc(same)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
-from textgate.serving.log import say
+from textgate.serving.log import log_event
 from textgate.serving.sampling import sampled
 
 Kind = Literal["feedback", "predictions"]
@@ -158,7 +158,7 @@ class Journal:
             self._changed.notify()
         self._thread.join(seconds)
         if self._thread.is_alive():
-            say("feedback was not written in time", logging.ERROR, seconds=seconds)
+            log_event("feedback was not written in time", logging.ERROR, seconds=seconds)
 
     def _note(self, rows: Iterable[_Row]) -> None:
         for row in rows:
@@ -186,7 +186,7 @@ class Journal:
         lost = sum(waiting.rows for waiting in self._objects)
         if lost:
             self._drop(lost)
-            say("feedback is lost: the store stayed away until the end", logging.ERROR, rows=lost)
+            log_event("feedback is lost: the store stayed away until the end", logging.ERROR, rows=lost)
 
     def _pack(self, rows: Iterable[_Row]) -> None:
         """Rows to objects, one for each kind, model and day."""
@@ -199,7 +199,7 @@ class Journal:
                 data = _parquet(SCHEMAS[group[0].kind], [row.values for row in group])
             except Exception as error:  # the thread must live on
                 self._drop(len(group))
-                say(
+                log_event(
                     "feedback is lost: it cannot be stored", logging.ERROR, rows=len(group), reason=type(error).__name__
                 )
             else:
@@ -217,12 +217,12 @@ class Journal:
                 self._store.put(self._objects[0].key, self._objects[0].data)
             except Exception as error:  # the thread must live on
                 if not self._away:
-                    say("the store is away: feedback is kept and tried again", logging.WARNING, reason=str(error))
+                    log_event("the store is away: feedback is kept and tried again", logging.WARNING, reason=str(error))
                 self._away = True
                 return
             self._objects.popleft()
             if self._away:
-                say("the store is back: feedback is written again", dropped=self.dropped)
+                log_event("the store is back: feedback is written again", dropped=self.dropped)
             self._away = False
 
     def _drop(self, rows: int) -> None:

@@ -15,10 +15,10 @@ from textgate.components.contracts import InputError
 from textgate.serving import open_inference_pb2 as pb
 from textgate.serving.access import authorize
 from textgate.serving.endpoint import Endpoint
+from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys, Role
-from textgate.serving.log import request_id, say
+from textgate.serving.log import log_event, request_id
 from textgate.serving.oip import EXTENSIONS, PLATFORM, SERVER, SERVER_VERSION
-from textgate.serving.refused import Refused
 from textgate.serving.tensors import (
     INPUT,
     Tensor,
@@ -231,13 +231,13 @@ class _Calls:
                 call.holder = authorize(self.keys, role, headers)
                 with self.tracing.span(route, headers) if self.tracing else nullcontext():
                     response = await handler(message.FromString(body), call)
-            except Refused as error:
+            except RequestError as error:
                 refused = error
             except DecodeError:
-                refused = Refused(400, f"the message is not a {message.DESCRIPTOR.full_name}")
+                refused = RequestError(400, f"the message is not a {message.DESCRIPTOR.full_name}")
             except Exception as error:  # one call must not take the server with it
-                say("a request failed", logging.ERROR, error, request_id=call.id, path=route)
-                refused = Refused(500, "the server failed on this request; its log says how")
+                log_event("a request failed", logging.ERROR, error, request_id=call.id, path=route)
+                refused = RequestError(500, "the server failed on this request; its log says how")
             trailing = [("x-request-id", call.id)]
             if refused and refused.retry_after is not None:
                 trailing.append(("retry-after", str(refused.retry_after)))
@@ -254,7 +254,7 @@ class _Calls:
         metrics.requests.labels(model, version, route, str(status)).inc()
         if status < 400:
             metrics.request_seconds.labels(model, version, route).observe(seconds)
-        say(
+        log_event(
             "request",
             request_id=call.id,
             method="gRPC",
@@ -274,7 +274,7 @@ def _texts(request: pb.ModelInferRequest) -> list[str]:
     if not raw:
         return decode_elements(request.inputs[0].contents.bytes_contents, count)
     if len(raw) != 1 or request.inputs[0].HasField("contents"):
-        raise Refused(
+        raise RequestError(
             400, "the tensor 'text' is to come in its contents or in one element of raw_input_contents, not both"
         )
     return decode_bytes_tensor(raw[0], count)

@@ -35,7 +35,7 @@ _LINE = f"a line is NAME {'|'.join(_ROLES)} SHA256"
 
 
 @dataclass(frozen=True)
-class Holder:
+class KeyHolder:
     """Who a key was made for."""
 
     name: str
@@ -47,7 +47,7 @@ class Holder:
 class Keys:
     """The keys that are let in."""
 
-    def __init__(self, holders: Sequence[Holder]) -> None:
+    def __init__(self, holders: Sequence[KeyHolder]) -> None:
         self._holders = tuple(holders)
 
     @classmethod
@@ -65,7 +65,7 @@ class Keys:
             raise InputError(f"{path} cannot be read as a file of API keys ({error})") from error
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise InputError(f"{path} decides who is let in, but others than its owner may write it: chmod go-w {path}")
-        holders: dict[str, Holder] = {}
+        holders: dict[str, KeyHolder] = {}
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
@@ -83,7 +83,7 @@ class Keys:
             raise InputError(f"{path} holds no key, so nobody would be let in: {_LINE}")
         return cls(list(holders.values()))
 
-    def holder(self, presented: str | None) -> Holder | None:
+    def holder(self, presented: str | None) -> KeyHolder | None:
         """Whose key was presented; None when it is nobody's.
 
         Every key is compared, each in constant time, so the time it takes tells nothing about any of them.
@@ -107,7 +107,7 @@ def new_key(name: str, role: Role) -> tuple[str, str]:
     return key, f"{_checked(name, 'the key')} {role} {_digest(key).hex()}"
 
 
-def _holder(line: str, where: str) -> Holder:
+def _holder(line: str, where: str) -> KeyHolder:
     """What a line says; it is never shown in an error, since it may be a key itself."""
     words = line.split()
     if len(words) != 3:
@@ -117,7 +117,7 @@ def _holder(line: str, where: str) -> Holder:
         raise InputError(f"{where}: its second word is none of {', '.join(_ROLES)}: {_LINE}")
     if not _SHA256.fullmatch(digest):
         raise InputError(f"{where}: its third word is not a SHA-256 in 64 lower-case hexadecimal digits")
-    return Holder(_checked(name, where), _ROLES[role], bytes.fromhex(digest))
+    return KeyHolder(_checked(name, where), _ROLES[role], bytes.fromhex(digest))
 
 
 def _checked(name: str, where: str) -> str:

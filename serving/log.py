@@ -33,7 +33,7 @@ def start_log() -> None:
     _LOG.setLevel(logging.INFO)
 
 
-def say(event: str, level: int = logging.INFO, error: BaseException | None = None, /, **fields: object) -> None:
+def log_event(event: str, level: int = logging.INFO, error: BaseException | None = None, /, **fields: object) -> None:
     """Write one line; ``fields`` that are None are left out."""
     if _LOG.isEnabledFor(level):
         given = {name: value for name, value in fields.items() if value is not None}

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from textgate.serving.app import Request, Response, Route, answer_json
 from textgate.serving.endpoint import Endpoint
-from textgate.serving.http import Request, Response, Route, answer_json
-from textgate.serving.refused import Refused
+from textgate.serving.errors import RequestError
 from textgate.serving.routes import parsed
 from textgate.serving.tensors import (
     INPUT,
@@ -181,7 +181,9 @@ def _parts(request: Request) -> tuple[bytes, bytes]:
     if given is None:
         return request.body, b""
     if not given.isdigit() or int(given) > len(request.body):
-        raise Refused(400, f"Inference-Header-Content-Length is to be at most the body's {len(request.body)} bytes")
+        raise RequestError(
+            400, f"Inference-Header-Content-Length is to be at most the body's {len(request.body)} bytes"
+        )
     length = int(given)
     return request.body[:length], request.body[length:]
 
@@ -192,14 +194,16 @@ def _texts(asked: InferRequest, raw: bytes) -> list[str]:
     size = tensor.parameters.binary_data_size
     if size is not None:
         if size != len(raw):
-            raise Refused(400, f"binary_data_size of the tensor 'text' says {size} bytes, and {len(raw)} have come")
+            raise RequestError(
+                400, f"binary_data_size of the tensor 'text' says {size} bytes, and {len(raw)} have come"
+            )
         return decode_bytes_tensor(raw, count)
     if tensor.data is None:
-        raise Refused(400, "the tensor 'text' has neither data nor binary_data_size")
+        raise RequestError(400, "the tensor 'text' has neither data nor binary_data_size")
     elements = list(_flat(tensor.data))
     for number, element in enumerate(elements):
         if not isinstance(element, str):
-            raise Refused(400, f"the element {number} of the tensor 'text' is not a string")
+            raise RequestError(400, f"the element {number} of the tensor 'text' is not a string")
     return decode_elements([element.encode("utf-8") for element in elements], count)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from textgate.serving.http import Request, Response, Route
+from textgate.serving.app import Request, Response, Route
 from textgate.serving.oip import SERVER_VERSION, InferRequest
 from textgate.serving.routes import ClassifyRequest, ExplainRequest, FeedbackRequest, HubRequest
 

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 import httptools
 
-from textgate.serving.http import Http, Request, Response
-from textgate.serving.log import request_id, say
-from textgate.serving.refused import Refused
+from textgate.serving.app import Http, Request, Response
+from textgate.serving.errors import RequestError
+from textgate.serving.log import log_event, request_id
 
 _HEAD_SECONDS, _BODY_SECONDS, _IDLE_SECONDS = 10.0, 30.0, 75.0
 """Until a request's line and headers, its body, and a further request must have come."""
@@ -115,14 +115,14 @@ class Connection(asyncio.Protocol):
             # The request itself was read; what follows it would be of another protocol, which is not spoken here.
             self._last = True
         except httptools.HttpParserCallbackError as error:
-            say("a request failed", logging.ERROR, error)
-            self._refuse(Refused(500, "the server failed on this request; its log says how"))
+            log_event("a request failed", logging.ERROR, error)
+            self._refuse(RequestError(500, "the server failed on this request; its log says how"))
         except httptools.HttpParserError as error:
-            self._refuse(Refused(400, f"this is no HTTP request: {error}"))
+            self._refuse(RequestError(400, f"this is no HTTP request: {error}"))
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES:
-                self._refuse(Refused(431, f"the headers are larger than {_HEAD_BYTES} bytes"))
+                self._refuse(RequestError(431, f"the headers are larger than {_HEAD_BYTES} bytes"))
 
     def pause_writing(self) -> None:
         """The client does not read its answers: take no more from it."""
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
     def late(self) -> None:
         """The client has not gone on in time."""
         if self._reading and not self._closing:
-            self._refuse(Refused(408, f"the body did not come within {_BODY_SECONDS:.0f} s"))
+            self._refuse(RequestError(408, f"the body did not come within {_BODY_SECONDS:.0f} s"))
         else:
             self.abort()
 
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         try:
             path = (httptools.parse_url(self._url).path or b"/").decode("latin-1")
         except httptools.HttpParserInvalidURLError:
-            self._refuse(Refused(400, "this is no HTTP request: its target is no address"))
+            self._refuse(RequestError(400, "this is no HTTP request: its target is no address"))
             return
         method = self._parser.get_method().decode("ascii")
         request = self._application.begin(method, unquote(path) if "%" in path else path, self._headers)
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
         if not self._closing:
             self._next()
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: RequestError) -> None:
         """Answer what cannot be read to its end, in its turn, and close."""
         if self._last or self._closing:
             return

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError, OnnxRuntime
-from textgate.components.storage import CHAMPION, Registry, Target
+from textgate.components.inference.predictor import LoadedBundle, load
+from textgate.components.storage import CHAMPION, ModelRef, Registry
 from textgate.serving.batching import Version
-from textgate.serving.log import say
+from textgate.serving.errors import RequestError
+from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
-from textgate.serving.predictor import LoadedBundle, load
-from textgate.serving.refused import Refused
 from textgate.serving.sampling import sampled
 
 CHALLENGER, SHADOW = "challenger", "shadow"
@@ -33,7 +33,7 @@ _RETRY_SECONDS = 60.0
 class Served:
     """The versions that answer for one model, by role."""
 
-    target: Target
+    target: ModelRef
     main: Version
     challenger: Version | None = None
     shadow: Version | None = None
@@ -66,7 +66,7 @@ class Repository:
     _tried: set[tuple[str, str]] = field(default_factory=set)
     _store_is_away: bool = False
 
-    def load(self, target: Target) -> None:
+    def load(self, target: ModelRef) -> None:
         """Serve a model, or look for its newest version now.
 
         Raises:
@@ -92,7 +92,7 @@ class Repository:
                 raise InputError(f"the model {model} is not served")
             self.models = {name: served for name, served in self.models.items() if name != model}
             self._changed()
-            say("unloaded", model=model)
+            log_event("unloaded", model=model)
 
     def follow(self) -> None:
         """Bring every model to where its channels point now. What goes wrong is logged and tried again next time."""
@@ -115,9 +115,9 @@ class Repository:
             if champion is None or model in self.models or (model, champion) in self._tried:
                 continue
             try:
-                self.load(Target(model))
+                self.load(ModelRef(model))
             except InputError as error:
-                say(
+                log_event(
                     "version refused", logging.ERROR, model=model, channel=CHAMPION, version=champion, reason=str(error)
                 )
 
@@ -125,25 +125,25 @@ class Repository:
         """A version that is served; the main one of the model when none is named.
 
         Raises:
-            Refused: 404, it is not served.
+            RequestError: 404, it is not served.
         """
         served = self.models.get(model)
         if served is None:
             names = ", ".join(self.models) or "none"
-            raise Refused(404, f"no model {model[:100]!r} is served here; those that are: {names}")
+            raise RequestError(404, f"no model {model[:100]!r} is served here; those that are: {names}")
         if version is None:
             return served.main
         known = {found.version: found for found in served.versions.values()}
         if version not in known:
             names = ", ".join(sorted(known))
-            raise Refused(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
+            raise RequestError(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
         return known[version]
 
     def choose(self, model: str, request_id: str) -> Version:
         """The version that answers a request: by its id the challenger or the main one.
 
         Raises:
-            Refused: 404, the model is not served.
+            RequestError: 404, the model is not served.
         """
         main = self.find(model)
         challenger = self.models[model].challenger
@@ -163,7 +163,7 @@ class Repository:
             pointed = self._pointed_at(model, channel)
         except InputError as error:
             if not self._store_is_away:
-                say("the store does not answer", logging.WARNING, model=model, reason=str(error))
+                log_event("the store does not answer", logging.WARNING, model=model, reason=str(error))
             self._store_is_away = True
             return
         self._store_is_away = False
@@ -175,7 +175,9 @@ class Repository:
         try:
             opened = self._open(model, pointed) if pointed else None
         except InputError as error:
-            say("version refused", logging.ERROR, model=model, channel=channel, version=pointed, reason=str(error))
+            log_event(
+                "version refused", logging.ERROR, model=model, channel=channel, version=pointed, reason=str(error)
+            )
             self.metrics.swaps.labels(model, channel, "refused").inc()
             self._refused[model, channel] = (pointed or "", time.monotonic() + _RETRY_SECONDS)
             return
@@ -201,7 +203,7 @@ class Repository:
                 self.metrics.serving.labels(model, version.version, channel).set(1)
                 answering.add((model, version.version))
             versions = {channel: version.version for channel, version in served.versions.items()}
-            say("serving", model=model, versions=versions)
+            log_event("serving", model=model, versions=versions)
         for model, name in sorted(self._fetched - answering):
             shutil.rmtree(self._folder(model, name), ignore_errors=True)
         self._fetched &= answering
@@ -214,7 +216,7 @@ class Repository:
         except InputError as error:
             if model in self.models or not seen.exists():
                 raise
-            say("the store does not answer: served is what was last seen", logging.WARNING, reason=str(error))
+            log_event("the store does not answer: served is what was last seen", logging.WARNING, reason=str(error))
             return seen.read_text("utf-8")
         if move is None:
             return None
@@ -234,7 +236,7 @@ class Repository:
             try:
                 return self._warmed(model, version, folder)
             except InputError as error:
-                say("fetched again", logging.WARNING, model=model, version=version, reason=str(error))
+                log_event("fetched again", logging.WARNING, model=model, version=version, reason=str(error))
                 shutil.rmtree(folder)
         self.registry.download(model, version, folder)
         self._fetched.add((model, version))
@@ -258,7 +260,7 @@ class Repository:
         runtime = each.bundle.runtime
         if self.threads == 1 or not isinstance(runtime, OnnxRuntime):
             return each
-        from textgate.serving.onnx import OnnxPredictor
+        from textgate.components.inference.onnx import OnnxPredictor
 
         return replace(
             each, predictor=OnnxPredictor(folder, each.bundle.normalizer, runtime, self.threads, serves=True)

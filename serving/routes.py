@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from textgate.components.inference.explain import METHOD
+from textgate.serving.app import Request, Response, Route, answer_json
 from textgate.serving.endpoint import Endpoint
-from textgate.serving.explain import METHOD
-from textgate.serving.http import Request, Response, Route, answer_json
+from textgate.serving.errors import RequestError
 from textgate.serving.metrics import CONTENT_TYPE
-from textgate.serving.refused import Refused
 
 _PAGE = resources.files("textgate.serving") / "page"
 _TYPES = {
@@ -77,16 +77,16 @@ def parsed(model: type[_Model], body: bytes) -> _Model:
     """The body as a ``model``.
 
     Raises:
-        Refused: 400, it is no JSON; 422, a key of it is not right.
+        RequestError: 400, it is no JSON; 422, a key of it is not right.
     """
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            raise Refused(400, f"the body is not JSON: {first['msg']}") from error
+            raise RequestError(400, f"the body is not JSON: {first['msg']}") from error
         where = ".".join(map(str, first["loc"])) or "the body"
-        raise Refused(422, f"{where}: {first['msg']}") from error
+        raise RequestError(422, f"{where}: {first['msg']}") from error
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION, Registry, Target
+from textgate.components.storage import CHAMPION, ModelRef, Registry
+from textgate.serving.app import Http
 from textgate.serving.batching import Batcher
 from textgate.serving.endpoint import Endpoint, Limits
 from textgate.serving.feedback import Journal
 from textgate.serving.grpc_server import start_grpc
-from textgate.serving.http import Http
 from textgate.serving.keys import Keys
-from textgate.serving.log import say, start_log
+from textgate.serving.log import log_event, start_log
 from textgate.serving.metrics import Metrics
 from textgate.serving.oip import OipRoutes
 from textgate.serving.openapi import openapi_route
@@ -45,7 +45,7 @@ _Tls = tuple[ssl.SSLContext, tuple[bytes, bytes]]
 class Settings:
     """What ``textgate serve`` is told."""
 
-    targets: Sequence[Target]
+    targets: Sequence[ModelRef]
     """None: every model that has a champion."""
     home: Path
     host: str = "127.0.0.1"
@@ -107,7 +107,7 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
     server = await asyncio.get_running_loop().create_server(
         connections.connect, sock=listening, ssl=tls[0] if tls else None, backlog=_BACKLOG
     )
-    say(
+    log_event(
         "ready",
         http=f"{'https' if tls else 'http'}://{settings.host}:{listening.getsockname()[1]}",
         grpc=f"{settings.host}:{grpc_port}",
@@ -115,7 +115,7 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
     )
     following = asyncio.create_task(_follow(repository, settings))
     await asked_to_end.wait()
-    say("draining")
+    log_event("draining")
     server.close()
     following.cancel()
     await asyncio.gather(connections.drain(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
@@ -123,7 +123,7 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
     await asyncio.to_thread(journal.close)
     if tracing:
         tracing.close()
-    say("stopped")
+    log_event("stopped")
 
 
 def _signals() -> asyncio.Event:
@@ -148,8 +148,8 @@ def _tracing() -> "Tracing | None":
     return Tracing()
 
 
-def _champions(registry: Registry) -> list[Target]:
-    found = [Target(model) for model, channels in registry.models().items() if CHAMPION in channels]
+def _champions(registry: Registry) -> list[ModelRef]:
+    found = [ModelRef(model) for model, channels in registry.models().items() if CHAMPION in channels]
     if not found:
         raise InputError("there is no model to serve yet: textgate run quickstart")
     return found
@@ -180,7 +180,7 @@ async def _follow(repository: Repository, settings: Settings) -> None:
         except InputError:
             pass  # the store is away, which following has told
         except Exception as error:  # what answers now goes on answering
-            say("following failed", logging.ERROR, error)
+            log_event("following failed", logging.ERROR, error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

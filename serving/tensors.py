@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textgate.serving.batching import Answers
-from textgate.serving.refused import Refused
+from textgate.serving.batching import BatchPrediction
+from textgate.serving.errors import RequestError
 
 Values = npt.NDArray[np.float64] | npt.NDArray[np.bool_] | list[str]
 
@@ -61,19 +61,21 @@ def count_texts(inputs: Sequence[TensorMetadata]) -> int:
     """How many texts the inputs of a request announce.
 
     Raises:
-        Refused: 400, they are not the one tensor of texts.
+        RequestError: 400, they are not the one tensor of texts.
     """
     names = [tensor.name for tensor in inputs]
     if names != [INPUT.name]:
         given = ", ".join(map(repr, names)) or "none"
-        raise Refused(400, f"the input is to be one tensor, 'text', of BYTES; given: {given}")
+        raise RequestError(400, f"the input is to be one tensor, 'text', of BYTES; given: {given}")
     tensor = inputs[0]
     if tensor.datatype != INPUT.datatype:
-        raise Refused(400, f"the tensor 'text' is to be of datatype BYTES, not {tensor.datatype!r}")
+        raise RequestError(400, f"the tensor 'text' is to be of datatype BYTES, not {tensor.datatype!r}")
     count, *rest = tensor.shape or (0,)
     if count < 1 or rest not in ([], [1]):
         shape = list(tensor.shape)
-        raise Refused(400, f"the tensor 'text' is to have the shape [n] or [n, 1] with n of at least 1, not {shape}")
+        raise RequestError(
+            400, f"the tensor 'text' is to have the shape [n] or [n, 1] with n of at least 1, not {shape}"
+        )
     return count
 
 
@@ -81,7 +83,7 @@ def decode_bytes_tensor(raw: bytes, count: int) -> list[str]:
     """The texts of a BYTES tensor in its binary form.
 
     Raises:
-        Refused: 400, it does not hold ``count`` elements to the byte, or one is not UTF-8.
+        RequestError: 400, it does not hold ``count`` elements to the byte, or one is not UTF-8.
     """
     elements: list[bytes] = []
     place = 0
@@ -89,12 +91,14 @@ def decode_bytes_tensor(raw: bytes, count: int) -> list[str]:
         start = place + 4
         place = start + int.from_bytes(raw[place:start], "little")
         if len(raw) < place:
-            raise Refused(400, f"the tensor 'text' ends within its element {len(elements)}")
+            raise RequestError(400, f"the tensor 'text' ends within its element {len(elements)}")
         elements.append(raw[start:place])
     if len(elements) < count:
-        raise Refused(400, f"the tensor 'text' ends after {len(elements)} elements, where its shape says {count}")
+        raise RequestError(400, f"the tensor 'text' ends after {len(elements)} elements, where its shape says {count}")
     if place < len(raw):
-        raise Refused(400, f"the tensor 'text' has {len(raw) - place} bytes after the {count} elements of its shape")
+        raise RequestError(
+            400, f"the tensor 'text' has {len(raw) - place} bytes after the {count} elements of its shape"
+        )
     return decode_elements(elements, count)
 
 
@@ -102,17 +106,17 @@ def decode_elements(elements: Sequence[bytes], count: int) -> list[str]:
     """The texts of a BYTES tensor whose elements are apart already.
 
     Raises:
-        Refused: 400, they are not ``count``, or one is not UTF-8.
+        RequestError: 400, they are not ``count``, or one is not UTF-8.
     """
     if len(elements) != count:
-        raise Refused(400, f"the tensor 'text' has {len(elements)} elements, where its shape says {count}")
+        raise RequestError(400, f"the tensor 'text' has {len(elements)} elements, where its shape says {count}")
     texts = []
     for number, element in enumerate(elements):
         try:
             texts.append(element.decode("utf-8"))
         except UnicodeDecodeError as error:
             place = f"the element {number} of the tensor 'text' is not UTF-8"
-            raise Refused(400, f"{place}: {error.reason} at its byte {error.start}") from error
+            raise RequestError(400, f"{place}: {error.reason} at its byte {error.start}") from error
     return texts
 
 
@@ -129,14 +133,14 @@ def check_outputs(names: Iterable[str]) -> None:
     """Before anything is computed: whether the tensors a request asks for are there to be had.
 
     Raises:
-        Refused: 400, one is not.
+        RequestError: 400, one is not.
     """
     for name in names:
         if name not in _OUTPUTS:
-            raise Refused(400, f"there is no output tensor {name!r}; there are: {', '.join(_OUTPUTS)}")
+            raise RequestError(400, f"there is no output tensor {name!r}; there are: {', '.join(_OUTPUTS)}")
 
 
-def output_tensors(answers: Answers, wanted: Collection[str] | None = None) -> list[Tensor]:
+def output_tensors(answers: BatchPrediction, wanted: Collection[str] | None = None) -> list[Tensor]:
     """The answers as tensors, in the order of ``output_metadata``: all, or those ``wanted``."""
     probabilities = np.array(answers.probabilities)
     rows, labels = probabilities.shape

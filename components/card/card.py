@@ -181,7 +181,7 @@ def _target(found: Measurement, served: bool) -> list[str]:
 def _telling_words(insight: Insight) -> Markdown:
     return bullets(
         f"{label}: " + ", ".join(f"{found.word} ({found.contribution:+.2f})" for found in words[:_TELLING_WORDS])
-        for label, words in insight.telling_words.items()
+        for label, words in insight.top_words.items()
         if words
     )
 

@@ -16,7 +16,7 @@ def with_textgate(bundle: ModelBundle) -> Markdown:
 import shutil
 
 from huggingface_hub import snapshot_download
-from textgate.serving import load
+from textgate.components.inference import load
 
 # The hub's cache holds links, which a checked bundle may not; its own files are in no manifest.
 snapshot = snapshot_download("{REPOSITORY}", ignore_patterns=["README.md", ".gitattributes"])
@@ -30,7 +30,7 @@ print([model.bundle.labels[number] for number in model.bundle.calibration.classe
 
 
 def with_onnxruntime(bundle: ModelBundle, runtime: OnnxRuntime) -> Markdown:
-    """From the files alone, for a text that is clean: see ``textgate.serving.onnx``, which does the same but faster."""
+    """From the files alone, for a text that is clean: ``textgate.components.inference.onnx`` does the same, faster."""
     calibration = bundle.calibration
     columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     feeds = ", ".join(f'"{name}": [encoding.{columns[name]}]' for name in runtime.inputs)

@@ -15,8 +15,8 @@ from textgate.components.contracts.comparison import (
     SERVED,
     Comparison,
     Limits,
-    Measured,
     System,
+    SystemMetrics,
 )
 from textgate.components.contracts.measurement import Measurements
 
@@ -87,13 +87,13 @@ def _training(served: Evaluation) -> TrainingCost:
     return cost
 
 
-def _measured(folder: Path, served: Evaluation, timing: Timing, cost: TrainingCost, limits: Limits) -> Measured:
+def _measured(folder: Path, served: Evaluation, timing: Timing, cost: TrainingCost, limits: Limits) -> SystemMetrics:
     """All but what only others tell of it."""
     bundle = folder / EXPORTED / MANIFEST
     size = ModelBundle.parse(bundle.read_bytes(), str(bundle)).size
     slow = limits.max_latency_ms is not None and timing.latency_ms > limits.max_latency_ms
     large = limits.max_size_mb is not None and size > limits.max_size_mb * 1e6
-    return Measured(
+    return SystemMetrics(
         target=Measurements.open(folder / MEASUREMENTS).served,
         f1=served.manifest.f1,
         accuracy=served.manifest.accuracy,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from textgate.components.contracts import Evaluation, InputError
-from textgate.components.contracts.comparison import Limits, Measured, Pair, System
+from textgate.components.contracts.comparison import Limits, Pair, System, SystemMetrics
 from textgate.components.metrics import holm, paired_test
 
 LEVEL = 0.05
@@ -104,7 +104,7 @@ def _asked(limits: Limits) -> str:
     return " and ".join([*latency, *size])
 
 
-def _cheaper(other: Measured, winner: Measured) -> str:
+def _cheaper(other: SystemMetrics, winner: SystemMetrics) -> str:
     """In what a system is noticeably cheaper than the winner, with a comma after it."""
     costs = [
         ("answers", winner.latency_ms / other.latency_ms, "times as fast"),

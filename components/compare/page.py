@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from textgate.components.compare.judge import LEVEL
 from textgate.components.contracts import Recipe
-from textgate.components.contracts.comparison import Comparison, Measured
+from textgate.components.contracts.comparison import Comparison, SystemMetrics
 from textgate.components.report.charts import Labelled, scatter
 from textgate.components.report.page import Part, write_page
 from textgate.components.report.svg import Axis
@@ -38,14 +38,14 @@ def write_comparison(path: Path, comparison: Comparison, recipes: Sequence[Recip
     )
 
 
-def _plots(ran: dict[str, Measured]) -> list[Markup]:
+def _plots(ran: dict[str, SystemMetrics]) -> list[Markup]:
     return [
         _plot("latency", "latency", ran, [m.latency_ms for m in ran.values()], "milliseconds a text"),
         _plot("training", "training cost", ran, [m.training.seconds for m in ran.values()], "seconds of training"),
     ]
 
 
-def _plot(name: str, cost: str, ran: dict[str, Measured], costs: Sequence[float], unit: str) -> Markup:
+def _plot(name: str, cost: str, ran: dict[str, SystemMetrics], costs: Sequence[float], unit: str) -> Markup:
     front = {
         "latency": [m.on_latency_front for m in ran.values()],
         "training": [m.on_training_front for m in ran.values()],

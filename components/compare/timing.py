@@ -15,7 +15,7 @@ from typing import NamedTuple
 from textgate.components.contracts import ModelBundle
 from textgate.components.families import open_predictor
 from textgate.components.families.speed import peak_memory
-from textgate.serving import Predictor
+from textgate.components.inference import Predictor
 
 _ROUNDS = 3
 _BATCH = 32

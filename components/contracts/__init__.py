@@ -11,23 +11,22 @@ from textgate.components.contracts.bundle import (
 from textgate.components.contracts.candidate import Candidate, Candidates
 from textgate.components.contracts.dataset import Dataset, Rejected, Row, dataset_writer
 from textgate.components.contracts.decision import GateDecision, Rule
-from textgate.components.contracts.evaluate import Evaluate
 from textgate.components.contracts.evaluation import (
-    Domain,
     Estimate,
     Evaluation,
     EvaluationManifest,
     Insight,
+    OutOfDomainSet,
     TrainingCost,
 )
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
 from textgate.components.contracts.recipe import Compute, Export, Gate, Recipe, Resources
-from textgate.components.contracts.run import Promotion, RunRecord
-from textgate.components.contracts.section import Section
-from textgate.components.contracts.source import Preprocess, Source
-from textgate.components.contracts.training import (
+from textgate.components.contracts.recipe.evaluate_settings import EvaluateSettings
+from textgate.components.contracts.recipe.section import RecipeSection
+from textgate.components.contracts.recipe.source import Preprocess, Source
+from textgate.components.contracts.recipe.training import (
     Adapter,
     Distillation,
     EmbeddingTraining,
@@ -45,6 +44,7 @@ from textgate.components.contracts.training import (
     named_bundles,
     with_bundles,
 )
+from textgate.components.contracts.run_record import Promotion, RunRecord
 from textgate.components.step import InputError
 
 __all__ = [
@@ -55,12 +55,11 @@ __all__ = [
     "Compute",
     "Dataset",
     "Distillation",
-    "Domain",
     "EmbeddingTraining",
     "EnsembleRuntime",
     "EnsembleTraining",
     "Estimate",
-    "Evaluate",
+    "EvaluateSettings",
     "Evaluation",
     "EvaluationManifest",
     "Export",
@@ -76,18 +75,19 @@ __all__ = [
     "MlpHead",
     "ModelBundle",
     "OnnxRuntime",
+    "OutOfDomainSet",
     "Preprocess",
     "Progress",
     "ProgressLine",
     "Promotion",
     "PromptedTraining",
     "Recipe",
+    "RecipeSection",
     "Rejected",
     "Resources",
     "Row",
     "Rule",
     "RunRecord",
-    "Section",
     "Source",
     "SvmHead",
     "TextNormalizer",

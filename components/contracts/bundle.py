@@ -16,15 +16,15 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from textgate.components.contracts.files import file_sha256
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
 
 
-class LinearRuntime(Record):
+class LinearRuntime(FrozenModel):
     """Weighted counts of n-grams and a linear layer, from plain arrays (``model.safetensors``, ``vocabulary.json``)."""
 
     name: Literal["linear"] = "linear"
@@ -34,7 +34,7 @@ class LinearRuntime(Record):
     """What a text's weighted counts are divided by: their Euclidean length, as in TF-IDF, or their sum, for a mean."""
 
 
-class OnnxRuntime(Record):
+class OnnxRuntime(FrozenModel):
     """An ONNX graph on ONNX Runtime behind ``tokenizer.json``."""
 
     name: Literal["onnx"] = "onnx"
@@ -55,7 +55,7 @@ class OnnxRuntime(Record):
     """Name to shape, float32."""
 
 
-class TransformersRuntime(Record):
+class TransformersRuntime(FrozenModel):
     """A Hugging Face checkpoint folder: what is trained, and what vLLM, TEI or KServe's own runtime would serve.
 
     It answers with torch, so the ``serving`` of this package does not.
@@ -70,7 +70,7 @@ class TransformersRuntime(Record):
     """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
 
 
-class EnsembleRuntime(Record):
+class EnsembleRuntime(FrozenModel):
     """The weighted mean of the calibrated probabilities of whole bundles in folders of this one."""
 
     name: Literal["ensemble"] = "ensemble"
@@ -91,7 +91,7 @@ class EnsembleRuntime(Record):
 Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime | EnsembleRuntime, Field(discriminator="name")]
 
 
-class Calibration(Record):
+class Calibration(FrozenModel):
     """How probabilities become an answer; fitted on the split ``validation``."""
 
     temperature: float = Field(default=1.0, gt=0)
@@ -112,14 +112,14 @@ def calibrated(probabilities: npt.NDArray[np.float64], temperature: float) -> np
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-class FileEntry(Record):
+class FileEntry(FrozenModel):
     """One file of a bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
-class ModelBundle(Record):
+class ModelBundle(FrozenModel):
     """``bundle.json``."""
 
     format_version: Literal[1] = 1

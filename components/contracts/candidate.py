@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from textgate.components.contracts.record import Record
+from textgate.components.contracts.frozen_model import FrozenModel
 
 
-class Candidate(Record):
+class Candidate(FrozenModel):
     """One row of a sweep's table."""
 
     settings: dict[str, Any]

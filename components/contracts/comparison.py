@@ -13,14 +13,14 @@ from typing import Literal
 from pydantic import Field
 
 from textgate.components.contracts.evaluation import Estimate, TrainingCost
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 
 EXPORTED, TRAINED, SERVED = "exported", "trained", "served"
 MEASUREMENTS, MERGE = "measurements.json", "merge.json"
 
 
-class Limits(Record):
+class Limits(FrozenModel):
     """What the winner may cost to serve."""
 
     max_latency_ms: float | None = Field(default=None, gt=0)
@@ -29,7 +29,7 @@ class Limits(Record):
     """Of the files it needs to answer, in 10^6 bytes."""
 
 
-class Measured(Record):
+class SystemMetrics(FrozenModel):
     """What a system reached as it would be served, and what it costs."""
 
     target: str
@@ -54,18 +54,18 @@ class Measured(Record):
     """Two systems that share a letter do not differ significantly; all others do."""
 
 
-class System(Record):
+class System(FrozenModel):
     """One row: what became of a recipe."""
 
     recipe: str
     family: str
     failed: str | None = None
     """Why, as a sentence."""
-    measured: Measured | None = None
+    measured: SystemMetrics | None = None
     """None where it failed."""
 
 
-class Pair(Record):
+class Pair(FrozenModel):
     """Two systems on the same texts."""
 
     first: str
@@ -79,7 +79,7 @@ class Pair(Record):
     significant: bool
 
 
-class Comparison(Record):
+class Comparison(FrozenModel):
     """``comparison.json``."""
 
     format_version: Literal[1] = 1

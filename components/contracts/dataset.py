@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from pydantic import model_validator
 
 from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
@@ -36,7 +36,7 @@ REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label
 _REJECTED_TEXT_CHARACTERS = 200
 
 
-class DatasetManifest(Record):
+class DatasetManifest(FrozenModel):
     """``dataset.json``. Rows in = rows out + rejected, or it does not validate."""
 
     format_version: Literal[1] = 1

@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from textgate.components.contracts.evaluation import Estimate
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 
 
-class Rule(Record):
+class Rule(FrozenModel):
     """One rule with what it asked, what was found and whether that is enough."""
 
     name: str
@@ -21,7 +21,7 @@ class Rule(Record):
     """The rule, the value and the threshold as one sentence."""
 
 
-class GateDecision(Record):
+class GateDecision(FrozenModel):
     """What a gate says of one bundle on one dataset."""
 
     format_version: Literal[1] = 1

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from textgate.components.contracts.bundle import Calibration
 from textgate.components.contracts.files import new_folder
-from textgate.components.contracts.record import Record
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.step import InputError
 
 MANIFEST = "evaluation.json"
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Estimate(Record):
+class Estimate(FrozenModel):
     """A number with its 95 % bootstrap interval."""
 
     value: float
@@ -44,7 +44,7 @@ class Estimate(Record):
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-class ClassScores(Record):
+class ClassScores(FrozenModel):
     """How well one class is told from the others."""
 
     rows: int
@@ -54,7 +54,7 @@ class ClassScores(Record):
     f1: Estimate
 
 
-class Slice(Record):
+class Slice(FrozenModel):
     """The rows that have one value of a column, judged by themselves."""
 
     column: str
@@ -65,7 +65,7 @@ class Slice(Record):
     accuracy: Estimate
 
 
-class Perturbed(Record):
+class RobustnessResult(FrozenModel):
     """What is left when the texts are written otherwise but mean the same."""
 
     perturbation: str
@@ -79,7 +79,7 @@ class Perturbed(Record):
     """Paired bootstrap."""
 
 
-class Domain(Record):
+class OutOfDomainSet(FrozenModel):
     """Another data set, on which nothing was trained."""
 
     name: str
@@ -90,7 +90,7 @@ class Domain(Record):
     accuracy: Estimate
 
 
-class TrainingCost(Record):
+class TrainingCost(FrozenModel):
     """What training took, on the machine it ran on."""
 
     seconds: float
@@ -98,7 +98,7 @@ class TrainingCost(Record):
     """Bytes resident at most."""
 
 
-class EvaluationManifest(Record):
+class EvaluationManifest(FrozenModel):
     """``evaluation.json``."""
 
     format_version: Literal[2] = 2
@@ -122,8 +122,8 @@ class EvaluationManifest(Record):
     slices: list[Slice] = []
     length_bias: Estimate | None = None
     """Accuracy on the longest quarter of the texts less that on the shortest; None where most are equally long."""
-    robustness: list[Perturbed] = []
-    domains: list[Domain] = []
+    robustness: list[RobustnessResult] = []
+    domains: list[OutOfDomainSet] = []
     history: list[dict[str, float]] = []
     """The bundle's, see there."""
     training_cost: TrainingCost | None = None
@@ -141,16 +141,16 @@ class EvaluationManifest(Record):
         return self.metrics["accuracy"]
 
 
-class WordContribution(Record):
+class WordContribution(FrozenModel):
     """What some words of a text do for the answer; offsets in code points."""
 
     start: int
     end: int
     contribution: float
-    """See ``textgate.serving.explain``: above 0 they speak for the label."""
+    """See ``textgate.components.inference.explain``: above 0 they speak for the label."""
 
 
-class ExplainedError(Record):
+class ExplainedError(FrozenModel):
     """A wrong answer, with what speaks for it."""
 
     row: int
@@ -159,7 +159,7 @@ class ExplainedError(Record):
     """For the label that was answered."""
 
 
-class TellingWord(Record):
+class TopWord(FrozenModel):
     """A word that speaks for a class wherever it stands."""
 
     word: str
@@ -168,7 +168,7 @@ class TellingWord(Record):
     texts: int
 
 
-class Point(Record):
+class Point(FrozenModel):
     """A text on the map: near others that the model takes for alike."""
 
     row: int
@@ -177,12 +177,12 @@ class Point(Record):
     y: float
 
 
-class Insight(Record):
+class Insight(FrozenModel):
     """``insight.json``: empty where nobody asked."""
 
     errors: list[ExplainedError] = []
     """The wrong answers given with the highest probability, most confident first."""
-    telling_words: dict[str, list[TellingWord]] = {}
+    top_words: dict[str, list[TopWord]] = {}
     """By label, the most telling first."""
     map: list[Point] = []
 

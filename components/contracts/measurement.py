@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textgate.components.contracts.evaluation import Estimate
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.record import Record
 
 
-class Speed(Record):
+class Speed(FrozenModel):
     """Answers of one batch of equal texts, on every core, tokenization included."""
 
     batch: int
@@ -33,7 +33,7 @@ def throughput(speeds: Sequence[Speed]) -> float:
     return max((speed for speed in speeds if speed.tokens == middle), key=lambda s: s.batch).texts_per_second
 
 
-class Measurement(Record):
+class Measurement(FrozenModel):
     """One target, made and asked about every text of the test split."""
 
     target: str
@@ -58,7 +58,7 @@ class Measurement(Record):
         return throughput(self.speeds)
 
 
-class Merge(Record):
+class Merge(FrozenModel):
     """What merging an adapter into its base changed, on the test split."""
 
     agreement: float
@@ -81,7 +81,7 @@ class Merge(Record):
         return None if content.strip() == b"null" else parse_json(cls, content, str(path), "what a merge changed")
 
 
-class Measurements(Record):
+class Measurements(FrozenModel):
     """Every target that was made, and the one that is served."""
 
     served: str

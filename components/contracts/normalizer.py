@@ -5,7 +5,7 @@ import re
 import unicodedata
 from typing import Literal
 
-from textgate.components.contracts.record import Record
+from textgate.components.contracts.frozen_model import FrozenModel
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
@@ -23,7 +23,7 @@ _BRACKETS = re.compile(r"[<>&]")
 _PASSES = 10
 
 
-class TextNormalizer(Record):
+class TextNormalizer(FrozenModel):
     """Settings of the cleaning, carried by the recipe, the dataset and the bundle.
 
     Control characters and unpaired surrogates never pass, whatever the settings: they cannot be stored or tokenised.

@@ -33,11 +33,11 @@ def evaluate(
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import Evaluate, TrainingCost
+        from textgate.components.contracts import EvaluateSettings, TrainingCost
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
-        asked = Evaluate.model_validate_json(settings)
+        asked = EvaluateSettings.model_validate_json(settings)
         told = model.metadata
         result = evaluate_bundle(
             Path(dataset.path),

@@ -8,25 +8,26 @@ import numpy as np
 
 from textgate.components.contracts import (
     Dataset,
-    Domain,
-    Evaluate,
+    EvaluateSettings,
     Evaluation,
     EvaluationManifest,
     InputError,
     Insight,
     ModelBundle,
+    OutOfDomainSet,
     TrainingCost,
 )
 from textgate.components.contracts.bundle import calibrated
-from textgate.components.contracts.evaluate import SCORES_ONLY
 from textgate.components.contracts.evaluation import Point
+from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 from textgate.components.evaluate.embedding_map import embedding_map
-from textgate.components.evaluate.explanations import explain_errors, telling_words
+from textgate.components.evaluate.explanations import explain_errors, top_words
 from textgate.components.evaluate.robustness import robustness
 from textgate.components.evaluate.sample import draw
 from textgate.components.evaluate.slices import length_bias, slices
 from textgate.components.families import open_predictor
-from textgate.components.families.embeddings import embeddings
+from textgate.components.families.text_vectors import embeddings
+from textgate.components.inference import Predictor
 from textgate.components.metrics import (
     accuracy_estimate,
     calibration_error,
@@ -36,7 +37,6 @@ from textgate.components.metrics import (
     f1_estimate,
 )
 from textgate.components.storage.fetch import default_downloads, fetch
-from textgate.serving import Predictor
 
 SPLIT = "test"
 
@@ -45,7 +45,7 @@ def evaluate_bundle(
     dataset_folder: Path,
     bundle_folder: Path,
     output: Path,
-    settings: Evaluate = SCORES_ONLY,
+    settings: EvaluateSettings = SCORES_ONLY,
     cost: TrainingCost | None = None,
     elsewhere: Mapping[str, Path] | None = None,
 ) -> Evaluation:
@@ -94,7 +94,7 @@ def evaluate_bundle(
     some = [texts[row] for row in draw(len(texts), settings.telling_texts, settings.seed)]
     insight = Insight(
         errors=explain_errors(predictor, texts, probabilities, predicted, classes, settings.explained_errors),
-        telling_words=telling_words(predictor, some, labels),
+        top_words=top_words(predictor, some, labels),
         map=_map(predictor, texts, settings),
     )
     evaluation = Evaluation(manifest, ids, texts, classes, probabilities, insight)
@@ -102,7 +102,7 @@ def evaluate_bundle(
     return evaluation
 
 
-def _map(predictor: Predictor, texts: Sequence[str], settings: Evaluate) -> list[Point]:
+def _map(predictor: Predictor, texts: Sequence[str], settings: EvaluateSettings) -> list[Point]:
     rows = draw(len(texts), settings.map_texts, settings.seed)
     found = embeddings(predictor, [texts[row] for row in rows]) if len(rows) else None
     if found is None:
@@ -111,7 +111,7 @@ def _map(predictor: Predictor, texts: Sequence[str], settings: Evaluate) -> list
     return [Point(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
 
 
-def _domain(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) -> Domain:
+def _domain(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) -> OutOfDomainSet:
     """What the bundle answers to every text of another data set."""
     dataset = Dataset.open(path)
     strangers = set(dataset.manifest.labels) - set(bundle.labels)
@@ -124,7 +124,7 @@ def _domain(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) ->
     classes = np.array([bundle.labels.index(row.label) for row in rows], dtype=np.int64)
     predicted = bundle.calibration.classes(predictor.predict([row.text for row in rows]))
     print(f"{name}: asked about {len(rows):,} texts of another data set", flush=True)
-    return Domain(
+    return OutOfDomainSet(
         name=name,
         dataset=dataset.manifest.fingerprint,
         rows=len(rows),

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts.evaluation import ExplainedError, TellingWord, WordContribution
-from textgate.serving import Predictor
-from textgate.serving.explain import BUDGET, Erasures, erase, leave_out, words
+from textgate.components.contracts.evaluation import ExplainedError, TopWord, WordContribution
+from textgate.components.inference import Predictor
+from textgate.components.inference.explain import BUDGET, Erasures, erase, leave_out, words
 
 _WORDS_A_LABEL = 20
 _LEAST_TEXTS = 3
@@ -54,9 +54,9 @@ def explain_errors(
     ]
 
 
-def telling_words(
+def top_words(
     predictor: Predictor, texts: Sequence[str], labels: Sequence[str], budget: int = BUDGET
-) -> dict[str, list[TellingWord]]:
+) -> dict[str, list[TopWord]]:
     """Words that speak for each label by their mean contribution, the most telling first; at most 20 a label.
 
     Words are compared without case and without the punctuation around them. Only those count that stand in 3 texts and
@@ -84,9 +84,9 @@ def telling_words(
     return {label: _most_telling(of_label, least) for label, of_label in zip(labels, means, strict=True)}
 
 
-def _most_telling(contributions: dict[str, list[float]], least: int) -> list[TellingWord]:
+def _most_telling(contributions: dict[str, list[float]], least: int) -> list[TopWord]:
     telling = [
-        TellingWord(word=word, contribution=float(np.mean(found)), texts=len(found))
+        TopWord(word=word, contribution=float(np.mean(found)), texts=len(found))
         for word, found in contributions.items()
         if len(found) >= least
     ]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import Evaluate
+from textgate.components.contracts import EvaluateSettings
 from textgate.components.contracts.bundle import Calibration
-from textgate.components.contracts.evaluation import Perturbed
+from textgate.components.contracts.evaluation import RobustnessResult
 from textgate.components.evaluate.perturbations import perturb
 from textgate.components.evaluate.sample import draw
+from textgate.components.inference import Predictor
 from textgate.components.metrics import f1_difference, f1_estimate
-from textgate.serving import Predictor
 
 
 def robustness(
@@ -19,9 +19,9 @@ def robustness(
     texts: Sequence[str],
     classes: npt.NDArray[np.int64],
     calibration: Calibration,
-    settings: Evaluate,
+    settings: EvaluateSettings,
     labels: int,
-) -> list[Perturbed]:
+) -> list[RobustnessResult]:
     """What each perturbation of ``settings.robustness`` costs on rows drawn from ``texts``, whose truth is ``classes``.
 
     One that changes none of the texts, such as synonyms in a language it has none of, is left out.
@@ -41,7 +41,7 @@ def robustness(
         otherwise = calibration.classes(predictor.predict([written[row] for row in changed]))
         truth, before = classes[rows[changed]], answers[changed]
         found.append(
-            Perturbed(
+            RobustnessResult(
                 perturbation=name,
                 rows=len(changed),
                 changed=float(np.mean(otherwise != before)),

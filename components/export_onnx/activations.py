@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 Feeds = Sequence[Mapping[str, npt.NDArray[np.int64]]]
-Reach = dict[str, tuple[float, float]]
+ActivationRanges = dict[str, tuple[float, float]]
 """Name of a tensor to its smallest and its largest value."""
 
 
@@ -45,9 +45,9 @@ def first_factors(full: Path, feeds: Feeds) -> Iterator[dict[str, npt.NDArray[np
         yield dict(zip(names, session.run(names, dict(feed)), strict=True))
 
 
-def reach(full: Path, feeds: Feeds) -> Reach:
+def reach(full: Path, feeds: Feeds) -> ActivationRanges:
     """How far the first factors reach, padding aside."""
-    found: Reach = {}
+    found: ActivationRanges = {}
     for feed, factors in zip(feeds, first_factors(full, feeds), strict=True):
         there = feed["attention_mask"].astype(bool)
         for name, values in factors.items():
@@ -57,7 +57,7 @@ def reach(full: Path, feeds: Feeds) -> Reach:
     return found
 
 
-def fix_scales(model: onnx.ModelProto, ranges: Reach) -> None:
+def fix_scales(model: onnx.ModelProto, ranges: ActivationRanges) -> None:
     """Give what ``quantize_dynamic`` made of a graph scales for ``ranges``; what lies beyond becomes their end.
 
     Each product becomes ONNX Runtime's MatMulIntegerToFloat, its bias included, which the runtime makes by itself

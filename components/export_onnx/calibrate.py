@@ -4,8 +4,8 @@ import numpy as np
 
 from textgate.components.contracts import Calibration, Dataset, Export, InputError
 from textgate.components.contracts.bundle import calibrated
+from textgate.components.inference import Predictor
 from textgate.components.metrics import calibration_error, fit_temperature, threshold_for_f1, threshold_for_precision
-from textgate.serving import Predictor
 
 SPLIT = "validation"
 

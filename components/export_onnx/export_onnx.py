@@ -9,7 +9,7 @@ from textgate.components.contracts import Calibration, Dataset, Evaluation, Expo
 from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime, OnnxRuntime, Runtime
 from textgate.components.contracts.measurement import Measurement, Measurements
 from textgate.components.export_onnx.calibrate import calibrate
-from textgate.components.export_onnx.make import Maker
+from textgate.components.export_onnx.make import TargetExporter
 from textgate.components.export_onnx.measure import choose, measure_cost, measure_quality
 from textgate.components.families import open_predictor
 
@@ -40,7 +40,7 @@ def export_bundle(
             chosen = measure_cost(folder, served, quality)
             measured = [chosen]
         else:
-            maker = Maker(bundle_folder, scratch, plain, dataset, settings)
+            maker = TargetExporter(bundle_folder, scratch, plain, dataset, settings)
             measured = []
             for target in settings.targets:
                 made = maker.make(target)
@@ -62,7 +62,7 @@ def export_bundle(
 
 def _together(scratch: Path, targets: Sequence[str], chosen: str, folder: Path) -> ModelBundle:
     """Write one bundle of those in ``scratch`` to ``folder``: a folder for each, but one tokenizer for all graphs."""
-    from textgate.serving.onnx import TOKENIZER
+    from textgate.components.inference.onnx import TOKENIZER
 
     runtimes: dict[str, Runtime] = {}
     for target in targets:

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import Dataset, Export, ModelBundle, OnnxRuntime
-from textgate.components.families import family, open_predictor
+from textgate.components.families import EXPORTABLE_FAMILIES, open_predictor
 from textgate.components.metrics import accuracy, f1
 
 # onnxruntime takes a while to import, and the linear families need none of it.
 if TYPE_CHECKING:
-    from textgate.components.export_onnx.activations import Feeds, Reach
-    from textgate.serving.onnx import OnnxPredictor
+    from textgate.components.export_onnx.activations import ActivationRanges, Feeds
+    from textgate.components.inference.onnx import OnnxPredictor
 
 _SPARED = (0.0, 0.05, 0.15)
 """Shares of the matrix products that 8 bits may spare, tried in turn while they lose too much."""
@@ -29,7 +29,7 @@ _TEXTS_COMPARED = 16
 
 
 @dataclass(frozen=True)
-class Maker:
+class TargetExporter:
     """Writes targets of ``bundle``, whose files lie in ``source``, each as a bundle in a folder of ``scratch``."""
 
     source: Path
@@ -81,7 +81,7 @@ class Maker:
 
     def _write_graph(self, target: str, spared: list[str] | None = None, blocks: bool = False) -> ModelBundle:
         from textgate.components.export_onnx.targets import make_target
-        from textgate.serving.onnx import TOKENIZER
+        from textgate.components.inference.onnx import TOKENIZER
 
         runtime, unrounded = self._full
         folder = self.scratch / target
@@ -94,11 +94,10 @@ class Maker:
         return self.bundle.model_copy(update={"runtime": runtime.model_copy(update=changes)}).write(folder)
 
     def _write_checkpoint(self, target: str) -> ModelBundle:
-        from textgate.components.families.served_checkpoint import write_checkpoint
-
         folder = self.scratch / target
         folder.mkdir()
-        runtime = write_checkpoint(self.source, self.bundle, folder, quantize=target == "hf-nf4")
+        family = EXPORTABLE_FAMILIES[self.bundle.family]()
+        runtime = family.export_hf(self.source, self.bundle, folder, quantize=target == "hf-nf4")
         return self.bundle.model_copy(update={"runtime": runtime}).write(folder)
 
     @cached_property
@@ -106,7 +105,7 @@ class Maker:
         """The runtime of the graph in full precision, and the nodes that are never to be rounded."""
         folder = self.scratch / "full"
         folder.mkdir()
-        return family(self.bundle.family).export(self.source, self.bundle, folder)
+        return EXPORTABLE_FAMILIES[self.bundle.family]().export_onnx(self.source, self.bundle, folder)
 
     @property
     def _graph(self) -> Path:
@@ -126,7 +125,7 @@ class Maker:
         return sensitive_products(self._graph, self._feeds(_TEXTS_COMPARED))
 
     @cached_property
-    def _reach(self) -> "Reach":
+    def _reach(self) -> "ActivationRanges":
         from textgate.components.export_onnx.activations import reach
 
         return reach(self._graph, self._feeds(_TEXTS_LOOKED_AT))
@@ -137,6 +136,6 @@ class Maker:
         return [batch.inputs for batch in predictor.batches(self.dataset.columns("validation")[1][:texts])]
 
     def _predictor(self, folder: Path, runtime: OnnxRuntime) -> "OnnxPredictor":
-        from textgate.serving.onnx import OnnxPredictor
+        from textgate.components.inference.onnx import OnnxPredictor
 
         return OnnxPredictor(folder, self.bundle.normalizer, runtime, threads=0)

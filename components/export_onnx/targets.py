@@ -11,8 +11,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from textgate.components.export_onnx.activations import Reach, fix_scales
-from textgate.components.families.onnx_graph import quiet, save_graph
+from textgate.components.export_onnx.activations import ActivationRanges, fix_scales
+from textgate.components.families.onnx_files import quiet, save_graph
 
 BLOCK = 32
 """Weights of a channel that share a scale where blocks are quantized, as in GGUF's Q4_0 and Q8_0."""
@@ -20,7 +20,9 @@ _INT8_COMPUTE = 4
 """MatMulNBits' accuracy level: activations in 8 bits too, each block with a scale of its own."""
 
 
-def make_target(target: str, full: Path, output: Path, kept: Collection[str] = (), ranges: Reach | None = None) -> None:
+def make_target(
+    target: str, full: Path, output: Path, kept: Collection[str] = (), ranges: ActivationRanges | None = None
+) -> None:
     """Write the graph ``full`` as ``target`` to ``output``; nodes named in ``kept`` stay in full precision.
 
     ``onnx-int8`` with ``ranges`` has signed weights with one scale a channel (onnxruntime.ai/docs, "Quantize ONNX

@@ -14,10 +14,10 @@ from textgate.components.contracts import (
     ModelBundle,
     TransformersRuntime,
 )
-from textgate.components.families import Fitted, Surroundings
+from textgate.components.families import FitResult, TrainingContext
 from textgate.components.families.linear import merge, predictor
+from textgate.components.inference import load
 from textgate.components.metrics import accuracy, f1
-from textgate.serving import load
 
 __all__ = ["fit", "likeliest_weights", "merge", "predictor"]
 
@@ -30,7 +30,7 @@ _DECIMALS = 4
 """Of a fitted weight: more than its data can tell, and few enough for the last bits of a sum to make no difference."""
 
 
-def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, surroundings: Surroundings) -> Fitted:
+def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: TrainingContext) -> FitResult:
     """See ``Family.fit``.
 
     Raises:
@@ -41,7 +41,7 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, surroundings
     names = [f"members/{number}" for number in range(len(training.members))]
     bundles, answers = [], []
     for name, member in zip(names, training.members, strict=True):
-        bundles.append(_take_in(surroundings.bundles[member.bundle], member.bundle, labels, folder / name))
+        bundles.append(_take_in(context.bundles[member.bundle], member.bundle, labels, folder / name))
         answers.append(load(folder / name).predict(texts))
     given = [member.weight for member in training.members if member.weight is not None]
     weights = np.array(given) if given else _rounded(likeliest_weights(np.stack(answers), classes))
@@ -59,7 +59,7 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, surroundings
         "validation_f1": f1(classes, predicted, len(labels)),
         "validation_accuracy": accuracy(classes, predicted),
     }
-    return Fitted(runtime, metrics)
+    return FitResult(runtime, metrics)
 
 
 def likeliest_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:

@@ -20,10 +20,10 @@ from textgate.components.contracts import (
     TransformersRuntime,
     Word2VecTraining,
 )
-from textgate.components.families import Fitted, Surroundings
+from textgate.components.families import FitResult, TrainingContext
+from textgate.components.inference import Predictor, load
+from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
 from textgate.components.metrics import accuracy, f1
-from textgate.serving import Predictor, load
-from textgate.serving.linear import ARRAYS, VOCABULARY, LinearPredictor
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 _NOISE = 1e-5
 
 
-def fit(dataset: Dataset, training: LinearTraining, folder: Path, surroundings: Surroundings) -> Fitted:
+def fit(dataset: Dataset, training: LinearTraining, folder: Path, context: TrainingContext) -> FitResult:
     """See ``Family.fit``.
 
     Raises:
@@ -58,7 +58,7 @@ def fit(dataset: Dataset, training: LinearTraining, folder: Path, surroundings: 
     weights, bias = fit_regression(features, projection, classes, training)
     terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
     runtime = LinearRuntime(ngrams=training.ngrams, sublinear=training.sublinear)
-    return Fitted(runtime, write(folder, dataset, runtime, terms, vectorizer.idf_, weights, bias))
+    return FitResult(runtime, write(folder, dataset, runtime, terms, vectorizer.idf_, weights, bias))
 
 
 def _latent(features: Any, components: int, seed: int) -> Floats:

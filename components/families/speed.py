@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from textgate.components.contracts.measurement import Speed
-from textgate.serving import Predictor
+from textgate.components.inference import Predictor
 
 _TOKENS = (16, 64, 256)
 _BATCHES = (1, 8, 32)

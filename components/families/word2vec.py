@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from textgate.components.contracts import Dataset, InputError, LinearRuntime, Progress, Word2VecTraining
-from textgate.components.families import Fitted, Surroundings
+from textgate.components.families import FitResult, TrainingContext
 from textgate.components.families.linear import fit_regression, merge, predictor, write
-from textgate.serving.linear import words
+from textgate.components.inference.linear import words
 
 __all__ = ["fit", "merge", "predictor"]
 
 
-def fit(dataset: Dataset, training: Word2VecTraining, folder: Path, surroundings: Surroundings) -> Fitted:
+def fit(dataset: Dataset, training: Word2VecTraining, folder: Path, context: TrainingContext) -> FitResult:
     """See ``Family.fit``. A text without a known word has the zero vector.
 
     Raises:
@@ -53,7 +53,7 @@ def fit(dataset: Dataset, training: Word2VecTraining, folder: Path, surroundings
     vectors = model.wv.vectors.astype(np.float64)
     weights, bias = fit_regression(normalize(counts, "l1"), vectors, classes, training)
     runtime = LinearRuntime(ngrams=(1, 1), sublinear=False, norm="l1")
-    return Fitted(runtime, write(folder, dataset, runtime, terms, np.ones(len(terms)), weights, bias))
+    return FitResult(runtime, write(folder, dataset, runtime, terms, np.ones(len(terms)), weights, bias))
 
 
 class _Corpus:

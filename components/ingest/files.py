@@ -16,7 +16,7 @@ from textgate.components.contracts import InputError
 from textgate.components.ingest.reasons import NOT_A_RECORD, OVER_LONG_LINE, UNDECODABLE
 from textgate.components.ingest.records import (
     COLUMNS_COMPARED,
-    Record,
+    RawRow,
     require_columns,
     require_unique,
     storable_name,
@@ -37,7 +37,7 @@ _OVER_LONG_MARK = "\ud800"
 
 def read_file(
     path: Path, limit: int, wanted: Sequence[str], required: Sequence[str], columns: Sequence[str] | None = None
-) -> Iterator[Record]:
+) -> Iterator[RawRow]:
     """The records of a CSV, TSV, JSONL or Parquet file, each with at least those of its columns that are ``wanted``.
 
     ``columns`` names the columns of a CSV or TSV without a header row; ``limit`` bounds a row, in bytes.
@@ -158,7 +158,7 @@ def _flaw(text: str) -> str | None:
     return OVER_LONG_LINE if _OVER_LONG_MARK in text else UNDECODABLE
 
 
-def _table(lines: _Lines, delimiter: str, required: Sequence[str], columns: Sequence[str] | None) -> Iterator[Record]:
+def _table(lines: _Lines, delimiter: str, required: Sequence[str], columns: Sequence[str] | None) -> Iterator[RawRow]:
     """CSV or TSV with a header row, or with ``columns`` in its place."""
     csv.field_size_limit(lines.limit)
     rows = _table_rows(lines, delimiter)
@@ -167,13 +167,13 @@ def _table(lines: _Lines, delimiter: str, required: Sequence[str], columns: Sequ
     widths: set[int] = set()
     for number, fields in enumerate(rows, 1):
         if isinstance(fields, str):
-            yield Record(f"{lines.name}:{number}", None, fields)
+            yield RawRow(f"{lines.name}:{number}", None, fields)
             continue
         widths.add(len(fields))
         if len(fields) != len(names):
-            yield Record(f"{lines.name}:{number}", None, NOT_A_RECORD)
+            yield RawRow(f"{lines.name}:{number}", None, NOT_A_RECORD)
         else:
-            yield Record(f"{lines.name}:{number}", dict(zip(names, fields, strict=True)))
+            yield RawRow(f"{lines.name}:{number}", dict(zip(names, fields, strict=True)))
     if columns and widths and len(columns) not in widths:
         raise InputError(
             f"no row of {lines.name} has {len(columns)} columns, as are named for it ({', '.join(columns)}), "
@@ -214,7 +214,7 @@ def _table_rows(lines: _Lines, delimiter: str) -> Iterator[list[str] | str]:
                 yield _flaw("".join(fields)) or fields
 
 
-def _json_lines(lines: _Lines, required: Sequence[str]) -> Iterator[Record]:
+def _json_lines(lines: _Lines, required: Sequence[str]) -> Iterator[RawRow]:
     """One JSON object a line; a column may be missing in some of them, but not in all."""
     number = 0
     missing = set(required)
@@ -233,14 +233,14 @@ def _json_lines(lines: _Lines, required: Sequence[str]) -> Iterator[Record]:
             missing -= record.keys()
             if len(known) < COLUMNS_COMPARED:
                 known.update(dict.fromkeys(record))
-            yield Record(f"{lines.name}:{number}", record)
+            yield RawRow(f"{lines.name}:{number}", record)
         else:
-            yield Record(f"{lines.name}:{number}", None, reason or NOT_A_RECORD)
+            yield RawRow(f"{lines.name}:{number}", None, reason or NOT_A_RECORD)
     if objects:
         require_columns([column for column in required if column in missing], list(known), lines.name)
 
 
-def _parquet(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
+def _parquet(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[RawRow]:
     name, number = storable_name(path), 0
     # With pre_buffer, the default, a whole row group is held: of a file written in one piece, all of it.
     with (
@@ -254,7 +254,7 @@ def _parquet(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iter
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=found):
             for columns in _rows_of(batch):
                 number += 1
-                yield Record(f"{name}:{number}", columns, "" if columns else UNDECODABLE)
+                yield RawRow(f"{name}:{number}", columns, "" if columns else UNDECODABLE)
 
 
 def _rows_of(batch: pa.RecordBatch) -> Iterable[dict[str, Any] | None]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from textgate.components.contracts import InputError, Source
-from textgate.components.ingest.records import SPLIT_COLUMN, Record, require_columns
+from textgate.components.ingest.records import SPLIT_COLUMN, RawRow, require_columns
 from textgate.components.storage.fetch import hub_parts
 
 
-def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[Record]:
+def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
     """The rows of every split of ``hf://org/name[@revision]``, with a column ``split`` that the row filter can select.
 
     A label or a metadata column stored as a class number is given the name the data set has for it, unless
@@ -32,7 +32,7 @@ def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[Record]:
         ) from error
 
 
-def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> Iterator[Record]:
+def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
     """The rows of one split, a ``datasets.IterableDataset``."""
     features = rows.features or {}
     named = {column: getattr(features.get(column), "names", None) for column in (source.label, *source.metadata)}
@@ -45,4 +45,4 @@ def read_rows(rows: Any, split: str, source: Source, wanted: Sequence[str]) -> I
             if names and isinstance(value, int) and not mapped:
                 # The hub marks a row without a label by -1.
                 row[column] = names[value] if 0 <= value < len(names) else None
-        yield Record(f"{split}:{number}", {**row, SPLIT_COLUMN: split})
+        yield RawRow(f"{split}:{number}", {**row, SPLIT_COLUMN: split})

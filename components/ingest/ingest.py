@@ -16,7 +16,7 @@ from textgate.components.ingest.reasons import (
     UNDECODABLE,
     UNKNOWN_LABEL,
 )
-from textgate.components.ingest.records import Record, as_text, is_texts, surrogate_in
+from textgate.components.ingest.records import RawRow, as_text, is_texts, surrogate_in
 from textgate.components.ingest.where import RowFilter
 from textgate.components.storage.fetch import fetch
 
@@ -67,7 +67,7 @@ def splits(source: Source) -> list[str]:
     return [SPLIT, TEST] if source.test else [SPLIT]
 
 
-def take_all(records: Iterator[Record], source: Source, filters: Filters, writer: DatasetWriter) -> tuple[int, int]:
+def take_all(records: Iterator[RawRow], source: Source, filters: Filters, writer: DatasetWriter) -> tuple[int, int]:
     """Keep or reject every record; returns how many there were, and how many the row filter did not select."""
     progress = Progress(total=0)
     filtered = rows = 0
@@ -109,7 +109,7 @@ def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> Non
         )
 
 
-def _take(record: Record, source: Source, writer: DatasetWriter, split: str) -> None:
+def _take(record: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
     if record.columns is None:
         writer.reject(Rejected(record.id, record.reason, None, None))
         return

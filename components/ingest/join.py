@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError
-from textgate.components.contracts.source import Join
+from textgate.components.contracts.recipe.source import Join
 from textgate.components.ingest.files import read_file
 from textgate.components.ingest.reasons import NO_MATCH, SEVERAL_MATCHES
 from textgate.components.ingest.records import (
     COLUMNS_COMPARED,
     SPLIT_COLUMN,
-    Record,
+    RawRow,
     as_text,
     require_columns,
     storable_name,
@@ -19,7 +19,7 @@ from textgate.components.ingest.records import (
 )
 
 
-def read_joined(path: Path, join: Join, limit: int, wanted: Sequence[str]) -> Iterator[Record]:
+def read_joined(path: Path, join: Join, limit: int, wanted: Sequence[str]) -> Iterator[RawRow]:
     """The rows of ``join.left`` with the columns that ``join.right`` has for the same key; its own come first.
 
     The two files lie in the folder, or in each of several folders in it, whose name is then the column ``split``, as
@@ -45,7 +45,7 @@ def read_joined(path: Path, join: Join, limit: int, wanted: Sequence[str]) -> It
 
 def _joined(
     folder: Path, prefix: str, given: dict[str, Any], join: Join, limit: int, wanted: Sequence[str]
-) -> Iterator[Record]:
+) -> Iterator[RawRow]:
     read = [*wanted, join.on]
     added = [column for column in wanted if column != join.on and column not in given]
     known = dict.fromkeys(given)
@@ -61,14 +61,14 @@ def _joined(
                 matches[key] = None
     for identity, columns, reason in read_file(folder / join.left, limit, read, [join.on]):
         if columns is None:
-            yield Record(f"{prefix}{identity}", None, reason)
+            yield RawRow(f"{prefix}{identity}", None, reason)
             continue
         missing -= columns.keys()
         if len(known) < COLUMNS_COMPARED:
             known.update(dict.fromkeys(columns))
         key = as_text(columns.get(join.on)).strip()
         if (found := matches.get(key)) is not None:
-            yield Record(f"{prefix}{identity}", {**given, **dict(zip(added, found, strict=True)), **columns})
+            yield RawRow(f"{prefix}{identity}", {**given, **dict(zip(added, found, strict=True)), **columns})
         else:
-            yield Record(f"{prefix}{identity}", None, SEVERAL_MATCHES if key in matches else NO_MATCH)
+            yield RawRow(f"{prefix}{identity}", None, SEVERAL_MATCHES if key in matches else NO_MATCH)
     require_columns([column for column in wanted if column in missing], list(known), f"{join.left} or {join.right}")

@@ -8,7 +8,7 @@ from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.files import FORMATS, damage_explained, is_table, read_file
 from textgate.components.ingest.join import read_joined
 from textgate.components.ingest.reasons import OVER_LONG_LINE, UNDECODABLE, UNKNOWN_LABEL
-from textgate.components.ingest.records import SPLIT_COLUMN, Record, require_columns, storable_name, visible
+from textgate.components.ingest.records import SPLIT_COLUMN, RawRow, require_columns, storable_name, visible
 from textgate.components.ingest.where import RowFilter
 
 # What lies beside the data of a published folder, such as AG News' readme.txt and classes.txt.
@@ -22,7 +22,7 @@ def laid_out(source: Source, files: Sequence[Path]) -> Source:
     return source
 
 
-def read(path: Path, source: Source, wanted: Sequence[str], row_filter: RowFilter | None = None) -> Iterator[Record]:
+def read(path: Path, source: Source, wanted: Sequence[str], row_filter: RowFilter | None = None) -> Iterator[RawRow]:
     """The records of a file, of every file of a folder in order of their names, or of two files that are joined.
 
     In a folder of one folder a class, ``source.text`` is a file's content and ``source.label`` its folder's name.
@@ -47,7 +47,7 @@ def read(path: Path, source: Source, wanted: Sequence[str], row_filter: RowFilte
     yield from read_files(files, source, wanted)
 
 
-def read_files(files: Sequence[Path], source: Source, wanted: Sequence[str]) -> Iterator[Record]:
+def read_files(files: Sequence[Path], source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
     """The records of files of a folder, one file after the other; see ``read``."""
     required = [column for column in wanted if column != SPLIT_COLUMN]
     for file in files:
@@ -95,7 +95,7 @@ def _texts(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
-def _class_folder(split: str | None, folder: Path, source: Source, row_filter: RowFilter | None) -> Iterator[Record]:
+def _class_folder(split: str | None, folder: Path, source: Source, row_filter: RowFilter | None) -> Iterator[RawRow]:
     text = source.text_columns[0]
     columns = {source.label: folder.name, **({SPLIT_COLUMN: split} if split else {})}
     # The 50,000 unlabelled texts of aclImdb are counted by their names alone.
@@ -105,19 +105,19 @@ def _class_folder(split: str | None, folder: Path, source: Source, row_filter: R
     for file in map(folder.joinpath, sorted(_texts(folder))):
         identity = f"{prefix}{storable_name(file)}"
         if left_out:
-            yield Record(identity, columns)
+            yield RawRow(identity, columns)
         elif unknown:
-            yield Record(identity, None, UNKNOWN_LABEL)
+            yield RawRow(identity, None, UNKNOWN_LABEL)
         else:
             yield _text_file(file, identity, text, columns, source.max_line_bytes)
 
 
-def _text_file(file: Path, identity: str, text: str, columns: dict[str, str], limit: int) -> Record:
+def _text_file(file: Path, identity: str, text: str, columns: dict[str, str], limit: int) -> RawRow:
     with damage_explained(file), file.open("rb") as opened:
         content = opened.read(limit + 1)
     if len(content) > limit:
-        return Record(identity, None, OVER_LONG_LINE)
+        return RawRow(identity, None, OVER_LONG_LINE)
     try:
-        return Record(identity, {text: content.decode("utf-8-sig"), **columns})
+        return RawRow(identity, {text: content.decode("utf-8-sig"), **columns})
     except UnicodeDecodeError:
-        return Record(identity, None, UNDECODABLE)
+        return RawRow(identity, None, UNDECODABLE)

@@ -19,7 +19,7 @@ _COLUMNS_NAMED = 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Record(NamedTuple):
+class RawRow(NamedTuple):
     """One row as the source has it."""
 
     id: str

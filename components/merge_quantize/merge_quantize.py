@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts import Evaluation, ModelBundle, new_folder
 from textgate.components.contracts.measurement import Merge
-from textgate.components.families import family, open_predictor
+from textgate.components.families import FAMILIES, open_predictor
 from textgate.components.metrics import accuracy, f1_difference, f1_estimate
 from textgate.components.storage.fetch import default_downloads, fetch
 
@@ -22,7 +22,7 @@ def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
     bundle = ModelBundle.load(bundle_folder)
     with new_folder(output) as folder:
         checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
-        merged = family(bundle.family).merge(bundle_folder, bundle, checkpoint, folder)
+        merged = FAMILIES[bundle.family]().merge(bundle_folder, bundle, checkpoint, folder)
         if merged is None:
             print("nothing to merge: the bundle is whole and passed on", flush=True)
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)

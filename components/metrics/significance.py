@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textgate.components.contracts import Estimate
-from textgate.components.contracts.record import Record
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.metrics.classification import Classes, f1
 from textgate.components.metrics.intervals import SAME, SEED, f1_difference, resampled_f1
 
@@ -13,7 +13,7 @@ _SHUFFLES = 10_000
 _AT_A_TIME = 1_000
 
 
-class PairedTest(Record):
+class PairedTest(FrozenModel):
     """Two systems on the same rows."""
 
     f1_difference: Estimate

@@ -10,7 +10,7 @@ import yaml
 
 from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import EvaluationManifest, TellingWord, WordContribution
+from textgate.components.contracts.evaluation import EvaluationManifest, TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, Merge
 from textgate.components.metrics import METRICS
 from textgate.components.report import figures
@@ -72,7 +72,7 @@ def write_report(
         *([Part("map", "Map of the texts", "map.html")] if points else []),
         *([Part("training", "Training", "training.html")] if drawn["training"] or sweep else []),
         Part("errors", "Most confident errors", "errors.html"),
-        *([Part("words", "Telling words", "words.html")] if any(judged.insight.telling_words.values()) else []),
+        *([Part("words", "Telling words", "words.html")] if any(judged.insight.top_words.values()) else []),
         *([Part("serving", "Ways to serve it", "serving.html")] if measured and measured.targets else []),
         *([Part("cost", "Cost", "cost.html")] if cost or served else []),
         Part("lineage", "Lineage", "lineage.html"),
@@ -94,7 +94,7 @@ def write_report(
         matrix=_matrix(manifest) if len(manifest.labels) <= _MATRIX else [],
         common_errors=_common_errors(manifest),
         errors=_errors(judged),
-        telling_words=_telling_words(judged.insight),
+        top_words=_telling_words(judged.insight),
         sweep=sweep,
         measured=measured,
         served=served,
@@ -122,12 +122,12 @@ def _metrics(judged: EvaluationManifest, trained: Evaluation | None) -> list[_Me
     ]
 
 
-def _telling_words(insight: Insight) -> dict[str, list[tuple[TellingWord, object]]]:
+def _telling_words(insight: Insight) -> dict[str, list[tuple[TopWord, object]]]:
     """The words of each class with their bars, as shares of the most telling of all."""
-    most = max((abs(word.contribution) for words in insight.telling_words.values() for word in words), default=0.0)
+    most = max((abs(word.contribution) for words in insight.top_words.values() for word in words), default=0.0)
     return {
         label: [(word, share_bar(abs(word.contribution) / (most or 1.0))) for word in words[:_WORDS]]
-        for label, words in insight.telling_words.items()
+        for label, words in insight.top_words.items()
         if words
     }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.storage.fetch import fetch
-from textgate.components.storage.registry import Registry, Target
+from textgate.components.storage.registry import ModelRef, Registry
 
 
 def is_folder(reference: str) -> bool:
@@ -14,7 +14,7 @@ def is_folder(reference: str) -> bool:
 
 def may_change(reference: str) -> bool:
     """Whether a reference may stand for another bundle tomorrow: all but ``model@version`` may."""
-    return is_folder(reference) or Target.parse(reference).version is None
+    return is_folder(reference) or ModelRef.parse(reference).version is None
 
 
 def pinned(reference: str, registry: Registry) -> str:
@@ -25,7 +25,7 @@ def pinned(reference: str, registry: Registry) -> str:
     """
     if is_folder(reference):
         return reference
-    target = Target.parse(reference)
+    target = ModelRef.parse(reference)
     try:
         return f"{target.model}@{registry.version(target)}"
     except InputError as error:
@@ -42,7 +42,7 @@ def bring(reference: str, registry: Registry, scratch: Path) -> tuple[Path, Mode
         if is_folder(reference):
             folder = fetch(reference, scratch) if "://" in reference else Path(reference)
         else:
-            target = Target.parse(reference)
+            target = ModelRef.parse(reference)
             version = registry.version(target)
             folder = scratch / "bundles" / target.model / version
             if not folder.exists():

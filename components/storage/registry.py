@@ -20,9 +20,9 @@ from pathlib import Path
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.recipe import MODEL_NAME
-from textgate.components.contracts.record import Record
 from textgate.components.storage.s3 import Store, Stored
 
 CHAMPION = "champion"
@@ -30,7 +30,7 @@ _VERSION_CHARACTERS = 12
 _VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_CHARACTERS}}}")
 
 
-class Move(Record):
+class ChannelUpdate(FrozenModel):
     """One move of a channel."""
 
     model: str
@@ -51,7 +51,7 @@ class Move(Record):
         return f"models/{self.model}/audit/{self.time.replace(':', '')}-{self.run}.json"
 
     @classmethod
-    def parse(cls, text: bytes, where: str) -> "Move":
+    def parse(cls, text: bytes, where: str) -> "ChannelUpdate":
         """A move from its JSON; ``where`` names it in errors.
 
         Raises:
@@ -61,7 +61,7 @@ class Move(Record):
 
 
 @dataclass(frozen=True)
-class Target:
+class ModelRef:
     """What a model's name is to stand for: what a channel points at, or one version for good."""
 
     model: str
@@ -69,7 +69,7 @@ class Target:
     version: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Target":
+    def parse(cls, text: str) -> "ModelRef":
         """From ``model``, ``model@channel`` or ``model@version``.
 
         Raises:
@@ -105,12 +105,12 @@ class Registry:
         found = self.store.prefixes(f"models/{model}/versions/")
         return [version for version in found if f"models/{model}/versions/{version}/{MANIFEST}" in keys]
 
-    def channel(self, model: str, channel: str = CHAMPION) -> Move | None:
+    def channel(self, model: str, channel: str = CHAMPION) -> ChannelUpdate | None:
         """The move that set a channel; None when the model or the channel does not exist yet."""
         found = self._read_channel(model, channel)
         return found[0] if found else None
 
-    def version(self, target: Target) -> str:
+    def version(self, target: ModelRef) -> str:
         """The version that a target stands for now.
 
         Raises:
@@ -171,7 +171,7 @@ class Registry:
         expected: str | None,
         decision: GateDecision | None = None,
         channel: str = CHAMPION,
-    ) -> Move:
+    ) -> ChannelUpdate:
         """Point a channel at a version, if it still points at ``expected`` (None: at nothing).
 
         Raises:
@@ -180,7 +180,7 @@ class Registry:
         self._require_version(model, version)
         current = self._read_channel(model, channel)
         previous, etag = (current[0].version, current[1].etag) if current else (None, None)
-        move = Move(
+        move = ChannelUpdate(
             model=model,
             channel=channel,
             version=version,
@@ -206,7 +206,7 @@ class Registry:
         self._audit(move)
         return move
 
-    def rollback(self, model: str, to: str | None = None, *, run: str, reason: str) -> Move:
+    def rollback(self, model: str, to: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
         """Make the version ``to`` champion, or the one before the present champion.
 
         Raises:
@@ -225,7 +225,7 @@ class Registry:
             raise InputError(f"{target} is the champion of {model} already")
         return self.move(model, target, run=run, reason=reason, expected=champion.version)
 
-    def history(self, model: str) -> list[Move]:
+    def history(self, model: str) -> list[ChannelUpdate]:
         """Every move of the model's channels, newest first.
 
         Raises:
@@ -236,7 +236,7 @@ class Registry:
         for item in self.store.objects(f"models/{model}/audit/"):
             stored = self.store.get(item.key)
             if stored is not None:
-                moves[item.key] = Move.parse(stored.data, self.store.uri(item.key))
+                moves[item.key] = ChannelUpdate.parse(stored.data, self.store.uri(item.key))
         return sorted(moves.values(), key=lambda move: move.time, reverse=True)
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
@@ -253,12 +253,12 @@ class Registry:
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
-    def _read_channel(self, model: str, channel: str) -> tuple[Move, Stored] | None:
+    def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, Stored] | None:
         key = f"models/{model}/channels/{channel}.json"
         stored = self.store.get(key)
-        return (Move.parse(stored.data, self.store.uri(key)), stored) if stored else None
+        return (ChannelUpdate.parse(stored.data, self.store.uri(key)), stored) if stored else None
 
-    def _channels(self, model: str) -> dict[str, tuple[Move, Stored]]:
+    def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, Stored]]:
         prefix = f"models/{model}/channels/"
         found = {}
         for item in self.store.objects(prefix):
@@ -268,7 +268,7 @@ class Registry:
                 found[channel] = read
         return found
 
-    def _audit(self, move: Move) -> None:
+    def _audit(self, move: ChannelUpdate) -> None:
         self.store.put_new(move.audit_key, _encoded(move))
 
     def _require(self, model: str) -> None:
@@ -285,7 +285,7 @@ class Registry:
         return f"models/{model}/versions/{version}"
 
 
-def _encoded(move: Move) -> bytes:
+def _encoded(move: ChannelUpdate) -> bytes:
     return (move.model_dump_json(indent=2) + "\n").encode("utf-8")
 
 

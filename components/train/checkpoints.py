@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from textgate.components.contracts import Dataset, InputError, Training, file_sha256, new_folder
-from textgate.components.contracts.record import Record
+from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.storage import Store
 
 _LIBRARIES = ("accelerate", "bitsandbytes", "numpy", "peft", "tokenizers", "torch", "transformers")
@@ -35,7 +35,7 @@ def checkpoint_prefix(dataset: Dataset, training: Training, weights: str, code: 
     return f"checkpoints/{hashlib.sha256(json.dumps(same).encode()).hexdigest()}"
 
 
-class _Checkpoint(Record):
+class _Checkpoint(FrozenModel):
     """``checkpoint.json``."""
 
     kept: str

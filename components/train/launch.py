@@ -16,7 +16,7 @@ from textgate.components.contracts import (
     named_bundles,
     with_bundles,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.families.processes import processes_for
 from textgate.components.storage import Registry, Store
 from textgate.components.storage.fetch import default_downloads, fetch
@@ -156,8 +156,8 @@ def take_part(job: Job, start: Start, scratch: Path) -> None:
 
 def _train(job: Job, start: Start, speaks: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), start.checkpoints)
-    surroundings = Surroundings(start.weights, checkpoints, job.logs, start.bundles)
-    bundle = train_bundle(job.dataset, job.name, job.training, job.model, surroundings)
+    context = TrainingContext(start.weights, checkpoints, job.logs, start.bundles)
+    bundle = train_bundle(job.dataset, job.name, job.training, job.model, context)
     if speaks:
         checkpoints.clear()
     return bundle

@@ -5,13 +5,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, InputError, ModelBundle, Training, new_folder
-from textgate.components.families import Surroundings, family
+from textgate.components.families import FAMILIES, TrainingContext
 
 _LIBRARIES = ("gensim", "numpy", "scikit-learn", "tokenizers", "torch", "transformers")
 
 
 def train_bundle(
-    dataset_folder: Path, name: str, training: Training, output: Path, surroundings: Surroundings
+    dataset_folder: Path, name: str, training: Training, output: Path, context: TrainingContext
 ) -> ModelBundle:
     """Train on a preprocessed dataset.
 
@@ -22,7 +22,7 @@ def train_bundle(
     dataset = Dataset.open(dataset_folder)
     normalizer = dataset.normalizer  # refused before it is trained on, not after
     with new_folder(output) as folder:
-        fitted = family(training.family).fit(dataset, training, folder, surroundings)
+        fitted = FAMILIES[training.family]().fit(dataset, training, folder, context)
         for metric, value in fitted.metrics.items():
             if not math.isfinite(value):
                 raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from textgate.components.storage import Registry, Target
+from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.publish import model_card
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
 
@@ -51,7 +51,7 @@ def list_(home: Path, bucket: str, as_json: bool) -> None:
 def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool) -> None:
     """Show a version of MODEL: what it is, how it was trained, and what the gates said."""
     registry = Registry(open_store(home, bucket))
-    version = version or registry.version(Target(model))
+    version = version or registry.version(ModelRef(model))
     bundle = registry.bundle(model, version)
     moves = [move for move in registry.history(model) if move.version == version]
     if as_json:
@@ -86,7 +86,7 @@ def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool
 @json_option
 def card(model: str, home: Path, bucket: str, as_json: bool) -> None:
     """Print the model card of MODEL, as it goes to the hub with it."""
-    registry, target = Registry(open_store(home, bucket)), Target.parse(model)
+    registry, target = Registry(open_store(home, bucket)), ModelRef.parse(model)
     version = registry.version(target)
     text = model_card(registry, target.model, version)
     said = {"model": target.model, "version": version, "card": text}

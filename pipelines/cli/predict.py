@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 
 from textgate.components.contracts import InputError, ModelBundle
-from textgate.components.storage import Registry, Target
+from textgate.components.inference import Predictor
+from textgate.components.inference.explain import BUDGET, METHOD, Contribution
+from textgate.components.inference.explain import explain as explain_text
+from textgate.components.storage import ModelRef, Registry
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
-from textgate.serving import Predictor
-from textgate.serving.explain import BUDGET, METHOD, Contribution
-from textgate.serving.explain import explain as explain_text
 
 _model_argument = click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
 _texts_argument = click.argument("texts", metavar="TEXT...", nargs=-1)
@@ -34,7 +34,7 @@ class Opened:
     predictor: Predictor
 
 
-def local_bundle(home: Path, registry: Registry, target: Target) -> tuple[str, Path, ModelBundle]:
+def local_bundle(home: Path, registry: Registry, target: ModelRef) -> tuple[str, Path, ModelBundle]:
     """The version that a target stands for, brought into the workspace once, and checked.
 
     Raises:
@@ -52,7 +52,7 @@ def opened(home: Path, bucket: str, model: str) -> Opened:
     Raises:
         InputError: as ``local_bundle``.
     """
-    target = Target.parse(model)
+    target = ModelRef.parse(model)
     version, folder, bundle = local_bundle(home, Registry(open_store(home, bucket)), target)
 
     from textgate.components.families import open_predictor

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import Registry, Target
+from textgate.components.storage import ModelRef, Registry
 from textgate.components.storage.runs import card
 from textgate.pipelines.cli.predict import local_bundle
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
@@ -30,7 +30,7 @@ def publish(
     from textgate.pipelines.hub import contents, push, repository
 
     name = repository(to)
-    registry, target = Registry(open_store(home, bucket)), Target.parse(model)
+    registry, target = Registry(open_store(home, bucket)), ModelRef.parse(model)
     version, folder, bundle = local_bundle(home, registry, target)
     files = contents(folder, bundle, model_card(registry, target.model, version), name)
     sizes = {path: len(file) if isinstance(file, bytes) else file.stat().st_size for path, file in files.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from textgate.components.storage import Registry, Store, Target, connect
+from textgate.components.storage import ModelRef, Registry, Store, connect
 from textgate.pipelines.cli.workspace import store_options
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -79,7 +79,7 @@ def serve(
     from textgate.serving.server import serve as serve_models
 
     settings = Settings(
-        targets=[Target.parse(model) for model in models],
+        targets=[ModelRef.parse(model) for model in models],
         home=home,
         host=host,
         port=port,

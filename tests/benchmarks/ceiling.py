@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from textgate.serving import Predictor, load
+from textgate.components.inference import Predictor, load
 
 AT_HAND = [1, 16, 64, 512]
 _WARM_SECONDS = 1.0

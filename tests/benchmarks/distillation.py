@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import ttest_rel, wilcoxon
 
 from textgate.components.contracts import Dataset, Distillation, ModelBundle, TransformerTraining, dataset_writer
-from textgate.components.families import Surroundings, open_predictor
+from textgate.components.families import TrainingContext, open_predictor
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.metrics import f1
 from textgate.components.preprocess.preprocess import preprocess_dataset
@@ -63,7 +63,7 @@ def compare(scratch: Path, seeds: Sequence[int], texts: int, teacher: Path | Non
     preprocess_dataset(scratch / "raw", recipe.preprocess, scratch / "whole")
     if teacher is None:
         teacher = scratch / "teacher"
-        train_bundle(scratch / "whole", "teacher", recipe.train, teacher, Surroundings(checkpoint))
+        train_bundle(scratch / "whole", "teacher", recipe.train, teacher, TrainingContext(checkpoint))
     whole = Dataset.open(scratch / "whole")
     print(f"the teacher's F1 is {measure(teacher, whole):.4f}", flush=True)
     scores = Scores([], [])
@@ -73,7 +73,9 @@ def compare(scratch: Path, seeds: Sequence[int], texts: int, teacher: Path | Non
         taught = plain.model_copy(update={"distillation": TEACHING})
         for training, found in ((plain, scores.alone), (taught, scores.taught)):
             student = scratch / f"student-{seed}-{len(found)}-{training.distillation is not None}"
-            train_bundle(few, "student", training, student, Surroundings(checkpoint, bundles={"quickstart": teacher}))
+            train_bundle(
+                few, "student", training, student, TrainingContext(checkpoint, bundles={"quickstart": teacher})
+            )
             found.append(measure(student, whole))
         print(json.dumps({"seed": seed, "alone": scores.alone[-1], "taught": scores.taught[-1]}), flush=True)
     return scores

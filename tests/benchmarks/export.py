@@ -30,13 +30,13 @@ from textgate.components.contracts import (
 from textgate.components.contracts.measurement import Measurements
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
-from textgate.components.families import Surroundings, family
+from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
+from textgate.components.inference import Predictor
+from textgate.components.inference.onnx import OnnxPredictor
 from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
-from textgate.serving import Predictor
-from textgate.serving.onnx import OnnxPredictor
 
 SPLITS = {
     "minilm": {"train": 6_000, "validation": 1_000, "test": 4_000},
@@ -78,7 +78,7 @@ def checkpoint_of(recipe: str) -> str:
 
 def report(name: str, training: TransformerTraining, folder: Path) -> None:
     checkpoint = fetch(training.checkpoint, default_downloads())
-    train_bundle(folder / "dataset", name, training, folder / "trained", Surroundings(checkpoint))
+    train_bundle(folder / "dataset", name, training, folder / "trained", TrainingContext(checkpoint))
     trained = evaluate_bundle(folder / "dataset", folder / "trained", folder / "judged")
     merged = merge_bundle(folder / "trained", folder / "merged")
     compare_merged(folder / "merged", merged, folder / "judged")
@@ -110,7 +110,9 @@ def texts_per_cpu_second(
     """Of each ONNX target and of torch, one thread, in turns."""
     torch.set_num_threads(1)
     merged = ModelBundle.load(folder / "merged")
-    predictors: dict[str, Predictor] = {"torch fp32": family("transformer").predictor(folder / "merged", merged, None)}
+    predictors: dict[str, Predictor] = {
+        "torch fp32": EXPORTABLE_FAMILIES["transformer"]().predictor(folder / "merged", merged, None)
+    }
     for target, runtime in {measured.served: bundle.runtime, **bundle.alternatives}.items():
         if isinstance(runtime, OnnxRuntime):
             predictors[target] = OnnxPredictor(folder / "exported", bundle.normalizer, runtime, threads=1)

@@ -81,10 +81,10 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from textgate.components.contracts import TransformerTraining
-    from textgate.components.families import Surroundings
-    from textgate.components.families.adapters import add_adapter
-    from textgate.components.families.architectures import architecture_of, read_last_token
-    from textgate.components.families.training_loop import train
+    from textgate.components.families import TrainingContext
+    from textgate.components.families.transformer.adapters import add_adapter
+    from textgate.components.families.transformer.architectures import architecture_of, read_last_token
+    from textgate.components.families.transformer.training_loop import train
     from textgate.pipelines import recipes
 
     training = recipes.load(recipe, [f"train.max_tokens={tokens}", "train.epochs=1"]).train
@@ -109,11 +109,11 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
     with tempfile.TemporaryDirectory() as scratch:
         dataset, tokenizer = words(Path(scratch) / "dataset", tokens, texts)
         warm, _ = words(Path(scratch) / "warm", tokens, training.batch_size)
-        train(model, tokenizer, warm, training, tokens, Surroundings())
+        train(model, tokenizer, warm, training, tokens, TrainingContext())
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         started = time.perf_counter()
-        train(model, tokenizer, dataset, training, tokens, Surroundings())
+        train(model, tokenizer, dataset, training, tokens, TrainingContext())
         seconds = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return seconds, (4.0 if training.adapter else 6.0) * weights, peak

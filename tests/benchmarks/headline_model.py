@@ -11,13 +11,13 @@ from textgate.components.contracts import Export, ModelBundle, OnnxRuntime, Tran
 from textgate.components.contracts.files import link_file
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import load
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.storage import DEFAULT_BUCKET, Registry
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines.cli.workspace import open_store
-from textgate.serving import load
 
 NAME = "headlines"
 TEXTS = 4_096
@@ -99,7 +99,7 @@ def _make(rows: list[dict[str, str]], work: Path) -> None:
     )
     write(rows, _SPLITS, work / "dataset")
     checkpoint = fetch(training.checkpoint, default_downloads())
-    train_bundle(work / "dataset", NAME, training, work / "trained", Surroundings(checkpoint))
+    train_bundle(work / "dataset", NAME, training, work / "trained", TrainingContext(checkpoint))
     evaluate_bundle(work / "dataset", work / "trained", work / "judged")
     merge_bundle(work / "trained", work / "merged")
     targets = Export(targets=["onnx-int8", "hf"])

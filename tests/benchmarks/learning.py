@@ -25,7 +25,7 @@ from textgate.components.contracts import (
     dataset_writer,
 )
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.components.train.train import train_bundle
@@ -70,7 +70,7 @@ def main() -> None:
         for name, training in trainings.items():
             folder = Path(scratch) / training.family
             started = time.perf_counter()
-            train_bundle(dataset, "learning", training, folder / "trained", Surroundings(fetched))
+            train_bundle(dataset, "learning", training, folder / "trained", TrainingContext(fetched))
             seconds = time.perf_counter() - started
             merge_bundle(folder / "trained", folder / "merged")
             accuracy = {

@@ -127,7 +127,7 @@ def _training(base: Path, quantization: str) -> dict[str, Any]:
 
 def _compute_in_bf16() -> None:
     """As on a machine that has it: on another the recipe's precision would be fp32, and the base loaded in that."""
-    from textgate.components.families import precision
+    from textgate.components.families.transformer import precision
 
     precision.resolve = lambda wanted: "bf16"
 
@@ -158,8 +158,8 @@ def base(folder: Path, hidden: Path, layers: Path) -> None:
 def adapter(base: Path, folder: Path, quantization: Path) -> None:
     """A bundle as the train step leaves it, its adapter as it was initialised."""
     from textgate.components.contracts import ModelBundle, TextNormalizer, TransformersRuntime, TransformerTraining
-    from textgate.components.families import transformer
-    from textgate.components.families.adapters import add_adapter, save_adapter
+    from textgate.components.families.transformer import family as transformer
+    from textgate.components.families.transformer.adapters import add_adapter, save_adapter
 
     _compute_in_bf16()
     training = TransformerTraining.model_validate(_training(base, str(quantization)))
@@ -191,27 +191,27 @@ def merge(trained: Path, merged: Path) -> None:
 
 def hf(merged: Path, output: Path) -> None:
     from textgate.components.contracts import ModelBundle
-    from textgate.components.families.served_checkpoint import write_checkpoint
+    from textgate.components.families.transformer.hf_folder import write_hf_folder
 
     output.mkdir()
-    write_checkpoint(merged, ModelBundle.load(merged), output, quantize=False)
+    write_hf_folder(merged, ModelBundle.load(merged), output, quantize=False)
 
 
 def export(merged: Path, full: Path) -> None:
     from textgate.components.contracts import ModelBundle
-    from textgate.components.families import family
+    from textgate.components.families import EXPORTABLE_FAMILIES
 
     full.mkdir()
-    family("transformer").export(merged, ModelBundle.load(merged), full)
+    EXPORTABLE_FAMILIES["transformer"]().export_onnx(merged, ModelBundle.load(merged), full)
 
 
 def target(merged: Path, full: Path, output: Path) -> None:
     if output.name.startswith("hf"):
         from textgate.components.contracts import ModelBundle
-        from textgate.components.families.served_checkpoint import write_checkpoint
+        from textgate.components.families.transformer.hf_folder import write_hf_folder
 
         output.mkdir()
-        write_checkpoint(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
+        write_hf_folder(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
         return
     from textgate.components.export_onnx.activations import reach
     from textgate.components.export_onnx.targets import make_target

@@ -36,10 +36,10 @@ from transformers import (
 )
 
 from textgate.components.contracts import Dataset, Row, Source, TextNormalizer, TransformerTraining, dataset_writer
-from textgate.components.families import Surroundings
-from textgate.components.families.architectures import ARCHITECTURES
-from textgate.components.families.torch_predictor import TorchPredictor
-from textgate.components.families.training_loop import train
+from textgate.components.families import TrainingContext
+from textgate.components.families.transformer.architectures import ARCHITECTURES
+from textgate.components.families.transformer.torch_predictor import TorchPredictor
+from textgate.components.families.transformer.training_loop import train
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.metrics import f1
 from textgate.components.storage.fetch import default_downloads, fetch
@@ -150,7 +150,7 @@ def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tu
         seed=seed,
     )
     model, tokenizer = load(checkpoint, seed, **ARCHITECTURES["bert"].options)
-    return model, tokenizer, lambda: train(model, tokenizer, dataset, training, corpus.max_tokens, Surroundings())
+    return model, tokenizer, lambda: train(model, tokenizer, dataset, training, corpus.max_tokens, TrainingContext())
 
 
 def published(

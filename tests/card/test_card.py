@@ -21,7 +21,6 @@ from textgate.components.card.public import public_address
 from textgate.components.card.snippets import REPOSITORY, with_onnxruntime
 from textgate.components.contracts import (
     Calibration,
-    Domain,
     Estimate,
     Evaluation,
     EvaluationManifest,
@@ -30,15 +29,16 @@ from textgate.components.contracts import (
     LinearRuntime,
     ModelBundle,
     OnnxRuntime,
+    OutOfDomainSet,
     Recipe,
     Rule,
     TextNormalizer,
     TrainingCost,
 )
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import ClassScores, Perturbed, Slice, TellingWord
+from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice, TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
-from textgate.serving import load
+from textgate.components.inference import load
 
 COMMIT = "0123456789" * 4
 LABELS = ["bad", "good"]
@@ -106,7 +106,7 @@ def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **cha
         ],
         length_bias=estimate(-0.2),
         robustness=[
-            Perturbed(
+            RobustnessResult(
                 perturbation=name,
                 rows=90,
                 changed=0.125,
@@ -116,13 +116,13 @@ def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **cha
             )
             for name, drop in {"case": 0.03, "typos": 0.1}.items()
         ],
-        domains=[Domain(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))],
+        domains=[OutOfDomainSet(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))],
         training_cost=TrainingCost(seconds=7_200, peak_memory=1_500_000_000),
     )
-    told = {labels[0]: [TellingWord(word=word, contribution=1.25, texts=3) for word in words or ["dull"]]}
+    told = {labels[0]: [TopWord(word=word, contribution=1.25, texts=3) for word in words or ["dull"]]}
     nothing = np.zeros((0, len(labels)))
     return Evaluation(
-        manifest.model_copy(update=changes), [], [], np.zeros(0, np.int64), nothing, Insight(telling_words=told)
+        manifest.model_copy(update=changes), [], [], np.zeros(0, np.int64), nothing, Insight(top_words=told)
     )
 
 

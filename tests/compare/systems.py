@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textgate.components.contracts import Estimate, Evaluation, EvaluationManifest, TrainingCost
-from textgate.components.contracts.comparison import Measured, System
+from textgate.components.contracts.comparison import System, SystemMetrics
 
 
 def estimate(value: float) -> Estimate:
@@ -43,7 +43,7 @@ def system(
     """A row of the table."""
     if failed:
         return System(recipe=name, family="linear", failed=failed)
-    measured = Measured(
+    measured = SystemMetrics(
         target="linear",
         f1=estimate(f1),
         accuracy=estimate(f1),

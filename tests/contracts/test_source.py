@@ -3,7 +3,7 @@
 import pytest
 
 from textgate.components.contracts import InputError, Recipe, Source
-from textgate.components.contracts.source import Join, Layout
+from textgate.components.contracts.recipe.source import Join, Layout
 
 RECIPE = """
 name: films

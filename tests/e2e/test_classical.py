@@ -10,7 +10,7 @@ import pytest
 
 from textgate.components.contracts import Preprocess, Source, TextNormalizer
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.preprocess.preprocess import preprocess_dataset
 from textgate.components.storage.fetch import default_downloads
@@ -42,6 +42,6 @@ def imdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_classical_recipe_reaches_its_figure(recipe: str, accuracy: float, imdb: Path, tmp_path: Path) -> None:
-    train_bundle(imdb, recipe, recipes.load(recipe).train, tmp_path / "bundle", Surroundings())
+    train_bundle(imdb, recipe, recipes.load(recipe).train, tmp_path / "bundle", TrainingContext())
     evaluation = evaluate_bundle(imdb, tmp_path / "bundle", tmp_path / "evaluation")
     assert evaluation.manifest.accuracy.value >= accuracy

@@ -19,13 +19,13 @@ from textgate.components.contracts import (
 from textgate.components.contracts.bundle import calibrated
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import load
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.preprocess.preprocess import preprocess_dataset
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
-from textgate.serving import load
 
 PUBLISHED = {
     "clickbait-bert-base",
@@ -94,7 +94,7 @@ def finished_systems(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, P
     """What the recipe builds on, by its references: linear systems that stand in for it."""
     found = {reference: folder / str(number) for number, reference in enumerate(named_bundles(recipe.train))}
     for number, path in enumerate(found.values(), 1):
-        train_bundle(dataset, "finished", LinearTraining(family="linear", ngrams=(1, number)), path, Surroundings())
+        train_bundle(dataset, "finished", LinearTraining(family="linear", ngrams=(1, number)), path, TrainingContext())
     return found
 
 
@@ -111,8 +111,8 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
 
     checkpoint = Path(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
     bundles = finished_systems(recipe, tmp_path / "dataset", tmp_path / "finished")
-    surroundings = Surroundings(checkpoint, bundles=bundles)
-    train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", surroundings)
+    context = TrainingContext(checkpoint, bundles=bundles)
+    train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", context)
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
     export_bundle(tmp_path / "merged", tmp_path / "dataset", tmp_path / "before", recipe.export, tmp_path / "exported")

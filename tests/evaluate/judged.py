@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import Dataset, LinearTraining, ModelBundle
-from textgate.components.families import Surroundings, open_predictor
+from textgate.components.families import TrainingContext, open_predictor
+from textgate.components.inference import Predictor
 from textgate.components.train.train import train_bundle
-from textgate.serving import Predictor
 
 
 class Counted:
@@ -39,6 +39,6 @@ class Additive:
 
 def train_linear(dataset: Dataset, folder: Path) -> tuple[ModelBundle, Predictor]:
     """A trained linear bundle and what answers for it."""
-    train_bundle(dataset.path, "linear", LinearTraining(family="linear", min_df=1), folder, Surroundings())
+    train_bundle(dataset.path, "linear", LinearTraining(family="linear", min_df=1), folder, TrainingContext())
     bundle = ModelBundle.load(folder)
     return bundle, open_predictor(folder, bundle)

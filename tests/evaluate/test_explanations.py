@@ -7,8 +7,8 @@ import pytest
 from evaluate.judged import Additive, Counted, train_linear
 
 from textgate.components.contracts import Dataset
-from textgate.components.evaluate.explanations import explain_errors, telling_words
-from textgate.serving.explain import BUDGET, explain
+from textgate.components.evaluate.explanations import explain_errors, top_words
+from textgate.components.inference.explain import BUDGET, explain
 
 WORTH = {"great": 2.0, "Great!": 2.0, "fine": 1.0, "dull": -3.0, "too": -0.5}
 
@@ -50,7 +50,7 @@ def test_a_blank_text_has_nothing_that_speaks_and_no_error_asks_nothing() -> Non
     assert error.contributions == []
     assert explain_errors(model, ["great"], half, np.array([1]), np.array([1]), 5) == []
     assert explain_errors(model, ["great"], half, np.array([1]), np.array([0]), 0) == []
-    assert telling_words(model, [], ["bad", "good"]) == {"bad": [], "good": []}
+    assert top_words(model, [], ["bad", "good"]) == {"bad": [], "good": []}
     assert model.asked == []
 
 
@@ -71,7 +71,7 @@ def test_an_error_is_explained_as_the_endpoint_would(dataset: Dataset, tmp_path:
 
 def test_telling_words_are_worth_their_mean_and_need_three_texts() -> None:
     texts = ["great film", "Great! film", "(great) film", "dull dull film", "dull", "dull too", "too fine", "fine"]
-    found = telling_words(Additive(WORTH), texts, ["bad", "good"])
+    found = top_words(Additive(WORTH), texts, ["bad", "good"])
     assert [(word.word, round(word.contribution, 9), word.texts) for word in found["bad"]] == [("dull", 3, 3)]
     # "(great)" is a word of the model's worth nothing, and of the same name: 2, 2 and 0.
     assert [(word.word, round(word.contribution, 9), word.texts) for word in found["good"]] == [
@@ -81,7 +81,7 @@ def test_telling_words_are_worth_their_mean_and_need_three_texts() -> None:
 
 def test_no_more_than_twenty_words_a_label_the_most_telling_first() -> None:
     worth = {f"word{number}": float(number) for number in range(-30, 31)}
-    found = telling_words(Additive(worth), [" ".join(worth)] * 3, ["bad", "good"], budget=len(worth) + 1)
+    found = top_words(Additive(worth), [" ".join(worth)] * 3, ["bad", "good"], budget=len(worth) + 1)
     assert [word.word for word in found["good"]] == [f"word{number}" for number in range(30, 10, -1)]
     assert [word.word for word in found["bad"]] == [f"word{number}" for number in range(-30, -10)]
 
@@ -89,7 +89,7 @@ def test_no_more_than_twenty_words_a_label_the_most_telling_first() -> None:
 def test_a_long_text_keeps_to_the_budget_and_is_read_to_its_end() -> None:
     worth = {f"word{number}x": 1.0 for number in range(500)}
     model = Counted(Additive(worth))
-    found = telling_words(model, [" ".join(worth)] * 3, ["bad", "good"])
+    found = top_words(model, [" ".join(worth)] * 3, ["bad", "good"])
     assert [len(asked) for asked in model.asked] == [3 * BUDGET]
     assert len(found["good"]) == 20
     without = [set(worth) - set(text.split()) for text in model.asked[0] if text != " ".join(worth)]
@@ -100,5 +100,5 @@ def test_a_long_text_keeps_to_the_budget_and_is_read_to_its_end() -> None:
 
 def test_a_word_of_many_texts_counts_when_it_is_in_one_of_a_hundred() -> None:
     texts = [*["rare film"] * 4, *["common film"] * 5, *["film"] * 491]
-    found = telling_words(Additive({"rare": 2.0, "common": 1.0}), texts, ["bad", "good"])
+    found = top_words(Additive({"rare": 2.0, "common": 1.0}), texts, ["bad", "good"])
     assert [(word.word, word.texts) for word in found["good"]] == [("common", 5)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.contracts.evaluate import PERTURBATIONS as NAMES
+from textgate.components.contracts.recipe.evaluate_settings import PERTURBATIONS as NAMES
 from textgate.components.evaluate import perturbations
 from textgate.components.evaluate.perturbations import PERTURBATIONS, perturb
 

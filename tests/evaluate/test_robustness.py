@@ -5,12 +5,12 @@ import pytest
 from evaluate.judged import Counted, train_linear
 from sklearn.metrics import f1_score
 
-from textgate.components.contracts import Dataset, Evaluate, ModelBundle
+from textgate.components.contracts import Dataset, EvaluateSettings, ModelBundle
 from textgate.components.contracts.bundle import Calibration
 from textgate.components.evaluate.perturbations import perturb
 from textgate.components.evaluate.robustness import robustness
 from textgate.components.evaluate.sample import draw
-from textgate.serving import Predictor
+from textgate.components.inference import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def test_scores_are_of_the_rows_that_changed(dataset: Dataset, judged: tuple[Mod
     _, texts, classes = dataset.columns("test")
     bundle, predictor = judged
     counted = Counted(predictor)
-    settings = Evaluate(robustness=["homoglyphs", "typos"], robustness_texts=30, seed=5)
+    settings = EvaluateSettings(robustness=["homoglyphs", "typos"], robustness_texts=30, seed=5)
     found = robustness(counted, texts, classes, bundle.calibration, settings, 2)
     assert [one.perturbation for one in found] == ["homoglyphs", "typos"]
     assert len(counted.asked) == 3
@@ -51,7 +51,7 @@ def test_answers_are_given_at_the_threshold_of_the_bundle(
     dataset: Dataset, judged: tuple[ModelBundle, Predictor]
 ) -> None:
     _, texts, classes = dataset.columns("test")
-    settings = Evaluate(robustness=["typos"])
+    settings = EvaluateSettings(robustness=["typos"])
     (one,) = robustness(judged[1], texts, classes, Calibration(threshold=0.0), settings, 2)
     # Whatever is written, the last label is answered.
     assert one.changed == 0
@@ -63,10 +63,10 @@ def test_what_changes_no_text_is_left_out_and_nothing_asked_asks_nothing(
 ) -> None:
     _, texts, classes = dataset.columns("test")
     bundle, predictor = judged
-    assert robustness(predictor, texts, classes, bundle.calibration, Evaluate(robustness=["synonyms"]), 2) == []
+    assert robustness(predictor, texts, classes, bundle.calibration, EvaluateSettings(robustness=["synonyms"]), 2) == []
     assert capsys.readouterr().out == "robustness, synonyms: no text can be written otherwise\n"
     counted = Counted(predictor)
-    assert robustness(counted, texts, classes, bundle.calibration, Evaluate(robustness=[]), 2) == []
+    assert robustness(counted, texts, classes, bundle.calibration, EvaluateSettings(robustness=[]), 2) == []
     assert counted.asked == []
 
 

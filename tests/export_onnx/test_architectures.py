@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 
 from textgate.components.contracts import Dataset, Evaluation, Export, InputError, OnnxRuntime, Training
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.make import Maker
+from textgate.components.export_onnx.make import TargetExporter
 from textgate.components.export_onnx.measure import measure_quality
-from textgate.components.families import Surroundings, open_predictor
+from textgate.components.families import TrainingContext, open_predictor
 from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -68,7 +68,7 @@ def test_every_target_answers_as_the_trained_model(
     kind, settings = SYSTEMS[name]
     checkpoint = tiny_stella if kind == "stella" else tiny(kind)
     training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(checkpoint)})
-    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", Surroundings(checkpoint))
+    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(checkpoint))
     evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "judged")
     merged = merge_bundle(tmp_path / "trained", tmp_path / "merged")
     change = compare_merged(tmp_path / "merged", merged, tmp_path / "judged")
@@ -79,7 +79,7 @@ def test_every_target_answers_as_the_trained_model(
 
     export = Export(min_agreement=0.9, max_f1_loss=0.1)
     (tmp_path / "scratch").mkdir()
-    maker = Maker(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
+    maker = TargetExporter(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
     reference = Evaluation.open(tmp_path / "judged")
     for target in [*ONNX, *([] if name in OWN_HEAD else ["hf", "hf-nf4"])]:
         folder = tmp_path / "scratch" / target
@@ -110,9 +110,9 @@ def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
 
     kind, settings = SYSTEMS["llama"]
     training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(tiny(kind))})
-    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", Surroundings(tiny(kind)))
+    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(tiny(kind)))
     bundle = merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    maker = Maker(tmp_path / "merged", tmp_path, bundle, dataset, Export())
+    maker = TargetExporter(tmp_path / "merged", tmp_path, bundle, dataset, Export())
     texts = [dataset.normalizer(text) for text in dataset.columns("test")[1][:8]]
     for target, quantized in (("hf", False), ("hf-nf4", True)):
         made = maker.make(target)

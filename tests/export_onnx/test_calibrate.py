@@ -20,9 +20,9 @@ from textgate.components.contracts import (
 )
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 
 def write(path: Path, labels: list[str], rows: int) -> Path:
@@ -55,7 +55,7 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "trained"
     # Hardly held back, it is far too sure of what it says.
     training = LinearTraining(family="linear", min_df=1, C=1_000)
-    train_bundle(dataset, "sure", training, folder, Surroundings())
+    train_bundle(dataset, "sure", training, folder, TrainingContext())
     return folder
 
 
@@ -91,7 +91,7 @@ def test_exporting_twice_is_the_same_bundle(dataset: Path, trained: Path, tmp_pa
 
 def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
     dataset = write(tmp_path / "dataset", ["a", "b", "c"], 300)
-    train_bundle(dataset, "three", LinearTraining(family="linear", min_df=1), tmp_path / "trained", Surroundings())
+    train_bundle(dataset, "three", LinearTraining(family="linear", min_df=1), tmp_path / "trained", TrainingContext())
     with pytest.raises(InputError, match="threshold=f1 is for two labels, but there are 3"):
         exported(dataset, tmp_path / "trained", tmp_path / "exported", threshold="f1")
     assert not (tmp_path / "exported").exists()

@@ -24,10 +24,10 @@ from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx import measure, targets
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.export_onnx.measure import choose
-from textgate.components.families import Surroundings, onnx_graph, open_predictor
+from textgate.components.families import TrainingContext, onnx_files, open_predictor
 from textgate.components.gate.rules import judge_served
+from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 TRAINING = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
 ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
@@ -38,7 +38,7 @@ ALL = [*ONNX, "hf", "hf-nf4"]
 def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     training = TransformerTraining.model_validate({**TRAINING, "epochs": 6})
-    train_bundle(dataset.path, "tiny", training, folder / "trained", Surroundings(tiny_encoder))
+    train_bundle(dataset.path, "tiny", training, folder / "trained", TrainingContext(tiny_encoder))
     evaluate_bundle(dataset.path, folder / "trained", folder / "judged")
     return folder / "trained"
 
@@ -186,7 +186,7 @@ def test_a_graph_whose_weights_lie_in_a_file_of_their_own_is_made_into_every_tar
     dataset: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As over 2 GiB, where a protobuf file ends."""
-    monkeypatch.setattr(onnx_graph, "_LARGEST_GRAPH", 0)
+    monkeypatch.setattr(onnx_files, "_LARGEST_GRAPH", 0)
     monkeypatch.setattr(measure, "_PARITY", dict.fromkeys(measure._PARITY, -1.0))
     _, measured = exported(dataset, trained, tmp_path / "exported", targets=ONNX)
     assert all(found.agreement > 0.9 for found in measured.targets)

@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
 from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings, family
-from textgate.components.families.adapters import add_adapter, quantization_options, require_trainable_head
-from textgate.components.families.architectures import ARCHITECTURES
-from textgate.components.families.checkpoint import load_classifier
+from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
+from textgate.components.families.transformer.adapters import add_adapter, quantization_options, require_trainable_head
+from textgate.components.families.transformer.architectures import ARCHITECTURES
+from textgate.components.families.transformer.pretrained import load_classifier
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -52,7 +52,7 @@ def trained(
         path = folder / f"{model_type}-{adapter.variant}"
         if not path.exists():
             settings = training(checkpoint, adapter, epochs=4 if "bert" in model_type else 1)
-            train_bundle(dataset.path, "tiny", settings, path, Surroundings(checkpoint))
+            train_bundle(dataset.path, "tiny", settings, path, TrainingContext(checkpoint))
         return path, checkpoint
 
     return train
@@ -87,7 +87,7 @@ def test_the_same_adapter_training_is_the_same_bytes_and_names_no_folder(
 ) -> None:
     first, checkpoint = trained("llama")
     settings = training(checkpoint, LORA).model_copy(update={"checkpoint": "hf://org/name@" + "a" * 40})
-    train_bundle(dataset.path, "tiny", settings, tmp_path / "again", Surroundings(checkpoint))
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "again", TrainingContext(checkpoint))
     weights = "adapter_model.safetensors"
     assert (tmp_path / "again" / weights).read_bytes() == (first / weights).read_bytes()
     for path in (tmp_path / "again").iterdir():
@@ -143,14 +143,16 @@ def test_an_unknown_architecture_names_those_that_are_known(
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
     with pytest.raises(InputError, match="the architecture 'gpt2' cannot be fine-tuned here: bert, distilbert"):
-        train_bundle(dataset.path, "x", training(checkpoint, Adapter()), tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(
+            dataset.path, "x", training(checkpoint, Adapter()), tmp_path / "bundle", TrainingContext(checkpoint)
+        )
 
 
 def test_merging_into_a_base_that_stays_quantized_would_be_seen(trained: Any, dataset: Dataset) -> None:
     """The tolerance of the comparison above tells a sound merge from one in place into 4 bits."""
     folder, checkpoint = trained("llama")
     texts = dataset.columns("test")[1]
-    predictor: Any = family("transformer").predictor(folder, ModelBundle.load(folder), checkpoint)
+    predictor: Any = EXPORTABLE_FAMILIES["transformer"]().predictor(folder, ModelBundle.load(folder), checkpoint)
     answers = predictor.predict(texts)
     predictor._model.merge_adapter()
     assert np.abs(np.log(predictor.predict(texts)) - np.log(answers)).max() > 1e-2

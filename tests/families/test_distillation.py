@@ -23,11 +23,11 @@ from textgate.components.contracts import (
     dataset_writer,
 )
 from textgate.components.contracts.bundle import Calibration, ModelBundle, calibrated
-from textgate.components.families import Surroundings
-from textgate.components.families.distillation import ask_teacher
-from textgate.components.families.loss import update_loss
+from textgate.components.families import TrainingContext
+from textgate.components.families.transformer.distillation import ask_teacher
+from textgate.components.families.transformer.loss import update_loss
+from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 TINY: dict[str, Any] = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 16, "batch_size": 8}
 
@@ -40,7 +40,7 @@ def distilled(weight: float, **changes: Any) -> TransformerTraining:
 @pytest.fixture(scope="module")
 def teacher(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher") / "bundle"
-    train_bundle(dataset.path, "teacher", LinearTraining(family="linear", min_df=1), folder, Surroundings())
+    train_bundle(dataset.path, "teacher", LinearTraining(family="linear", min_df=1), folder, TrainingContext())
     return folder
 
 
@@ -106,8 +106,8 @@ def test_a_student_believes_its_teacher_and_not_the_labels(
 ) -> None:
     learning_rate = 2e-2 if "adapter" in changes else 3e-3
     training = distilled(1.0, learning_rate=learning_rate, **changes)
-    surroundings = Surroundings(tiny("bert"), bundles={"teacher@1": teacher})
-    student = train_bundle(mislabelled, "student", training, tmp_path / "student", surroundings)
+    context = TrainingContext(tiny("bert"), bundles={"teacher@1": teacher})
+    student = train_bundle(mislabelled, "student", training, tmp_path / "student", context)
     assert student.metrics["validation_f1"] > 0.9
 
 
@@ -115,7 +115,7 @@ def test_without_a_teacher_it_believes_the_labels(
     mislabelled: Path, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     training = distilled(1.0).model_copy(update={"distillation": None})
-    student = train_bundle(mislabelled, "student", training, tmp_path / "student", Surroundings(tiny("bert")))
+    student = train_bundle(mislabelled, "student", training, tmp_path / "student", TrainingContext(tiny("bert")))
     assert student.metrics["validation_f1"] < 0.1
 
 
@@ -128,17 +128,17 @@ def test_a_teacher_of_other_labels_is_refused(
             for number, row in enumerate(dataset.rows(split)):
                 writer.add(split, Row(row.id, row.text, ["calm", "happy", "sad"][number % 3]))
         writer.finish("made up", ["calm", "happy", "sad"], normalizer=TextNormalizer())
-    surroundings = Surroundings(tiny("bert"), bundles={"teacher@1": teacher})
+    context = TrainingContext(tiny("bert"), bundles={"teacher@1": teacher})
     with pytest.raises(
         InputError, match="teacher@1 answers bad, good, but the dataset has the labels calm, happy, sad"
     ):
-        train_bundle(path, "student", distilled(0.5), tmp_path / "student", surroundings)
+        train_bundle(path, "student", distilled(0.5), tmp_path / "student", context)
     assert not (tmp_path / "student").exists()
 
 
 def test_a_teacher_without_its_base_is_refused(dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     training = TransformerTraining(**TINY, epochs=0.2, adapter=Adapter(r=2, quantization="none"))
-    train_bundle(dataset.path, "adapter", training, tmp_path / "adapter", Surroundings(tiny("bert")))
-    surroundings = Surroundings(tiny("bert"), bundles={"teacher@1": tmp_path / "adapter"})
+    train_bundle(dataset.path, "adapter", training, tmp_path / "adapter", TrainingContext(tiny("bert")))
+    context = TrainingContext(tiny("bert"), bundles={"teacher@1": tmp_path / "adapter"})
     with pytest.raises(InputError, match="teacher@1 is an adapter or head without its base tiny"):
-        train_bundle(dataset.path, "student", distilled(0.5), tmp_path / "student", surroundings)
+        train_bundle(dataset.path, "student", distilled(0.5), tmp_path / "student", context)

@@ -22,11 +22,12 @@ from textgate.components.contracts import (
 )
 from textgate.components.export_onnx.activations import reach
 from textgate.components.export_onnx.targets import make_target
-from textgate.components.families import Surroundings, embedding
-from textgate.components.families.checkpoint import load_backbone, load_tokenizer
+from textgate.components.families import TrainingContext
+from textgate.components.families.embedding import family as embedding
+from textgate.components.families.transformer.pretrained import load_backbone, load_tokenizer
+from textgate.components.inference import load
+from textgate.components.inference.onnx import OnnxPredictor
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
-from textgate.serving.onnx import OnnxPredictor
 
 DENSE = "2_Dense_1024"
 HEADS: dict[str, dict[str, Any]] = {
@@ -87,7 +88,7 @@ def export(merged: Path, target: str, output: Path, texts: Sequence[str] = ()) -
     full = output.with_name("full")
     full.mkdir()
     bundle = ModelBundle.load(merged)
-    runtime, unrounded = embedding.export(merged, bundle, full)
+    runtime, unrounded = embedding.export_onnx(merged, bundle, full)
     predictor = OnnxPredictor(full, bundle.normalizer, runtime, threads=1)
     ranges = reach(full / "model.onnx", [batch.inputs for batch in predictor.batches(texts)])
     make_target(target, full / "model.onnx", output / "model.onnx", unrounded, ranges)
@@ -110,7 +111,7 @@ def system(
         "svm": System(settings("svm", trust_remote_code=True, dense=DENSE), tiny_stella, three_labels, folder),
         "mlp": System(settings("mlp", trust_remote_code=True), tiny_stella, dataset, folder),
     }[request.param]
-    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", Surroundings(made.checkpoint))
+    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", TrainingContext(made.checkpoint))
     merge(folder / "trained", made.checkpoint, folder / "merged")
     return made
 
@@ -122,7 +123,7 @@ def test_it_learns(system: System) -> None:
 
 
 def test_the_same_data_and_seed_are_the_same_bytes(system: System, tmp_path: Path) -> None:
-    train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", Surroundings(system.checkpoint))
+    train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", TrainingContext(system.checkpoint))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(system.folder / "trained")
     assert merge(tmp_path / "again", system.checkpoint, tmp_path / "merged") == ModelBundle.load(
         system.folder / "merged"
@@ -176,7 +177,7 @@ def test_without_a_dense_layer_the_mean_is_what_the_head_sees(
     dataset: Dataset, tiny_stella: Path, tmp_path: Path
 ) -> None:
     training = settings("logistic", trust_remote_code=True)
-    train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(tiny_stella))
+    train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(tiny_stella))
     tensors = load_file(tmp_path / "bundle" / "head.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
         "head.weight": (2, 64),
@@ -226,7 +227,7 @@ def test_code_in_the_checkpoint_is_refused_unless_it_is_trusted(
     with pytest.raises(
         InputError, match=r"needs Python code of its own \(new\): set train\.trust_remote_code=true"
     ) as e:
-        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(tiny_stella))
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(tiny_stella))
     assert "\n" not in str(e.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -264,14 +265,14 @@ def test_a_dense_layer_that_cannot_be_used_is_one_sentence(
     dense = "3_Dense" if damage == "no folder" else DENSE
     training = settings("logistic", trust_remote_code=True, dense=dense)
     with pytest.raises(InputError, match=message) as error:
-        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(checkpoint))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "bundle").exists()
 
 
 def test_an_encoder_decoder_is_refused(dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is an encoder-decoder: train\.family=embedding takes an encoder"):
-        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(tiny("t5")))
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(tiny("t5")))
 
 
 def test_embeddings_that_are_not_numbers_are_refused(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -281,16 +282,18 @@ def test_embeddings_that_are_not_numbers_are_refused(dataset: Dataset, tiny_enco
     tensors["bert.embeddings.LayerNorm.bias"].fill_(torch.nan)
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="the checkpoint tiny gives embeddings that are not numbers"):
-        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(checkpoint))
 
 
 def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     head = {"kind": "mlp", "learning_rate": 1e36, "epochs": 1}
     with pytest.raises(InputError, match="the training diverged: validation_loss is nan"):
-        train_bundle(dataset.path, "tiny", settings("mlp", head=head), tmp_path / "bundle", Surroundings(tiny_encoder))
+        train_bundle(
+            dataset.path, "tiny", settings("mlp", head=head), tmp_path / "bundle", TrainingContext(tiny_encoder)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_that_was_not_fetched_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the checkpoint tiny was not fetched"):
-        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", Surroundings())
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext())

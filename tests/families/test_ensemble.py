@@ -23,11 +23,11 @@ from textgate.components.contracts import (
     ModelBundle,
     TransformersRuntime,
 )
-from textgate.components.families import Surroundings, longest_served, open_predictor
+from textgate.components.families import TrainingContext, longest_served, open_predictor
 from textgate.components.families.ensemble import likeliest_weights
+from textgate.components.inference import load
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 TEXTS = ["word1 good", "word2 bad word3", "", "é 漢字 👩‍👩‍👧", "good bad " * 40]
 
@@ -36,9 +36,9 @@ TEXTS = ["word1 good", "word2 bad word3", "", "é 漢字 👩‍👩‍👧", "g
 def members(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two linear systems by reference; the second is calibrated, and has a runtime of another target beside its own."""
     folder = tmp_path_factory.mktemp("members")
-    train_bundle(dataset.path, "a", LinearTraining(family="linear", min_df=1, C=0.05), folder / "a", Surroundings())
+    train_bundle(dataset.path, "a", LinearTraining(family="linear", min_df=1, C=0.05), folder / "a", TrainingContext())
     weak = LinearTraining(family="linear", ngrams=(2, 2), min_df=1)
-    bundle = train_bundle(dataset.path, "b", weak, folder / "b", Surroundings())
+    bundle = train_bundle(dataset.path, "b", weak, folder / "b", TrainingContext())
     (folder / "b" / "hf").mkdir()
     (folder / "b" / "hf" / "weights").write_bytes(b"not asked")
     beside = {"hf": TransformersRuntime(folder="hf", max_tokens=8)}
@@ -61,7 +61,7 @@ def runtime_of(bundle: ModelBundle) -> EnsembleRuntime:
 @pytest.fixture(scope="module")
 def ensemble(dataset: Dataset, members: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble") / "bundle"
-    train_bundle(dataset.path, "both", training(3, 1), folder, Surroundings(bundles=members))
+    train_bundle(dataset.path, "both", training(3, 1), folder, TrainingContext(bundles=members))
     return folder
 
 
@@ -102,7 +102,7 @@ def test_without_weights_those_are_taken_at_which_the_validation_labels_are_like
     dataset: Dataset, members: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundles = [
-        train_bundle(dataset.path, "both", training(), tmp_path / name, Surroundings(bundles=members))
+        train_bundle(dataset.path, "both", training(), tmp_path / name, TrainingContext(bundles=members))
         for name in ("once", "again")
     ]
     assert bundles[0].fingerprint == bundles[1].fingerprint
@@ -136,7 +136,7 @@ def test_no_weights_are_likelier_than_those_found(seed: int, members: int, label
 
 
 def test_a_member_without_a_say_is_not_asked(dataset: Dataset, members: dict[str, Path], tmp_path: Path) -> None:
-    train_bundle(dataset.path, "both", training(0, 2), tmp_path / "bundle", Surroundings(bundles=members))
+    train_bundle(dataset.path, "both", training(0, 2), tmp_path / "bundle", TrainingContext(bundles=members))
     np.testing.assert_array_equal(load(tmp_path / "bundle").predict(TEXTS), load(members["b"]).predict(TEXTS))
 
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_a_member_is_one_sentence(
     def refused(folder: Path, sentence: str) -> None:
         given = {"a@champion": folder, "b": members["b"]}
         with pytest.raises(InputError, match=sentence):
-            train_bundle(dataset.path, "both", training(), tmp_path / "refused", Surroundings(bundles=given))
+            train_bundle(dataset.path, "both", training(), tmp_path / "refused", TrainingContext(bundles=given))
         assert not (tmp_path / "refused").exists()
 
     refused(ensemble, "a@champion is an ensemble itself, .* name its members in train.members instead")

@@ -10,7 +10,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
 from textgate.components.contracts import LogisticHead, MlpHead, SvmHead
-from textgate.components.families.heads import Embedded, RbfSvm, fit_head, load_head
+from textgate.components.families.embedding.heads import Embedded, RbfSvm, fit_head, load_head
 
 
 def blobs(labels: int, texts: int, seed: int, spread: float = 1.5) -> Embedded:

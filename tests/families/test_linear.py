@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 
 from textgate.components.contracts import Dataset, InputError, LinearTraining, Row, TextNormalizer, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import Predictor, load
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
-from textgate.serving import Predictor, load
 
 TRAINING = LinearTraining(family="linear", ngrams=(1, 2), min_df=1, C=3)
 LATENT = TRAINING.model_copy(update={"components": 20})
@@ -27,7 +27,7 @@ ODD = st.text(st.characters(codec="utf-8") | st.sampled_from("aéßİıǅ́\u200
 @pytest.fixture(scope="module")
 def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("linear") / "bundle"
-    train_bundle(dataset.path, "linear", TRAINING, folder, Surroundings())
+    train_bundle(dataset.path, "linear", TRAINING, folder, TrainingContext())
     return folder
 
 
@@ -57,7 +57,7 @@ def latent_reference(dataset: Dataset) -> Any:
 def latent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Any]:
     """What ``LATENT`` answers with, and what scikit-learn does."""
     folder = tmp_path_factory.mktemp("latent") / "bundle"
-    train_bundle(dataset.path, "latent", LATENT, folder, Surroundings())
+    train_bundle(dataset.path, "latent", LATENT, folder, TrainingContext())
     return load(folder), latent_reference(dataset)
 
 
@@ -91,7 +91,7 @@ def three_labels(tmp_path: Path) -> Dataset:
 
 
 def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_path: Path) -> None:
-    train_bundle(three_labels.path, "x", TRAINING, tmp_path / "bundle", Surroundings())
+    train_bundle(three_labels.path, "x", TRAINING, tmp_path / "bundle", TrainingContext())
     _, train, classes = three_labels.columns("train")
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=3, max_iter=1000)
@@ -107,14 +107,14 @@ def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Data
     answers = []
     for components in (3, 7):
         training = TRAINING.model_copy(update={"components": components})
-        train_bundle(three_labels.path, "x", training, tmp_path / str(components), Surroundings())
+        train_bundle(three_labels.path, "x", training, tmp_path / str(components), TrainingContext())
         answers.append(load(tmp_path / str(components)).predict(queries))
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-2)
 
 
 def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"max_terms": 30})
-    bundle = train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
+    bundle = train_bundle(dataset.path, "linear", training, tmp_path / "bundle", TrainingContext())
     assert bundle.metrics["terms"] == 30
     _, train, classes = dataset.columns("train")
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=30)
@@ -126,7 +126,7 @@ def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path)
 @pytest.mark.parametrize("training", [TRAINING, LATENT], ids=["tfidf", "latent"])
 def test_the_same_data_are_the_same_bytes(dataset: Dataset, training: LinearTraining, tmp_path: Path) -> None:
     for name in ("once", "again"):
-        train_bundle(dataset.path, "linear", training, tmp_path / name, Surroundings())
+        train_bundle(dataset.path, "linear", training, tmp_path / name, TrainingContext())
     for path in (tmp_path / "once").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -153,7 +153,7 @@ def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
 def test_a_min_df_nothing_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"min_df": 10_000})
     with pytest.raises(InputError, match=r"no n-gram .* occurs in train\.min_df=10000 of them: lower it"):
-        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
+        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", TrainingContext())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,5 +162,5 @@ def test_more_components_than_terms_is_one_sentence(dataset: Dataset, tmp_path: 
     with pytest.raises(
         InputError, match=r"train\.components=30 must be below the number of terms, .* have 30: lower it"
     ):
-        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", Surroundings())
+        train_bundle(dataset.path, "linear", training, tmp_path / "bundle", TrainingContext())
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.families import Surroundings, family, open_predictor
+from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext, open_predictor
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -49,7 +49,7 @@ def training(checkpoint: Path, **changes: Any) -> PromptedTraining:
 @pytest.fixture(scope="module")
 def trained(tiny: Callable[[str], Path], dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, checkpoint = tmp_path_factory.mktemp("prompted") / "trained", tiny("llama")
-    train_bundle(dataset.path, "tiny", training(checkpoint), folder, Surroundings(checkpoint))
+    train_bundle(dataset.path, "tiny", training(checkpoint), folder, TrainingContext(checkpoint))
     return folder
 
 
@@ -77,12 +77,12 @@ def test_an_untrained_one_answers_with_the_next_token_logits_of_the_label_words(
 ) -> None:
     checkpoint = tiny("llama")
     settings = training(checkpoint, epochs=0, adapter=None)
-    bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
     assert bundle.checkpoint is None
     assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
     assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]
-    answers = family("prompted").predictor(tmp_path / "asked", bundle, None).predict(texts)
+    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "asked", bundle, None).predict(texts)
     model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
     opening, _, closing = PROMPT.partition("{text}")
     expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), 64)
@@ -95,7 +95,7 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
     bundle = ModelBundle.load(trained)
     assert bundle.metrics["validation_f1"] > 0.85
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
-    answers = family("prompted").predictor(trained, bundle, tiny("llama")).predict(texts)
+    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(trained, bundle, tiny("llama")).predict(texts)
     merge_bundle(trained, tmp_path / "merged")
     serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     together = uncalibrated(tmp_path / "exported", texts)
@@ -115,7 +115,7 @@ def test_the_served_one_is_asked_with_its_shots(tiny: Callable[[str], Path], dat
     """It says what the decoder it came from says after the prompt and its shots."""
     checkpoint, max_tokens = tiny("llama"), 100
     settings = training(checkpoint, adapter=None, epochs=0, shots=4, max_tokens=max_tokens, prompt="Q: {text}\nA:")
-    train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
     serve(dataset.path, tmp_path / "asked", tmp_path / "exported")
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1][:9], *ODD_TEXTS]]
     model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
@@ -134,7 +134,7 @@ def test_shots_are_the_last_paragraph_of_the_prompt_over_and_over(
     for seed in (1, 1, 2):
         settings = training(checkpoint, adapter=None, epochs=0, shots=6, max_tokens=120, prompt=prompt, seed=seed)
         folder = tmp_path / str(len(seen))
-        train_bundle(dataset.path, "tiny", settings, folder, Surroundings(checkpoint))
+        train_bundle(dataset.path, "tiny", settings, folder, TrainingContext(checkpoint))
         seen.append(prompt_of(folder))
     opening, *paragraphs = seen[0].split("\n\n")
     assert opening == "Yes or no."
@@ -157,7 +157,7 @@ def test_an_adapter_is_asked_with_the_shots_it_was_trained_with(
 ) -> None:
     checkpoint = tiny("llama")
     settings = training(checkpoint, epochs=0.2, shots=2)
-    trained = train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", Surroundings(checkpoint))
+    trained = train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", TrainingContext(checkpoint))
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
     assert prompt_of(tmp_path / "trained").count("Answer:") == 3
     assert prompt_of(tmp_path / "merged") == prompt_of(tmp_path / "trained")
@@ -176,7 +176,7 @@ def test_long_shots_leave_room_for_the_text(tiny: Callable[[str], Path], tmp_pat
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     checkpoint = tiny("llama")
     settings = training(checkpoint, adapter=None, epochs=0, shots=2, max_tokens=128, prompt="{text}\nAnswer:")
-    train_bundle(path, "tiny", settings, tmp_path / "asked", Surroundings(checkpoint))
+    train_bundle(path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "asked")
     ids = tokenizer("word5 " * 99, truncation=True, max_length=128)["input_ids"]
     assert len(ids) == 128
@@ -206,11 +206,13 @@ def test_what_cannot_be_asked_is_one_sentence(
 ) -> None:
     checkpoint = tiny("llama")
     with pytest.raises(InputError, match=sentence):
-        train_bundle(dataset.path, "x", training(checkpoint, **changes), tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(
+            dataset.path, "x", training(checkpoint, **changes), tmp_path / "bundle", TrainingContext(checkpoint)
+        )
     assert not (tmp_path / "bundle").exists()
 
 
 def test_an_encoder_cannot_be_asked(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
     checkpoint = tiny("bert")
     with pytest.raises(InputError, match="is no decoder, so that no prompt can ask it"):
-        train_bundle(dataset.path, "x", training(checkpoint), tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(dataset.path, "x", training(checkpoint), tmp_path / "bundle", TrainingContext(checkpoint))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
-from textgate.components.families import Surroundings, precision
-from textgate.components.families.loss import update_loss
+from textgate.components.families import TrainingContext
+from textgate.components.families.transformer import precision
+from textgate.components.families.transformer.loss import update_loss
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -42,7 +43,7 @@ def test_the_best_measurement_is_what_is_returned(
     noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=6, learning_rate=3e-3)
-    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
     scores = measured(capsys.readouterr().out)
     assert len(scores) == 6
     assert max(scores) > scores[-1], "the last must not be the best, or this shows nothing"
@@ -59,7 +60,7 @@ def test_the_best_measurement_is_what_is_returned(
 
 def test_what_is_measured_once_ends_its_history(noisy: Path, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     training = TransformerTraining(**TINY, epochs=0.5, learning_rate=3e-3)
-    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
     loss, last = bundle.history
     assert loss == {"epoch": 0.5, "loss": pytest.approx(bundle.metrics["train_loss"], abs=1e-6)}
     assert last == {"epoch": 0.5, "validation_f1": pytest.approx(bundle.metrics["validation_f1"], abs=1e-6)}
@@ -69,7 +70,7 @@ def test_it_stops_early_when_f1_no_longer_rises(
     noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=9, learning_rate=1e-9, early_stopping=2, evaluate_every=0.5)
-    train_bundle(noisy, "x", training, tmp_path / "bundle", Surroundings(tiny("bert")))
+    train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
     assert len(measured(capsys.readouterr().out)) == 3
 
 
@@ -81,7 +82,7 @@ def test_small_batches_summed_up_train_as_one_large_one(
         training = TransformerTraining(
             **TINY, epochs=1, learning_rate=1e-3, micro_batch_size=at_once, class_weights="balanced"
         )
-        bundle = train_bundle(dataset.path, "x", training, tmp_path / str(at_once), Surroundings(tiny("llama")))
+        bundle = train_bundle(dataset.path, "x", training, tmp_path / str(at_once), TrainingContext(tiny("llama")))
         losses.append(bundle.metrics["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
@@ -90,9 +91,9 @@ def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
     dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=0.5)
-    plain = train_bundle(dataset.path, "x", training, tmp_path / "1", Surroundings(tiny("bert")))
+    plain = train_bundle(dataset.path, "x", training, tmp_path / "1", TrainingContext(tiny("bert")))
     auto = training.model_copy(update={"micro_batch_size": "auto"})
-    probed = train_bundle(dataset.path, "x", auto, tmp_path / "2", Surroundings(tiny("bert")))
+    probed = train_bundle(dataset.path, "x", auto, tmp_path / "2", TrainingContext(tiny("bert")))
     assert re.search(
         r"a text of 1\d tokens takes [\d.]+ MiB to train on, [\d.]+ GiB are free: 8 at once", capsys.readouterr().out
     )
@@ -100,7 +101,7 @@ def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
 
 
 def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    from textgate.components.families import batch_size
+    from textgate.components.families.transformer import batch_size
 
     class Model(torch.nn.Linear):
         def forward(self, input_ids: torch.Tensor) -> Any:  # type: ignore[override]

@@ -8,10 +8,10 @@ from families.uncalibrated import uncalibrated
 
 from textgate.components.contracts import Dataset, InputError, ModelBundle, OnnxRuntime, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings, family
+from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
+from textgate.components.inference import load
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 TRAINING = TransformerTraining(
     family="transformer", checkpoint="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
@@ -22,7 +22,7 @@ ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\
 @pytest.fixture(scope="module")
 def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder") / "trained"
-    train_bundle(dataset.path, "tiny", TRAINING, folder, Surroundings(tiny_encoder))
+    train_bundle(dataset.path, "tiny", TRAINING, folder, TrainingContext(tiny_encoder))
     return folder
 
 
@@ -44,7 +44,7 @@ def test_it_learns(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
 def test_the_same_data_and_seed_are_the_same_bytes(
     dataset: Dataset, tiny_encoder: Path, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
-    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "again", Surroundings(tiny_encoder))
+    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "again", TrainingContext(tiny_encoder))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(trained)
     serve(dataset.path, tmp_path / "again", tmp_path / "exported")
     assert ModelBundle.load(tmp_path / "exported") == ModelBundle.load(exported)
@@ -52,7 +52,9 @@ def test_the_same_data_and_seed_are_the_same_bytes(
 
 def test_full_precision_onnx_answers_as_torch_does(dataset: Dataset, trained: Path, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
-    torch_answers = family("transformer").predictor(trained, ModelBundle.load(trained), None).predict(texts)
+    torch_answers = (
+        EXPORTABLE_FAMILIES["transformer"]().predictor(trained, ModelBundle.load(trained), None).predict(texts)
+    )
     np.testing.assert_allclose(uncalibrated(exported, texts), torch_answers, atol=1e-5)
 
 
@@ -89,7 +91,7 @@ def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest
 def test_progress_tells_epoch_loss_rate_and_time_left(
     dataset: Dataset, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", Surroundings(tiny_encoder))
+    train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(tiny_encoder))
     (last,) = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("progress") and "epoch 6.00" in line
     ]
@@ -110,7 +112,7 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
 def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"learning_rate": 1e38, "epochs": 1, "warmup": 0})
     with pytest.raises(InputError, match=r"the training diverged: .* is nan; lower train\.learning_rate"):
-        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", Surroundings(tiny_encoder))
+        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(tiny_encoder))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,6 +132,6 @@ def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
         (checkpoint / "config.json").write_text(json.dumps({"model_type": "toaster"}))
     said = "'toaster' cannot be fine-tuned" if damage == "not a model" else "the checkpoint tiny cannot be loaded"
     with pytest.raises(InputError, match=said) as error:
-        train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", Surroundings(checkpoint))
+        train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(checkpoint))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "bundle").exists()

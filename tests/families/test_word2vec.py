@@ -18,10 +18,10 @@ from sklearn.preprocessing import StandardScaler
 
 from textgate.components.contracts import Dataset, InputError, Row, TextNormalizer, Word2VecTraining, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import Predictor, load
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
-from textgate.serving import Predictor, load
 
 TRAINING = Word2VecTraining(family="word2vec", dimensions=16, min_count=3, epochs=4, C=3)
 ODD = st.text(st.characters(codec="utf-8") | st.sampled_from("aéßİıǅ́\u200bword 12_-'"), max_size=60)
@@ -55,7 +55,7 @@ class Reference:
 @pytest.fixture(scope="module")
 def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("word2vec") / "bundle"
-    train_bundle(dataset.path, "word2vec", TRAINING, folder, Surroundings())
+    train_bundle(dataset.path, "word2vec", TRAINING, folder, TrainingContext())
     return folder
 
 
@@ -86,7 +86,7 @@ def test_three_labels_and_a_text_longer_than_gensim_reads_answer_alike(tmp_path:
             text = long if number == 0 else f"{label} {number % 7} arrivals of {label} late"
             writer.add("validation" if number > 75 else "train", Row(str(number), text, label))
         writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
-    train_bundle(tmp_path / "data", "x", TRAINING, tmp_path / "bundle", Surroundings())
+    train_bundle(tmp_path / "data", "x", TRAINING, tmp_path / "bundle", TrainingContext())
     queries = ["a0 b1", "late arrivals of c2", "filler", "nothing known"]
     expected = Reference(Dataset.open(tmp_path / "data")).predict(queries)
     np.testing.assert_allclose(load(tmp_path / "bundle").predict(queries), expected, atol=1e-9)
@@ -116,7 +116,7 @@ def test_the_seed_the_window_and_the_direction_shape_the_vectors(
     arrays = {(bundle / "model.safetensors").read_bytes()}
     for change in ({"seed": 14}, {"window": 1}, {"skip_gram": False}, {"epochs": 5}):
         folder = tmp_path / next(iter(change))
-        train_bundle(dataset.path, "word2vec", TRAINING.model_copy(update=change), folder, Surroundings())
+        train_bundle(dataset.path, "word2vec", TRAINING.model_copy(update=change), folder, TrainingContext())
         arrays.add((folder / "model.safetensors").read_bytes())
     assert len(arrays) == 5
 
@@ -135,7 +135,7 @@ def test_merge_and_export_pass_the_bundle_on(
 
 
 def test_the_training_says_how_far_it_is(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train_bundle(dataset.path, "word2vec", TRAINING, tmp_path / "bundle", Surroundings())
+    train_bundle(dataset.path, "word2vec", TRAINING, tmp_path / "bundle", TrainingContext())
     rows = sum(dataset.manifest.counts["train"].values())
     assert f"progress {4 * rows}/{4 * rows} epoch 4 of 4, {4 * rows} of {4 * rows} texts" in capsys.readouterr().out
 
@@ -149,5 +149,5 @@ def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
 def test_a_min_count_no_word_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"min_count": 10_000})
     with pytest.raises(InputError, match=r"no word of the 144 .* occurs train\.min_count=10000 times: lower it"):
-        train_bundle(dataset.path, "word2vec", training, tmp_path / "bundle", Surroundings())
+        train_bundle(dataset.path, "word2vec", training, tmp_path / "bundle", TrainingContext())
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.contracts.bundle import calibrated
-from textgate.serving import load
+from textgate.components.inference import load
 
 
 def uncalibrated(folder: Path, texts: list[str]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Source
-from textgate.components.contracts.source import Layout
+from textgate.components.contracts.recipe.source import Layout
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.preprocess.preprocess import preprocess_dataset
 

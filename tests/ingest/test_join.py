@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Source
-from textgate.components.contracts.source import Join
+from textgate.components.contracts.recipe.source import Join
 from textgate.components.ingest.ingest import ingest_source
 
 JOIN = Join(left="posts.jsonl", right="truth.jsonl", on="id")

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.ingest.readers import read
-from textgate.components.ingest.records import Record
+from textgate.components.ingest.records import RawRow
 
 
-def records(path: Path, **settings_: Any) -> list[Record]:
+def records(path: Path, **settings_: Any) -> list[RawRow]:
     return list(read(path, Source(uri=str(path), **settings_), ["text", "label"]))
 
 

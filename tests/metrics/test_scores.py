@@ -19,12 +19,12 @@ from textgate.components.metrics import (
     scores,
 )
 
-Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+BatchPrediction = tuple[np.ndarray, np.ndarray, np.ndarray]
 TIED = [0.0, 1e-300, 1e-9, 0.2, 0.5, 0.500000001, 0.9, 1.0]
 
 
 @st.composite
-def answers(draw: st.DrawFn, every_class: bool = True) -> Answers:
+def answers(draw: st.DrawFn, every_class: bool = True) -> BatchPrediction:
     """Classes, answers that need not be the most probable class, and probabilities with ties and extremes."""
     classes = draw(st.integers(2, 5))
     rows = draw(st.integers(classes, 60))
@@ -66,7 +66,7 @@ def expected(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
 
 @settings(deadline=None, max_examples=60)
 @given(answers())
-def test_every_metric_is_scikit_learns(given_answers: Answers) -> None:
+def test_every_metric_is_scikit_learns(given_answers: BatchPrediction) -> None:
     found = scores(*given_answers)
     assert list(found) == list(METRICS)
     assert found == pytest.approx(expected(*given_answers), rel=1e-12, abs=1e-12)
@@ -74,7 +74,7 @@ def test_every_metric_is_scikit_learns(given_answers: Answers) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(answers())
-def test_scores_of_classes_are_scikit_learns(given_answers: Answers) -> None:
+def test_scores_of_classes_are_scikit_learns(given_answers: BatchPrediction) -> None:
     truth, predicted, probabilities = given_answers
     labels = list(range(probabilities.shape[1]))
     rows = sk.precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
@@ -86,7 +86,7 @@ def test_scores_of_classes_are_scikit_learns(given_answers: Answers) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(answers(every_class=False))
-def test_an_interval_is_of_numbers_around_the_value_within_what_is_possible(given_answers: Answers) -> None:
+def test_an_interval_is_of_numbers_around_the_value_within_what_is_possible(given_answers: BatchPrediction) -> None:
     truth, _, probabilities = given_answers
     found = estimates(*given_answers)
     # An area under a curve needs rows that are of a class and rows that are not.
@@ -106,7 +106,9 @@ def test_an_interval_is_the_same_wherever_it_is_shown() -> None:
     assert found["calibration_error"].value == calibration_error(truth, probabilities)
 
 
-def drawn(rows: int, prior: Sequence[float], apart: float, sharpened: float, rng: np.random.Generator) -> Answers:
+def drawn(
+    rows: int, prior: Sequence[float], apart: float, sharpened: float, rng: np.random.Generator
+) -> BatchPrediction:
     """Normal scores ``apart`` between right and wrong classes; calibrated when ``sharpened`` is ``apart``."""
     truth = rng.choice(len(prior), size=rows, p=prior)
     logits = rng.normal(size=(rows, len(prior)))

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from words import WEIGHT, write_words
 
+from textgate.components.inference import load
+from textgate.components.inference.explain import METHOD, explain
 from textgate.components.storage import Registry, Store
 from textgate.pipelines.cli import main
-from textgate.serving import load
-from textgate.serving.explain import METHOD, explain
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pipelines.specification import ALWAYS_RUN, not_given, tasks
 from textgate.components.contracts import Compute, InputError, Recipe, named_bundles
 from textgate.components.image import Images
 from textgate.pipelines import recipes
-from textgate.pipelines.code_version import code_version
+from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.sweep import Combination, combinations
 from textgate.pipelines.training import compile_pipeline
 
@@ -131,7 +131,8 @@ def check_step(step: Step, recipe: Recipe) -> None:
     if cached:
         code = arguments["code"]["runtimeValue"]["constant"]
         component = step.name.removesuffix("-2").removesuffix("-with-dataset").replace("-", "_")
-        assert code == " ".join([code_version(component), *DIGESTS])
+        families = {recipe.train.family}
+        assert code == " ".join([code_version(step_module(component), families), *DIGESTS])
     elif "run" in arguments:
         assert arguments["run"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
 

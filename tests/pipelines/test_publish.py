@@ -19,10 +19,10 @@ from words import write_words
 
 from textgate.components.card.snippets import REPOSITORY, with_textgate
 from textgate.components.contracts import ModelBundle
+from textgate.components.inference import load
 from textgate.components.storage import Registry, Store
 from textgate.components.storage.runs import note_card
 from textgate.pipelines.cli import main
-from textgate.serving import load
 
 TOKEN = "hf_averysecrettoken"
 

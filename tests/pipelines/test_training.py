@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,57 +166,93 @@ def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Pat
 def test_compiling_and_serving_never_import_torch() -> None:
     script = """
 import sys
-import textgate.pipelines.cli, textgate.pipelines.training, textgate.serving
+import textgate, textgate.pipelines.cli, textgate.pipelines.training, textgate.serving.server
 print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
+JUDGED = {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}
+STEPS = {"ingest", "preprocess", "select", *JUDGED}
+
+
 @pytest.mark.parametrize(
-    ("changed", "steps"),
+    ("changed", "family", "steps"),
     [
-        ("components/ingest/readers.py", {"ingest"}),
-        ("components/preprocess/preprocess.py", {"preprocess"}),
-        ("components/families/linear.py", {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}),
-        ("serving/onnx.py", {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}),
-        ("components/storage/fetch.py", {"ingest", "train", "evaluate", "merge_quantize"}),
-        ("components/select/select.py", {"select"}),
-        (
-            "components/step.py",
-            {"ingest", "preprocess", "train", "select", "evaluate", "merge_quantize", "export_onnx", "compare"},
-        ),
-        ("components/gate/rules.py", set()),
-        ("pipelines/cli/run.py", set()),
+        ("components/ingest/readers.py", "linear", {"ingest"}),
+        ("components/preprocess/preprocess.py", "linear", {"preprocess"}),
+        ("components/families/linear.py", "linear", JUDGED),
+        ("components/families/linear.py", "word2vec", JUDGED),
+        ("components/families/linear.py", "transformer", set()),
+        ("components/families/transformer/adapters.py", "prompted", JUDGED),
+        ("components/families/transformer/adapters.py", "linear", set()),
+        ("components/inference/onnx.py", "linear", JUDGED),
+        ("components/evaluate/synonyms.txt", "linear", {"evaluate"}),
+        ("components/storage/fetch.py", "linear", {"ingest", "train", "evaluate", "merge_quantize"}),
+        ("components/select/select.py", "linear", {"select"}),
+        ("components/contracts/comparison.py", "linear", {"compare"}),
+        ("components/contracts/normalizer.py", "linear", STEPS),
+        ("components/step.py", "linear", STEPS),
+        ("components/gate/rules.py", "linear", set()),
     ],
 )
 def test_a_change_of_code_changes_the_version_of_the_steps_that_run_it(
-    changed: str, steps: set[str], copy: Path
+    changed: str, family: str, steps: set[str], copy: Path
 ) -> None:
-    def versions() -> dict[str, str]:
-        script = """
-from textgate.pipelines.code_version import _ROOMS, code_version
-for step in _ROOMS:
-    print(step, code_version(step))
-"""
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(copy)}
-        )
-        return dict(line.split() for line in done.stdout.splitlines())
+    assert changed_steps(copy, copy / "textgate" / changed, family=family) == steps
 
-    before = versions()
-    source = copy / "textgate" / changed
-    original = source.read_text("utf-8")
-    source.write_text(original + "\n# changed\n", "utf-8")
-    after = versions()
-    source.write_text(original, "utf-8")
-    assert {step for step in before if before[step] != after[step]} == steps
+
+@pytest.mark.parametrize("folder", ["serving", "docs", "pipelines/cli"])
+def test_a_change_of_the_server_the_docs_or_the_commands_changes_no_version(folder: str, copy: Path) -> None:
+    sources = [path for path in (copy / "textgate" / folder).rglob("*") if path.is_file()]
+    assert sources
+    assert changed_steps(copy, *sources) == set()
+
+
+def test_a_comment_or_a_docstring_changes_no_version(copy: Path) -> None:
+    source = copy / "textgate/components/families/linear.py"
+    assert (
+        changed_steps(copy, source, edit=lambda text: text.replace('"""', '"""Edited. ', 1) + "\n# comment\n") == set()
+    )
+
+
+def versions(copy: Path, family: str) -> dict[str, str]:
+    script = f"""
+from textgate.pipelines.code_version import code_version, step_module
+for step in {sorted(STEPS)}:
+    print(step, code_version(step_module(step), ["{family}"]))
+"""
+    environment = {"PYTHONPATH": str(copy)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def changed_steps(
+    copy: Path,
+    *sources: Path,
+    family: str = "linear",
+    edit: Callable[[str], str] = lambda text: f"{text}\nCHANGED = 1\n",
+) -> set[str]:
+    """Steps whose version is another one while ``sources`` are edited."""
+    before = versions(copy, family)
+    originals = {source: source.read_bytes() for source in sources}
+    for source, original in originals.items():
+        source.write_text(edit(original.decode("utf-8")), "utf-8")
+    try:
+        after = versions(copy, family)
+    finally:
+        for source, original in originals.items():
+            source.write_bytes(original)
+    return {step for step in before if before[step] != after[step]}
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package's sources under another folder, which an interpreter with it on its path imports instead."""
     folder = tmp_path_factory.mktemp("copy")
-    for room in ("components", "pipelines", "serving"):
+    (folder / "textgate").mkdir()
+    shutil.copy(ROOT / "__init__.py", folder / "textgate")
+    for room in ("components", "pipelines", "serving", "docs"):
         shutil.copytree(ROOT / room, folder / "textgate" / room, ignore=shutil.ignore_patterns("__pycache__"))
     return folder

@@ -8,12 +8,12 @@ import numpy as np
 from textgate.components.contracts import (
     Calibration,
     Candidate,
-    Domain,
     Estimate,
     Evaluation,
     EvaluationManifest,
     GateDecision,
     Insight,
+    OutOfDomainSet,
     Recipe,
     Rule,
     TrainingCost,
@@ -21,15 +21,15 @@ from textgate.components.contracts import (
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import (
     ExplainedError,
-    Perturbed,
     Point,
+    RobustnessResult,
     Slice,
-    TellingWord,
+    TopWord,
     WordContribution,
 )
 from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
+from textgate.components.inference.explain import erase
 from textgate.components.metrics import calibration_error, class_scores, confusion, estimates
-from textgate.serving.explain import erase
 
 MARKUP = """<img src=x onerror="alert(1)"> & <script>alert(2)</script>"""
 _GOOD = ["wonderful", "moving", "great", "funny", "delightful", "touching", "brilliant", "warm", "honest", "charming"]
@@ -114,7 +114,7 @@ def evaluation(
             ],
             "length_bias": Estimate(value=0.054, low=0.012, high=0.097),
             "robustness": [
-                Perturbed(
+                RobustnessResult(
                     perturbation=name,
                     rows=500,
                     changed=-by * 1.4,
@@ -131,7 +131,7 @@ def evaluation(
                 )
             ],
             "domains": [
-                Domain(
+                OutOfDomainSet(
                     name="imdb",
                     dataset="e" * 64,
                     rows=2_000,
@@ -143,9 +143,9 @@ def evaluation(
     )
     insight = Insight(
         errors=_explained(truth, predicted, probabilities, texts),
-        telling_words={
+        top_words={
             label: [
-                TellingWord(word=f"{word}{'' if count == 2 else number}", contribution=2 - place / 7, texts=40 + place)
+                TopWord(word=f"{word}{'' if count == 2 else number}", contribution=2 - place / 7, texts=40 + place)
                 for place, word in enumerate([_BAD, _GOOD][number % 2])
             ]
             for number, label in enumerate(labels)

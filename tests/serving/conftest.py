@@ -8,8 +8,8 @@ import pytest
 from serving.running import Running, promote, running
 
 from textgate.components.contracts import Dataset, Export, LinearTraining, ModelBundle, OnnxRuntime, TransformerTraining
-from textgate.components.export_onnx.make import Maker
-from textgate.components.families import Surroundings
+from textgate.components.export_onnx.make import TargetExporter
+from textgate.components.families import TrainingContext
 from textgate.components.storage import Registry, Store
 from textgate.components.train.train import train_bundle
 
@@ -19,10 +19,10 @@ def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest
     """A tiny BERT, trained and exported as it would be served: with 8-bit products."""
     folder = tmp_path_factory.mktemp("served")
     training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=32, epochs=8, learning_rate=5e-3)
-    train_bundle(dataset.path, "small", training, folder / "trained", Surroundings(tiny_encoder))
+    train_bundle(dataset.path, "small", training, folder / "trained", TrainingContext(tiny_encoder))
     # As the export step makes it, without its measurements, which take longer than the rest.
     trained = ModelBundle.load(folder / "trained")
-    maker = Maker(folder / "trained", folder, trained, dataset, Export(targets=["onnx-int8"]))
+    maker = TargetExporter(folder / "trained", folder, trained, dataset, Export(targets=["onnx-int8"]))
     made = maker.make("onnx-int8")
     assert isinstance(made.runtime, OnnxRuntime)
     assert (made.runtime.precision, made.runtime.blocks) == ("int8", False)
@@ -33,7 +33,7 @@ def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest
 def other_bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another version: a linear model on the same data."""
     folder = tmp_path_factory.mktemp("other") / "bundle"
-    train_bundle(dataset.path, "small", LinearTraining(family="linear"), folder, Surroundings())
+    train_bundle(dataset.path, "small", LinearTraining(family="linear"), folder, TrainingContext())
     return folder
 
 

@@ -10,9 +10,9 @@ import pytest
 from words import write_words
 
 from textgate.components.contracts import ModelBundle
+from textgate.components.inference.predictor import LoadedBundle, PartialPrediction
 from textgate.serving.batching import Batcher, Version
 from textgate.serving.metrics import Metrics
-from textgate.serving.predictor import LoadedBundle, Part
 
 SECONDS = 30.0
 
@@ -33,11 +33,11 @@ class Waiting:
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         raise NotImplementedError
 
-    def parts(self, texts: Sequence[str]) -> Iterator[Part]:
+    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         self._asked.release()
         assert self.let.wait(SECONDS)
         count = len(texts)
-        yield Part(np.arange(count), np.full((count, 2), 0.5), np.zeros(count, dtype=np.bool_), tokens=0)
+        yield PartialPrediction(np.arange(count), np.full((count, 2), 0.5), np.zeros(count, dtype=np.bool_), tokens=0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from serving.running import Running
 
 from textgate.components.contracts import ModelBundle
-from textgate.serving import load
+from textgate.components.inference import load
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv/clients/bin"

@@ -8,10 +8,10 @@ import pytest
 from serving.running import Running, promote, running
 
 from textgate.components.contracts import Dataset, EnsembleTraining, ModelBundle
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import load
 from textgate.components.storage import Registry, Store
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字", "", "word1 good " * 60, *(f"word{n} bad " * n for n in range(30))]
 
@@ -24,7 +24,7 @@ def ensemble(
     members = [{"bundle": "graph", "weight": 2}, {"bundle": "linear", "weight": 1}]
     training = EnsembleTraining.model_validate({"family": "ensemble", "members": members})
     found = {"graph": served_bundle, "linear": other_bundle}
-    train_bundle(dataset.path, "both", training, folder, Surroundings(bundles=found))
+    train_bundle(dataset.path, "both", training, folder, TrainingContext(bundles=found))
     return folder
 
 

@@ -12,9 +12,9 @@ import pytest
 from families.served import serve
 
 from textgate.components.contracts import Row, TextNormalizer, TransformerTraining, dataset_writer
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
+from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
-from textgate.serving import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
             )
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=16, epochs=1)
-    train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", Surroundings(tiny_encoder))
+    train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", TrainingContext(tiny_encoder))
     serve(tmp_path / "data", tmp_path / "trained", tmp_path / "bundle", ["onnx-int8", "onnx-fp32"])
     texts = ["word1 good", "é 漢字", ""]
     expected = load(tmp_path / "bundle").predict(texts)
@@ -45,7 +45,7 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
 
     script = f"""
 import importlib.util, json
-from textgate.serving import load
+from textgate.components.inference import load
 absent = ["torch", "transformers", "kfp", "sklearn"]
 print(json.dumps([
     load({str(tmp_path / "bundle")!r}).predict({texts!r}).tolist(),

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from serving.running import Running, running
 
 from textgate.components.contracts import InputError
+from textgate.components.inference import load
 from textgate.components.storage import Registry
-from textgate.serving import load
 from textgate.serving import open_inference_pb2 as pb
+from textgate.serving.errors import RequestError
 from textgate.serving.grpc_server import start_grpc
 from textgate.serving.keys import new_key
 from textgate.serving.metrics import Metrics
-from textgate.serving.refused import Refused
 from textgate.serving.tensors import encode_bytes_tensor
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -189,7 +189,7 @@ async def infer_from(answer: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcEr
 )
 def test_a_refusal_has_its_status(status: int, code: grpc.StatusCode) -> None:
     async def refuse(*_: object) -> None:
-        raise Refused(status, "no", retry_after=3 if status == 429 else None)
+        raise RequestError(status, "no", retry_after=3 if status == 429 else None)
 
     error = asyncio.run(infer_from(refuse))
     assert (error.code(), error.details()) == (code, "no")

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.running import Running, promote, running
 
 from textgate.components.contracts import ModelBundle
+from textgate.components.inference import load
 from textgate.components.storage import EmbeddedStore, Registry, Store
-from textgate.serving import load
 
 
 def version_of(folder: Path) -> str:

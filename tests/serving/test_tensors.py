@@ -3,8 +3,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from textgate.serving.batching import Answers
-from textgate.serving.refused import Refused
+from textgate.serving.batching import BatchPrediction
+from textgate.serving.errors import RequestError
 from textgate.serving.tensors import (
     TensorMetadata,
     check_outputs,
@@ -17,7 +17,7 @@ from textgate.serving.tensors import (
 )
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8)
-ANSWERS = Answers(
+ANSWERS = BatchPrediction(
     "films",
     "605127f62e6b",
     ["bad", "gôod", "漢"],
@@ -45,7 +45,7 @@ def test_the_binary_form_is_the_protocols() -> None:
 def test_any_bytes_are_texts_to_the_byte_or_one_sentence(raw: bytes, count: int) -> None:
     try:
         texts = decode_bytes_tensor(raw, count)
-    except Refused as refused:
+    except RequestError as refused:
         said = (refused.status, refused.message.count("'text'"), refused.message.count("\n"))
         assert said == (400, 1, 0)
     else:
@@ -57,30 +57,30 @@ def test_any_bytes_are_texts_to_the_byte_or_one_sentence(raw: bytes, count: int)
 @given(TEXTS.filter(bool), st.data())
 def test_a_tensor_cut_anywhere_or_with_bytes_behind_is_refused(texts: list[str], data: st.DataObject) -> None:
     raw = encode_bytes_tensor(texts)
-    with pytest.raises(Refused, match=r"ends (within its element \d+|after \d+ elements)"):
+    with pytest.raises(RequestError, match=r"ends (within its element \d+|after \d+ elements)"):
         decode_bytes_tensor(raw[: data.draw(st.integers(0, len(raw) - 1))], len(texts))
-    with pytest.raises(Refused, match=rf"1 bytes after the {len(texts)} elements"):
+    with pytest.raises(RequestError, match=rf"1 bytes after the {len(texts)} elements"):
         decode_bytes_tensor(raw + b"\0", len(texts))
 
 
 def test_bad_utf8_is_named_by_its_element_and_byte() -> None:
     with pytest.raises(
-        Refused, match="the element 1 of the tensor 'text' is not UTF-8: invalid start byte at its byte 2"
+        RequestError, match="the element 1 of the tensor 'text' is not UTF-8: invalid start byte at its byte 2"
     ):
         decode_elements([b"good", b"ab\xff"], 2)
     # A lone surrogate, as a careless client encodes it.
-    with pytest.raises(Refused, match="the element 0 of the tensor 'text' is not UTF-8"):
+    with pytest.raises(RequestError, match="the element 0 of the tensor 'text' is not UTF-8"):
         decode_elements([b"\xed\xa0\x80"], 1)
 
 
 def test_elements_that_are_apart_are_counted_too() -> None:
     assert decode_elements([b"good", b""], 2) == ["good", ""]
-    with pytest.raises(Refused, match="the tensor 'text' has 1 elements, where its shape says 2"):
+    with pytest.raises(RequestError, match="the tensor 'text' has 1 elements, where its shape says 2"):
         decode_elements([b"good"], 2)
 
 
 def test_a_shape_that_is_larger_than_what_came_is_refused_before_anything_is_made_of_it() -> None:
-    with pytest.raises(Refused, match="ends after 0 elements, where its shape says 1099511627776"):
+    with pytest.raises(RequestError, match="ends after 0 elements, where its shape says 1099511627776"):
         decode_bytes_tensor(b"", 2**40)
 
 
@@ -91,7 +91,7 @@ def test_the_shapes_that_are_taken(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(), (0,), (-1,), (1, 3), (3, 0), (3, 1, 1)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(Refused, match=r"the shape \[n\] or \[n, 1\] with n of at least 1, not \["):
+    with pytest.raises(RequestError, match=r"the shape \[n\] or \[n, 1\] with n of at least 1, not \["):
         count_texts([TensorMetadata("text", "BYTES", shape)])
 
 
@@ -105,13 +105,15 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_other_inputs_are_refused(names: list[str], datatype: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(RequestError, match=message):
         count_texts([TensorMetadata(name, datatype, (1,)) for name in names])
 
 
 def test_an_output_that_there_is_not_is_refused() -> None:
     check_outputs(["label", "score", "probabilities", "truncated"])
-    with pytest.raises(Refused, match="no output tensor 'logits'; there are: label, score, probabilities, truncated"):
+    with pytest.raises(
+        RequestError, match="no output tensor 'logits'; there are: label, score, probabilities, truncated"
+    ):
         check_outputs(["label", "logits"])
 
 

@@ -16,7 +16,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.storage import Registry, Store
 from textgate.components.train.component import train
 from textgate.components.train.launch import Job, run, settled, start_of
@@ -29,7 +29,7 @@ def systems(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
     folder = tmp_path_factory.mktemp("systems")
     for number in range(3):
         settings = LinearTraining(family="linear", min_df=1, C=10.0**number)
-        train_bundle(dataset, "films", settings, folder / str(number), Surroundings())
+        train_bundle(dataset, "films", settings, folder / str(number), TrainingContext())
     return [folder / str(number) for number in range(3)]
 
 

@@ -13,7 +13,7 @@ from textgate.components.contracts import (
     TransformerTraining,
     dataset_writer,
 )
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.families.processes import processes_for
 from textgate.components.storage import Store
 from textgate.components.train.launch import Job, run
@@ -36,7 +36,7 @@ def test_two_processes_reach_the_loss_of_one(
     settings = training.model_copy(update={"checkpoint": str(without_dropout), "micro_batch_size": None, "epochs": 1})
     if taught:
         teacher = LinearTraining(family="linear", min_df=1)
-        train_bundle(dataset, "teacher", teacher, tmp_path / "teacher", Surroundings())
+        train_bundle(dataset, "teacher", teacher, tmp_path / "teacher", TrainingContext())
         settings = settings.model_copy(update={"distillation": Distillation(teacher=str(tmp_path / "teacher"))})
     bundles, curves = [], []
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import Adapter, Distillation, LinearTraining, ModelBundle, TransformerTraining
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.storage import Store
 from textgate.components.train.checkpoints import StoreCheckpoints
 from textgate.components.train.launch import Job, run
@@ -119,18 +119,20 @@ def test_an_adapter_on_a_4_bit_base_resumes_to_the_last_bit(
     dataset: Path, training: TransformerTraining, tiny_encoder: Path, store: Store, tmp_path: Path
 ) -> None:
     settings = training.model_copy(update={"epochs": 0.7, "adapter": Adapter(r=4, quantization="nf4")})
-    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", Surroundings(tiny_encoder))
+    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", TrainingContext(tiny_encoder))
     with pytest.raises(Interrupted):
-        train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 1)))
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 1)))
     checkpoints = StoreCheckpoints(store, "checkpoints/one")
-    assert train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, checkpoints)) == whole
+    assert (
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, checkpoints)) == whole
+    )
 
 
 def test_a_student_and_its_history_resume_to_the_last_bit(
     dataset: Path, training: TransformerTraining, tiny_encoder: Path, store: Store, tmp_path: Path
 ) -> None:
-    train_bundle(dataset, "teacher", LinearTraining(family="linear", min_df=1), tmp_path / "teacher", Surroundings())
-    given = Surroundings(tiny_encoder, bundles={"teacher@1": tmp_path / "teacher"})
+    train_bundle(dataset, "teacher", LinearTraining(family="linear", min_df=1), tmp_path / "teacher", TrainingContext())
+    given = TrainingContext(tiny_encoder, bundles={"teacher@1": tmp_path / "teacher"})
     settings = training.model_copy(update={"epochs": 0.7, "distillation": Distillation(teacher="teacher@1")})
     whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", given)
     with pytest.raises(Interrupted):
@@ -141,7 +143,7 @@ def test_a_student_and_its_history_resume_to_the_last_bit(
     assert [entry["epoch"] for entry in whole.history if "loss" in entry] == [0.35, 0.5, 0.7]
     assert [entry["epoch"] for entry in whole.history if "validation_f1" in entry] == [0.35, 0.7]
     alone = settings.model_copy(update={"distillation": None})
-    assert train_bundle(dataset, "tiny", alone, tmp_path / "alone", Surroundings(tiny_encoder)).files != whole.files
+    assert train_bundle(dataset, "tiny", alone, tmp_path / "alone", TrainingContext(tiny_encoder)).files != whole.files
 
 
 def test_early_stopping_goes_on_waiting(
@@ -155,9 +157,9 @@ def test_early_stopping_goes_on_waiting(
     # It learns nothing, so that no measurement is better than the first and the fourth is the last.
     settings = training.model_copy(update={"early_stopping": 3, "learning_rate": 1e-12})
     with pytest.raises(Interrupted):
-        train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 2)))
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 2)))
     assert list(tmp_path.iterdir()) == []
-    train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, EndsAfter(store, 3)))
+    train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 3)))
     measured = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert measured == ["epoch 0.35", "epoch 0.70", "epoch 1.05", "epoch 1.40"]
 

@@ -6,8 +6,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from textgate.components.contracts import InputError, TransformerTraining
-from textgate.components.families import Surroundings
-from textgate.components.families.tracking import trackers
+from textgate.components.families import TrainingContext
+from textgate.components.families.transformer.tracking import trackers
 from textgate.components.train.train import train_bundle
 
 
@@ -63,7 +63,7 @@ def test_the_services_are_told_of_the_training(
     monkeypatch.setenv("WANDB_API_KEY", "a-secret")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:a-secret@mlflow")
     settings = training.model_copy(update={"epochs": 1})
-    train_bundle(dataset, "tiny", settings, tmp_path / "model", Surroundings(tiny_encoder, logs=tmp_path / "logs"))
+    train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, logs=tmp_path / "logs"))
     told = [call.args[0] for call in wandb.log.call_args_list]
     assert sum("train/loss" in values for values in told) == 4
     assert sum("eval/f1" in values for values in told) == 3

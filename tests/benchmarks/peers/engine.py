@@ -20,7 +20,7 @@ class Engine:
     def __init__(self, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # As textgate.serving.onnx opens it: what differs between the rows is the server.
+        # As textgate.components.inference.onnx opens it: what differs between the rows is the server.
         self._session = onnxruntime.InferenceSession(
             os.environ["BENCHMARK_GRAPH"],
             options,

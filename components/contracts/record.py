@@ -1,9 +1,0 @@
-"""Record: what one step writes as JSON and others read."""
-
-from pydantic import BaseModel, ConfigDict
-
-
-class Record(BaseModel):
-    """Fields that do not change, and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,212 @@
+"""A head on the frozen embeddings of a pretrained encoder: token states, averaged, and one more linear layer if asked.
+
+A trained bundle holds the head; the encoder, which stays as it was, comes to it when the bundle is merged.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, set_seed
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from textgate.components.contracts import (
+    Dataset,
+    EmbeddingTraining,
+    InputError,
+    ModelBundle,
+    OnnxRuntime,
+    TransformersRuntime,
+)
+from textgate.components.families import FitResult, TrainingContext, custom_head_error, longest_text
+from textgate.components.families.embedding.heads import Embedded, fit_head, load_head
+from textgate.components.families.transformer.architectures import ARCHITECTURES, export_options
+from textgate.components.families.transformer.pooling import MeanPooling
+from textgate.components.families.transformer.pretrained import (
+    load_backbone,
+    load_tokenizer,
+    read_config,
+    save_model,
+    token_limit,
+)
+from textgate.components.families.transformer.torch_predictor import TorchPredictor, run
+from textgate.components.inference import Predictor
+from textgate.components.metrics import accuracy, f1
+
+HEAD_FILE = "head.safetensors"
+_NO_ACTIVATION = "torch.nn.modules.linear.Identity"
+
+
+class EmbeddingClassifier(nn.Module):
+    """Token states (rows, tokens, hidden) averaged to embeddings (rows, dimensions) and classified to logits."""
+
+    def __init__(self, backbone: Any, dense: nn.Module, head: nn.Module, labels: int) -> None:
+        super().__init__()
+        self.backbone, self.pooling, self.dense, self.head = backbone, MeanPooling(), dense, head
+        self.config = backbone.config
+        self.config.num_labels = labels
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Logits (rows, labels) of a padded batch."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        return SequenceClassifierOutput(logits=self.head(self.dense(self.pooling(states, attention_mask))))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return torch.device(self.backbone.device)
+
+
+def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: TrainingContext) -> FitResult:
+    """See ``Family.fit``.
+
+    Raises:
+        InputError: the checkpoint cannot be loaded, is no encoder, or has not the dense layer that is asked for.
+    """
+    checkpoint, labels = context.checkpoint, len(dataset.manifest.labels)
+    if checkpoint is None:
+        raise InputError(f"the checkpoint {training.checkpoint} was not fetched")
+    set_seed(training.seed)
+    tokenizer = load_tokenizer(checkpoint, training)
+    backbone = _load_backbone(checkpoint, training)
+    max_tokens = token_limit(backbone, tokenizer, training)
+    dense = _load_dense(checkpoint, training, backbone.config.hidden_size)
+    train, validation = (
+        _embed(backbone, dense, tokenizer, dataset, split, max_tokens) for split in ("train", "validation")
+    )
+    if not np.isfinite(train.embeddings).all():
+        raise InputError(f"the checkpoint {training.checkpoint} gives embeddings that are not numbers")
+
+    head, history = fit_head(training.head, train, validation, labels)
+
+    with torch.inference_mode():
+        logits = head(torch.tensor(validation.embeddings, dtype=torch.float32))
+        loss = cross_entropy(logits, torch.tensor(validation.classes)).item()
+    predicted = logits.argmax(dim=1).numpy()
+    metrics = {
+        "validation_loss": loss,
+        "validation_f1": f1(validation.classes, predicted, labels),
+        "validation_accuracy": accuracy(validation.classes, predicted),
+    }
+    layers = nn.ModuleDict({"dense": dense, "head": head})
+    save_file({name: tensor.contiguous() for name, tensor in layers.state_dict().items()}, folder / HEAD_FILE)
+    tokenizer.save_pretrained(folder)
+    return FitResult(TransformersRuntime(max_tokens=max_tokens, checkpoint=training.checkpoint), metrics, history)
+
+
+def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
+    """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``checkpoint`` or beside it."""
+    model, tokenizer = _open(folder, bundle, checkpoint or folder)
+    return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, longest_text(bundle))
+
+
+def merge(
+    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+) -> tuple[TransformersRuntime, str] | None:
+    """See ``Family.merge``: the encoder is put beside the head."""
+    if checkpoint is None:
+        return None
+    training = EmbeddingTraining(**bundle.recipe["train"])
+    save_model(_load_backbone(checkpoint, training), checkpoint, training, output)
+    for name in bundle.files:
+        shutil.copy(folder / name, output / name)
+    return TransformersRuntime(max_tokens=longest_text(bundle)), "the frozen encoder was put beside its head"
+
+
+def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
+    """See ``ExportableFamily.export_onnx``.
+
+    The head is not quantized: it is small, and the distances a kernel is computed from are not to be rounded.
+    """
+    from textgate.components.families.transformer.onnx_graph import export_classifier
+
+    max_tokens = longest_text(bundle)
+    config = read_config(folder, EmbeddingTraining(**bundle.recipe["train"]))
+    model, tokenizer = _open(folder, bundle, folder, **export_options(config["model_type"]))
+    return export_classifier(model, tokenizer, max_tokens, output, unquantized="head")
+
+
+def export_hf(folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
+    """See ``ExportableFamily.export_hf``: no head on embeddings is one that transformers knows."""
+    raise custom_head_error(bundle)
+
+
+def _load_backbone(checkpoint: Path, training: EmbeddingTraining, **options: Any) -> Any:
+    known = ARCHITECTURES.get(read_config(checkpoint, training)["model_type"])
+    backbone = load_backbone(checkpoint, training, **(known.options if known else {}), **options)
+    if backbone.config.is_encoder_decoder:
+        raise InputError(
+            f"the checkpoint {training.checkpoint} is an encoder-decoder: train.family=embedding takes an encoder"
+        )
+    return backbone.eval()
+
+
+def _load_dense(checkpoint: Path, training: EmbeddingTraining, hidden: int) -> nn.Module:
+    """The linear layer in the folder ``training.dense``, as sentence-transformers lays it out; none is the identity."""
+    if training.dense is None:
+        return nn.Identity()
+    folder = checkpoint / training.dense
+    try:
+        settings = json.loads((folder / "config.json").read_text("utf-8"))
+        stored = load_file(folder / "model.safetensors")
+        tensors = {name: stored[f"linear.{name}"] for name in ("weight", "bias") if f"linear.{name}" in stored}
+        weight, activation = tensors["weight"], settings["activation_function"]
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        found = (
+            ", ".join(sorted(path.parent.name for path in checkpoint.glob("*/model.safetensors"))) or "no such folder"
+        )
+        raise InputError(
+            f"train.dense={training.dense} must be a folder with a linear layer (config.json, model.safetensors) in "
+            f"the checkpoint {training.checkpoint}, which has {found}"
+        ) from error
+    if activation != _NO_ACTIVATION or weight.ndim != 2 or weight.shape[1] != hidden:
+        raise InputError(
+            f"train.dense={training.dense} of the checkpoint {training.checkpoint} must be a linear layer over the "
+            f"encoder's {hidden} dimensions without an activation, but it takes {weight.shape[-1]} and has {activation}"
+        )
+    return _linear(tensors)
+
+
+def _linear(tensors: dict[str, torch.Tensor]) -> nn.Linear:
+    layer = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0], bias="bias" in tensors)
+    layer.load_state_dict(tensors)
+    return layer
+
+
+def _embed(backbone: Any, dense: nn.Module, tokenizer: Any, dataset: Dataset, split: str, max_tokens: int) -> Embedded:
+    _, texts, classes = dataset.columns(split)
+    dimensions = dense.out_features if isinstance(dense, nn.Linear) else backbone.config.hidden_size
+    # Without a head the logits are the embeddings.
+    embedder = EmbeddingClassifier(backbone, dense, nn.Identity(), dimensions).to(_device())
+    return Embedded(run(embedder, tokenizer, texts, max_tokens, dimensions, f"embedding {split}"), classes)
+
+
+def _open(
+    folder: Path, bundle: ModelBundle, checkpoint: Path, **options: Any
+) -> tuple[EmbeddingClassifier, PreTrainedTokenizerFast]:
+    """The model whose encoder lies in ``checkpoint`` and all else in ``folder``, and its tokenizer."""
+    training = EmbeddingTraining(**bundle.recipe["train"])
+    layers: dict[str, dict[str, torch.Tensor]] = {"dense": {}, "head": {}}
+    for name, tensor in load_file(folder / HEAD_FILE).items():
+        layer, _, inner = name.partition(".")
+        layers[layer][inner] = tensor
+    dense = _linear(layers["dense"]) if layers["dense"] else nn.Identity()
+    head = load_head(training.head, layers["head"])
+    backbone = _load_backbone(checkpoint, training, **options)
+    # By its file alone, as it is served: a class of its own might write other tokens around a text.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return EmbeddingClassifier(backbone, dense, head, len(bundle.labels)), tokenizer
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""Transformers with a classification head: fine-tuning, adapters, prompts, export."""
