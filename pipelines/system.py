@@ -87,8 +87,8 @@ def _make(job: _Job) -> None:
     system, folder = job.system, job.made
     folder.mkdir()
     trained, merged = folder.parent / "model", folder.parent / "merged"
-    if checkpoint := getattr(system.train, "checkpoint", None):
-        fetch(checkpoint, default_downloads())  # a download is no training
+    if base_model := getattr(system.train, "base_model", None):
+        fetch(base_model, default_downloads())  # a download is no training
     started = time.perf_counter()
     launch.run(launch.Job(job.dataset, system.name, system.train, job.code, job.bucket, trained, folder / "logs"))
     cost = TrainingCost(seconds=time.perf_counter() - started, peak_memory=peak_memory())

@@ -9,7 +9,7 @@ from textgate.components.card.energy import Energy
 from textgate.components.card.public import public_address
 from textgate.components.contracts import (
     EvaluationManifest,
-    FromCheckpoint,
+    FromBaseModel,
     ModelBundle,
     OnnxRuntime,
     Recipe,
@@ -39,7 +39,7 @@ def metadata(bundle: ModelBundle, recipe: Recipe, judged: EvaluationManifest, en
         )
         for metric, found in judged.metrics.items()
     ]
-    base = _on_hub(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
+    base = _on_hub(recipe.train.base_model) if isinstance(recipe.train, FromBaseModel) else None
     emissions = (
         {"emissions": round(energy.grams, 4), "source": "estimated from the time, see below"} if energy else None
     )

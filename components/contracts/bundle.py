@@ -41,8 +41,8 @@ class OnnxRuntime(FrozenModel):
     precision: Literal["fp32", "fp16", "int8", "int4"]
     graph: str = "model.onnx"
     """File of the graph in the bundle."""
-    kept: int = 0
-    """Nodes that were left in full precision because rounding them cost too much."""
+    excluded_nodes: int = Field(default=0, alias="kept")
+    """Number of nodes that stay in full precision because quantizing them cost too much accuracy."""
     blocks: bool = False
     """Rounded numbers share a scale by the block, not by the channel."""
     max_tokens: int = Field(gt=0)
@@ -66,7 +66,7 @@ class TransformersRuntime(FrozenModel):
     """In the bundle."""
     quantization: Literal["nf4"] | None = None
     max_tokens: int = Field(gt=0)
-    checkpoint: str | None = None
+    base_model: str | None = Field(default=None, alias="checkpoint")
     """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
 
 
@@ -146,9 +146,9 @@ class ModelBundle(FrozenModel):
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
     @property
-    def checkpoint(self) -> str | None:
+    def base_model(self) -> str | None:
         """URI of the pretrained weights it takes besides its own files to answer; None when it is whole."""
-        return self.runtime.checkpoint if isinstance(self.runtime, TransformersRuntime) else None
+        return self.runtime.base_model if isinstance(self.runtime, TransformersRuntime) else None
 
     @property
     def max_tokens(self) -> int | None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from textgate.components.contracts.bundle import Calibration
 from textgate.components.contracts.files import new_folder
@@ -182,7 +183,7 @@ class Insight(FrozenModel):
 
     errors: list[ExplainedError] = []
     """The wrong answers given with the highest probability, most confident first."""
-    top_words: dict[str, list[TopWord]] = {}
+    top_words: dict[str, list[TopWord]] = Field(default={}, alias="telling_words")
     """By label, the most telling first."""
     map: list[Point] = []
 

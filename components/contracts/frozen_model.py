@@ -1,9 +1,15 @@
-"""Record: what one step writes as JSON and others read."""
+"""FrozenModel: the base of everything that a step writes as JSON and another reads."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """Fields that do not change, and no others."""
+    """Immutable pydantic model that rejects unknown fields.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A field that is renamed keeps its JSON key as its ``alias``, so that files of earlier versions stay readable and
+    fingerprints do not change.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )

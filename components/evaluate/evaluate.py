@@ -54,7 +54,7 @@ def evaluate_bundle(
     ``cost`` is what its training took; ``elsewhere`` are other data sets by name, as ingest made them.
 
     Raises:
-        InputError: the bundle is damaged, its checkpoint cannot be fetched, or its labels are not a dataset's.
+        InputError: the bundle is damaged, its base model cannot be fetched, or its labels are not a dataset's.
     """
     dataset = Dataset.open(dataset_folder)
     bundle = ModelBundle.load(bundle_folder)
@@ -62,8 +62,8 @@ def evaluate_bundle(
     if bundle.labels != labels:
         raise InputError(f"the bundle answers {bundle.labels} but the dataset has the labels {labels}")
     ids, texts, classes = dataset.columns(SPLIT)
-    checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
-    predictor = open_predictor(bundle_folder, bundle, checkpoint)
+    base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
+    predictor = open_predictor(bundle_folder, bundle, base_model)
     started = time.perf_counter()
     probabilities = np.asarray(predictor.predict(texts))
     seconds = time.perf_counter() - started

@@ -90,7 +90,7 @@ class TargetExporter:
         ranges = self._reach if target == "onnx-int8" and not blocks else None
         make_target(target, self._graph, folder / runtime.graph, [*unrounded, *kept], ranges)
         shutil.copy(self._graph.with_name(TOKENIZER), folder)
-        changes = {"precision": target.removeprefix("onnx-"), "kept": len(kept), "blocks": blocks}
+        changes = {"precision": target.removeprefix("onnx-"), "excluded_nodes": len(kept), "blocks": blocks}
         return self.bundle.model_copy(update={"runtime": runtime.model_copy(update=changes)}).write(folder)
 
     def _write_checkpoint(self, target: str) -> ModelBundle:

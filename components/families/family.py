@@ -28,7 +28,7 @@ class Checkpoints(Protocol):
 class TrainingContext:
     """What a training is given besides its data and settings, none of which changes its result."""
 
-    checkpoint: Path | None = None
+    base_model: Path | None = None
     """Local folder or file of the pretrained weights the recipe names."""
     checkpoints: Checkpoints | None = None
     logs: Path | None = None
@@ -58,17 +58,17 @@ class Family(Protocol):
         """
         ...
 
-    def predictor(self, folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
+    def predictor(self, folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
         """Answer from a bundle this family trained, with the library that trained it.
 
-        ``checkpoint`` is the local folder or file of what ``bundle.checkpoint`` names.
+        ``base_model`` is the local folder or file of what ``bundle.base_model`` names.
         """
         ...
 
     def merge(
-        self, folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+        self, folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
     ) -> tuple[TransformersRuntime, str] | None:
-        """Make a bundle whole: what it holds and its checkpoint as one set of files in ``output``.
+        """Make a bundle whole: what it holds and its base model as one set of files in ``output``.
 
         Returns the runtime that answers for them and how it was done in words; None when the bundle is whole already.
         """

@@ -140,13 +140,13 @@ def write(
     }
 
 
-def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
+def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
     """See ``Family.predictor``: the arrays that were fitted are the arrays that are served."""
     return load(folder)
 
 
 def merge(
-    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+    folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
     """See ``Family.merge``: the bundle is whole."""
     return None

@@ -58,12 +58,12 @@ FAMILIES: Mapping[str, Callable[[], Family]] = {
 """Loaders of all families, by the name in the recipe."""
 
 
-def open_predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None = None) -> Predictor:
+def open_predictor(folder: Path, bundle: ModelBundle, base_model: Path | None = None) -> Predictor:
     """What answers for the bundle in ``folder``, calibrated: as it is served, or a transformer by the family on torch.
 
-    ``checkpoint`` is the local folder or file of what ``bundle.checkpoint`` names.
+    ``base_model`` is the local folder or file of what ``bundle.base_model`` names.
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
         return load(folder)
-    predictor = FAMILIES[bundle.family]().predictor(folder / bundle.runtime.folder, bundle, checkpoint)
+    predictor = FAMILIES[bundle.family]().predictor(folder / bundle.runtime.folder, bundle, base_model)
     return CalibratedPredictor(predictor, bundle.calibration.temperature)

@@ -17,12 +17,12 @@ def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
     """Write the whole bundle to ``output``, or the same bundle when there is nothing to merge.
 
     Raises:
-        InputError: the bundle is damaged, or its checkpoint cannot be fetched.
+        InputError: the bundle is damaged, or its base model cannot be fetched.
     """
     bundle = ModelBundle.load(bundle_folder)
     with new_folder(output) as folder:
-        checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
-        merged = FAMILIES[bundle.family]().merge(bundle_folder, bundle, checkpoint, folder)
+        base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
+        merged = FAMILIES[bundle.family]().merge(bundle_folder, bundle, base_model, folder)
         if merged is None:
             print("nothing to merge: the bundle is whole and passed on", flush=True)
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)

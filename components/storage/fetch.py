@@ -36,7 +36,7 @@ def default_downloads() -> Path:
 
 
 def fetch(uri: str, downloads: Path) -> Path:
-    """The local file or folder that holds what ``uri`` names; ``hf://`` is a model checkpoint pinned to a commit.
+    """The local file or folder that holds what ``uri`` names; ``hf://`` is a model repository pinned to a commit.
 
     Raises:
         InputError: there is no such thing, it is not what its checksum says, or the scheme is unknown.
@@ -119,7 +119,7 @@ def _local(uri: str) -> Path:
     if not path.exists():
         raise InputError(
             f"there is no file or folder {path}: say where the source lies with --source, "
-            "a checkpoint with --set train.checkpoint=…"
+            "a base model with --set train.base_model=…"
         )
     return path
 

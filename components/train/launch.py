@@ -100,7 +100,7 @@ def start_of(job: Job, processes: int, scratch: Path) -> Start:
     """
     dataset = Dataset.open(job.dataset)
     registry = Registry(Store.from_environment(job.bucket))
-    uri = getattr(job.training, "checkpoint", None)
+    uri = getattr(job.training, "base_model", None)
     weights = fetch(uri, default_downloads()) if uri else None
     versions = [version_of(uri)] if uri else []
     bundles = {}

@@ -57,8 +57,8 @@ def opened(home: Path, bucket: str, model: str) -> Opened:
 
     from textgate.components.families import open_predictor
 
-    checkpoint = fetch(bundle.checkpoint, default_downloads()) if bundle.checkpoint else None
-    return Opened(target.model, version, bundle, open_predictor(folder, bundle, checkpoint))
+    base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
+    return Opened(target.model, version, bundle, open_predictor(folder, bundle, base_model))
 
 
 @click.command(epilog='Example: textgate predict quickstart "a moving, beautifully acted film"')

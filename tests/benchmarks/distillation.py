@@ -58,7 +58,7 @@ def compare(scratch: Path, seeds: Sequence[int], texts: int, teacher: Path | Non
     recipe = recipes.load("quickstart")
     assert isinstance(recipe.train, TransformerTraining)
     downloads = default_downloads()
-    checkpoint = fetch(recipe.train.checkpoint, downloads)
+    checkpoint = fetch(recipe.train.base_model, downloads)
     ingest_source(recipe.source, scratch / "raw", downloads)
     preprocess_dataset(scratch / "raw", recipe.preprocess, scratch / "whole")
     if teacher is None:

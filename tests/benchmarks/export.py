@@ -58,9 +58,9 @@ def main() -> None:
         name: checkpoint_of(recipe) for name, recipe in (("minilm", "quickstart"), ("smollm2", "quickstart-llm"))
     }
     trainings = {
-        "minilm": TransformerTraining(**shared, checkpoint=checkpoints["minilm"], learning_rate=1e-4),
+        "minilm": TransformerTraining(**shared, base_model=checkpoints["minilm"], learning_rate=1e-4),
         "smollm2": TransformerTraining(
-            **shared, checkpoint=checkpoints["smollm2"], learning_rate=1e-3, adapter=Adapter(r=8, alpha=16)
+            **shared, base_model=checkpoints["smollm2"], learning_rate=1e-3, adapter=Adapter(r=8, alpha=16)
         ),
     }
     for name in [arguments.only] if arguments.only else SPLITS:
@@ -73,11 +73,11 @@ def main() -> None:
 def checkpoint_of(recipe: str) -> str:
     training = recipes.load(recipe).train
     assert isinstance(training, TransformerTraining)
-    return training.checkpoint
+    return training.base_model
 
 
 def report(name: str, training: TransformerTraining, folder: Path) -> None:
-    checkpoint = fetch(training.checkpoint, default_downloads())
+    checkpoint = fetch(training.base_model, default_downloads())
     train_bundle(folder / "dataset", name, training, folder / "trained", TrainingContext(checkpoint))
     trained = evaluate_bundle(folder / "dataset", folder / "trained", folder / "judged")
     merged = merge_bundle(folder / "trained", folder / "merged")

@@ -90,7 +90,7 @@ def _make(rows: list[dict[str, str]], work: Path) -> None:
     training = TransformerTraining.model_validate(
         {
             "family": "transformer",
-            "checkpoint": checkpoint_of("quickstart"),
+            "base_model": checkpoint_of("quickstart"),
             "max_tokens": 64,
             "epochs": 1,
             "batch_size": 16,
@@ -98,7 +98,7 @@ def _make(rows: list[dict[str, str]], work: Path) -> None:
         }
     )
     write(rows, _SPLITS, work / "dataset")
-    checkpoint = fetch(training.checkpoint, default_downloads())
+    checkpoint = fetch(training.base_model, default_downloads())
     train_bundle(work / "dataset", NAME, training, work / "trained", TrainingContext(checkpoint))
     evaluate_bundle(work / "dataset", work / "trained", work / "judged")
     merge_bundle(work / "trained", work / "merged")

@@ -47,7 +47,7 @@ def main() -> None:
     headlines = parser.parse_args().headlines
     quickstart = recipes.load("quickstart-llm").train
     assert isinstance(quickstart, TransformerTraining)
-    checkpoint = {"checkpoint": quickstart.checkpoint}
+    checkpoint = {"base_model": quickstart.base_model}
     trainings: dict[str, FineTuning] = {
         "QLoRA, classification head": TransformerTraining(
             family="transformer", learning_rate=1e-3, adapter=Adapter(r=8, alpha=16), **checkpoint, **SHARED
@@ -63,7 +63,7 @@ def main() -> None:
             label_words={"news": " news", "clickbait": " clickbait"},
         ),
     }
-    fetched = fetch(quickstart.checkpoint, default_downloads())
+    fetched = fetch(quickstart.base_model, default_downloads())
     with tempfile.TemporaryDirectory() as scratch:
         dataset = Path(scratch) / "dataset"
         write(read(headlines), SPLITS, dataset)

@@ -122,7 +122,7 @@ class _Watch(threading.Thread):
 
 def _training(base: Path, quantization: str) -> dict[str, Any]:
     adapter = {"r": 8, "alpha": 16, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"], "quantization": quantization}
-    return {"family": "transformer", "checkpoint": str(base), "adapter": adapter, "precision": "bf16"}
+    return {"family": "transformer", "base_model": str(base), "adapter": adapter, "precision": "bf16"}
 
 
 def _compute_in_bf16() -> None:
@@ -172,7 +172,7 @@ def adapter(base: Path, folder: Path, quantization: Path) -> None:
     ModelBundle(
         name="random",
         family="transformer",
-        runtime=TransformersRuntime(max_tokens=128, checkpoint=str(base)),
+        runtime=TransformersRuntime(max_tokens=128, base_model=str(base)),
         labels=["no", "yes"],
         normalizer=TextNormalizer(),
         recipe={"train": training.model_dump(mode="json")},

@@ -73,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quickstart = recipes.load("quickstart")
     assert isinstance(quickstart.train, TransformerTraining)
-    checkpoint = fetch(quickstart.train.checkpoint, default_downloads())
+    checkpoint = fetch(quickstart.train.base_model, default_downloads())
     with tempfile.TemporaryDirectory() as scratch:
         for corpus in CORPORA:
             folder = Path(scratch) / corpus.name
@@ -142,7 +142,7 @@ def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tu
     """The product's own training loop."""
     training = TransformerTraining(
         family="transformer",
-        checkpoint=str(checkpoint),
+        base_model=str(checkpoint),
         max_tokens=corpus.max_tokens,
         epochs=1,
         batch_size=32 if corpus.name == "headlines" else corpus.batch_size,

@@ -48,7 +48,7 @@ description: made-up film reviews
 model: films
 source: {{uri: "hf://org/films@{COMMIT}"}}
 preprocess: {{language: en}}
-train: {{family: transformer, checkpoint: "hf://org/base@{COMMIT}"}}
+train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}
 gate: {{min_f1: 0.8}}
 """
 ODD = st.text(st.sampled_from("|\\`*_[]<>&$~# \n\r\x1b-1.é漢") | st.characters(codec="utf-8"), max_size=20)

@@ -6,8 +6,8 @@ from pydantic import TypeAdapter, ValidationError
 from textgate.components.contracts import EnsembleRuntime, Training, named_bundles, with_bundles
 
 ENSEMBLE = {"family": "ensemble", "members": [{"bundle": "a", "weight": 2}, {"bundle": "b@champion", "weight": 1}]}
-STUDENT = {"family": "transformer", "checkpoint": "models/tiny", "distillation": {"teacher": "a", "weight": 0.3}}
-ALONE = {"family": "transformer", "checkpoint": "models/tiny"}
+STUDENT = {"family": "transformer", "base_model": "models/tiny", "distillation": {"teacher": "a", "weight": 0.3}}
+ALONE = {"family": "transformer", "base_model": "models/tiny"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ name: mine
 description: a recipe
 model: mine
 source: {uri: data.csv}
-train: {family: transformer, checkpoint: models/tiny}
+train: {family: transformer, base_model: models/tiny}
 gate: {min_f1: 0.8}
 """
 
@@ -40,7 +40,7 @@ def test_every_shipped_recipe_is_valid_and_named_as_its_file(name: str) -> None:
 def test_a_family_reads_its_own_section() -> None:
     assert isinstance(parse().train, TransformerTraining)
     assert isinstance(
-        Recipe.parse(RECIPE.replace("transformer, checkpoint: models/tiny", "linear"), "x").train, LinearTraining
+        Recipe.parse(RECIPE.replace("transformer, base_model: models/tiny", "linear"), "x").train, LinearTraining
     )
 
 
@@ -71,7 +71,7 @@ def test_an_override_reaches_its_key() -> None:
         ("name=My Model", "name: must be 1 to 63 lower-case letters, digits and inner hyphens"),
         ("preprocess.test=0.95", "must leave texts to train on"),
         ("source.labels={0: a, 1: a}", "a classifier needs at least two different labels"),
-        ("train.checkpoint=hf://org/name", "must be pinned to a commit"),
+        ("train.base_model=hf://org/name", "must be pinned to a commit"),
         ("train", "--set takes key=value, such as train.learning_rate=3e-5, not 'train'"),
         ("train..x=1", "--set takes key=value"),
         ("name.x=1", "--set name.x: name is a value, not a section"),
@@ -169,7 +169,7 @@ def test_the_last_override_of_a_key_holds_and_a_section_can_be_made_by_one() -> 
 
 
 @pytest.mark.parametrize(
-    "key", ["name", "description", "model", "source", "train", "gate", "source.uri", "train.checkpoint"]
+    "key", ["name", "description", "model", "source", "train", "gate", "source.uri", "train.base_model"]
 )
 def test_each_key_without_a_default_is_missed_by_name(key: str) -> None:
     data = yaml.safe_load(RECIPE)
@@ -199,12 +199,12 @@ def test_a_seed_numpy_would_refuse_is_refused_at_the_door(seed: int) -> None:
 )
 def test_only_a_whole_commit_pins_a_checkpoint(checkpoint: str, fine: bool) -> None:
     if fine:
-        train = parse(f"train.checkpoint={checkpoint}").train
+        train = parse(f"train.base_model={checkpoint}").train
         assert isinstance(train, TransformerTraining)
-        assert train.checkpoint == checkpoint
+        assert train.base_model == checkpoint
     else:
-        with pytest.raises(InputError, match=r"train\.checkpoint: a hf:// checkpoint must be pinned to a commit"):
-            parse(f"train.checkpoint={checkpoint}")
+        with pytest.raises(InputError, match=r"train\.base_model: a hf:// base model must be pinned to a commit"):
+            parse(f"train.base_model={checkpoint}")
 
 
 # Each makes PyYAML raise something that is not a YAMLError.

@@ -9,7 +9,7 @@ from e2e.corpora import CORPORA
 
 from textgate.components.contracts import (
     FineTuning,
-    FromCheckpoint,
+    FromBaseModel,
     LinearTraining,
     PromptedTraining,
     Recipe,
@@ -72,11 +72,11 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
     """The recipe on the miniature corpus, with a tiny checkpoint of its own architecture; all else as it ships."""
     training = recipes.load(name).train
     overrides = [f"source.uri={source}"]
-    if isinstance(training, FromCheckpoint):
-        lowered = training.checkpoint.lower()
+    if isinstance(training, FromBaseModel):
+        lowered = training.base_model.lower()
         stand_in = tiny_stella if "stella" in lowered else None
         kind = next((kind for part, kind in MODEL_TYPES.items() if part in lowered), "")
-        overrides += [f"train.checkpoint={stand_in or tiny(kind)}", "train.max_tokens=100"]
+        overrides += [f"train.base_model={stand_in or tiny(kind)}", "train.max_tokens=100"]
     if isinstance(training, FineTuning):
         overrides += ["train.batch_size=4", "train.micro_batch_size=2", "train.learning_rate=1e-3", "train.warmup=0"]
         overrides.append(f"train.epochs={1 if training.epochs else 0}")
@@ -109,7 +109,7 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     assert manifest.rows_in == manifest.rows_out + sum(manifest.rejected.values())
     assert manifest.rows_out >= 80
 
-    checkpoint = Path(recipe.train.checkpoint) if isinstance(recipe.train, FromCheckpoint) else None
+    checkpoint = Path(recipe.train.base_model) if isinstance(recipe.train, FromBaseModel) else None
     bundles = finished_systems(recipe, tmp_path / "dataset", tmp_path / "finished")
     context = TrainingContext(checkpoint, bundles=bundles)
     train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", context)

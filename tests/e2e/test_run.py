@@ -106,7 +106,7 @@ def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> No
 def test_a_tiny_encoder_goes_the_whole_way_and_answers_from_onnx(workspace: Any, tiny_encoder: Path) -> None:
     recipe = (workspace.folder / "films.yaml").read_text()
     settings = "max_tokens: 16, epochs: 6, batch_size: 8, learning_rate: 3e-3"
-    training = f"{{family: transformer, checkpoint: {tiny_encoder}, {settings}}}"
+    training = f"{{family: transformer, base_model: {tiny_encoder}, {settings}}}"
     (workspace.folder / "encoder.yaml").write_text(recipe.replace("{family: linear, min_df: 1}", training))
     done = workspace.run("run", "encoder.yaml")
     assert done.returncode == 0, done.stderr

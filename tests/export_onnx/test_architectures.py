@@ -67,7 +67,7 @@ def test_every_target_answers_as_the_trained_model(
 ) -> None:
     kind, settings = SYSTEMS[name]
     checkpoint = tiny_stella if kind == "stella" else tiny(kind)
-    training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(checkpoint)})
+    training: Any = TypeAdapter(Training).validate_python({**settings, "base_model": str(checkpoint)})
     train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(checkpoint))
     evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "judged")
     merged = merge_bundle(tmp_path / "trained", tmp_path / "merged")
@@ -109,7 +109,7 @@ def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     kind, settings = SYSTEMS["llama"]
-    training: Any = TypeAdapter(Training).validate_python({**settings, "checkpoint": str(tiny(kind))})
+    training: Any = TypeAdapter(Training).validate_python({**settings, "base_model": str(tiny(kind))})
     train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(tiny(kind)))
     bundle = merge_bundle(tmp_path / "trained", tmp_path / "merged")
     maker = TargetExporter(tmp_path / "merged", tmp_path, bundle, dataset, Export())

@@ -29,7 +29,7 @@ from textgate.components.gate.rules import judge_served
 from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
 
-TRAINING = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
+TRAINING = {"family": "transformer", "base_model": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
 ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
 ALL = [*ONNX, "hf", "hf-nf4"]
 

@@ -26,7 +26,7 @@ Tiny = Callable[[str], Path]
 
 def training(checkpoint: Path, adapter: Adapter, **changes: Any) -> TransformerTraining:
     settings = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, "precision": "fp32", **changes}
-    return TransformerTraining(family="transformer", checkpoint=str(checkpoint), adapter=adapter, **settings)
+    return TransformerTraining(family="transformer", base_model=str(checkpoint), adapter=adapter, **settings)
 
 
 LORA = Adapter(r=4, alpha=8)
@@ -63,11 +63,11 @@ def test_an_adapter_learns_and_answers_the_same_once_merged(
     model_type: str, adapter: Adapter, trained: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
     bundle, checkpoint = trained(model_type, adapter)
-    assert ModelBundle.load(bundle).checkpoint == str(checkpoint)
+    assert ModelBundle.load(bundle).base_model == str(checkpoint)
     assert not list(bundle.rglob("model.safetensors")), "the base must not be stored again"
     before = evaluate_bundle(dataset.path, bundle, tmp_path / "before")
     assert before.manifest.f1.value > 0.8
-    assert merge_bundle(bundle, tmp_path / "merged").checkpoint is None
+    assert merge_bundle(bundle, tmp_path / "merged").base_model is None
     after = evaluate_bundle(dataset.path, tmp_path / "merged", tmp_path / "after")
     np.testing.assert_allclose(np.log(after.probabilities), np.log(before.probabilities), atol=1e-4)
 
@@ -86,7 +86,7 @@ def test_the_same_adapter_training_is_the_same_bytes_and_names_no_folder(
     trained: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
     first, checkpoint = trained("llama")
-    settings = training(checkpoint, LORA).model_copy(update={"checkpoint": "hf://org/name@" + "a" * 40})
+    settings = training(checkpoint, LORA).model_copy(update={"base_model": "hf://org/name@" + "a" * 40})
     train_bundle(dataset.path, "tiny", settings, tmp_path / "again", TrainingContext(checkpoint))
     weights = "adapter_model.safetensors"
     assert (tmp_path / "again" / weights).read_bytes() == (first / weights).read_bytes()
@@ -117,7 +117,7 @@ def test_a_head_that_would_stay_as_it_was_initialised_is_refused_by_name(tiny: T
 def test_targets_that_no_layer_has_are_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny("llama"))
     with pytest.raises(
-        InputError, match=r"train\.adapter\.targets: no layer of the checkpoint is called absent, query"
+        InputError, match=r"train\.adapter\.targets: no layer of the base model is called absent, query"
     ) as error:
         add_adapter(model, Adapter(targets=["query", "absent"]), (), ("score",), "base", tmp_path)
     assert "\n" not in str(error.value)
@@ -126,7 +126,7 @@ def test_targets_that_no_layer_has_are_one_sentence(tiny: Tiny, tmp_path: Path) 
 def test_an_adapter_without_its_base_does_not_answer(trained: Any, dataset: Dataset, tmp_path: Path) -> None:
     folder = shutil.copytree(trained("llama")[0], tmp_path / "trained")
     bundle = ModelBundle.load(folder)
-    runtime = bundle.runtime.model_copy(update={"checkpoint": str(tmp_path / "gone")})
+    runtime = bundle.runtime.model_copy(update={"base_model": str(tmp_path / "gone")})
     bundle.model_copy(update={"runtime": runtime}).write(folder)
     with pytest.raises(InputError, match="gone"):
         evaluate_bundle(dataset.path, folder, tmp_path / "evaluation")

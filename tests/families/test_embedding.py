@@ -39,7 +39,7 @@ ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\
 
 
 def settings(kind: str, **changes: Any) -> EmbeddingTraining:
-    section = {"family": "embedding", "checkpoint": "tiny", "max_tokens": 32, "head": HEADS[kind], **changes}
+    section = {"family": "embedding", "base_model": "tiny", "max_tokens": 32, "head": HEADS[kind], **changes}
     return EmbeddingTraining(**section)
 
 
@@ -61,7 +61,7 @@ class System:
     """One way through the family: a head on an encoder, for a dataset."""
 
     training: EmbeddingTraining
-    checkpoint: Path
+    base_model: Path
     dataset: Dataset
     folder: Path
     """Holds the bundles ``trained`` and ``merged``."""
@@ -72,7 +72,7 @@ class System:
 
     def answers(self, stage: str) -> Any:
         folder = self.folder / stage
-        checkpoint = self.checkpoint if stage == "trained" else None
+        checkpoint = self.base_model if stage == "trained" else None
         return embedding.predictor(folder, ModelBundle.load(folder), checkpoint).predict(self.texts)
 
 
@@ -111,8 +111,8 @@ def system(
         "svm": System(settings("svm", trust_remote_code=True, dense=DENSE), tiny_stella, three_labels, folder),
         "mlp": System(settings("mlp", trust_remote_code=True), tiny_stella, dataset, folder),
     }[request.param]
-    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", TrainingContext(made.checkpoint))
-    merge(folder / "trained", made.checkpoint, folder / "merged")
+    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", TrainingContext(made.base_model))
+    merge(folder / "trained", made.base_model, folder / "merged")
     return made
 
 
@@ -123,24 +123,24 @@ def test_it_learns(system: System) -> None:
 
 
 def test_the_same_data_and_seed_are_the_same_bytes(system: System, tmp_path: Path) -> None:
-    train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", TrainingContext(system.checkpoint))
+    train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", TrainingContext(system.base_model))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(system.folder / "trained")
-    assert merge(tmp_path / "again", system.checkpoint, tmp_path / "merged") == ModelBundle.load(
+    assert merge(tmp_path / "again", system.base_model, tmp_path / "merged") == ModelBundle.load(
         system.folder / "merged"
     )
 
 
 def test_the_trained_bundle_names_its_checkpoint_and_does_not_hold_it(system: System) -> None:
     bundle = ModelBundle.load(system.folder / "trained")
-    assert bundle.checkpoint == "tiny"
+    assert bundle.base_model == "tiny"
     assert set(bundle.files) == {"head.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 def test_a_merged_bundle_is_whole(system: System, tmp_path: Path) -> None:
-    shutil.copytree(system.checkpoint, tmp_path / "checkpoint")
+    shutil.copytree(system.base_model, tmp_path / "checkpoint")
     bundle = merge(system.folder / "trained", tmp_path / "checkpoint", tmp_path / "merged")
     shutil.rmtree(tmp_path / "checkpoint")
-    assert bundle.checkpoint is None
+    assert bundle.base_model is None
     answers = embedding.predictor(tmp_path / "merged", bundle, None).predict(system.texts)
     np.testing.assert_array_equal(answers, system.answers("trained"))
     assert embedding.merge(tmp_path / "merged", bundle, None, tmp_path / "twice") is None
@@ -281,7 +281,7 @@ def test_embeddings_that_are_not_numbers_are_refused(dataset: Dataset, tiny_enco
     tensors = load_file(checkpoint / "model.safetensors")
     tensors["bert.embeddings.LayerNorm.bias"].fill_(torch.nan)
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="the checkpoint tiny gives embeddings that are not numbers"):
+    with pytest.raises(InputError, match="the base model tiny gives embeddings that are not numbers"):
         train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(checkpoint))
 
 
@@ -295,5 +295,5 @@ def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: P
 
 
 def test_a_checkpoint_that_was_not_fetched_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the checkpoint tiny was not fetched"):
+    with pytest.raises(InputError, match="the base model tiny was not fetched"):
         train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext())

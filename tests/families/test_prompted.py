@@ -33,7 +33,7 @@ ODD_TEXTS = ["", "good", "</s> bad </s>", "word1 " * 60, "é 漢字"]
 def training(checkpoint: Path, **changes: Any) -> PromptedTraining:
     settings: dict[str, Any] = {
         "family": "prompted",
-        "checkpoint": str(checkpoint),
+        "base_model": str(checkpoint),
         "prompt": PROMPT,
         "label_words": {"bad": " no", "good": " yes"},
         "adapter": Adapter(r=8, alpha=16),
@@ -78,7 +78,7 @@ def test_an_untrained_one_answers_with_the_next_token_logits_of_the_label_words(
     checkpoint = tiny("llama")
     settings = training(checkpoint, epochs=0, adapter=None)
     bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
-    assert bundle.checkpoint is None
+    assert bundle.base_model is None
     assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
     assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]

@@ -39,7 +39,7 @@ ASKED: dict[str, Any] = {"prompt": "Is this good?\n{text}\nAnswer:", "label_word
 
 
 def transformer(checkpoint: Path, **more: Any) -> TransformerTraining:
-    return TransformerTraining(family="transformer", checkpoint=str(checkpoint), **TRAINING, **more)
+    return TransformerTraining(family="transformer", base_model=str(checkpoint), **TRAINING, **more)
 
 
 CASES: dict[str, tuple[str, Callable[[Path], Any], int]] = {
@@ -55,14 +55,14 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], int]] = {
     "prompted": (
         "llama",
         lambda checkpoint: PromptedTraining(
-            family="prompted", checkpoint=str(checkpoint), **ASKED, **{**TRAINING, "max_tokens": 64, "epochs": 0}
+            family="prompted", base_model=str(checkpoint), **ASKED, **{**TRAINING, "max_tokens": 64, "epochs": 0}
         ),
         64,
     ),
     "frozen": (
         "bert",
         lambda checkpoint: EmbeddingTraining(
-            family="embedding", checkpoint=str(checkpoint), head={"kind": "mlp", "hidden": [24], "epochs": 1}
+            family="embedding", base_model=str(checkpoint), head={"kind": "mlp", "hidden": [24], "epochs": 1}
         ),
         24,
     ),
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], int]] = {
 def opened(dataset: Dataset, training: Any, checkpoint: Path | None, folder: Path) -> Predictor:
     train_bundle(dataset.path, "tiny", training, folder, TrainingContext(checkpoint))
     bundle = ModelBundle.load(folder)
-    return open_predictor(folder, bundle, checkpoint if bundle.checkpoint else None)
+    return open_predictor(folder, bundle, checkpoint if bundle.base_model else None)
 
 
 @pytest.fixture(scope="module")

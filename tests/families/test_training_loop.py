@@ -18,7 +18,7 @@ from textgate.components.families.transformer import precision
 from textgate.components.families.transformer.loss import update_loss
 from textgate.components.train.train import train_bundle
 
-TINY: dict[str, Any] = {"family": "transformer", "checkpoint": "tiny", "max_tokens": 16, "batch_size": 8}
+TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_tokens": 16, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
 TRAINING = TransformerTraining(
-    family="transformer", checkpoint="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
+    family="transformer", base_model="tiny", max_tokens=16, epochs=6, batch_size=8, learning_rate=3e-3
 )
 ODD_TEXTS = ["", "good", "BAD \u0301 é", "word1 " * 50, "😀 good 漢字", "a\x00b", "[SEP] [MASK] good", "\ud800 bad"]
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
         (checkpoint / "model.safetensors").unlink()
     else:
         (checkpoint / "config.json").write_text(json.dumps({"model_type": "toaster"}))
-    said = "'toaster' cannot be fine-tuned" if damage == "not a model" else "the checkpoint tiny cannot be loaded"
+    said = "'toaster' cannot be fine-tuned" if damage == "not a model" else "the base model tiny cannot be loaded"
     with pytest.raises(InputError, match=said) as error:
         train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(checkpoint))
     assert "\n" not in str(error.value)

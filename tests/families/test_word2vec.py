@@ -96,10 +96,10 @@ def test_the_same_data_are_the_same_bytes_in_every_process(dataset: Dataset, bun
     script = f"""
 from pathlib import Path
 from textgate.components.contracts import Word2VecTraining
-from textgate.components.families import Surroundings
+from textgate.components.families import TrainingContext
 from textgate.components.train.train import train_bundle
 training = Word2VecTraining.model_validate_json({TRAINING.model_dump_json()!r})
-train_bundle(Path({str(dataset.path)!r}), "word2vec", training, Path("bundle"), Surroundings())
+train_bundle(Path({str(dataset.path)!r}), "word2vec", training, Path("bundle"), TrainingContext())
 """
     for hash_seed in ("1", "2"):
         folder = tmp_path / hash_seed

@@ -65,7 +65,7 @@ def test_a_comma_inside_quotes_brackets_or_braces_is_part_of_a_value() -> None:
     first, second = sweep(f"train={whole}")
     assert (first.settings["train"]["C"], second.settings["train"]["ngrams"]) == (1, [1, 3])
     prompted = RECIPE.replace(
-        "{family: linear}", "{family: prompted, checkpoint: x, prompt: '{text}', label_words: {a: b}}"
+        "{family: linear}", "{family: prompted, base_model: x, prompt: '{text}', label_words: {a: b}}"
     )
     prompts = ["one, two: {text}", "{text} it's"]
     quoted = ",".join(map(json.dumps, prompts))

@@ -18,7 +18,7 @@ from textgate.components.train.train import train_bundle
 def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT, trained and exported as it would be served: with 8-bit products."""
     folder = tmp_path_factory.mktemp("served")
-    training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=32, epochs=8, learning_rate=5e-3)
+    training = TransformerTraining(family="transformer", base_model="tiny", max_tokens=32, epochs=8, learning_rate=5e-3)
     train_bundle(dataset.path, "small", training, folder / "trained", TrainingContext(tiny_encoder))
     # As the export step makes it, without its measurements, which take longer than the rest.
     trained = ModelBundle.load(folder / "trained")

@@ -29,7 +29,7 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
                 Row(str(number), f"word{number} {label}", label),
             )
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
-    training = TransformerTraining(family="transformer", checkpoint="tiny", max_tokens=16, epochs=1)
+    training = TransformerTraining(family="transformer", base_model="tiny", max_tokens=16, epochs=1)
     train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", TrainingContext(tiny_encoder))
     serve(tmp_path / "data", tmp_path / "trained", tmp_path / "bundle", ["onnx-int8", "onnx-fp32"])
     texts = ["word1 good", "é 漢字", ""]

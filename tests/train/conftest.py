@@ -35,7 +35,7 @@ def training(tiny_encoder: Path) -> TransformerTraining:
     """20 updates an epoch of 2 batches each; measured, and kept, every 7 updates: within the epochs."""
     return TransformerTraining(
         family="transformer",
-        checkpoint=str(tiny_encoder),
+        base_model=str(tiny_encoder),
         max_tokens=16,
         epochs=2,
         evaluate_every=0.35,

@@ -26,7 +26,7 @@ def test_a_model_in_parts_reaches_the_loss_of_a_whole_one(
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    chosen = {"checkpoint": str(without_dropout), "micro_batch_size": None, "epochs": 1, "fsdp": True}
+    chosen = {"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1, "fsdp": True}
     settings = training.model_copy(update=chosen)
     alone = run(Job(dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
 

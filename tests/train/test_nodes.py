@@ -82,7 +82,7 @@ def test_two_machines_reach_the_loss_of_one_process(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     settings = job.training.model_copy(
-        update={"checkpoint": str(without_dropout), "micro_batch_size": None, "epochs": 1}
+        update={"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1}
     )
     alone = run(Job(job.dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
     capfd.readouterr()

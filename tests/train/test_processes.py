@@ -33,7 +33,7 @@ def test_two_processes_reach_the_loss_of_one(
     capfd: pytest.CaptureFixture[str],
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
-    settings = training.model_copy(update={"checkpoint": str(without_dropout), "micro_batch_size": None, "epochs": 1})
+    settings = training.model_copy(update={"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1})
     if taught:
         teacher = LinearTraining(family="linear", min_df=1)
         train_bundle(dataset, "teacher", teacher, tmp_path / "teacher", TrainingContext())

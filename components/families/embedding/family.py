@@ -71,21 +71,21 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
     """See ``Family.fit``.
 
     Raises:
-        InputError: the checkpoint cannot be loaded, is no encoder, or has not the dense layer that is asked for.
+        InputError: the base model cannot be loaded, is no encoder, or has not the dense layer that is asked for.
     """
-    checkpoint, labels = context.checkpoint, len(dataset.manifest.labels)
-    if checkpoint is None:
-        raise InputError(f"the checkpoint {training.checkpoint} was not fetched")
+    base_model, labels = context.base_model, len(dataset.manifest.labels)
+    if base_model is None:
+        raise InputError(f"the base model {training.base_model} was not fetched")
     set_seed(training.seed)
-    tokenizer = load_tokenizer(checkpoint, training)
-    backbone = _load_backbone(checkpoint, training)
+    tokenizer = load_tokenizer(base_model, training)
+    backbone = _load_backbone(base_model, training)
     max_tokens = token_limit(backbone, tokenizer, training)
-    dense = _load_dense(checkpoint, training, backbone.config.hidden_size)
+    dense = _load_dense(base_model, training, backbone.config.hidden_size)
     train, validation = (
         _embed(backbone, dense, tokenizer, dataset, split, max_tokens) for split in ("train", "validation")
     )
     if not np.isfinite(train.embeddings).all():
-        raise InputError(f"the checkpoint {training.checkpoint} gives embeddings that are not numbers")
+        raise InputError(f"the base model {training.base_model} gives embeddings that are not numbers")
 
     head, history = fit_head(training.head, train, validation, labels)
 
@@ -101,23 +101,23 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
     layers = nn.ModuleDict({"dense": dense, "head": head})
     save_file({name: tensor.contiguous() for name, tensor in layers.state_dict().items()}, folder / HEAD_FILE)
     tokenizer.save_pretrained(folder)
-    return FitResult(TransformersRuntime(max_tokens=max_tokens, checkpoint=training.checkpoint), metrics, history)
+    return FitResult(TransformersRuntime(max_tokens=max_tokens, base_model=training.base_model), metrics, history)
 
 
-def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
-    """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``checkpoint`` or beside it."""
-    model, tokenizer = _open(folder, bundle, checkpoint or folder)
+def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
+    """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``base_model`` or beside it."""
+    model, tokenizer = _open(folder, bundle, base_model or folder)
     return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, longest_text(bundle))
 
 
 def merge(
-    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+    folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
     """See ``Family.merge``: the encoder is put beside the head."""
-    if checkpoint is None:
+    if base_model is None:
         return None
     training = EmbeddingTraining(**bundle.recipe["train"])
-    save_model(_load_backbone(checkpoint, training), checkpoint, training, output)
+    save_model(_load_backbone(base_model, training), base_model, training, output)
     for name in bundle.files:
         shutil.copy(folder / name, output / name)
     return TransformersRuntime(max_tokens=longest_text(bundle)), "the frozen encoder was put beside its head"
@@ -141,21 +141,21 @@ def export_hf(folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -
     raise custom_head_error(bundle)
 
 
-def _load_backbone(checkpoint: Path, training: EmbeddingTraining, **options: Any) -> Any:
-    known = ARCHITECTURES.get(read_config(checkpoint, training)["model_type"])
-    backbone = load_backbone(checkpoint, training, **(known.options if known else {}), **options)
+def _load_backbone(base_model: Path, training: EmbeddingTraining, **options: Any) -> Any:
+    known = ARCHITECTURES.get(read_config(base_model, training)["model_type"])
+    backbone = load_backbone(base_model, training, **(known.options if known else {}), **options)
     if backbone.config.is_encoder_decoder:
         raise InputError(
-            f"the checkpoint {training.checkpoint} is an encoder-decoder: train.family=embedding takes an encoder"
+            f"the base model {training.base_model} is an encoder-decoder: train.family=embedding takes an encoder"
         )
     return backbone.eval()
 
 
-def _load_dense(checkpoint: Path, training: EmbeddingTraining, hidden: int) -> nn.Module:
+def _load_dense(base_model: Path, training: EmbeddingTraining, hidden: int) -> nn.Module:
     """The linear layer in the folder ``training.dense``, as sentence-transformers lays it out; none is the identity."""
     if training.dense is None:
         return nn.Identity()
-    folder = checkpoint / training.dense
+    folder = base_model / training.dense
     try:
         settings = json.loads((folder / "config.json").read_text("utf-8"))
         stored = load_file(folder / "model.safetensors")
@@ -163,15 +163,15 @@ def _load_dense(checkpoint: Path, training: EmbeddingTraining, hidden: int) -> n
         weight, activation = tensors["weight"], settings["activation_function"]
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         found = (
-            ", ".join(sorted(path.parent.name for path in checkpoint.glob("*/model.safetensors"))) or "no such folder"
+            ", ".join(sorted(path.parent.name for path in base_model.glob("*/model.safetensors"))) or "no such folder"
         )
         raise InputError(
             f"train.dense={training.dense} must be a folder with a linear layer (config.json, model.safetensors) in "
-            f"the checkpoint {training.checkpoint}, which has {found}"
+            f"the base model {training.base_model}, which has {found}"
         ) from error
     if activation != _NO_ACTIVATION or weight.ndim != 2 or weight.shape[1] != hidden:
         raise InputError(
-            f"train.dense={training.dense} of the checkpoint {training.checkpoint} must be a linear layer over the "
+            f"train.dense={training.dense} of the base model {training.base_model} must be a linear layer over the "
             f"encoder's {hidden} dimensions without an activation, but it takes {weight.shape[-1]} and has {activation}"
         )
     return _linear(tensors)
@@ -192,9 +192,9 @@ def _embed(backbone: Any, dense: nn.Module, tokenizer: Any, dataset: Dataset, sp
 
 
 def _open(
-    folder: Path, bundle: ModelBundle, checkpoint: Path, **options: Any
+    folder: Path, bundle: ModelBundle, base_model: Path, **options: Any
 ) -> tuple[EmbeddingClassifier, PreTrainedTokenizerFast]:
-    """The model whose encoder lies in ``checkpoint`` and all else in ``folder``, and its tokenizer."""
+    """The model whose encoder lies in ``base_model`` and all else in ``folder``, and its tokenizer."""
     training = EmbeddingTraining(**bundle.recipe["train"])
     layers: dict[str, dict[str, torch.Tensor]] = {"dense": {}, "head": {}}
     for name, tensor in load_file(folder / HEAD_FILE).items():
@@ -202,7 +202,7 @@ def _open(
         layers[layer][inner] = tensor
     dense = _linear(layers["dense"]) if layers["dense"] else nn.Identity()
     head = load_head(training.head, layers["head"])
-    backbone = _load_backbone(checkpoint, training, **options)
+    backbone = _load_backbone(base_model, training, **options)
     # By its file alone, as it is served: a class of its own might write other tokens around a text.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     return EmbeddingClassifier(backbone, dense, head, len(bundle.labels)), tokenizer

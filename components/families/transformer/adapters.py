@@ -44,7 +44,7 @@ def add_adapter(
 ) -> Any:
     """The model with a new adapter; ``head`` is trained whole beside it, in float32.
 
-    ``base`` is the checkpoint's URI; ``folder`` is where the adapter will be saved.
+    ``base`` is the base model's URI; ``folder`` is where the adapter will be saved.
 
     Raises:
         InputError: no layer has a name that is to get an adapter, or the head would not be trained.
@@ -65,7 +65,7 @@ def add_adapter(
         adapted = get_peft_model(model, config)
     except ValueError as error:
         names = ", ".join(sorted(config.target_modules))
-        raise InputError(f"train.adapter.targets: no layer of the checkpoint is called {names}") from error
+        raise InputError(f"train.adapter.targets: no layer of the base model is called {names}") from error
     for settings in adapted.peft_config.values():
         # peft notes where the base lay on this machine.
         settings.base_model_name_or_path = base

@@ -22,7 +22,7 @@ class Architecture:
     head: tuple[str, ...]
     """Modules of the classification head: trained whole beside an adapter, and never quantized."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Values of the configuration that differ from the checkpoint's."""
+    """Values of the configuration that differ from the base model's."""
     last_token: bool = False
     """The head reads the state of the last token, since only that has seen all others."""
     first_token: bool = False

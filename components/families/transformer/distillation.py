@@ -34,9 +34,9 @@ def ask_teacher(dataset: Dataset, distillation: Distillation, bundles: Mapping[s
             f"the teacher {distillation.teacher} answers {', '.join(bundle.labels)}, but the dataset has the labels "
             f"{', '.join(labels)}: take one that was trained on these"
         )
-    if bundle.checkpoint:
+    if bundle.base_model:
         raise InputError(
-            f"the teacher {distillation.teacher} is an adapter or head without its base {bundle.checkpoint}: take the "
+            f"the teacher {distillation.teacher} is an adapter or head without its base {bundle.base_model}: take the "
             "bundle that was made whole of it, or the one that is served"
         )
     answers = made_by_one(lambda: _answers(dataset, folder, bundle))

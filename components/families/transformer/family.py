@@ -29,7 +29,7 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
     """See ``Family.fit``.
 
     Raises:
-        InputError: the checkpoint cannot be loaded, its architecture is not known, an adapter finds no place in it, or
+        InputError: the base model cannot be loaded, its architecture is not known, an adapter finds no place in it, or
             the teacher cannot teach these labels.
     """
     from transformers import set_seed
@@ -43,20 +43,20 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
     from textgate.components.families.transformer.training_loop import train
     from textgate.components.metrics import accuracy, f1
 
-    checkpoint, labels = context.checkpoint, dataset.manifest.labels
-    if checkpoint is None:
-        raise InputError(f"the checkpoint {training.checkpoint} was not fetched")
+    base_model, labels = context.base_model, dataset.manifest.labels
+    if base_model is None:
+        raise InputError(f"the base model {training.base_model} was not fetched")
     teacher = None
     if isinstance(training, TransformerTraining) and training.distillation:
         teacher = ask_teacher(dataset, training.distillation, context.bundles)
     set_seed(training.seed)
-    classifier = _build(checkpoint, training, labels)
+    classifier = _build(base_model, training, labels)
     model = classifier.model
     if isinstance(training, PromptedTraining):
         put_prompt_around_texts(classifier.tokenizer, training, dataset, classifier.max_tokens)
     if training.adapter:
         model = add_adapter(
-            model, training.adapter, classifier.targets, classifier.trained_head, training.checkpoint, folder
+            model, training.adapter, classifier.targets, classifier.trained_head, training.base_model, folder
         )
     if training.gradient_checkpointing:
         model.enable_input_require_grads()
@@ -69,7 +69,7 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
             model, classifier.tokenizer, dataset, training, classifier.max_tokens, context, teacher
         )
         if weights := whole_weights(model):
-            model = _build(checkpoint, training, labels).model
+            model = _build(base_model, training, labels).model
             model.load_state_dict(weights)
             model = _on_device(model)
     else:
@@ -84,41 +84,41 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
     classifier.tokenizer.save_pretrained(folder)
     runtime = TransformersRuntime(max_tokens=classifier.max_tokens)
     if not training.adapter:
-        save_model(model, checkpoint, training, folder)
+        save_model(model, base_model, training, folder)
         return FitResult(runtime, metrics, history)
     save_adapter(model, training.adapter, folder)
-    return FitResult(runtime.model_copy(update={"checkpoint": training.checkpoint}), metrics, history)
+    return FitResult(runtime.model_copy(update={"base_model": training.base_model}), metrics, history)
 
 
-def predictor(folder: Path, bundle: ModelBundle, checkpoint: Path | None) -> Predictor:
+def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, an adapter on the base as it was while it trained."""
     from textgate.components.families.transformer.adapters import load_adapter
     from textgate.components.families.transformer.torch_predictor import TorchPredictor
 
-    if checkpoint is None:
+    if base_model is None:
         # In the precision it is stored in, which is the one it would be served in.
         model, tokenizer = _open(folder, bundle, dtype="auto")
         model = _on_device(model)
     else:
-        model = load_adapter(_build(checkpoint, training_of(bundle), bundle.labels).model, folder)
+        model = load_adapter(_build(base_model, training_of(bundle), bundle.labels).model, folder)
         tokenizer = _open_tokenizer(folder)
     return TorchPredictor(model, tokenizer, bundle.normalizer, longest_text(bundle))
 
 
 def merge(
-    folder: Path, bundle: ModelBundle, checkpoint: Path | None, output: Path
+    folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
     """See ``Family.merge``: an adapter is merged into its base at the base's own precision."""
-    if checkpoint is None:
+    if base_model is None:
         return None
     from textgate.components.families.transformer.adapters import load_adapter
     from textgate.components.families.transformer.merging import write_merged
     from textgate.components.families.transformer.pretrained import save_code
 
     training = training_of(bundle)
-    classifier = _build(checkpoint, training, bundle.labels)
+    classifier = _build(base_model, training, bundle.labels)
     write_merged(load_adapter(classifier.model, folder), classifier.dtype, output)
-    save_code(checkpoint, training, output)
+    save_code(base_model, training, output)
     _open_tokenizer(folder).save_pretrained(output)
     return (
         TransformersRuntime(max_tokens=classifier.max_tokens),
@@ -151,7 +151,7 @@ def export_hf(folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -
 
 @dataclass(frozen=True)
 class _Classifier:
-    """A checkpoint with a head of its own, before it is trained."""
+    """A base model with a head of its own, before it is trained."""
 
     model: Any
     tokenizer: Any
@@ -163,7 +163,7 @@ class _Classifier:
     """Modules that are trained whole beside an adapter."""
 
 
-def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classifier:
+def _build(base_model: Path, training: FineTuning, labels: list[str]) -> _Classifier:
     import torch
 
     from textgate.components.families.transformer.adapters import quantization_options
@@ -179,8 +179,8 @@ def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classi
     )
     from textgate.components.families.transformer.prompt import read_label_words
 
-    architecture = architecture_of(read_config(checkpoint, training)["model_type"])
-    tokenizer = load_tokenizer(checkpoint, training)
+    architecture = architecture_of(read_config(base_model, training)["model_type"])
+    tokenizer = load_tokenizer(base_model, training)
     options: dict[str, Any] = {**architecture.options, "dtype": torch.float32}
     if training.adapter or not training.epochs:
         options["dtype"] = weights_dtype(training.precision)
@@ -189,18 +189,18 @@ def _build(checkpoint: Path, training: FineTuning, labels: list[str]) -> _Classi
     trained_head = architecture.head
     if isinstance(training, TransformerTraining) and training.pooling == "attention":
         trained_head = HEAD
-        model: Any = PooledClassifier(load_backbone(checkpoint, training, **options), labels)
+        model: Any = PooledClassifier(load_backbone(base_model, training, **options), labels)
     else:
-        # A checkpoint may have a head for other labels, which is left out.
-        model = load_classifier(checkpoint, training, labels, ignore_mismatched_sizes=True, **options)
+        # A base model may have a head for other labels, which is left out.
+        model = load_classifier(base_model, training, labels, ignore_mismatched_sizes=True, **options)
         model.config.pad_token_id = tokenizer.pad_token_id
         if architecture.last_token:
             read_last_token(model)
     if isinstance(training, PromptedTraining):
         trained_head = ()
         if architecture.head != ("score",):
-            raise InputError(f"the checkpoint {training.checkpoint} is no decoder, so that no prompt can ask it")
-        read_label_words(model, tokenizer, checkpoint, training, labels)
+            raise InputError(f"the base model {training.base_model} is no decoder, so that no prompt can ask it")
+        read_label_words(model, tokenizer, base_model, training, labels)
     max_tokens = token_limit(model, tokenizer, training)
     return _Classifier(model, tokenizer, max_tokens, options["dtype"], architecture.targets, trained_head)
 

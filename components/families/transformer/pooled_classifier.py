@@ -57,7 +57,7 @@ class PooledClassifier(nn.Module):
         self.backbone.enable_input_require_grads()
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the backbone as a checkpoint and the head beside it."""
+        """Write the backbone as a base model and the head beside it."""
         self.backbone.save_pretrained(folder)
         head = {name: weight for name, weight in self.state_dict().items() if not name.startswith("backbone.")}
         save_file({name: weight.contiguous() for name, weight in head.items()}, folder / HEAD_FILE)

@@ -106,7 +106,7 @@ def _cut(text: str, tokenizer: Any, tokens: int) -> str:
 
 
 def read_label_words(
-    model: Any, tokenizer: Any, checkpoint: Path, training: PromptedTraining, labels: list[str]
+    model: Any, tokenizer: Any, base_model: Path, training: PromptedTraining, labels: list[str]
 ) -> None:
     """Make the head of ``model`` give the next-token logits of the label words.
 
@@ -131,7 +131,7 @@ def read_label_words(
             )
         tokens[ids[0]] = word
     with torch.no_grad():
-        model.score.weight.copy_(_output_rows(model, as_folder(checkpoint), list(tokens)))
+        model.score.weight.copy_(_output_rows(model, as_folder(base_model), list(tokens)))
     model.score.weight.requires_grad_(False)
 
 
@@ -139,13 +139,13 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _output_rows(model: Any, checkpoint: Path, ids: list[int]) -> torch.Tensor:
+def _output_rows(model: Any, base_model: Path, ids: list[int]) -> torch.Tensor:
     """Rows (len(ids), hidden) of the output embedding, which many decoders share with the input's."""
     if model.config.tie_word_embeddings:
         return torch.as_tensor(model.get_input_embeddings().weight[ids])
-    file, index = checkpoint / "model.safetensors", checkpoint / "model.safetensors.index.json"
+    file, index = base_model / "model.safetensors", base_model / "model.safetensors.index.json"
     if index.exists():
-        file = checkpoint / json.loads(index.read_text("utf-8"))["weight_map"]["lm_head.weight"]
+        file = base_model / json.loads(index.read_text("utf-8"))["weight_map"]["lm_head.weight"]
     with safe_open(file, "pt") as weights:
         rows = weights.get_slice("lm_head.weight")
         return torch.cat([rows[number : number + 1] for number in ids])

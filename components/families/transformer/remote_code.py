@@ -1,4 +1,4 @@
-"""Models whose code lies in their checkpoint and was written for transformers 4, on transformers 5.
+"""Models whose code lies in their base model and was written for transformers 4, on transformers 5.
 
 Without this stella_en_400M_v5 loads in silence, and then turns its positions by whatever lay in the memory.
 """

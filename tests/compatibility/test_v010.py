@@ -1,0 +1,263 @@
+"""A bucket left by version 0.1.0 is still read, served and shown as that version did; ``make.py`` made it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from serving.running import TEXTGATE, Running, running
+
+from textgate.components.contracts import (
+    Dataset,
+    Evaluation,
+    EvaluationManifest,
+    GateDecision,
+    Promotion,
+    Recipe,
+    RunRecord,
+)
+from textgate.components.contracts.measurement import Measurements, Merge
+from textgate.components.contracts.parse import parse_json
+from textgate.components.inference import load
+from textgate.components.storage import ModelRef, Registry, Store
+from textgate.components.storage.runs import card, decisions, evaluation, promotion, read_record
+from textgate.pipelines import recipes
+
+FIXTURE = Path(__file__).parent / "v010"
+BUCKET = "compatibility-v010"
+EXPECTED = json.loads((FIXTURE / "expected.json").read_text("utf-8"))
+CHANNELS = [(model, channel) for model, found in EXPECTED["models"].items() for channel in found["channels"]]
+RUNS = sorted(path.name for path in (FIXTURE / "store" / "runs").iterdir())
+
+every_channel = pytest.mark.parametrize(("model", "channel"), CHANNELS)
+every_run = pytest.mark.parametrize("run", RUNS)
+
+
+def expected(model: str, channel: str) -> dict[str, Any]:
+    return EXPECTED["models"][model]["channels"][channel]  # type: ignore[no-any-return]
+
+
+def tolerance(model: str) -> float:
+    """How far a probability may be from the one that version 0.1.0 gave.
+
+    The int8 graph was run with AVX512-VNNI. On CPUs without VNNI the 16-bit sums of ONNX Runtime's int8 kernels
+    saturate (onnxruntime.ai/docs, "Quantize ONNX models", U8S8), which moves these probabilities by up to 0.1.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    vnni = cpuinfo.exists() and "avx512_vnni" in cpuinfo.read_text()
+    return 1e-6 if model == "v010-linear" or vnni == EXPECTED["made_with"]["avx512_vnni"] else 0.15
+
+
+def check(predictions: list[dict[str, Any]], model: str, channel: str) -> None:
+    """Compare ``text``, ``label`` and ``probabilities`` by label with those of version 0.1.0."""
+    before = expected(model, channel)["predictions"]
+    assert [found["text"] for found in predictions] == [found["text"] for found in before]
+    assert [found["label"] for found in predictions] == [found["label"] for found in before]
+    for found, wanted in zip(predictions, before, strict=True):
+        assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=tolerance(model), rel=0)
+
+
+@pytest.fixture(scope="module")
+def bucket(store_environment: dict[str, str]) -> Store:
+    """The bucket of version 0.1.0, uploaded to the embedded store."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in store_environment.items():
+            patch.setenv(name, value)
+        store = Store.from_environment(BUCKET)
+        store.ensure_bucket()
+    for path in sorted((FIXTURE / "store").rglob("*")):
+        if path.is_file():
+            store.upload_file(path, path.relative_to(FIXTURE / "store").as_posix())
+    return store
+
+
+@pytest.fixture
+def registry(bucket: Store) -> Registry:
+    return Registry(bucket)
+
+
+@pytest.fixture
+def cli(bucket: Store, environment: dict[str, str], tmp_path: Path) -> Any:
+    """Runs ``textgate ... --json`` on the bucket and parses its output."""
+
+    def run(*arguments: str) -> Any:
+        command = [TEXTGATE, *arguments, "--json", "--bucket", bucket.bucket, "--home", str(tmp_path / "home")]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def server(
+    bucket: Store, store_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A server of every model that has a champion."""
+    home = tmp_path_factory.mktemp("home")
+    with running(store_environment, bucket.bucket, home, home) as server:
+        yield server
+
+
+def classify(server: Running, model: str, channel: str) -> None:
+    """Send the texts to ``:classify`` and compare the response with version 0.1.0."""
+    texts = [found["text"] for found in expected(model, channel)["predictions"]]
+    response = server.post(f"/v1/models/{model}:classify", {"texts": texts, "top_k": 2})
+    assert response.status_code == 200, response.text
+    body = response.json()
+    assert (body["model"], body["version"]) == (model, expected(model, channel)["version"])
+    predictions = []
+    for text, found in zip(texts, body["predictions"], strict=True):
+        probabilities = {best["label"]: best["score"] for best in found["top"]}
+        assert probabilities[found["label"]] == found["score"]
+        predictions.append({"text": text, "label": found["label"], "probabilities": probabilities})
+    check(predictions, model, channel)
+
+
+@every_channel
+def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
+    registry: Registry, model: str, channel: str, tmp_path: Path
+) -> None:
+    before = expected(model, channel)
+    version = registry.version(ModelRef(model, channel))
+    bundle = registry.download(model, version, tmp_path / "bundle")
+    assert (version, bundle.fingerprint) == (before["version"], before["fingerprint"])
+    assert registry.bundle(model, version) == bundle
+
+    loaded = load(tmp_path / "bundle")
+    texts = [found["text"] for found in before["predictions"]]
+    probabilities = loaded.predict(texts)
+    labels = [bundle.labels[index] for index in bundle.calibration.classes(probabilities)]
+    predictions = [
+        {"text": text, "label": label, "probabilities": dict(zip(bundle.labels, row.tolist(), strict=True))}
+        for text, label, row in zip(texts, labels, probabilities, strict=True)
+    ]
+    check(predictions, model, channel)
+
+
+def test_the_registry_lists_versions_and_history(registry: Registry) -> None:
+    assert registry.models() == {found["model"]: found["channels"] for found in EXPECTED["list"]["models"]}
+    for model, found in EXPECTED["models"].items():
+        versions = {before["version"] for before in found["channels"].values()}
+        assert set(registry.versions(model)) == versions
+        history = [move.model_dump(mode="json") for move in registry.history(model)]
+        assert history == found["history"]["moves"]
+
+
+def test_a_channel_of_a_bucket_of_version_010_is_moved_and_audited(environment: dict[str, str], store: Store) -> None:
+    for path in sorted((FIXTURE / "store" / "models" / "v010-linear").rglob("*")):
+        if path.is_file():
+            store.upload_file(path, path.relative_to(FIXTURE / "store").as_posix())
+    registry, before = Registry(store), EXPECTED["models"]["v010-linear"]
+    back = registry.rollback("v010-linear", run="rollback", reason="by hand")
+    assert back.version == before["channels"]["challenger"]["version"]
+    assert back.previous == before["channels"]["champion"]["version"]
+    history = [move.model_dump(mode="json") for move in registry.history("v010-linear")]
+    assert history == [back.model_dump(mode="json"), *before["history"]["moves"]]
+
+
+@every_run
+def test_a_run_record_and_what_lies_beside_it_parse(bucket: Store, run: str) -> None:
+    record = read_record(bucket, run)
+    assert isinstance(record, RunRecord)
+    assert (record.run, record.state, record.error) == (run, "SUCCEEDED", None)
+    assert [decision.gate for decision in record.decisions] == ["trained", "served"]
+    assert all(decision.passed for decision in record.decisions)
+    assert record.decisions == decisions(bucket, run)
+    assert isinstance(record.promotion, Promotion)
+    assert record.promotion == promotion(bucket, run)
+
+    recipe = Recipe.model_validate(record.recipe)
+    assert recipe.model == record.promotion.model
+    champions = {found["champion"] for found in (entry["channels"] for entry in EXPECTED["list"]["models"])}
+    if record.promotion.version in champions:
+        assert recipe == recipes.load(str(FIXTURE / "recipes" / f"{recipe.name}.yaml"))
+
+    found = evaluation(bucket, run)
+    assert isinstance(found, EvaluationManifest)
+    assert found.bundle == record.decisions[-1].bundle
+    assert found.bundle.startswith(record.promotion.version)
+    assert str(card(bucket, run)).startswith("---\n")
+
+
+@every_run
+def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -> None:
+    bucket.download_folder(f"runs/{run}", tmp_path)
+    judged = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
+    assert judged.manifest == evaluation(bucket, run)
+    assert judged.manifest.f1.value > 0.5
+    assert judged.probabilities.shape == (35, 2)
+    np.testing.assert_allclose(judged.probabilities.sum(axis=1), 1, atol=1e-9)
+    confusion = np.zeros((2, 2), dtype=int)
+    np.add.at(confusion, (judged.classes, judged.predicted), 1)
+    assert confusion.tolist() == judged.manifest.confusion
+    assert judged.insight.top_words
+
+    for gate in ("trained", "served"):
+        path = tmp_path / f"gate-{gate}" / "decision"
+        decision = GateDecision.parse(path.read_bytes(), str(path))
+        assert decision in read_record(bucket, run).decisions
+    measured = Measurements.open(tmp_path / "export-onnx" / "measurements")
+    assert measured.served in {target.target for target in measured.targets}
+    assert Merge.open(tmp_path / "merge-quantize" / "changes") is None
+    parse_json(Promotion, (tmp_path / "promotion.json").read_bytes(), run, "a promotion")
+
+
+def test_a_dataset_opens_with_its_rows_and_rejected_rows(bucket: Store, tmp_path: Path) -> None:
+    (run,) = {key.key.split("/")[1] for key in bucket.objects("runs/") if "/preprocess/dataset/" in key.key}
+    bucket.download_folder(f"runs/{run}", tmp_path)
+    raw = Dataset.open(tmp_path / "ingest" / "dataset")
+    clean = Dataset.open(tmp_path / "preprocess" / "dataset")
+    assert {split: len(list(raw.rows(split))) for split in raw.manifest.counts} == {"all": 118}
+    sizes = {split: len(list(clean.rows(split))) for split in clean.manifest.counts}
+    assert sizes == {"train": 58, "validation": 24, "test": 35}
+    assert {row.reason for row in clean.rejected()} == {"duplicate", "empty text", "missing label"}
+    assert {city for row in clean.rows("test") for city in row.metadata.values()} == {"Lyon", "Porto", "Graz"}
+    judged = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
+    assert judged.manifest.dataset == clean.manifest.fingerprint
+    assert judged.ids == clean.columns("test")[0]
+
+
+def test_models_list_prints_the_same_json(cli: Any) -> None:
+    assert cli("models", "list") == EXPECTED["list"]
+
+
+@every_channel
+def test_models_show_prints_the_same_json(cli: Any, model: str, channel: str) -> None:
+    before = expected(model, channel)
+    assert cli("models", "show", model, "--version", before["version"]) == before["show"]
+    if channel == "champion":
+        assert cli("models", "show", model) == before["show"]
+
+
+@pytest.mark.parametrize("model", EXPECTED["models"])
+def test_models_history_prints_the_same_json(cli: Any, model: str) -> None:
+    assert cli("models", "history", model) == EXPECTED["models"][model]["history"]
+
+
+@every_channel
+def test_models_card_prints_the_card_that_the_run_left(cli: Any, model: str, channel: str) -> None:
+    shown = cli("models", "card", f"{model}@{channel}")
+    run = next(move["run"] for move in expected(model, channel)["show"]["moves"] if move["decision"])
+    assert shown["card"] == (FIXTURE / "store" / "runs" / run / "README.md").read_text("utf-8")
+
+
+@every_channel
+def test_predict_prints_the_same_predictions(cli: Any, model: str, channel: str) -> None:
+    texts = [found["text"] for found in expected(model, channel)["predictions"]]
+    printed = cli("predict", f"{model}@{channel}", *texts)
+    assert (printed["model"], printed["version"]) == (model, expected(model, channel)["version"])
+    check(printed["predictions"], model, channel)
+
+
+@pytest.mark.parametrize("model", EXPECTED["models"])
+def test_the_endpoint_classifies_with_every_champion(server: Running, model: str) -> None:
+    classify(server, model, "champion")
+
+
+def test_the_endpoint_classifies_with_a_challenger(bucket: Store, environment: dict[str, str], tmp_path: Path) -> None:
+    with running(environment, bucket.bucket, tmp_path, tmp_path, "v010-linear", "--challenger-share", "100") as server:
+        classify(server, "v010-linear", "challenger")
