@@ -26,8 +26,8 @@ from textgate.components.record.component import record
 from textgate.components.storage import DEFAULT_BUCKET
 from textgate.components.storage.references import may_change
 from textgate.pipelines.code_version import code_version, step_module
+from textgate.pipelines.compared_system import SystemSpec
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
-from textgate.pipelines.system import System
 
 _UNITS = {unit + i: (1024 if i else 1000) ** power for power, unit in enumerate("KMGTPE", 1) for i in ("", "i")}
 """Bytes, as Kubernetes writes them."""
@@ -50,10 +50,10 @@ def system(dataset: dsl.Input[dsl.Dataset], recipe: str, code: str, bucket: str,
     with step_work():
         from pathlib import Path
 
-        from textgate.pipelines.system import System, make_system
+        from textgate.pipelines.compared_system import SystemSpec, train_system
 
-        asked = System.model_validate_json(recipe)
-        return make_system(asked, Path(dataset.path), code, bucket, Path(made.path))
+        asked = SystemSpec.model_validate_json(recipe)
+        return train_system(asked, Path(dataset.path), code, bucket, Path(made.path))
 
 
 def comparison_pipeline(recipes: Sequence[Recipe], limits: Limits, images: Images | None = None) -> Any:
@@ -152,7 +152,7 @@ class _Made(NamedTuple):
 
 def _systems(steps: "_Steps", recipes: Sequence[Recipe]) -> Any:
     """A loop stands in a pipeline of its own, see ``training``."""
-    asked = [System(name=one.name, train=one.train, export=one.export).model_dump_json() for one in recipes]
+    asked = [SystemSpec(name=one.name, train=one.train, export=one.export).model_dump_json() for one in recipes]
 
     @dsl.pipeline(name="systems")
     def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> _Made:
@@ -181,7 +181,7 @@ class _Steps:
 
     def system_code(self) -> str:
         """Of all that makes a system."""
-        return f"{code_version(System.__module__, self._families)} {self._images.digest}".rstrip()
+        return f"{code_version(SystemSpec.__module__, self._families)} {self._images.digest}".rstrip()
 
     def step(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
         ask(task, self._recipe, compute or Compute())

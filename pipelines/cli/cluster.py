@@ -19,7 +19,7 @@ from textgate.pipelines.cli.run import EXIT_FAILED, EXIT_REJECTED, decided, deci
 from textgate.pipelines.cli.workspace import bucket_option, json_option
 
 if TYPE_CHECKING:
-    from textgate.pipelines.cluster import Cluster
+    from textgate.pipelines.runners.cluster import Cluster
 
 _UNDECIDED = ("FAILED", "CANCELED")
 _RUNNING = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
@@ -54,8 +54,8 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cookies_env: str | None,
         **others: Any,
     ) -> Any:
-        from textgate.pipelines.cluster import Cluster, Credentials, UnavailableError
-        from textgate.pipelines.run_log import RunFailedError
+        from textgate.pipelines.runners.cluster import Cluster, Credentials, UnavailableError
+        from textgate.pipelines.runners.run_log import RunFailedError
 
         cluster = Cluster(endpoint, namespace, Credentials.find(token_env, token_file, cookies_env))
         try:
@@ -107,8 +107,8 @@ def submit(
     if fail_on_reject and not wait:
         raise click.UsageError("--fail-on-reject goes with --wait")
 
-    from textgate.pipelines.display import Display
-    from textgate.pipelines.submit import follow, start, upload
+    from textgate.pipelines.runners.display import Display
+    from textgate.pipelines.runners.submit import follow, start, upload
 
     store = Store.from_environment(bucket)
     if wait:
@@ -167,15 +167,15 @@ def retrain(
 
     Exits 0 whether or not a run was submitted.
     """
-    from textgate.pipelines.retrain import Limits, check, note, read_last
-    from textgate.pipelines.submit import start, upload
+    from textgate.pipelines.runners.retrain import DriftLimits, check_for_reasons, last_retraining, record_retraining
+    from textgate.pipelines.runners.submit import start, upload
 
     store = Store.from_environment(bucket)
     now = datetime.now(UTC)
-    last = read_last(store, chosen.recipe.model)
+    last = last_retraining(store, chosen.recipe.model)
     state = cluster.state(last.run) if last else None
-    limits = Limits(days, min_answers, min_feedback, max_psi)
-    found = check(chosen.recipe, store, limits, now, None if state in _UNDECIDED else last)
+    limits = DriftLimits(days, min_answers, min_feedback, max_psi)
+    found = check_for_reasons(chosen.recipe, store, limits, now, None if state in _UNDECIDED else last)
     run = None
     if not found.reasons:
         done = "nothing to do"
@@ -186,7 +186,7 @@ def retrain(
     else:
         uploaded = upload(cluster, chosen.recipe, chosen.images, chosen.sweep)
         run = start(cluster, chosen.recipe, uploaded, bucket, experiment, None)
-        note(store, chosen.recipe, run, found, now)
+        record_retraining(store, chosen.recipe, run, found, now)
         done = f"submitted {run}: {cluster.page(run)}"
     if as_json:
         checked = asdict(found)

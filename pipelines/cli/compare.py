@@ -21,7 +21,7 @@ from textgate.pipelines.cli.run import EXIT_FAILED, EXIT_REJECTED
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
 
 if TYPE_CHECKING:
-    from textgate.pipelines.local import LocalComparison
+    from textgate.pipelines.runners.local import LocalComparison
 
 
 @click.command(
@@ -81,8 +81,8 @@ def compare(
     limits = Limits(max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
     store = open_store(home, bucket)
 
-    from textgate.pipelines.display import Display
-    from textgate.pipelines.local import RunFailedError, run_comparison
+    from textgate.pipelines.runners.display import Display
+    from textgate.pipelines.runners.local import RunFailedError, run_comparison
 
     try:
         result = run_comparison(recipes, limits, home, store, runner, image, Display(sys.stderr))

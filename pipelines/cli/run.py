@@ -17,8 +17,8 @@ from textgate.pipelines.cli.workspace import json_option, open_store, store_opti
 from textgate.pipelines.sweep import describe
 
 if TYPE_CHECKING:
-    from textgate.pipelines.local import LocalRun
-    from textgate.pipelines.run_log import Step
+    from textgate.pipelines.runners.local import LocalRun
+    from textgate.pipelines.runners.run_log import StepResult
 
 EXIT_FAILED, EXIT_REJECTED = 1, 3
 
@@ -51,8 +51,8 @@ def run(chosen: Chosen, runner: str, fail_on_reject: bool, home: Path, bucket: s
     """
     store = open_store(home, bucket)
 
-    from textgate.pipelines.display import Display
-    from textgate.pipelines.local import RunFailedError, run_pipeline
+    from textgate.pipelines.runners.display import Display
+    from textgate.pipelines.runners.local import RunFailedError, run_pipeline
 
     try:
         result = run_pipeline(chosen.recipe, home, store, runner, chosen.images.cpu, Display(sys.stderr), chosen.sweep)
@@ -118,7 +118,7 @@ def decided_in_words(record: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
-def show_steps(console: Console, steps: list["Step"]) -> None:
+def show_steps(console: Console, steps: list["StepResult"]) -> None:
     """How long each step took."""
     table = Table("step", "seconds", box=None, pad_edge=False)
     table.columns[1].justify = "right"

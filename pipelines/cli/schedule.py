@@ -12,7 +12,7 @@ from textgate.pipelines.cli.recipe import Chosen, recipe_options
 from textgate.pipelines.cli.workspace import bucket_option, json_option
 
 if TYPE_CHECKING:
-    from textgate.pipelines.cluster import Cluster
+    from textgate.pipelines.runners.cluster import Cluster
 
 
 class _WithRecipe(click.Group):
@@ -55,8 +55,8 @@ def new(
     name: str | None,
 ) -> None:
     """Run RECIPE at the times of --cron; each run reads the source anew."""
-    from textgate.pipelines.cron import six_fields
-    from textgate.pipelines.submit import EACH_RUN, upload
+    from textgate.pipelines.runners.cron import six_fields
+    from textgate.pipelines.runners.submit import RUN_ID_PLACEHOLDER, upload
 
     fields = six_fields(cron)
     uploaded = upload(cluster, chosen.recipe, chosen.images, chosen.sweep)
@@ -64,7 +64,7 @@ def new(
         name or chosen.recipe.name,
         cluster.experiment(experiment or chosen.recipe.model),
         uploaded.reference,
-        {"bucket": bucket, "source_version": EACH_RUN},
+        {"bucket": bucket, "source_version": RUN_ID_PLACEHOLDER},
         fields,
     )
     _say(made, f"{made.display_name} runs at {fields!r} (seconds first)", as_json)

@@ -10,7 +10,7 @@ from jsonschema.exceptions import best_match
 from kubernetes_validate import utils as kubernetes
 
 from textgate.components.contracts import InputError
-from textgate.pipelines.cron import six_fields
+from textgate.pipelines.runners.cron import six_fields
 
 Manifest = dict[str, Any]
 

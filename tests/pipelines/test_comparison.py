@@ -15,8 +15,8 @@ from textgate.components.image import Images
 from textgate.components.storage import Store
 from textgate.pipelines import recipes
 from textgate.pipelines.cli.compare import compared
+from textgate.pipelines.compared_system import SystemSpec, train_system
 from textgate.pipelines.comparison import compile_comparison, largest
-from textgate.pipelines.system import System, make_system
 
 NAMES = ("imdb-tfidf", "toxic-lsa", "quickstart")
 
@@ -128,13 +128,13 @@ def test_a_system_that_is_killed_says_so_and_leaves_nothing(
     """What ends a process that needs too much memory ends this one as it starts to train."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "sitecustomize.py").write_text(
-        "import os, sys\nif 'textgate.pipelines.system' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+        "import os, sys\nif 'textgate.pipelines.compared_system' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
-    asked = System(name="words", train=LinearTraining(family="linear"), export=Export())
-    said = make_system(asked, dataset.path, "code", store.bucket, tmp_path / "made")
+    asked = SystemSpec(name="words", train=LinearTraining(family="linear"), export=Export())
+    said = train_system(asked, dataset.path, "code", store.bucket, tmp_path / "made")
     assert said.startswith("it was killed by signal 9")
     assert not (tmp_path / "made").exists()
     assert list((tmp_path / "scratch").iterdir()) == []

@@ -2,7 +2,7 @@
 
 import io
 
-from textgate.pipelines.display import Display
+from textgate.pipelines.runners.display import Display
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ def test_on_a_terminal_every_step_at_work_has_a_line() -> None:
     display = Display(terminal)
     for number in (1, 2, 3):
         display.step_started(f"train (C={number})")
-    display.step_says("train (C=2)", "epoch 1 of 2")
+    display.step_progress("train (C=2)", "epoch 1 of 2")
     before = len(terminal.getvalue())
     display.step_ended("train (C=1)", "done", 1.0)
     shown = terminal.getvalue()[before:]
@@ -36,7 +36,7 @@ def test_elsewhere_every_step_has_lines_of_its_own() -> None:
     display = Display(stream)
     display.step_started("train (C=1)")
     display.step_started("train (C=2)")
-    display.step_says("train (C=1)", "so soon that it is not worth a line")
+    display.step_progress("train (C=1)", "so soon that it is not worth a line")
     display.step_ended("train (C=2)", "failed", 61.0)
     assert stream.getvalue().splitlines() == [
         "train (C=1): started",

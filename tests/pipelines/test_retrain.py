@@ -13,7 +13,7 @@ from pipelines.kfp_server import Plan
 from textgate.components.contracts import Estimate, EvaluationManifest
 from textgate.components.storage import Registry, Store
 from textgate.components.storage.fetch import version
-from textgate.pipelines.retrain import population_stability_index
+from textgate.pipelines.runners.retrain import population_stability_index
 from textgate.serving.feedback import Journal
 
 Champion = Callable[[str], str]

@@ -7,8 +7,8 @@ import pytest
 from kfp import dsl, local
 
 from textgate.components.storage import Store
-from textgate.pipelines.display import Display
-from textgate.pipelines.run_log import RunLog
+from textgate.pipelines.runners.display import Display
+from textgate.pipelines.runners.run_log import RunLog
 
 
 @dsl.component(base_image="unused", install_kfp_package=False)

@@ -4,7 +4,7 @@ import pytest
 from pipelines.desk import Desk
 
 from textgate.components.contracts import InputError
-from textgate.pipelines.cron import six_fields
+from textgate.pipelines.runners.cron import six_fields
 
 
 def test_a_schedule_is_made_listed_paused_resumed_and_deleted(desk: Desk) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from textgate.components.contracts import InputError, ProgressLine
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
-from textgate.pipelines.display import Display
+from textgate.pipelines.runners.display import Display
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
@@ -31,7 +31,7 @@ class RunFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResult:
     """What became of one step."""
 
     name: str
@@ -89,7 +89,7 @@ class RunLog(io.TextIOBase):
         # One thread: artifacts reach the store in the order of the steps, while the next step works.
         self._uploads = ThreadPoolExecutor(max_workers=1)
         self._uploading: list[Future[None]] = []
-        self.steps: list[Step] = []
+        self.steps: list[StepResult] = []
         self.outputs: dict[str, dict[str, Any]] = {}
         """What each step outside a loop handed on."""
 
@@ -184,7 +184,7 @@ class RunLog(io.TextIOBase):
             return
         said = line.strip()
         if progress := ProgressLine.parse(line):
-            self._display.step_says(task.title, progress.text)
+            self._display.step_progress(task.title, progress.text)
         elif said.startswith(ERROR_PREFIX):
             task.sentence = said.removeprefix(ERROR_PREFIX)
         elif said.startswith(WORK_PREFIX):
@@ -201,7 +201,7 @@ class RunLog(io.TextIOBase):
                 self._failed.append(task)
             elif not task.combination:
                 self.outputs[task.name] = outputs
-            self.steps.append(Step(task.title, outcome, seconds, task.work_seconds))
+            self.steps.append(StepResult(task.title, outcome, seconds, task.work_seconds))
             self._display.step_ended(task.title, outcome, seconds)
         if task.ran:
             folder, key = self._runs / task.folder, f"runs/{task.folder.as_posix()}"

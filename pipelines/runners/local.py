@@ -26,8 +26,8 @@ from textgate.components.image import Images
 from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import read_record
-from textgate.pipelines.display import Display
-from textgate.pipelines.run_log import RunFailedError, RunLog, Step
+from textgate.pipelines.runners.display import Display
+from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
 from textgate.pipelines.sweep import Combination, describe
 
 __all__ = ["LocalComparison", "LocalRun", "RunFailedError", "run_comparison", "run_pipeline"]
@@ -42,7 +42,7 @@ class LocalRun:
     """A run that completed, whatever its gates decided."""
 
     record: RunRecord
-    steps: list[Step]
+    steps: list[StepResult]
     sweep: list[Candidate]
     """What each combination reached, in the order of the sweep; empty without one."""
     seconds: float
@@ -56,7 +56,7 @@ class LocalComparison:
 
     comparison: Comparison
     record: RunRecord
-    steps: list[Step]
+    steps: list[StepResult]
     seconds: float
     folder: Path
     page: Path

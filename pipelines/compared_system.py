@@ -20,7 +20,7 @@ from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MER
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 
 
-class System(BaseModel):
+class SystemSpec(BaseModel):
     """What is made of one recipe."""
 
     name: str
@@ -29,14 +29,14 @@ class System(BaseModel):
 
 
 class _Job(BaseModel):
-    system: System
+    system: SystemSpec
     dataset: Path
     code: str
     bucket: str
     made: Path
 
 
-def make_system(system: System, dataset: Path, code: str, bucket: str, made: Path) -> str:
+def train_system(system: SystemSpec, dataset: Path, code: str, bucket: str, made: Path) -> str:
     """Make the folder ``made``, see ``textgate.components.contracts.comparison``; or return why that failed.
 
     ``code`` is the version of the code, and ``bucket`` the store's, for checkpoints.

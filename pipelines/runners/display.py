@@ -32,7 +32,7 @@ class Display:
             self._console.print(f"{step}: started", markup=False)
         self._last_lines[step] = time.monotonic()
 
-    def step_says(self, step: str, text: str) -> None:
+    def step_progress(self, step: str, text: str) -> None:
         """A step says how far it is."""
         if self._console.is_terminal:
             self._working[step] = f"{step}: {text}"

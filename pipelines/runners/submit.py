@@ -15,14 +15,14 @@ from textgate.components.storage import Store
 from textgate.components.storage.fetch import version
 from textgate.components.storage.references import is_folder
 from textgate.components.storage.runs import read_record
-from textgate.pipelines.cluster import Cluster, UnavailableError
-from textgate.pipelines.display import Display
 from textgate.pipelines.pods import EXECUTOR_TEMPLATE
-from textgate.pipelines.run_log import RunFailedError, Step
+from textgate.pipelines.runners.cluster import Cluster, UnavailableError
+from textgate.pipelines.runners.display import Display
+from textgate.pipelines.runners.run_log import RunFailedError, StepResult
 from textgate.pipelines.sweep import Combination
 from textgate.pipelines.training import compile_pipeline
 
-EACH_RUN = "[[RunUUID]]"
+RUN_ID_PLACEHOLDER = "[[RunUUID]]"
 """KFP puts the run's identifier in its place, so that every run of a schedule reads the source anew."""
 _VERSION_CHARACTERS = 12
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Uploaded:
+class UploadedPipeline:
     """A recipe's pipeline on the cluster."""
 
     pipeline: str
@@ -52,11 +52,11 @@ class ClusterRun:
     """A run that completed on the cluster, whatever its gates decided."""
 
     record: RunRecord
-    steps: list[Step]
+    steps: list[StepResult]
     seconds: float
 
 
-def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Combination] = ()) -> Uploaded:
+def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Combination] = ()) -> UploadedPipeline:
     """Compile the pipeline of the recipe, or of a sweep over it, and bring it to the cluster.
 
     Its version is named by its content, so that a pipeline that has not changed is not uploaded again.
@@ -82,11 +82,11 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
         steps = compile_pipeline(recipe, file, images, sweep)
         name = file_sha256(file)[:_VERSION_CHARACTERS]
         pipeline, uploaded = cluster.upload(recipe.name, recipe.description, name, file)
-    return Uploaded(pipeline, uploaded, name, steps)
+    return UploadedPipeline(pipeline, uploaded, name, steps)
 
 
 def start(
-    cluster: Cluster, recipe: Recipe, uploaded: Uploaded, bucket: str, experiment: str | None, name: str | None
+    cluster: Cluster, recipe: Recipe, uploaded: UploadedPipeline, bucket: str, experiment: str | None, name: str | None
 ) -> str:
     """Start a run; returns its identifier.
 
@@ -138,7 +138,7 @@ class _Progress:
     """What has been shown of a run's steps."""
 
     def __init__(self, steps: frozenset[str], display: Display) -> None:
-        self.ended: list[Step] = []
+        self.ended: list[StepResult] = []
         self.failed: list[Any] = []
         """Tasks that failed, in the order of their ends."""
         self._steps, self._display = steps, display
@@ -158,7 +158,7 @@ class _Progress:
                 self._done.add(task.task_id)
                 seconds = max(0.0, _end(task) - _start(task))
                 outcome = "done" if task.state == "SUCCEEDED" else "failed"
-                self.ended.append(Step(self._titles[task.task_id], outcome, seconds, seconds))
+                self.ended.append(StepResult(self._titles[task.task_id], outcome, seconds, seconds))
                 self._display.step_ended(self._titles[task.task_id], outcome, seconds)
         # A step whose driver failed never began to work.
         self.failed = sorted((task for task in _tasks(run) if _failed_step(task) in self._steps), key=_end)

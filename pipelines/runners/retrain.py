@@ -35,7 +35,7 @@ class Retraining(FrozenModel):
 
 
 @dataclass(frozen=True)
-class Limits:
+class DriftLimits:
     """When answers count as changed."""
 
     days: int
@@ -63,7 +63,9 @@ class Check:
     """Sentences; none where there is nothing to do."""
 
 
-def check(recipe: Recipe, store: Store, limits: Limits, now: datetime, last: Retraining | None) -> Check:
+def check_for_reasons(
+    recipe: Recipe, store: Store, limits: DriftLimits, now: datetime, last: Retraining | None
+) -> Check:
     """Compare what stands behind the source, and what the champion answers, with what the champion was made of.
 
     What the ``last`` retraining that came to a decision was for is no reason again: a gate that rejected what the
@@ -111,13 +113,13 @@ def population_stability_index(expected: Mapping[str, int], actual: Mapping[str,
     return index
 
 
-def read_last(store: Store, model: str) -> Retraining | None:
+def last_retraining(store: Store, model: str) -> Retraining | None:
     """The last retraining, if there was one."""
     stored = store.get(_key(model))
     return parse_json(Retraining, stored.data, store.uri(_key(model)), "a retraining") if stored else None
 
 
-def note(store: Store, recipe: Recipe, run: str, checked: Check, now: datetime) -> None:
+def record_retraining(store: Store, recipe: Recipe, run: str, checked: Check, now: datetime) -> None:
     """Keep what a retraining is for."""
     last = Retraining(
         run=run,
@@ -142,7 +144,7 @@ def _source_version(store: Store, champion: ChannelUpdate) -> str | None:
 
 
 def _look_at_answers(
-    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: Limits, since: datetime
+    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: DriftLimits, since: datetime
 ) -> None:
     """Does the champion answer with other shares of labels than it did on the test split?"""
     judged = evaluation(store, champion.run)
@@ -160,7 +162,7 @@ def _look_at_answers(
 
 
 def _look_at_feedback(
-    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: Limits, since: datetime
+    found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: DriftLimits, since: datetime
 ) -> None:
     """Do the right labels that the endpoint was told leave the champion below the gate's threshold?
 
