@@ -82,9 +82,9 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
 
     from textgate.components.contracts import TransformerTraining
     from textgate.components.families import TrainingContext
-    from textgate.components.families.transformer.adapters import add_adapter
-    from textgate.components.families.transformer.architectures import architecture_of, read_last_token
-    from textgate.components.families.transformer.training_loop import train
+    from textgate.components.families.transformer.model.adapters import add_adapter
+    from textgate.components.families.transformer.model.architectures import architecture_of, read_last_token
+    from textgate.components.families.transformer.training.loop import train
     from textgate.pipelines import recipes
 
     training = recipes.load(recipe, [f"train.max_tokens={tokens}", "train.epochs=1"]).train

@@ -127,7 +127,7 @@ def _training(base: Path, quantization: str) -> dict[str, Any]:
 
 def _compute_in_bf16() -> None:
     """As on a machine that has it: on another the recipe's precision would be fp32, and the base loaded in that."""
-    from textgate.components.families.transformer import precision
+    from textgate.components.families.transformer.model import precision
 
     precision.resolve = lambda wanted: "bf16"
 
@@ -159,7 +159,7 @@ def adapter(base: Path, folder: Path, quantization: Path) -> None:
     """A bundle as the train step leaves it, its adapter as it was initialised."""
     from textgate.components.contracts import ModelBundle, TextNormalizer, TransformersRuntime, TransformerTraining
     from textgate.components.families.transformer import family as transformer
-    from textgate.components.families.transformer.adapters import add_adapter, save_adapter
+    from textgate.components.families.transformer.model.adapters import add_adapter, save_adapter
 
     _compute_in_bf16()
     training = TransformerTraining.model_validate(_training(base, str(quantization)))
@@ -191,7 +191,7 @@ def merge(trained: Path, merged: Path) -> None:
 
 def hf(merged: Path, output: Path) -> None:
     from textgate.components.contracts import ModelBundle
-    from textgate.components.families.transformer.hf_folder import write_hf_folder
+    from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 
     output.mkdir()
     write_hf_folder(merged, ModelBundle.load(merged), output, quantize=False)
@@ -208,7 +208,7 @@ def export(merged: Path, full: Path) -> None:
 def target(merged: Path, full: Path, output: Path) -> None:
     if output.name.startswith("hf"):
         from textgate.components.contracts import ModelBundle
-        from textgate.components.families.transformer.hf_folder import write_hf_folder
+        from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 
         output.mkdir()
         write_hf_folder(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")

@@ -37,9 +37,9 @@ from transformers import (
 
 from textgate.components.contracts import Dataset, Row, Source, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer.architectures import ARCHITECTURES
+from textgate.components.families.transformer.model.architectures import ARCHITECTURES
 from textgate.components.families.transformer.torch_predictor import TorchPredictor
-from textgate.components.families.transformer.training_loop import train
+from textgate.components.families.transformer.training.loop import train
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.metrics import f1
 from textgate.components.storage.fetch import default_downloads, fetch

@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
-from textgate.components.families.transformer.adapters import add_adapter, quantization_options, require_trainable_head
-from textgate.components.families.transformer.architectures import ARCHITECTURES
-from textgate.components.families.transformer.pretrained import load_classifier
+from textgate.components.families.transformer.model.adapters import add_adapter, quantization_options, require_trainable_head
+from textgate.components.families.transformer.model.architectures import ARCHITECTURES
+from textgate.components.families.transformer.model.pretrained import load_classifier
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 

@@ -24,8 +24,8 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.bundle import Calibration, ModelBundle, calibrated
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer.distillation import ask_teacher
-from textgate.components.families.transformer.loss import update_loss
+from textgate.components.families.transformer.training.distillation import ask_teacher
+from textgate.components.families.transformer.training.loss import update_loss
 from textgate.components.inference import load
 from textgate.components.train.train import train_bundle
 

@@ -24,7 +24,7 @@ from textgate.components.export_onnx.activations import reach
 from textgate.components.export_onnx.targets import make_target
 from textgate.components.families import TrainingContext
 from textgate.components.families.embedding import family as embedding
-from textgate.components.families.transformer.pretrained import load_backbone, load_tokenizer
+from textgate.components.families.transformer.model.pretrained import load_backbone, load_tokenizer
 from textgate.components.inference import load
 from textgate.components.inference.onnx import OnnxPredictor
 from textgate.components.train.train import train_bundle

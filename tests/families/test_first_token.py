@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from textgate.components.families.transformer.architectures import ARCHITECTURES
-from textgate.components.families.transformer.first_token import read_first_token
+from textgate.components.families.transformer.model.architectures import ARCHITECTURES
+from textgate.components.families.transformer.export.first_token import read_first_token
 
 BERT = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
 SIZES = {"distilbert": {"n_layers": 3, "n_heads": 4, "dim": 32, "hidden_dim": 64}}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from textgate.components.families.transformer.pooling import AttentionPooling, MeanPooling
+from textgate.components.families.transformer.model.pooling import AttentionPooling, MeanPooling
 
 LENGTHS = [5, 1, 3, 0]
 

@@ -14,8 +14,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer import precision
-from textgate.components.families.transformer.loss import update_loss
+from textgate.components.families.transformer.model import precision
+from textgate.components.families.transformer.training.loss import update_loss
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -101,7 +101,7 @@ def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
 
 
 def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    from textgate.components.families.transformer import batch_size
+    from textgate.components.families.transformer.training import batch_size
 
     class Model(torch.nn.Linear):
         def forward(self, input_ids: torch.Tensor) -> Any:  # type: ignore[override]

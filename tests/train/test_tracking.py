@@ -7,7 +7,7 @@ import pytest
 
 from textgate.components.contracts import InputError, TransformerTraining
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer.tracking import trackers
+from textgate.components.families.transformer.training.tracking import trackers
 from textgate.components.train.train import train_bundle
 
 

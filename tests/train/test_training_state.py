@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import get_scheduler
 from transformers.trainer_pt_utils import safe_globals
 
-from textgate.components.families.transformer.training_state import with_pickle, without_pickle
+from textgate.components.families.transformer.training.training_state import with_pickle, without_pickle
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool]
 numbers = st.integers() | st.booleans() | st.floats() | st.none() | st.text(max_size=5)

@@ -27,9 +27,9 @@ from textgate.components.contracts import (
 )
 from textgate.components.families import FitResult, TrainingContext, custom_head_error, longest_text
 from textgate.components.families.embedding.heads import Embedded, fit_head, load_head
-from textgate.components.families.transformer.architectures import ARCHITECTURES, export_options
-from textgate.components.families.transformer.pooling import MeanPooling
-from textgate.components.families.transformer.pretrained import (
+from textgate.components.families.transformer.model.architectures import ARCHITECTURES, export_options
+from textgate.components.families.transformer.model.pooling import MeanPooling
+from textgate.components.families.transformer.model.pretrained import (
     load_backbone,
     load_tokenizer,
     read_config,
@@ -128,7 +128,7 @@ def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRu
 
     The head is not quantized: it is small, and the distances a kernel is computed from are not to be rounded.
     """
-    from textgate.components.families.transformer.onnx_graph import export_classifier
+    from textgate.components.families.transformer.export.onnx_graph import export_classifier
 
     max_tokens = longest_text(bundle)
     config = read_config(folder, EmbeddingTraining(**bundle.recipe["train"]))

@@ -34,13 +34,13 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
     """
     from transformers import set_seed
 
-    from textgate.components.families.transformer.adapters import add_adapter, save_adapter
-    from textgate.components.families.transformer.distillation import ask_teacher
-    from textgate.components.families.transformer.pretrained import save_model
-    from textgate.components.families.transformer.prompt import put_prompt_around_texts
-    from textgate.components.families.transformer.sharding import whole_weights
+    from textgate.components.families.transformer.model.adapters import add_adapter, save_adapter
+    from textgate.components.families.transformer.training.distillation import ask_teacher
+    from textgate.components.families.transformer.model.pretrained import save_model
+    from textgate.components.families.transformer.model.prompt import put_prompt_around_texts
+    from textgate.components.families.transformer.training.sharding import whole_weights
     from textgate.components.families.transformer.torch_predictor import TorchPredictor
-    from textgate.components.families.transformer.training_loop import train
+    from textgate.components.families.transformer.training.loop import train
     from textgate.components.metrics import accuracy, f1
 
     base_model, labels = context.base_model, dataset.manifest.labels
@@ -92,7 +92,7 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, an adapter on the base as it was while it trained."""
-    from textgate.components.families.transformer.adapters import load_adapter
+    from textgate.components.families.transformer.model.adapters import load_adapter
     from textgate.components.families.transformer.torch_predictor import TorchPredictor
 
     if base_model is None:
@@ -111,9 +111,9 @@ def merge(
     """See ``Family.merge``: an adapter is merged into its base at the base's own precision."""
     if base_model is None:
         return None
-    from textgate.components.families.transformer.adapters import load_adapter
-    from textgate.components.families.transformer.merging import write_merged
-    from textgate.components.families.transformer.pretrained import save_code
+    from textgate.components.families.transformer.model.adapters import load_adapter
+    from textgate.components.families.transformer.export.merging import write_merged
+    from textgate.components.families.transformer.model.pretrained import save_code
 
     training = training_of(bundle)
     classifier = _build(base_model, training, bundle.labels)
@@ -128,11 +128,11 @@ def merge(
 
 def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``ExportableFamily.export_onnx``."""
-    from textgate.components.families.transformer.architectures import architecture_of, export_options
-    from textgate.components.families.transformer.first_token import read_first_token
-    from textgate.components.families.transformer.onnx_graph import export_classifier
-    from textgate.components.families.transformer.pooled_classifier import PooledClassifier
-    from textgate.components.families.transformer.pretrained import read_config
+    from textgate.components.families.transformer.model.architectures import architecture_of, export_options
+    from textgate.components.families.transformer.export.first_token import read_first_token
+    from textgate.components.families.transformer.export.onnx_graph import export_classifier
+    from textgate.components.families.transformer.model.pooled_classifier import PooledClassifier
+    from textgate.components.families.transformer.model.pretrained import read_config
 
     max_tokens = longest_text(bundle)
     model_type = read_config(folder, training_of(bundle))["model_type"]
@@ -144,7 +144,7 @@ def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRu
 
 def export_hf(folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
     """See ``ExportableFamily.export_hf``."""
-    from textgate.components.families.transformer.hf_folder import write_hf_folder
+    from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 
     return write_hf_folder(folder, bundle, output, quantize)
 
@@ -166,18 +166,18 @@ class _Classifier:
 def _build(base_model: Path, training: FineTuning, labels: list[str]) -> _Classifier:
     import torch
 
-    from textgate.components.families.transformer.adapters import quantization_options
-    from textgate.components.families.transformer.architectures import architecture_of, read_last_token
-    from textgate.components.families.transformer.pooled_classifier import HEAD, PooledClassifier
-    from textgate.components.families.transformer.precision import weights_dtype
-    from textgate.components.families.transformer.pretrained import (
+    from textgate.components.families.transformer.model.adapters import quantization_options
+    from textgate.components.families.transformer.model.architectures import architecture_of, read_last_token
+    from textgate.components.families.transformer.model.pooled_classifier import HEAD, PooledClassifier
+    from textgate.components.families.transformer.model.precision import weights_dtype
+    from textgate.components.families.transformer.model.pretrained import (
         load_backbone,
         load_classifier,
         load_tokenizer,
         read_config,
         token_limit,
     )
-    from textgate.components.families.transformer.prompt import read_label_words
+    from textgate.components.families.transformer.model.prompt import read_label_words
 
     architecture = architecture_of(read_config(base_model, training)["model_type"])
     tokenizer = load_tokenizer(base_model, training)
@@ -207,9 +207,9 @@ def _build(base_model: Path, training: FineTuning, labels: list[str]) -> _Classi
 
 def _open(folder: Path, bundle: ModelBundle, **options: Any) -> tuple[Any, Any]:
     """Model and tokenizer of a bundle that is whole."""
-    from textgate.components.families.transformer.architectures import architecture_of, read_last_token
-    from textgate.components.families.transformer.pooled_classifier import HEAD_FILE, PooledClassifier
-    from textgate.components.families.transformer.pretrained import load_backbone, load_classifier, read_config
+    from textgate.components.families.transformer.model.architectures import architecture_of, read_last_token
+    from textgate.components.families.transformer.model.pooled_classifier import HEAD_FILE, PooledClassifier
+    from textgate.components.families.transformer.model.pretrained import load_backbone, load_classifier, read_config
 
     training, labels = training_of(bundle), bundle.labels
     if (folder / HEAD_FILE).exists():

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from textgate.components.contracts import FineTuning, TransformerTraining
-from textgate.components.families.transformer.distillation import divergence
+from textgate.components.families.transformer.training.distillation import divergence
 
 Loss = Callable[..., torch.Tensor]
 

@@ -10,7 +10,7 @@ import torch
 
 from textgate.components.contracts import OnnxRuntime
 from textgate.components.families.onnx_files import quiet, save_graph
-from textgate.components.families.transformer.attention_graph import keep_heads_together
+from textgate.components.families.transformer.export.attention_graph import keep_heads_together
 from textgate.components.inference.onnx import TOKENIZER
 
 _OPSET = 20

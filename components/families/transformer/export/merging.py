@@ -17,7 +17,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
 
-from textgate.components.families.transformer.pooled_classifier import HEAD_FILE, PooledClassifier
+from textgate.components.families.transformer.model.pooled_classifier import HEAD_FILE, PooledClassifier
 
 _SHARD = 500_000_000
 """Bytes of weights that are gathered before they are written."""

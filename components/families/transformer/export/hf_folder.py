@@ -7,11 +7,11 @@ import torch
 from textgate.components.contracts import ModelBundle, TransformersRuntime
 from textgate.components.contracts.files import link_file
 from textgate.components.families import custom_head_error, longest_text
-from textgate.components.families.transformer.adapters import nf4
-from textgate.components.families.transformer.architectures import architecture_of
+from textgate.components.families.transformer.model.adapters import nf4
+from textgate.components.families.transformer.model.architectures import architecture_of
 from textgate.components.families.transformer.family import training_of
-from textgate.components.families.transformer.pooled_classifier import HEAD_FILE
-from textgate.components.families.transformer.pretrained import load_classifier, read_config
+from textgate.components.families.transformer.model.pooled_classifier import HEAD_FILE
+from textgate.components.families.transformer.model.pretrained import load_classifier, read_config
 
 
 def write_hf_folder(source: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from textgate.components.contracts import FromBaseModel, InputError, new_folder
-from textgate.components.families.transformer.remote_code import adapt
+from textgate.components.families.transformer.model.remote_code import adapt
 
 # Steps say how far they are in their own lines (``Progress``).
 logging.set_verbosity_error()

@@ -39,14 +39,14 @@ from textgate.components.families.processes import (
     smallest,
     wait_for_all,
 )
-from textgate.components.families.transformer.batch_size import probe_batch_size
-from textgate.components.families.transformer.loss import Loss, update_loss
-from textgate.components.families.transformer.precision import resolve
-from textgate.components.families.transformer.sharding import fsdp_options
+from textgate.components.families.transformer.training.batch_size import probe_batch_size
+from textgate.components.families.transformer.training.loss import Loss, update_loss
+from textgate.components.families.transformer.model.precision import resolve
+from textgate.components.families.transformer.training.sharding import fsdp_options
 from textgate.components.families.transformer.torch_predictor import tokenize
-from textgate.components.families.transformer.tracking import trackers
-from textgate.components.families.transformer.training_log import history, mean_loss
-from textgate.components.families.transformer.training_state import with_pickle, without_pickle
+from textgate.components.families.transformer.training.tracking import trackers
+from textgate.components.families.transformer.training.history import history, mean_loss
+from textgate.components.families.transformer.training.training_state import with_pickle, without_pickle
 from textgate.components.metrics import f1
 
 _UPDATES_PER_LOSS = 10

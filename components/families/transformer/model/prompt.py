@@ -29,7 +29,7 @@ from safetensors import safe_open
 from tokenizers.processors import TemplateProcessing
 
 from textgate.components.contracts import Dataset, InputError, PromptedTraining
-from textgate.components.families.transformer.pretrained import as_folder
+from textgate.components.families.transformer.model.pretrained import as_folder
 
 _BLANK_LINE = "\n\n"
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from textgate.components.families.transformer.pooling import AttentionPooling
+from textgate.components.families.transformer.model.pooling import AttentionPooling
 
 HEAD = ("pooling", "classifier")
 HEAD_FILE = "head.safetensors"

@@ -1,0 +1,1 @@
+"""The model and its tokenizer: pretrained weights, head, adapter, prompt and precision."""

@@ -1,0 +1,1 @@
+"""Fine-tuning on ``transformers.Trainer``: loop, loss, batch size, sharding, tracking and checkpoints."""
