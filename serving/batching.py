@@ -227,7 +227,7 @@ class Batcher:
         started = time.perf_counter()
         classes = version.loaded.bundle.calibration.classes
         try:
-            for part in predictor.parts([text for piece in pieces for text in piece.texts]):
+            for part in predictor.predict_batches([text for piece in pieces for text in piece.texts]):
                 found = [part.rows, classes(part.probabilities), part.probabilities, part.truncated]
                 answers = list(zip(*(column.tolist() for column in found), strict=True))
                 self._loop.call_soon_threadsafe(self._deliver, version, owners, answers, part, waits)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError, OnnxRuntime
-from textgate.components.inference.predictor import LoadedBundle, load
+from textgate.components.inference.predictor import LoadedBundle, load_bundle
 from textgate.components.storage import CHAMPION, ModelRef, Registry
 from textgate.serving.batching import Version
 from textgate.serving.errors import RequestError
@@ -244,14 +244,14 @@ class Repository:
 
     def _warmed(self, model: str, version: str, folder: Path) -> Version:
         """Ready to answer, its pace known."""
-        each = load(folder, threads=1)
+        each = load_bundle(folder, threads=1)
         if not each.bundle.fingerprint.startswith(version):
             raise InputError(f"what lies under {version} is the bundle {each.bundle.fingerprint[:12]}")
         ready = Version(model, version, each, self._together(folder, each))
         for _ in range(2):
-            ready.together.predict(_WARM_UP)
+            ready.together.predict_proba(_WARM_UP)
             started = time.perf_counter()
-            each.predict(_WARM_UP)
+            each.predict_proba(_WARM_UP)
             ready.measured(time.perf_counter() - started, sum(map(ready.weight, _WARM_UP)))
         return ready
 

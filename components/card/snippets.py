@@ -16,13 +16,13 @@ def with_textgate(bundle: ModelBundle) -> Markdown:
 import shutil
 
 from huggingface_hub import snapshot_download
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 
 # The hub's cache holds links, which a checked bundle may not; its own files are in no manifest.
 snapshot = snapshot_download("{REPOSITORY}", ignore_patterns=["README.md", ".gitattributes"])
 shutil.copytree(snapshot, "{bundle.name}")
-model = load("{bundle.name}")
-probabilities = model.predict(["a text of yours"])
+model = load_bundle("{bundle.name}")
+probabilities = model.predict_proba(["a text of yours"])
 print([model.bundle.labels[number] for number in model.bundle.calibration.classes(probabilities)], probabilities)
 """,
         "python",

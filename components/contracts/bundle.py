@@ -106,12 +106,6 @@ class Calibration(FrozenModel):
         return (probabilities[:, 1] >= self.threshold).astype(np.int64)
 
 
-def calibrated(probabilities: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
-    """``probabilities`` (n, classes) at another temperature: 1 leaves them, above it they are less sure."""
-    powers = (probabilities / probabilities.max(axis=1, keepdims=True, initial=0)) ** (1 / temperature)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 class FileEntry(FrozenModel):
     """One file of a bundle."""
 

@@ -17,8 +17,8 @@ from textgate.components.contracts import (
     OutOfDomainSet,
     TrainingCost,
 )
-from textgate.components.contracts.bundle import calibrated
 from textgate.components.contracts.evaluation import Point
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 from textgate.components.evaluate.embedding_map import embedding_map
 from textgate.components.evaluate.explanations import explain_errors, top_words
@@ -36,7 +36,7 @@ from textgate.components.metrics import (
     estimates,
     f1_estimate,
 )
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 
 SPLIT = "test"
 
@@ -65,7 +65,7 @@ def evaluate_bundle(
     base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
     predictor = open_predictor(bundle_folder, bundle, base_model)
     started = time.perf_counter()
-    probabilities = np.asarray(predictor.predict(texts))
+    probabilities = np.asarray(predictor.predict_proba(texts))
     seconds = time.perf_counter() - started
     predicted = bundle.calibration.classes(probabilities)
     count = len(labels)
@@ -80,7 +80,7 @@ def evaluate_bundle(
         confusion=confusion(classes, predicted, count).tolist(),
         calibration=bundle.calibration,
         calibration_error_before=calibration_error(
-            classes, calibrated(probabilities, 1 / bundle.calibration.temperature)
+            classes, apply_temperature(probabilities, 1 / bundle.calibration.temperature)
         ),
         rows_per_second=len(texts) / seconds,
         slices=slices(texts, ids, dataset.metadata(SPLIT), classes, predicted, count),
@@ -122,7 +122,7 @@ def _domain(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) ->
         )
     rows = [row for split in dataset.manifest.counts for row in dataset.rows(split)]
     classes = np.array([bundle.labels.index(row.label) for row in rows], dtype=np.int64)
-    predicted = bundle.calibration.classes(predictor.predict([row.text for row in rows]))
+    predicted = bundle.calibration.classes(predictor.predict_proba([row.text for row in rows]))
     print(f"{name}: asked about {len(rows):,} texts of another data set", flush=True)
     return OutOfDomainSet(
         name=name,

@@ -99,5 +99,5 @@ def _ask(predictor: Predictor, erased: Sequence[Erasures]) -> Iterator[npt.NDArr
     for start in range(0, len(erased), _EXPLAINED_AT_ONCE):
         some = erased[start : start + _EXPLAINED_AT_ONCE]
         texts = [text for erasures in some for text in erasures.texts]
-        answers = predictor.predict(texts) if texts else np.empty((0, 0))
+        answers = predictor.predict_proba(texts) if texts else np.empty((0, 0))
         yield from np.split(answers, np.cumsum([len(erasures.texts) for erasures in some])[:-1])

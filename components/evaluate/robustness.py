@@ -30,7 +30,7 @@ def robustness(
         return []
     rows = draw(len(texts), settings.robustness_texts, settings.seed)
     drawn = [texts[row] for row in rows]
-    answers = calibration.classes(predictor.predict(drawn))
+    answers = calibration.classes(predictor.predict_proba(drawn))
     found = []
     for name in settings.robustness:
         written = [perturb(name, text, settings.seed) for text in drawn]
@@ -38,7 +38,7 @@ def robustness(
         if not len(changed):
             print(f"robustness, {name}: no text can be written otherwise", flush=True)
             continue
-        otherwise = calibration.classes(predictor.predict([written[row] for row in changed]))
+        otherwise = calibration.classes(predictor.predict_proba([written[row] for row in changed]))
         truth, before = classes[rows[changed]], answers[changed]
         found.append(
             RobustnessResult(

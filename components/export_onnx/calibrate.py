@@ -3,7 +3,7 @@
 import numpy as np
 
 from textgate.components.contracts import Calibration, Dataset, Export, InputError
-from textgate.components.contracts.bundle import calibrated
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.inference import Predictor
 from textgate.components.metrics import calibration_error, fit_temperature, threshold_for_f1, threshold_for_precision
 
@@ -22,9 +22,9 @@ def calibrate(predictor: Predictor, dataset: Dataset, settings: Export) -> Calib
     if settings.threshold and len(labels) != 2:
         raise InputError(f"export.threshold={settings.threshold} is for two labels, but there are {len(labels)}")
     _, texts, classes = dataset.columns(SPLIT)
-    raw = np.asarray(predictor.predict(texts))
+    raw = np.asarray(predictor.predict_proba(texts))
     temperature = float(f"{fit_temperature(classes, raw):.3g}")
-    probabilities = calibrated(raw, temperature)
+    probabilities = apply_temperature(raw, temperature)
     print(
         f"temperature {temperature:g}: expected calibration error {calibration_error(classes, raw):.4f} before, "
         f"{calibration_error(classes, probabilities):.4f} after, on the {SPLIT} split",

@@ -66,7 +66,7 @@ class TargetExporter:
     def _keeps(self, target: str, made: ModelBundle, how: str) -> bool:
         """Whether a graph answers the validation texts as the full one does."""
         _, texts, classes = self.dataset.columns("validation")
-        answers = open_predictor(self.scratch / target, made).predict(texts[:_TEXTS_ASKED]).argmax(axis=1)
+        answers = open_predictor(self.scratch / target, made).predict_proba(texts[:_TEXTS_ASKED]).argmax(axis=1)
         truth, reference, labels = classes[:_TEXTS_ASKED], self._reference, len(made.labels)
         agreement = accuracy(answers, reference)
         loss = f1(truth, reference, labels) - f1(truth, answers, labels)
@@ -116,7 +116,7 @@ class TargetExporter:
         """Classes (texts,) that the graph in full precision answers."""
         _, texts, _ = self.dataset.columns("validation")
         predictor = self._predictor(self._graph.parent, self._full[0])
-        return np.asarray(predictor.predict(texts[:_TEXTS_ASKED]).argmax(axis=1))
+        return np.asarray(predictor.predict_proba(texts[:_TEXTS_ASKED]).argmax(axis=1))
 
     @cached_property
     def _sensitive(self) -> list[str]:

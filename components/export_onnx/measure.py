@@ -19,7 +19,7 @@ def measure_quality(
     folder: Path, bundle: ModelBundle, target: str, trained: Evaluation, settings: Export
 ) -> Measurement:
     """The uncalibrated ``bundle`` in ``folder`` against the trained model's answers, on the same texts, untimed."""
-    probabilities = np.asarray(open_predictor(folder, bundle).predict(trained.texts))
+    probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(trained.texts))
     predicted, reference = probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1)
     labels = len(bundle.labels)
     difference = f1_difference(trained.classes, predicted, reference, labels)

@@ -16,7 +16,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.families import FitResult, TrainingContext
 from textgate.components.families.linear import merge, predictor
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.metrics import accuracy, f1
 
 __all__ = ["fit", "likeliest_weights", "merge", "predictor"]
@@ -42,7 +42,7 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
     bundles, answers = [], []
     for name, member in zip(names, training.members, strict=True):
         bundles.append(_take_in(context.bundles[member.bundle], member.bundle, labels, folder / name))
-        answers.append(load(folder / name).predict(texts))
+        answers.append(load_bundle(folder / name).predict_proba(texts))
     given = [member.weight for member in training.members if member.weight is not None]
     weights = np.array(given) if given else _rounded(likeliest_weights(np.stack(answers), classes))
     weights = weights / weights.sum()

@@ -21,7 +21,7 @@ from textgate.components.contracts import (
     Word2VecTraining,
 )
 from textgate.components.families import FitResult, TrainingContext
-from textgate.components.inference import Predictor, load
+from textgate.components.inference import Predictor, load_bundle
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
 from textgate.components.metrics import accuracy, f1
 
@@ -132,7 +132,7 @@ def write(
     save_file({"idf": idf, "weights": weights, "bias": bias}, folder / ARRAYS)
     (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), "utf-8")
     _, texts, classes = dataset.columns("validation")
-    predicted = LinearPredictor(folder, dataset.normalizer, runtime).predict(texts).argmax(axis=1)
+    predicted = LinearPredictor(folder, dataset.normalizer, runtime).predict_proba(texts).argmax(axis=1)
     return {
         "validation_f1": f1(classes, predicted, len(dataset.manifest.labels)),
         "validation_accuracy": accuracy(classes, predicted),
@@ -142,7 +142,7 @@ def write(
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
     """See ``Family.predictor``: the arrays that were fitted are the arrays that are served."""
-    return load(folder)
+    return load_bundle(folder)
 
 
 def merge(

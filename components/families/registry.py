@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textgate.components.contracts import ModelBundle, TransformersRuntime
 from textgate.components.families.family import ExportableFamily, Family
-from textgate.components.inference import CalibratedPredictor, Predictor, load
+from textgate.components.inference import CalibratedPredictor, Predictor, load_bundle
 
 
 def _linear() -> Family:
@@ -64,6 +64,6 @@ def open_predictor(folder: Path, bundle: ModelBundle, base_model: Path | None = 
     ``base_model`` is the local folder or file of what ``bundle.base_model`` names.
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
-        return load(folder)
+        return load_bundle(folder)
     predictor = FAMILIES[bundle.family]().predictor(folder / bundle.runtime.folder, bundle, base_model)
     return CalibratedPredictor(predictor, bundle.calibration.temperature)

@@ -77,7 +77,7 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate
         comparable = bundle.labels == evaluation.manifest.labels
         if same or not comparable:
             return Champion(move.version, bundle.fingerprint, bundle.labels)
-        predicted = bundle.calibration.classes(open_predictor(folder, bundle).predict(evaluation.texts))
+        predicted = bundle.calibration.classes(open_predictor(folder, bundle).predict_proba(evaluation.texts))
         return Champion(move.version, bundle.fingerprint, bundle.labels, predicted, _cost(folder, gate))
 
 

@@ -6,7 +6,14 @@ from textgate.components.inference.predictor import (
     PartialPrediction,
     Predictor,
     StreamingPredictor,
-    load,
+    load_bundle,
 )
 
-__all__ = ["CalibratedPredictor", "LoadedBundle", "PartialPrediction", "Predictor", "StreamingPredictor", "load"]
+__all__ = [
+    "CalibratedPredictor",
+    "LoadedBundle",
+    "PartialPrediction",
+    "Predictor",
+    "StreamingPredictor",
+    "load_bundle",
+]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts import EnsembleRuntime, InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.inference.predictor import LoadedBundle, PartialPrediction, in_order, load
+from textgate.components.inference.predictor import LoadedBundle, PartialPrediction, in_order, load_bundle
 
 
 class EnsemblePredictor:
@@ -27,22 +27,22 @@ class EnsemblePredictor:
         self._members.sort(key=lambda member: member[0].bundle.max_tokens or 0)
         self._labels = len(bundle.labels)
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
-        return in_order(self.parts(texts), len(texts), self._labels)
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
+        return in_order(self.predict_batches(texts), len(texts), self._labels)
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.parts``: a text is truncated if any member truncated it."""
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+        """See ``StreamingPredictor.predict_batches``: a text is truncated if any member truncated it."""
         probabilities = np.zeros((len(texts), self._labels))
         truncated = np.zeros(len(texts), dtype=np.bool_)
         tokens = 0
         *others, (last, its_weight) = self._members
         for member, weight in others:
-            for part in member.parts(texts):
+            for part in member.predict_batches(texts):
                 probabilities[part.rows] += weight * part.probabilities
                 truncated[part.rows] |= part.truncated
                 tokens += part.tokens
-        for part in last.parts(texts):
+        for part in last.predict_batches(texts):
             yield replace(
                 part,
                 probabilities=probabilities[part.rows] + its_weight * part.probabilities,
@@ -54,7 +54,7 @@ class EnsemblePredictor:
 
 
 def _load_member(folder: Path, labels: list[str], threads: int) -> LoadedBundle:
-    member = load(folder, threads)
+    member = load_bundle(folder, threads)
     if member.bundle.labels != labels:
         raise InputError(f"the member {folder} answers {member.bundle.labels} but its ensemble has the labels {labels}")
     return member

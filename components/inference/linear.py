@@ -11,6 +11,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from textgate.components.contracts import LinearRuntime, TextNormalizer
+from textgate.components.contracts.probabilities import softmax
 from textgate.components.inference.predictor import PartialPrediction
 
 ARRAYS = "model.safetensors"
@@ -32,15 +33,15 @@ class LinearPredictor:
         self._column = {term: column for column, term in enumerate(terms)}
         self._normalizer, self._runtime = normalizer, runtime
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
         logits = np.array([self._logits(text) for text in texts]).reshape(-1, len(self._bias))
         return softmax(logits)
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.parts``: one part, since a text costs no less beside others."""
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+        """See ``StreamingPredictor.predict_batches``: one part, since a text costs no less beside others."""
         yield PartialPrediction(
-            np.arange(len(texts)), self.predict(texts), np.zeros(len(texts), dtype=np.bool_), tokens=0
+            np.arange(len(texts)), self.predict_proba(texts), np.zeros(len(texts), dtype=np.bool_), tokens=0
         )
 
     @property
@@ -76,9 +77,3 @@ class LinearPredictor:
 def words(text: str) -> list[str]:
     """The words of a cleaned text, lower-cased, as scikit-learn's text vectorizers find them."""
     return _WORD.findall(text.lower())
-
-
-def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rows of logits (n, labels) to probabilities (n, labels), float64."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

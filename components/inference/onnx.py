@@ -11,7 +11,7 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
-from textgate.components.inference.linear import softmax
+from textgate.components.contracts.probabilities import softmax
 from textgate.components.inference.predictor import PartialPrediction, in_order
 
 TOKENIZER = "tokenizer.json"
@@ -71,12 +71,12 @@ class OnnxPredictor:
         self._normalizer, self._inputs, self._longest = normalizer, runtime.inputs, runtime.max_tokens
         self._labels: int = self._session.get_outputs()[0].shape[1]
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
-        return in_order(self.parts(texts), len(texts), self._labels)
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
+        return in_order(self.predict_batches(texts), len(texts), self._labels)
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.parts``."""
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+        """See ``StreamingPredictor.predict_batches``."""
         for batch in self.batches(texts):
             (logits,) = self._session.run(None, batch.inputs)
             yield PartialPrediction(batch.rows, softmax(logits.astype(np.float64)), batch.truncated, batch.tokens)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import EnsembleRuntime, InputError, LinearRuntime, ModelBundle, OnnxRuntime
-from textgate.components.contracts.bundle import calibrated
+from textgate.components.contracts.probabilities import apply_temperature
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def in_order(parts: Iterable[PartialPrediction], texts: int, labels: int) -> npt
 class Predictor(Protocol):
     """Answers for one bundle."""
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Probabilities (len(texts), labels) float64, rows summing to 1, in the order of the bundle's labels.
 
         Texts are raw: they are normalised here, by the bundle's own settings.
@@ -48,7 +48,7 @@ class Predictor(Protocol):
 class StreamingPredictor(Predictor, Protocol):
     """A predictor that tells what it has as soon as it has it, which is how the endpoint asks."""
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         """The same probabilities by runs of the model; every text is in one part."""
         ...
 
@@ -59,9 +59,9 @@ class CalibratedPredictor:
     def __init__(self, predictor: Predictor, temperature: float) -> None:
         self.predictor, self._temperature = predictor, temperature
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
-        return calibrated(self.predictor.predict(texts), self._temperature)
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
+        return apply_temperature(self.predictor.predict_proba(texts), self._temperature)
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ class LoadedBundle:
     bundle: ModelBundle
     predictor: StreamingPredictor
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
-        return calibrated(self.predictor.predict(texts), self.bundle.calibration.temperature)
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
+        return apply_temperature(self.predictor.predict_proba(texts), self.bundle.calibration.temperature)
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.parts``."""
-        for part in self.predictor.parts(texts):
-            yield replace(part, probabilities=calibrated(part.probabilities, self.bundle.calibration.temperature))
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+        """See ``StreamingPredictor.predict_batches``."""
+        for part in self.predictor.predict_batches(texts):
+            yield replace(part, probabilities=apply_temperature(part.probabilities, self.bundle.calibration.temperature))
 
 
-def load(folder: str | Path, threads: int = 0) -> LoadedBundle:
+def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
     """Check the bundle in ``folder`` against its manifest and make ready to answer.
 
     ``threads`` is the number one prediction may use; 0 takes one a core.

@@ -10,7 +10,7 @@ from textgate.components.contracts import Evaluation, ModelBundle, new_folder
 from textgate.components.contracts.measurement import Merge
 from textgate.components.families import FAMILIES, open_predictor
 from textgate.components.metrics import accuracy, f1_difference, f1_estimate
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 
 
 def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
@@ -40,7 +40,7 @@ def compare_merged(folder: Path, bundle: ModelBundle, trained: Path) -> Merge | 
     evaluation = Evaluation.open(trained)
     if evaluation.manifest.bundle == bundle.fingerprint:
         return None
-    answers = open_predictor(folder, bundle).predict(evaluation.texts)
+    answers = open_predictor(folder, bundle).predict_proba(evaluation.texts)
     after, before = answers.argmax(axis=1), evaluation.probabilities.argmax(axis=1)
     classes, labels = evaluation.classes, len(bundle.labels)
     found = Merge(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from textgate.components.contracts import InputError
-from textgate.components.contracts.bundle import calibrated
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.metrics.classification import Classes, Floats
 
 BINS = 15
@@ -48,7 +48,7 @@ def fit_temperature(truth: Classes, probabilities: Floats) -> float:
     targets[np.arange(len(truth)), truth] = 1 - doubt
 
     def loss(log_temperature: float) -> float:
-        scaled = calibrated(probabilities, float(np.exp(log_temperature)))
+        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
         return -float((targets * np.log(np.maximum(scaled, 1e-300))).sum())
 
     found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})

@@ -15,8 +15,8 @@ from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.inference import Predictor
 from textgate.components.inference.explain import BUDGET, METHOD, Contribution
 from textgate.components.inference.explain import explain as explain_text
+from textgate.components.sources import default_downloads, fetch
 from textgate.components.storage import ModelRef, Registry
-from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
 
 _model_argument = click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
@@ -71,7 +71,7 @@ def predict(model: str, texts: tuple[str, ...], version: str | None, home: Path,
     """Answer each TEXT (or each line of standard input) with the champion of MODEL."""
     given = _given(texts)
     asked = opened(home, bucket, f"{model}@{version}" if version else model)
-    labels, rows = asked.bundle.labels, asked.predictor.predict(given)
+    labels, rows = asked.bundle.labels, asked.predictor.predict_proba(given)
     answers = []
     for text, row, number in zip(given, rows, asked.bundle.calibration.classes(rows), strict=True):
         probabilities = dict(zip(labels, map(float, row), strict=True))
@@ -112,11 +112,11 @@ def explain(
     if label is not None and label not in labels:
         nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)[0]
         raise InputError(f"{asked.model} has no label {label!r}; it has {', '.join(labels)}: did you mean {nearest}?")
-    rows = asked.predictor.predict(given)
+    rows = asked.predictor.predict_proba(given)
     explanations = []
     for text, row, number in zip(given, rows, asked.bundle.calibration.classes(rows), strict=True):
         told = label or labels[number]
-        words = explain_text(asked.predictor.predict, text, labels.index(told), budget)
+        words = explain_text(asked.predictor.predict_proba, text, labels.index(told), budget)
         score = float(row[labels.index(told)])
         explanations.append({"text": text, "label": told, "score": score, "words": [asdict(word) for word in words]})
         if not as_json:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from textgate.components.inference import Predictor, load
+from textgate.components.inference import Predictor, load_bundle
 
 AT_HAND = [1, 16, 64, 512]
 _WARM_SECONDS = 1.0
@@ -28,7 +28,7 @@ _PAUSE_SECONDS = 0.001
 def main() -> None:
     folder, (sessions, threads, workers), seconds = Path(sys.argv[1]), map(int, sys.argv[2:5]), float(sys.argv[5])
     texts = json.load(sys.stdin)
-    opened = [load(folder, threads) for _ in range(sessions)]
+    opened = [load_bundle(folder, threads) for _ in range(sessions)]
     predictors = [opened[worker % sessions] for worker in range(workers)]
     measured = []
     for at_hand in AT_HAND:
@@ -60,7 +60,7 @@ def answer(
             if pause:
                 time.sleep(pause)
                 started = time.perf_counter()
-            predictor.predict(piece)
+            predictor.predict_proba(piece)
             durations.append(time.perf_counter() - started)
 
     running = [threading.Thread(target=work, args=(predictor,)) for predictor in predictors[:workers]]

@@ -22,7 +22,7 @@ from textgate.components.families import TrainingContext, open_predictor
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.metrics import f1
 from textgate.components.preprocess.preprocess import preprocess_dataset
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
@@ -100,7 +100,7 @@ def take(whole: Dataset, texts: int, seed: int, path: Path) -> Path:
 def measure(folder: Path, dataset: Dataset) -> float:
     """F1 on the test split."""
     _, texts, classes = dataset.columns("test")
-    answers = open_predictor(folder, ModelBundle.load(folder)).predict(texts)
+    answers = open_predictor(folder, ModelBundle.load(folder)).predict_proba(texts)
     return f1(classes, answers.argmax(axis=1), len(dataset.manifest.labels))
 
 

@@ -34,7 +34,7 @@ from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
 from textgate.components.inference import Predictor
 from textgate.components.inference.onnx import OnnxPredictor
 from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
@@ -120,7 +120,7 @@ def texts_per_cpu_second(
     for _ in range(REPEATS):
         for target, predictor in predictors.items():
             started = time.process_time()
-            predictor.predict(texts)
+            predictor.predict_proba(texts)
             spent[target].append(time.process_time() - started)
     return {target: len(texts) / median(seconds) for target, seconds in spent.items()}
 

@@ -12,10 +12,10 @@ from textgate.components.contracts.files import link_file
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
+from textgate.components.sources import default_downloads, fetch
 from textgate.components.storage import DEFAULT_BUCKET, Registry
-from textgate.components.storage.fetch import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines.cli.workspace import open_store
 
@@ -60,7 +60,7 @@ class HeadlineModel:
 
     def sure(self, count: int) -> dict[str, str]:
         """``count`` texts with the labels that every way of serving must answer."""
-        rows = load(self.folder).predict(self.texts)
+        rows = load_bundle(self.folder).predict_proba(self.texts)
         answers = [
             (text, self.bundle.labels[row.argmax()])
             for text, row in zip(self.texts, rows, strict=True)

@@ -42,7 +42,7 @@ from textgate.components.families.transformer.torch_predictor import TorchPredic
 from textgate.components.families.transformer.training.loop import train
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.metrics import f1
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 from textgate.pipelines import recipes
 
 RESAMPLES = 2_000
@@ -135,7 +135,7 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 def answer(model: Any, tokenizer: Any, dataset: Dataset, corpus: Corpus) -> Any:
     """Classes (rows,) of the test texts."""
     _, texts, _ = dataset.columns("test")
-    return TorchPredictor(model, tokenizer, dataset.normalizer, corpus.max_tokens).predict(texts).argmax(axis=1)
+    return TorchPredictor(model, tokenizer, dataset.normalizer, corpus.max_tokens).predict_proba(texts).argmax(axis=1)
 
 
 def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tuple[Any, Any, Callable[[], Any]]:

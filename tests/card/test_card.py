@@ -38,7 +38,7 @@ from textgate.components.contracts import (
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice, TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 
 COMMIT = "0123456789" * 4
 LABELS = ["bad", "good"]
@@ -424,10 +424,10 @@ def test_the_snippet_without_textgate_answers_what_the_bundle_answers(
     onnx_bundle: Callable[[Calibration], Path], calibration: Calibration, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = onnx_bundle(calibration)
-    loaded = load(folder)
+    loaded = load_bundle(folder)
     runtime = loaded.bundle.runtime
     assert isinstance(runtime, OnnxRuntime)
-    expected = loaded.predict(["a text of yours"])
+    expected = loaded.predict_proba(["a text of yours"])
     snippet = re.sub(r"^```.*$", "", with_onnxruntime(loaded.bundle, runtime), flags=re.MULTILINE)
     monkeypatch.chdir(folder)
     printed = StringIO()

@@ -21,7 +21,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.measurement import Measurements, Merge
 from textgate.components.contracts.parse import parse_json
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.storage import ModelRef, Registry, Store
 from textgate.components.storage.runs import card, decisions, evaluation, promotion, read_record
 from textgate.pipelines import recipes
@@ -127,9 +127,9 @@ def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
     assert (version, bundle.fingerprint) == (before["version"], before["fingerprint"])
     assert registry.bundle(model, version) == bundle
 
-    loaded = load(tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
     texts = [found["text"] for found in before["predictions"]]
-    probabilities = loaded.predict(texts)
+    probabilities = loaded.predict_proba(texts)
     labels = [bundle.labels[index] for index in bundle.calibration.classes(probabilities)]
     predictions = [
         {"text": text, "label": label, "probabilities": dict(zip(bundle.labels, row.tolist(), strict=True))}

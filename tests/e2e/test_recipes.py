@@ -16,11 +16,11 @@ from textgate.components.contracts import (
     Word2VecTraining,
     named_bundles,
 )
-from textgate.components.contracts.bundle import calibrated
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.preprocess.preprocess import preprocess_dataset
@@ -119,7 +119,7 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     served = evaluate_bundle(tmp_path / "dataset", tmp_path / "exported", tmp_path / "after")
 
     temperature = served.manifest.calibration.temperature
-    difference = np.abs(calibrated(served.probabilities, 1 / temperature) - trained.probabilities).max()
+    difference = np.abs(apply_temperature(served.probabilities, 1 / temperature) - trained.probabilities).max()
     assert difference < 0.1
-    answers = load(tmp_path / "exported").predict(ODD_TEXTS)
+    answers = load_bundle(tmp_path / "exported").predict_proba(ODD_TEXTS)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)

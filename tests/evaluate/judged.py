@@ -19,10 +19,10 @@ class Counted:
         self._predictor = predictor
         self.asked: list[list[str]] = []
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
         self.asked.append(list(texts))
-        return self._predictor.predict(texts)
+        return self._predictor.predict_proba(texts)
 
 
 class Additive:
@@ -31,8 +31,8 @@ class Additive:
     def __init__(self, worth: dict[str, float]) -> None:
         self._worth = worth
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
         odds = np.array([sum(self._worth.get(word, 0.0) for word in text.split()) for text in texts])
         return np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
 

@@ -16,7 +16,7 @@ WORTH = {"great": 2.0, "Great!": 2.0, "fine": 1.0, "dull": -3.0, "too": -0.5}
 def test_the_most_confident_errors_come_first_with_the_worth_of_each_word() -> None:
     texts = ["a great film", "dull", "great great fine", "too dull a film", "fine", "", "great but dull"]
     model = Counted(Additive(WORTH))
-    probabilities = model.predict(texts)
+    probabilities = model.predict_proba(texts)
     predicted = probabilities.argmax(axis=1)
     classes = 1 - predicted
     classes[4] = predicted[4]
@@ -38,7 +38,7 @@ def test_the_most_confident_errors_come_first_with_the_worth_of_each_word() -> N
 
 def test_an_error_is_explained_for_the_label_that_was_answered_at_the_threshold() -> None:
     texts = ["too great a film"]
-    probabilities = Additive(WORTH).predict(texts)
+    probabilities = Additive(WORTH).predict_proba(texts)
     (error,) = explain_errors(Additive(WORTH), texts, probabilities, np.array([0]), np.array([1]), 5)
     assert [round(part.contribution, 9) for part in error.contributions] == [0.5, -2, 0, 0]
 
@@ -57,12 +57,12 @@ def test_a_blank_text_has_nothing_that_speaks_and_no_error_asks_nothing() -> Non
 def test_an_error_is_explained_as_the_endpoint_would(dataset: Dataset, tmp_path: Path) -> None:
     texts = [*dataset.columns("test")[1], " ".join(f"word{number}" for number in range(200))]
     _, predictor = train_linear(dataset, tmp_path / "bundle")
-    probabilities = predictor.predict(texts)
+    probabilities = predictor.predict_proba(texts)
     predicted = probabilities.argmax(axis=1)
     found = explain_errors(predictor, texts, probabilities, predicted, 1 - predicted, len(texts))
     assert sorted(error.row for error in found) == list(range(len(texts)))
     for error in found:
-        expected = explain(predictor.predict, texts[error.row], int(predicted[error.row]))
+        expected = explain(predictor.predict_proba, texts[error.row], int(predicted[error.row]))
         assert [(part.start, part.end) for part in error.contributions] == [(one.start, one.end) for one in expected]
         np.testing.assert_allclose(
             [part.contribution for part in error.contributions], [one.contribution for one in expected], atol=1e-9

@@ -35,7 +35,7 @@ def test_scores_are_of_the_rows_that_changed(dataset: Dataset, judged: tuple[Mod
         assert asked == [written[row] for row in changed]
         truth = classes[changed]
         before, after = (
-            bundle.calibration.classes(predictor.predict([of[row] for row in changed])) for of in (texts, written)
+            bundle.calibration.classes(predictor.predict_proba([of[row] for row in changed])) for of in (texts, written)
         )
         assert one.rows == len(changed)
         assert one.changed == np.mean(before != after)

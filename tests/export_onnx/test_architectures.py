@@ -93,8 +93,8 @@ def test_every_target_answers_as_the_trained_model(
             assert made.runtime.outputs == {"logits": ["rows", 2]}
         # In a batch or alone, a text is answered alike.
         texts = dataset.columns("test")[1][:6]
-        together = open_predictor(folder, made).predict(texts)
-        alone = np.concatenate([open_predictor(folder, made).predict([text]) for text in texts[:2]])
+        together = open_predictor(folder, made).predict_proba(texts)
+        alone = np.concatenate([open_predictor(folder, made).predict_proba([text]) for text in texts[:2]])
         # Where a batch shares one scale for its activations, its texts are rounded a little by each other.
         tolerance = 0.05 if "int8" in target and not made.runtime.blocks else 1e-3  # type: ignore[union-attr]
         np.testing.assert_allclose(together[:2], alone, atol=tolerance)
@@ -121,7 +121,7 @@ def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
         classify = pipeline(
             "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(tmp_path / target)
         )
-        ours = open_predictor(tmp_path / target, made).predict(texts)
+        ours = open_predictor(tmp_path / target, made).predict_proba(texts)
         for answer, probabilities in zip(classify(texts), ours, strict=True):
             assert answer["label"] == bundle.labels[int(probabilities.argmax())]
             assert answer["score"] == pytest.approx(probabilities.max(), abs=1e-3)

@@ -21,7 +21,7 @@ from textgate.components.contracts import (
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.train.train import train_bundle
 
 
@@ -70,7 +70,7 @@ def test_a_model_that_is_too_sure_is_brought_down(dataset: Path, trained: Path, 
     assert after.manifest.calibration_error_before == pytest.approx(error["from"])
     # No answer changes by it.
     np.testing.assert_array_equal(after.predicted, before.predicted)
-    np.testing.assert_array_equal(load(tmp_path / "exported").predict(after.texts), after.probabilities)
+    np.testing.assert_array_equal(load_bundle(tmp_path / "exported").predict_proba(after.texts), after.probabilities)
 
 
 def test_a_threshold_changes_the_answers_as_asked(dataset: Path, trained: Path, tmp_path: Path) -> None:

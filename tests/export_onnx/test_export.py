@@ -26,7 +26,7 @@ from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.export_onnx.measure import choose
 from textgate.components.families import TrainingContext, onnx_files, open_predictor
 from textgate.components.gate.rules import judge_served
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.train.train import train_bundle
 
 TRAINING = {"family": "transformer", "base_model": "tiny", "max_tokens": 32, "batch_size": 8, "learning_rate": 3e-3}
@@ -67,10 +67,10 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
     # Each of them answers, from the files that are in the bundle.
     assert measured.served.startswith("onnx-")
     _, texts, _ = dataset.columns("test")
-    served = load(tmp_path / "exported").predict(texts).argmax(axis=1)
+    served = load_bundle(tmp_path / "exported").predict_proba(texts).argmax(axis=1)
     for target, runtime in bundle.alternatives.items():
         other = bundle.model_copy(update={"runtime": runtime})
-        answers = open_predictor(tmp_path / "exported", other.write(tmp_path / "exported")).predict(texts)
+        answers = open_predictor(tmp_path / "exported", other.write(tmp_path / "exported")).predict_proba(texts)
         if isinstance(runtime, OnnxRuntime):
             assert runtime.precision == target.removeprefix("onnx-")
         else:
@@ -133,7 +133,7 @@ def test_a_flipped_byte_is_named(dataset: Dataset, trained: Path, tmp_path: Path
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"does not match its manifest: onnx-int8/model.onnx has been changed"):
-        load(tmp_path / "exported")
+        load_bundle(tmp_path / "exported")
 
 
 def measurement(target: str, rate: float, size: int, f1: float = 0.9, refused: str | None = None) -> Measurement:
@@ -179,7 +179,7 @@ def test_a_bundle_that_another_runtime_serves_is_judged_like_any_other(
         reference.manifest.metrics["calibration_error"].value
     )
     with pytest.raises(InputError, match="answers with 'transformers', which is not served"):
-        load(tmp_path / "exported")
+        load_bundle(tmp_path / "exported")
 
 
 def test_a_graph_whose_weights_lie_in_a_file_of_their_own_is_made_into_every_target(

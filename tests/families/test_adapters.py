@@ -15,7 +15,11 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 from textgate.components.contracts import Adapter, Dataset, InputError, ModelBundle, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
-from textgate.components.families.transformer.model.adapters import add_adapter, quantization_options, require_trainable_head
+from textgate.components.families.transformer.model.adapters import (
+    add_adapter,
+    quantization_options,
+    require_trainable_head,
+)
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES
 from textgate.components.families.transformer.model.pretrained import load_classifier
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
@@ -153,9 +157,9 @@ def test_merging_into_a_base_that_stays_quantized_would_be_seen(trained: Any, da
     folder, checkpoint = trained("llama")
     texts = dataset.columns("test")[1]
     predictor: Any = EXPORTABLE_FAMILIES["transformer"]().predictor(folder, ModelBundle.load(folder), checkpoint)
-    answers = predictor.predict(texts)
+    answers = predictor.predict_proba(texts)
     predictor._model.merge_adapter()
-    assert np.abs(np.log(predictor.predict(texts)) - np.log(answers)).max() > 1e-2
+    assert np.abs(np.log(predictor.predict_proba(texts)) - np.log(answers)).max() > 1e-2
 
 
 def test_a_4_bit_base_still_passes_gradients_on_after_an_evaluation(tiny: Tiny) -> None:

@@ -22,11 +22,12 @@ from textgate.components.contracts import (
     TransformerTraining,
     dataset_writer,
 )
-from textgate.components.contracts.bundle import Calibration, ModelBundle, calibrated
+from textgate.components.contracts.bundle import Calibration, ModelBundle
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.families import TrainingContext
 from textgate.components.families.transformer.training.distillation import ask_teacher
 from textgate.components.families.transformer.training.loss import update_loss
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -89,14 +90,14 @@ def test_the_teacher_is_asked_at_the_temperature_on_top_of_its_own(
     dataset: Dataset, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, texts, _ = dataset.columns("train")
-    plain = load(teacher).predict(texts)
+    plain = load_bundle(teacher).predict_proba(texts)
     bundle = ModelBundle.load(teacher)
     for file in bundle.files:
         (tmp_path / file).write_bytes((teacher / file).read_bytes())
     bundle.model_copy(update={"calibration": Calibration(temperature=1.5)}).write(tmp_path)
     teaching = Distillation(teacher="teacher@1", temperature=3)
     told = ask_teacher(dataset, teaching, {"teacher@1": tmp_path})
-    np.testing.assert_allclose(told, calibrated(plain, 4.5), atol=1e-12)
+    np.testing.assert_allclose(told, apply_temperature(plain, 4.5), atol=1e-12)
     assert "asking the teacher teacher, 144 of 144 texts" in capsys.readouterr().out
 
 

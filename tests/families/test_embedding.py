@@ -25,7 +25,7 @@ from textgate.components.export_onnx.targets import make_target
 from textgate.components.families import TrainingContext
 from textgate.components.families.embedding import family as embedding
 from textgate.components.families.transformer.model.pretrained import load_backbone, load_tokenizer
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.inference.onnx import OnnxPredictor
 from textgate.components.train.train import train_bundle
 
@@ -73,7 +73,7 @@ class System:
     def answers(self, stage: str) -> Any:
         folder = self.folder / stage
         checkpoint = self.base_model if stage == "trained" else None
-        return embedding.predictor(folder, ModelBundle.load(folder), checkpoint).predict(self.texts)
+        return embedding.predictor(folder, ModelBundle.load(folder), checkpoint).predict_proba(self.texts)
 
 
 def merge(trained: Path, checkpoint: Path, output: Path) -> ModelBundle:
@@ -141,17 +141,17 @@ def test_a_merged_bundle_is_whole(system: System, tmp_path: Path) -> None:
     bundle = merge(system.folder / "trained", tmp_path / "checkpoint", tmp_path / "merged")
     shutil.rmtree(tmp_path / "checkpoint")
     assert bundle.base_model is None
-    answers = embedding.predictor(tmp_path / "merged", bundle, None).predict(system.texts)
+    answers = embedding.predictor(tmp_path / "merged", bundle, None).predict_proba(system.texts)
     np.testing.assert_array_equal(answers, system.answers("trained"))
     assert embedding.merge(tmp_path / "merged", bundle, None, tmp_path / "twice") is None
 
 
 def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
     export(system.folder / "merged", "onnx-fp32", tmp_path / "exported")
-    served = load(tmp_path / "exported")
-    np.testing.assert_allclose(served.predict(system.texts), system.answers("merged"), atol=1e-5)
-    alone = np.concatenate([served.predict([text]) for text in ODD_TEXTS])
-    np.testing.assert_allclose(served.predict(system.texts)[-len(ODD_TEXTS) :], alone, atol=1e-5)
+    served = load_bundle(tmp_path / "exported")
+    np.testing.assert_allclose(served.predict_proba(system.texts), system.answers("merged"), atol=1e-5)
+    alone = np.concatenate([served.predict_proba([text]) for text in ODD_TEXTS])
+    np.testing.assert_allclose(served.predict_proba(system.texts)[-len(ODD_TEXTS) :], alone, atol=1e-5)
     # Of no file in any of the bundles may the reader learn where it was made.
     made_here = [str(tmp_path.parent.parent), str(Path(__file__).parents[2]), str(Path.home()), "transformers_modules"]
     for folder in (system.folder / "trained", system.folder / "merged", tmp_path / "exported"):
@@ -163,7 +163,7 @@ def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
 @pytest.mark.parametrize("system", ["svm"], indirect=True)
 def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None:
     export(system.folder / "merged", "onnx-int8", tmp_path / "int8", system.texts)
-    agreement = load(tmp_path / "int8").predict(system.texts).argmax(axis=1) == system.answers("merged").argmax(axis=1)
+    agreement = load_bundle(tmp_path / "int8").predict_proba(system.texts).argmax(axis=1) == system.answers("merged").argmax(axis=1)
     assert np.mean(agreement) > 0.95
     graph = onnx.load(tmp_path / "int8" / "model.onnx").graph
     quantized = {tensor.name.removesuffix("_quantized") for tensor in graph.initializer if tensor.data_type == 3}
@@ -190,7 +190,7 @@ def test_without_a_dense_layer_the_mean_is_what_the_head_sees(
         states = backbone(**tokenizer("good word1", return_tensors="pt")).last_hidden_state
     logits = states.mean(dim=1) @ tensors["head.weight"].T + tensors["head.bias"]
     bundle = ModelBundle.load(tmp_path / "bundle")
-    answer = embedding.predictor(tmp_path / "bundle", bundle, tiny_stella).predict(["good word1"])
+    answer = embedding.predictor(tmp_path / "bundle", bundle, tiny_stella).predict_proba(["good word1"])
     np.testing.assert_allclose(answer, logits.softmax(dim=1).numpy(), atol=1e-6)
 
 

@@ -25,7 +25,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.families import TrainingContext, longest_served, open_predictor
 from textgate.components.families.ensemble import likeliest_weights
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -68,13 +68,13 @@ def ensemble(dataset: Dataset, members: dict[str, Path], tmp_path_factory: pytes
 def test_it_answers_the_weighted_mean_of_what_its_calibrated_members_answer(
     ensemble: Path, members: dict[str, Path]
 ) -> None:
-    first, second = (load(folder).predict(TEXTS) for folder in members.values())
+    first, second = (load_bundle(folder).predict_proba(TEXTS) for folder in members.values())
     expected = 0.75 * first + 0.25 * second
-    np.testing.assert_allclose(load(ensemble).predict(TEXTS), expected, atol=1e-12)
+    np.testing.assert_allclose(load_bundle(ensemble).predict_proba(TEXTS), expected, atol=1e-12)
     np.testing.assert_allclose(
-        open_predictor(ensemble, ModelBundle.load(ensemble)).predict(TEXTS), expected, atol=1e-12
+        open_predictor(ensemble, ModelBundle.load(ensemble)).predict_proba(TEXTS), expected, atol=1e-12
     )
-    assert load(ensemble).predict([]).shape == (0, 2)
+    assert load_bundle(ensemble).predict_proba([]).shape == (0, 2)
 
 
 def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
@@ -94,7 +94,7 @@ def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
 
 def test_the_metrics_are_those_of_the_mean_on_the_validation_split(dataset: Dataset, ensemble: Path) -> None:
     _, texts, classes = dataset.columns("validation")
-    right = load(ensemble).predict(texts).argmax(axis=1) == classes
+    right = load_bundle(ensemble).predict_proba(texts).argmax(axis=1) == classes
     assert ModelBundle.load(ensemble).metrics["validation_accuracy"] == pytest.approx(right.mean())
 
 
@@ -108,7 +108,7 @@ def test_without_weights_those_are_taken_at_which_the_validation_labels_are_like
     assert bundles[0].fingerprint == bundles[1].fingerprint
     weights = runtime_of(bundles[0]).weights
     _, texts, classes = dataset.columns("validation")
-    right = [load(folder).predict(texts)[np.arange(len(classes)), classes] for folder in members.values()]
+    right = [load_bundle(folder).predict_proba(texts)[np.arange(len(classes)), classes] for folder in members.values()]
     losses = [-np.log(w * right[0] + (1 - w) * right[1]).mean() for w in np.linspace(0, 1, 10_001)]
     assert weights[0] == pytest.approx(np.argmin(losses) / 10_000, abs=5e-3)
     assert re.search(rf"^b: validation F1 0\.\d+ by itself, weight {weights[1]:.4f}$", capsys.readouterr().out, re.M)
@@ -137,7 +137,7 @@ def test_no_weights_are_likelier_than_those_found(seed: int, members: int, label
 
 def test_a_member_without_a_say_is_not_asked(dataset: Dataset, members: dict[str, Path], tmp_path: Path) -> None:
     train_bundle(dataset.path, "both", training(0, 2), tmp_path / "bundle", TrainingContext(bundles=members))
-    np.testing.assert_array_equal(load(tmp_path / "bundle").predict(TEXTS), load(members["b"]).predict(TEXTS))
+    np.testing.assert_array_equal(load_bundle(tmp_path / "bundle").predict_proba(TEXTS), load_bundle(members["b"]).predict_proba(TEXTS))
 
 
 def test_it_is_merged_and_exported_as_it_is(
@@ -187,4 +187,4 @@ def test_a_bundle_whose_members_do_not_fit_is_not_loaded(ensemble: Path, tmp_pat
         shutil.copytree(ensemble, copy)
         bundle.model_copy(update=update).write(copy)
         with pytest.raises(InputError, match=sentence):
-            load(copy)
+            load_bundle(copy)

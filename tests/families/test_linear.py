@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from textgate.components.contracts import Dataset, InputError, LinearTraining, Row, TextNormalizer, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import Predictor, load
+from textgate.components.inference import Predictor, load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -40,7 +40,7 @@ def reference(dataset: Dataset) -> Any:
 
 @pytest.fixture(scope="module")
 def predictor(bundle: Path) -> Predictor:
-    return load(bundle)
+    return load_bundle(bundle)
 
 
 def latent_reference(dataset: Dataset) -> Any:
@@ -58,7 +58,7 @@ def latent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """What ``LATENT`` answers with, and what scikit-learn does."""
     folder = tmp_path_factory.mktemp("latent") / "bundle"
     train_bundle(dataset.path, "latent", LATENT, folder, TrainingContext())
-    return load(folder), latent_reference(dataset)
+    return load_bundle(folder), latent_reference(dataset)
 
 
 @settings(deadline=None, max_examples=150)
@@ -67,7 +67,7 @@ def test_the_arrays_answer_as_scikit_learn_does(
     texts: list[str], dataset: Dataset, predictor: Predictor, reference: Any
 ) -> None:
     expected = reference.predict_proba([dataset.normalizer(text) for text in texts])
-    np.testing.assert_allclose(predictor.predict(texts), expected, atol=1e-12)
+    np.testing.assert_allclose(predictor.predict_proba(texts), expected, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=100)
@@ -77,7 +77,7 @@ def test_latent_semantic_analysis_answers_as_scikit_learn_does(
 ) -> None:
     predictor, reference = latent
     expected = reference.predict_proba([dataset.normalizer(text) for text in texts])
-    np.testing.assert_allclose(predictor.predict(texts), expected, atol=1e-9)
+    np.testing.assert_allclose(predictor.predict_proba(texts), expected, atol=1e-9)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_pat
     )
     queries = ["a0 b1", "words of c2 3", "nothing known"]
     expected = model.fit(train, classes).predict_proba(queries)
-    np.testing.assert_allclose(load(tmp_path / "bundle").predict(queries), expected, atol=1e-12)
+    np.testing.assert_allclose(load_bundle(tmp_path / "bundle").predict_proba(queries), expected, atol=1e-12)
 
 
 def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Dataset, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Data
     for components in (3, 7):
         training = TRAINING.model_copy(update={"components": components})
         train_bundle(three_labels.path, "x", training, tmp_path / str(components), TrainingContext())
-        answers.append(load(tmp_path / str(components)).predict(queries))
+        answers.append(load_bundle(tmp_path / str(components)).predict_proba(queries))
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-2)
 
 
@@ -120,7 +120,7 @@ def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path)
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=30)
     model = make_pipeline(vectorizer, LogisticRegression(C=3, max_iter=1000)).fit(train, classes)
     _, texts, _ = dataset.columns("test")
-    np.testing.assert_allclose(load(tmp_path / "bundle").predict(texts), model.predict_proba(texts), atol=1e-12)
+    np.testing.assert_allclose(load_bundle(tmp_path / "bundle").predict_proba(texts), model.predict_proba(texts), atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [TRAINING, LATENT], ids=["tfidf", "latent"])
@@ -145,9 +145,9 @@ def test_merge_and_export_pass_the_bundle_on(
 
 
 def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
-    predictor = load(bundle)
-    assert predictor.predict([]).shape == (0, 2)
-    np.testing.assert_allclose(predictor.predict(["", "???"]).sum(axis=1), 1)
+    predictor = load_bundle(bundle)
+    assert predictor.predict_proba([]).shape == (0, 2)
+    np.testing.assert_allclose(predictor.predict_proba(["", "???"]).sum(axis=1), 1)
 
 
 def test_a_min_df_nothing_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_an_untrained_one_answers_with_the_next_token_logits_of_the_label_words(
     assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
     assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]
-    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "asked", bundle, None).predict(texts)
+    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "asked", bundle, None).predict_proba(texts)
     model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
     opening, _, closing = PROMPT.partition("{text}")
     expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), 64)
@@ -95,7 +95,7 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
     bundle = ModelBundle.load(trained)
     assert bundle.metrics["validation_f1"] > 0.85
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
-    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(trained, bundle, tiny("llama")).predict(texts)
+    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(trained, bundle, tiny("llama")).predict_proba(texts)
     merge_bundle(trained, tmp_path / "merged")
     serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     together = uncalibrated(tmp_path / "exported", texts)
@@ -162,9 +162,9 @@ def test_an_adapter_is_asked_with_the_shots_it_was_trained_with(
     assert prompt_of(tmp_path / "trained").count("Answer:") == 3
     assert prompt_of(tmp_path / "merged") == prompt_of(tmp_path / "trained")
     _, texts, _ = dataset.columns("test")
-    answers = open_predictor(tmp_path / "trained", trained, checkpoint).predict(texts)
+    answers = open_predictor(tmp_path / "trained", trained, checkpoint).predict_proba(texts)
     merged = ModelBundle.load(tmp_path / "merged")
-    np.testing.assert_allclose(open_predictor(tmp_path / "merged", merged).predict(texts), answers, atol=1e-4)
+    np.testing.assert_allclose(open_predictor(tmp_path / "merged", merged).predict_proba(texts), answers, atol=1e-4)
 
 
 def test_long_shots_leave_room_for_the_text(tiny: Callable[[str], Path], tmp_path: Path) -> None:

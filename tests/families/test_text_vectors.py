@@ -89,7 +89,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def log_odds(predictor: Predictor, texts: list[str]) -> npt.NDArray[np.float64]:
-    probabilities = predictor.predict(texts)
+    probabilities = predictor.predict_proba(texts)
     return np.asarray(np.log(probabilities[:, 1]) - np.log(probabilities[:, 0]))
 
 
@@ -141,7 +141,7 @@ def test_texts_of_plain_arrays_lie_by_the_terms_that_decide(dataset: Dataset, tm
 
 def test_what_gives_answers_alone_has_no_embeddings() -> None:
     class BatchPrediction:
-        def predict(self, texts: Any) -> npt.NDArray[np.float64]:
+        def predict_proba(self, texts: Any) -> npt.NDArray[np.float64]:
             return np.full((len(texts), 2), 0.5)
 
     assert embeddings(CalibratedPredictor(BatchPrediction(), 1.0), ["a text"]) is None

@@ -9,7 +9,7 @@ from families.uncalibrated import uncalibrated
 from textgate.components.contracts import Dataset, InputError, ModelBundle, OnnxRuntime, TransformerTraining
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -53,16 +53,16 @@ def test_the_same_data_and_seed_are_the_same_bytes(
 def test_full_precision_onnx_answers_as_torch_does(dataset: Dataset, trained: Path, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
     torch_answers = (
-        EXPORTABLE_FAMILIES["transformer"]().predictor(trained, ModelBundle.load(trained), None).predict(texts)
+        EXPORTABLE_FAMILIES["transformer"]().predictor(trained, ModelBundle.load(trained), None).predict_proba(texts)
     )
     np.testing.assert_allclose(uncalibrated(exported, texts), torch_answers, atol=1e-5)
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(dataset: Dataset, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS] * 3
-    predictor = load(exported)
-    together = predictor.predict(texts)
-    alone = np.concatenate([predictor.predict([text]) for text in texts])
+    predictor = load_bundle(exported)
+    together = predictor.predict_proba(texts)
+    alone = np.concatenate([predictor.predict_proba([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_int8_is_smaller_and_agrees(dataset: Dataset, trained: Path, exported: P
     ]
     assert sizes[0] < 0.7 * sizes[1]
     texts = dataset.columns("test")[1]
-    answers = [load(folder).predict(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
+    answers = [load_bundle(folder).predict_proba(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
     assert np.mean(answers[0] == answers[1]) > 0.95
 
 
@@ -103,7 +103,7 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
     dataset: Dataset, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="answers with 'transformers', which is not served: export it first"):
-        load(trained)
+        load_bundle(trained)
     with pytest.raises(InputError, match="answers with onnx, not with the model it was trained as"):
         serve(dataset.path, exported, tmp_path / "twice")
     assert not (tmp_path / "twice").exists()

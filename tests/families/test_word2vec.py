@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from textgate.components.contracts import Dataset, InputError, Row, TextNormalizer, Word2VecTraining, dataset_writer
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import Predictor, load
+from textgate.components.inference import Predictor, load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
 
@@ -48,7 +48,7 @@ class Reference:
         known = [self.vectors[word] for word in self.words(text) if word in self.vectors]
         return np.mean(known, axis=0, dtype=np.float64) if known else np.zeros(16)
 
-    def predict(self, texts: list[str]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, texts: list[str]) -> npt.NDArray[np.float64]:
         return np.asarray(self.model.predict_proba([self.mean(text) for text in texts]))
 
 
@@ -61,7 +61,7 @@ def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def predictor(bundle: Path) -> Predictor:
-    return load(bundle)
+    return load_bundle(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def reference(dataset: Dataset) -> Reference:
 def test_the_arrays_answer_as_gensim_and_scikit_learn_do(
     texts: list[str], dataset: Dataset, predictor: Predictor, reference: Reference
 ) -> None:
-    expected = reference.predict([dataset.normalizer(text) for text in texts])
-    np.testing.assert_allclose(predictor.predict(texts), expected, atol=1e-9)
+    expected = reference.predict_proba([dataset.normalizer(text) for text in texts])
+    np.testing.assert_allclose(predictor.predict_proba(texts), expected, atol=1e-9)
 
 
 def test_three_labels_and_a_text_longer_than_gensim_reads_answer_alike(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_three_labels_and_a_text_longer_than_gensim_reads_answer_alike(tmp_path:
         writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
     train_bundle(tmp_path / "data", "x", TRAINING, tmp_path / "bundle", TrainingContext())
     queries = ["a0 b1", "late arrivals of c2", "filler", "nothing known"]
-    expected = Reference(Dataset.open(tmp_path / "data")).predict(queries)
-    np.testing.assert_allclose(load(tmp_path / "bundle").predict(queries), expected, atol=1e-9)
+    expected = Reference(Dataset.open(tmp_path / "data")).predict_proba(queries)
+    np.testing.assert_allclose(load_bundle(tmp_path / "bundle").predict_proba(queries), expected, atol=1e-9)
 
 
 def test_the_same_data_are_the_same_bytes_in_every_process(dataset: Dataset, bundle: Path, tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_the_training_says_how_far_it_is(dataset: Dataset, tmp_path: Path, capsy
 
 
 def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
-    predictor = load(bundle)
-    assert predictor.predict([]).shape == (0, 2)
-    np.testing.assert_allclose(predictor.predict(["", "???"]).sum(axis=1), 1)
+    predictor = load_bundle(bundle)
+    assert predictor.predict_proba([]).shape == (0, 2)
+    np.testing.assert_allclose(predictor.predict_proba(["", "???"]).sum(axis=1), 1)
 
 
 def test_a_min_count_no_word_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:

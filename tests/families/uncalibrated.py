@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import ModelBundle
-from textgate.components.contracts.bundle import calibrated
-from textgate.components.inference import load
+from textgate.components.contracts.probabilities import apply_temperature
+from textgate.components.inference import load_bundle
 
 
 def uncalibrated(folder: Path, texts: list[str]) -> npt.NDArray[np.float64]:
     """Probabilities (len(texts), labels)."""
-    return calibrated(load(folder).predict(texts), 1 / ModelBundle.load(folder).calibration.temperature)
+    return apply_temperature(load_bundle(folder).predict_proba(texts), 1 / ModelBundle.load(folder).calibration.temperature)

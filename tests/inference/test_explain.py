@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from textgate.components.contracts import Dataset, LinearTraining, ModelBundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.inference.explain import erase, explain
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, words
 from textgate.components.train.train import train_bundle
@@ -135,7 +135,7 @@ def test_a_linear_model_is_explained_by_its_own_weights(bundle: Path, label: int
         return float(features / np.linalg.norm(features) @ weight[columns] + bias)
 
     terms = words(text)
-    found = explain(load(bundle).predict, text, label)
+    found = explain(load_bundle(bundle).predict_proba, text, label)
     expected = [odds(terms) - odds([other for other in terms if other != term]) for term in terms]
     np.testing.assert_allclose([item.contribution for item in found], expected, atol=1e-9)
 
@@ -152,6 +152,6 @@ def test_words_as_rare_as_each_other_are_ordered_as_the_weights_are(bundle: Path
     columns = np.flatnonzero(arrays["idf"].round(12) == value[counts.argmax()])
     assert len(columns) >= 5
     weight = arrays["weights"][1] - arrays["weights"][0]
-    found = explain(load(bundle).predict, " ".join(terms[columns]), 1)
+    found = explain(load_bundle(bundle).predict_proba, " ".join(terms[columns]), 1)
     by_contribution = [item.text for item in sorted(found, key=lambda item: item.contribution)]
     assert by_contribution == terms[columns[np.argsort(weight[columns])]].tolist()

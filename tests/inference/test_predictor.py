@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import InputError, ModelBundle, OnnxRuntime
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 
 
 def test_a_damaged_bundle_is_not_loaded(bundle_folder: Path) -> None:
     (bundle_folder / "weights.bin").write_bytes(b"Weights")
     with pytest.raises(InputError, match=r"weights\.bin has been changed"):
-        load(bundle_folder)
+        load_bundle(bundle_folder)
 
 
 def test_a_graph_that_is_none_is_one_sentence(bundle_folder: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_graph_that_is_none_is_one_sentence(bundle_folder: Path) -> None:
     manifest = ModelBundle.parse((bundle_folder / "bundle.json").read_bytes(), "here")
     manifest.model_copy(update={"runtime": runtime}).write(bundle_folder)
     with pytest.raises(InputError, match="cannot be opened by ONNX Runtime"):
-        load(bundle_folder)
+        load_bundle(bundle_folder)
 
 
 def test_serving_needs_neither_torch_nor_transformers_nor_kfp() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score
 
 from textgate.components.contracts import Calibration, InputError
-from textgate.components.contracts.bundle import calibrated
+from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.metrics import calibration_error, fit_temperature, threshold_for_f1, threshold_for_precision
 
 
@@ -23,10 +23,10 @@ def honest(rows: int, classes: int, seed: int = 13) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_the_temperature_that_was_put_on_is_found(classes: int, temperature: float) -> None:
     truth, probabilities = honest(20_000, classes)
-    distorted = calibrated(probabilities, 1 / temperature)
+    distorted = apply_temperature(probabilities, 1 / temperature)
     assert fit_temperature(truth, distorted) == pytest.approx(temperature, rel=0.05)
     before, after = (
-        calibration_error(truth, p) for p in (distorted, calibrated(distorted, fit_temperature(truth, distorted)))
+        calibration_error(truth, p) for p in (distorted, apply_temperature(distorted, fit_temperature(truth, distorted)))
     )
     assert after < 0.015
     assert temperature == 1 or before > 3 * after
@@ -42,23 +42,23 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
 def test_a_split_without_an_error_does_not_make_certain() -> None:
     truth = np.array([0, 1] * 20)
     probabilities = np.where(truth[:, None] == np.arange(2), 0.8, 0.2)
-    confidence = calibrated(probabilities, fit_temperature(truth, probabilities)).max()
+    confidence = apply_temperature(probabilities, fit_temperature(truth, probabilities)).max()
     assert confidence == pytest.approx(1 - 1 / 42, abs=1e-3)
 
 
 @given(st.lists(st.floats(0.001, 1), min_size=2, max_size=6), st.floats(0.1, 10))
 def test_a_temperature_keeps_the_order_and_can_be_taken_off_again(weights: list[float], temperature: float) -> None:
     row = np.array([weights]) / sum(weights)
-    scaled = calibrated(row, temperature)
+    scaled = apply_temperature(row, temperature)
     assert scaled.sum() == pytest.approx(1)
     # Never the other way round; what differs by less than a float can tell may come out equal.
     assert (np.diff(scaled[0, np.argsort(row[0], kind="stable")]) >= -1e-12).all()
-    np.testing.assert_allclose(calibrated(scaled, 1 / temperature), row, atol=1e-6)
+    np.testing.assert_allclose(apply_temperature(scaled, 1 / temperature), row, atol=1e-6)
 
 
 def test_no_rows_and_certain_rows_have_a_temperature_too() -> None:
-    assert calibrated(np.empty((0, 2)), 2.0).shape == (0, 2)
-    np.testing.assert_array_equal(calibrated(np.array([[0.0, 1.0]]), 3.0), [[0.0, 1.0]])
+    assert apply_temperature(np.empty((0, 2)), 2.0).shape == (0, 2)
+    np.testing.assert_array_equal(apply_temperature(np.array([[0.0, 1.0]]), 3.0), [[0.0, 1.0]])
 
 
 def test_the_best_threshold_is_as_good_as_any() -> None:

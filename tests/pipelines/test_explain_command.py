@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from words import WEIGHT, write_words
 
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.inference.explain import METHOD, explain
 from textgate.components.storage import Registry, Store
 from textgate.pipelines.cli import main
@@ -51,7 +51,7 @@ def test_words_contribute_what_the_weights_say(version: str) -> None:
 def test_it_is_the_endpoints_method_for_another_label_and_budget_too(version: str, tmp_path: Path) -> None:
     text = "good or bad or neither of both"
     (found,) = give_json("explain", "words", text, "--label", "bad", "--budget", "4")["explanations"]
-    expected = explain(load(tmp_path / "bundle").predict, text, 0, 4)
+    expected = explain(load_bundle(tmp_path / "bundle").predict_proba, text, 0, 4)
     assert [word["contribution"] for word in found["words"]] == [word.contribution for word in expected]
     assert len(found["words"]) == 3
     assert found["label"] == "bad"

@@ -19,7 +19,7 @@ from words import write_words
 
 from textgate.components.card.snippets import REPOSITORY, with_textgate
 from textgate.components.contracts import ModelBundle
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry, Store
 from textgate.components.storage.runs import note_card
 from textgate.pipelines.cli import main
@@ -253,6 +253,6 @@ def test_the_command_and_what_the_card_says_to_run_work_as_they_are(publisher: P
         [sys.executable, "-c", snippet], capture_output=True, text=True, env=environment, cwd=publisher.folder
     )
     assert done.returncode == 0, done.stderr
-    probabilities = load(publisher.folder / "first").predict(["a text of yours"])
+    probabilities = load_bundle(publisher.folder / "first").predict_proba(["a text of yours"])
     assert done.stdout == f"['bad'] {probabilities}\n"
     assert ModelBundle.load(publisher.folder / "words").fingerprint.startswith(publisher.version)

@@ -30,10 +30,10 @@ class Waiting:
     def asked_by_now(self) -> bool:
         return self._asked.acquire(blocking=False)
 
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         raise NotImplementedError
 
-    def parts(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
+    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         self._asked.release()
         assert self.let.wait(SECONDS)
         count = len(texts)

@@ -11,7 +11,7 @@ import pytest
 from serving.running import Running
 
 from textgate.components.contracts import ModelBundle
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv/clients/bin"
@@ -28,7 +28,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def expected(server: Running) -> dict[str, Any]:
     """What is to come out for TEXTS, by the names of the tensors."""
-    bundle, probabilities = ModelBundle.load(server.folder), load(server.folder).predict(TEXTS)
+    bundle, probabilities = ModelBundle.load(server.folder), load_bundle(server.folder).predict_proba(TEXTS)
     chosen = bundle.calibration.classes(probabilities)
     return {
         "label": [bundle.labels[number] for number in chosen],
@@ -112,8 +112,8 @@ def test_kserve(server: Running, expected: dict[str, Any]) -> None:
 
 
 def test_hugging_face(server: Running, expected: dict[str, Any]) -> None:
-    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load(server.folder)
-    alone = [loaded.predict([text])[0] for text in TEXTS]
+    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load_bundle(server.folder)
+    alone = [loaded.predict_proba([text])[0] for text in TEXTS]
     for found, top, row in zip(answer["all"], answer["top"], alone, strict=True):
         order = np.argsort(-row, kind="stable")
         assert [label for label, _ in found] == [expected["labels"][number] for number in order]

@@ -9,7 +9,7 @@ from serving.running import Running, promote, running
 
 from textgate.components.contracts import Dataset, EnsembleTraining, ModelBundle
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry, Store
 from textgate.components.train.train import train_bundle
 
@@ -46,8 +46,8 @@ def server(
 def test_the_endpoint_answers_what_the_bundle_answers(
     server: Running, served_bundle: Path, other_bundle: Path, ensemble: Path
 ) -> None:
-    expected = (2 * load(served_bundle).predict(TEXTS) + load(other_bundle).predict(TEXTS)) / 3
-    np.testing.assert_allclose(load(ensemble).predict(TEXTS), expected, atol=1e-6, rtol=0)
+    expected = (2 * load_bundle(served_bundle).predict_proba(TEXTS) + load_bundle(other_bundle).predict_proba(TEXTS)) / 3
+    np.testing.assert_allclose(load_bundle(ensemble).predict_proba(TEXTS), expected, atol=1e-6, rtol=0)
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
     answered = server.post("/v2/models/both/infer", {"inputs": [tensor]}).json()
     over_http = np.array(answered["outputs"][2]["data"]).reshape(len(TEXTS), -1)
@@ -68,12 +68,12 @@ def test_it_is_described_counted_and_explained(server: Running) -> None:
 
 
 def test_its_parts_hold_every_text_once_and_the_tokens_of_all_members(ensemble: Path, served_bundle: Path) -> None:
-    parts = list(load(ensemble).parts(TEXTS))
+    parts = list(load_bundle(ensemble).predict_batches(TEXTS))
     assert len(parts) > 1, "what the graph has answered is told before all is answered"
     assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(TEXTS)))
-    graph = list(load(served_bundle).parts(TEXTS))
+    graph = list(load_bundle(served_bundle).predict_batches(TEXTS))
     assert sum(part.tokens for part in parts) == sum(part.tokens for part in graph)
-    assert list(load(ensemble).parts([])) == []
+    assert list(load_bundle(ensemble).predict_batches([])) == []
 
 
 def test_a_text_costs_what_the_member_that_reads_furthest_takes(ensemble: Path) -> None:

@@ -13,7 +13,7 @@ from families.served import serve
 
 from textgate.components.contracts import Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import TrainingContext
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.train.train import train_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
     train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", TrainingContext(tiny_encoder))
     serve(tmp_path / "data", tmp_path / "trained", tmp_path / "bundle", ["onnx-int8", "onnx-fp32"])
     texts = ["word1 good", "é 漢字", ""]
-    expected = load(tmp_path / "bundle").predict(texts)
+    expected = load_bundle(tmp_path / "bundle").predict_proba(texts)
 
     # The versions of the lock file, without its hashes: pip cannot hash the project's own folder.
     locked = re.findall(r"^([\w.-]+==\S+)( ; [^\\]+)?", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
@@ -45,10 +45,10 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
 
     script = f"""
 import importlib.util, json
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 absent = ["torch", "transformers", "kfp", "sklearn"]
 print(json.dumps([
-    load({str(tmp_path / "bundle")!r}).predict({texts!r}).tolist(),
+    load_bundle({str(tmp_path / "bundle")!r}).predict_proba({texts!r}).tolist(),
     [name for name in absent if importlib.util.find_spec(name)],
 ]))
 """

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serving.running import Running, running
 
 from textgate.components.contracts import InputError
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry
 from textgate.serving import open_inference_pb2 as pb
 from textgate.serving.errors import RequestError
@@ -68,7 +68,7 @@ def tensor(texts: Sequence[str], contents: bool = False, **fields: Any) -> dict[
 def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: Running, stub: Stub, texts: list[str]) -> None:
     raw = stub.infer(inputs=[tensor(texts)], raw_input_contents=[encode_bytes_tensor(texts)])
     typed = stub.infer(inputs=[tensor(texts, contents=True)])
-    loaded = load(server.folder)
+    loaded = load_bundle(server.folder)
     for response in (raw, typed):
         assert [output.name for output in response.outputs] == ["label", "score", "probabilities", "truncated"]
         assert [list(output.shape) for output in response.outputs] == [
@@ -79,7 +79,7 @@ def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: Running, stub
         ]
         assert loaded.bundle.fingerprint.startswith(response.model_version)
     probabilities = np.frombuffer(raw.raw_output_contents[2], "<f8")
-    np.testing.assert_allclose(probabilities, loaded.predict(texts).ravel(), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(probabilities, loaded.predict_proba(texts).ravel(), atol=1e-6, rtol=0)
     label, score, rows, truncated = (output.contents for output in typed.outputs)
     np.testing.assert_allclose(rows.fp64_contents, probabilities, atol=1e-6, rtol=0)
     np.testing.assert_allclose(score.fp64_contents, np.frombuffer(raw.raw_output_contents[1], "<f8"), atol=1e-6, rtol=0)

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving.running import Running
 
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字 👩‍👩‍👧", "", "GOOD\tword4\n"]
 
 
 def test_classify_answers_what_the_bundle_answers(server: Running) -> None:
-    loaded = load(server.folder)
-    probabilities = loaded.predict(TEXTS)
+    loaded = load_bundle(server.folder)
+    probabilities = loaded.predict_proba(TEXTS)
     response = server.post(f"/v1/models/{server.model}:classify", {"texts": TEXTS, "top_k": 2})
     assert response.status_code == 200
     answer = response.json()
@@ -42,11 +42,11 @@ def test_classify_answers_what_the_bundle_answers(server: Running) -> None:
 def test_any_text_has_the_same_probabilities_alone_beside_others_and_over_http(
     server: Running, texts: list[str]
 ) -> None:
-    loaded = load(server.folder)
+    loaded = load_bundle(server.folder)
     answered = server.post(f"/v2/models/{server.model}/infer", _tensor(texts)).json()
     over_http = np.array(answered["outputs"][2]["data"]).reshape(len(texts), -1)
-    np.testing.assert_allclose(over_http, loaded.predict(texts), atol=1e-6, rtol=0)
-    np.testing.assert_allclose(over_http, np.concatenate([loaded.predict([text]) for text in texts]), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(over_http, loaded.predict_proba(texts), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(over_http, np.concatenate([loaded.predict_proba([text]) for text in texts]), atol=1e-6, rtol=0)
 
 
 def test_a_text_longer_than_the_model_reads_is_marked(server: Running) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.running import Running, promote, running
 
 from textgate.components.contracts import ModelBundle
-from textgate.components.inference import load
+from textgate.components.inference import load_bundle
 from textgate.components.storage import EmbeddedStore, Registry, Store
 
 
@@ -37,9 +37,9 @@ def metric(server: Running, name: str, **labels: str) -> float:
 def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
-    bundles = {version_of(folder): load(folder) for folder in (served_bundle, other_bundle)}
+    bundles = {version_of(folder): load_bundle(folder) for folder in (served_bundle, other_bundle)}
     texts = ["word1 good", "word2 bad", "word3"]
-    expected = {version: loaded.predict(texts).max(axis=1) for version, loaded in bundles.items()}
+    expected = {version: loaded.predict_proba(texts).max(axis=1) for version, loaded in bundles.items()}
     registry.publish("small", other_bundle)
     versions = [version_of(other_bundle), version_of(served_bundle)]
     failures: list[str] = []

@@ -35,12 +35,12 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
     from transformers import set_seed
 
     from textgate.components.families.transformer.model.adapters import add_adapter, save_adapter
-    from textgate.components.families.transformer.training.distillation import ask_teacher
     from textgate.components.families.transformer.model.pretrained import save_model
     from textgate.components.families.transformer.model.prompt import put_prompt_around_texts
-    from textgate.components.families.transformer.training.sharding import whole_weights
     from textgate.components.families.transformer.torch_predictor import TorchPredictor
+    from textgate.components.families.transformer.training.distillation import ask_teacher
     from textgate.components.families.transformer.training.loop import train
+    from textgate.components.families.transformer.training.sharding import whole_weights
     from textgate.components.metrics import accuracy, f1
 
     base_model, labels = context.base_model, dataset.manifest.labels
@@ -76,7 +76,7 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
         model = _on_device(model)
 
     _, texts, classes = dataset.columns("validation")
-    predicted = TorchPredictor(model, classifier.tokenizer, dataset.normalizer, classifier.max_tokens).predict(texts)
+    predicted = TorchPredictor(model, classifier.tokenizer, dataset.normalizer, classifier.max_tokens).predict_proba(texts)
     metrics["validation_f1"] = f1(classes, predicted.argmax(axis=1), len(labels))
     metrics["validation_accuracy"] = accuracy(classes, predicted.argmax(axis=1))
     if training.epochs and not any("validation_f1" in entry for entry in history):
@@ -111,8 +111,8 @@ def merge(
     """See ``Family.merge``: an adapter is merged into its base at the base's own precision."""
     if base_model is None:
         return None
-    from textgate.components.families.transformer.model.adapters import load_adapter
     from textgate.components.families.transformer.export.merging import write_merged
+    from textgate.components.families.transformer.model.adapters import load_adapter
     from textgate.components.families.transformer.model.pretrained import save_code
 
     training = training_of(bundle)
@@ -128,9 +128,9 @@ def merge(
 
 def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``ExportableFamily.export_onnx``."""
-    from textgate.components.families.transformer.model.architectures import architecture_of, export_options
     from textgate.components.families.transformer.export.first_token import read_first_token
     from textgate.components.families.transformer.export.onnx_graph import export_classifier
+    from textgate.components.families.transformer.model.architectures import architecture_of, export_options
     from textgate.components.families.transformer.model.pooled_classifier import PooledClassifier
     from textgate.components.families.transformer.model.pretrained import read_config
 

@@ -10,7 +10,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from textgate.components.contracts import Progress, TextNormalizer
-from textgate.components.inference.linear import softmax
+from textgate.components.contracts.probabilities import softmax
 
 _ROWS_PER_BATCH = 64
 
@@ -22,8 +22,8 @@ class TorchPredictor:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._normalizer, self._max_tokens = normalizer, max_tokens
 
-    def predict(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict``."""
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """See ``Predictor.predict_proba``."""
         cleaned = [self._normalizer(text) for text in texts]
         labels = self._model.config.num_labels
         return softmax(run(self._model, self._tokenizer, cleaned, self._max_tokens, labels, "predicting"))
