@@ -81,7 +81,7 @@ def _make(job: _Job) -> None:
     from textgate.components.export_onnx.export_onnx import export_bundle
     from textgate.components.families.speed import peak_memory
     from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
-    from textgate.components.storage.fetch import default_downloads, fetch
+    from textgate.components.sources import default_downloads, fetch
     from textgate.components.train import launch
 
     system, folder = job.system, job.made

@@ -23,8 +23,8 @@ from textgate.components.ingest.component import ingest
 from textgate.components.preprocess.component import preprocess
 from textgate.components.promote.component import promote
 from textgate.components.record.component import record
+from textgate.components.sources import is_mutable
 from textgate.components.storage import DEFAULT_BUCKET
-from textgate.components.storage.references import may_change
 from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.compared_system import SystemSpec
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
@@ -174,7 +174,7 @@ class _Steps:
         self._families = {recipe.train.family for recipe in recipes}
         self._trains_on_device, self._serves_on_device = bool(on_device), bool(folders)
         # A finished system that is not named by its version may be another one by the next run.
-        self._settled = not any(may_change(name) for recipe in recipes for name in named_bundles(recipe.train))
+        self._settled = not any(is_mutable(name) for recipe in recipes for name in named_bundles(recipe.train))
 
     def code(self, step: str) -> str:
         return f"{code_version(step_module(step), self._families)} {self._images.digest}".rstrip()

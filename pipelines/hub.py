@@ -12,7 +12,7 @@ from typing import Any
 from textgate.components.card.snippets import REPOSITORY
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.storage.fetch import hub_parts
+from textgate.components.sources import parse_hub_uri
 
 CARD = "README.md"
 
@@ -36,7 +36,7 @@ def repository(uri: str) -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    name, revision = hub_parts(uri)
+    name, revision = parse_hub_uri(uri)
     if revision is not None:
         raise InputError(f"{uri} names a revision: give the branch to push to with --revision")
     try:

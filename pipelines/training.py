@@ -33,8 +33,8 @@ from textgate.components.preprocess.component import preprocess
 from textgate.components.promote.component import promote
 from textgate.components.record.component import record
 from textgate.components.select.component import select, select_with_dataset
+from textgate.components.sources import is_mutable
 from textgate.components.storage import DEFAULT_BUCKET
-from textgate.components.storage.references import may_change
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.pods import DEADLINE_SECONDS, TTL_SECONDS, ask, place_on_device
@@ -195,7 +195,7 @@ class _Steps:
         task = train(dataset=dataset, name=name, training=settings, code=code, bucket=bucket, **several)
         # A finished system that is not named by its version may be another one by the next run.
         trained = [combination.recipe.train for combination in self.sweep] or [self.recipe.train]
-        settled = not any(may_change(reference) for training in trained for reference in named_bundles(training))
+        settled = not any(is_mutable(reference) for training in trained for reference in named_bundles(training))
         if not several:
             return self.on_device(task).set_caching_options(settled).outputs["model"]
         # What they train with is asked for by the TrainJob that this step creates; they start from its image.

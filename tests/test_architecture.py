@@ -18,6 +18,7 @@ HEAVY = {"torch", "transformers", "kfp", "peft"}
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "components/contracts": ({"textgate.components.step"}, {*HEAVY, "boto3", "sklearn", "onnxruntime", "tokenizers"}),
     "components/storage": (GROUND, HEAVY),
+    "components/sources": ({*GROUND, "textgate.components.storage"}, {*HEAVY, "boto3"}),
     "components/metrics": (GROUND, {*HEAVY, "boto3", "onnxruntime"}),
     "components/report": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
     "components/card": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
@@ -32,7 +33,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
                 *GROUND,
                 *(
                     f"textgate.components.{room}"
-                    for room in ("storage", "families", "inference", "metrics", "report", "card", "image")
+                    for room in ("storage", "sources", "families", "inference", "metrics", "report", "card", "image")
                 ),
             },
             {"kfp"},
@@ -82,6 +83,9 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         ("components/ingest", "from textgate.components.train.train import train_bundle"),
         ("components/ingest", "import kfp"),
         ("components/storage", "import torch"),
+        ("components/storage", "from textgate.components.sources import fetch"),
+        ("components/families", "from textgate.components.sources import fetch"),
+        ("serving", "from textgate.components.sources import fetch"),
         ("components/contracts", "from textgate.components.storage import Store"),
         ("components/families", "from textgate.pipelines import recipes"),
         ("components/evaluate", "from textgate.serving.endpoint import Endpoint"),

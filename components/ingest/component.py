@@ -22,7 +22,7 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
 
         from textgate.components.contracts import Source
         from textgate.components.ingest.ingest import ingest_source
-        from textgate.components.storage.fetch import default_downloads
+        from textgate.components.sources import default_downloads
 
         manifest = ingest_source(Source.model_validate_json(source), Path(dataset.path), default_downloads())
         rejected = sum(manifest.rejected.values())
@@ -55,7 +55,7 @@ def ingest_part(
 
         from textgate.components.contracts import Source
         from textgate.components.ingest import parts as ingest
-        from textgate.components.storage.fetch import default_downloads
+        from textgate.components.sources import default_downloads
 
         settings = Source.model_validate_json(source)
         ingest.ingest_part(settings, part, parts, Path(dataset.path), default_downloads())
@@ -83,7 +83,7 @@ def join_parts(
 
         from textgate.components.contracts import Source
         from textgate.components.ingest import parts as ingest
-        from textgate.components.storage.fetch import default_downloads
+        from textgate.components.sources import default_downloads
 
         settings, folders = Source.model_validate_json(source), [Path(part.path) for part in parts]
         manifest = ingest.join_parts(settings, folders, Path(dataset.path), default_downloads())

@@ -5,7 +5,7 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.records import SPLIT_COLUMN, RawRow, require_columns
-from textgate.components.storage.fetch import hub_parts
+from textgate.components.sources import parse_hub_uri
 
 
 def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
@@ -19,7 +19,7 @@ def read_hub(source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
     """
     import datasets
 
-    name, revision = hub_parts(source.uri)
+    name, revision = parse_hub_uri(source.uri)
     try:
         splits = datasets.load_dataset(name, revision=revision, streaming=True)
         for split in sorted(splits):

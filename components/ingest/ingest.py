@@ -18,7 +18,7 @@ from textgate.components.ingest.reasons import (
 )
 from textgate.components.ingest.records import RawRow, as_text, is_texts, surrogate_in
 from textgate.components.ingest.where import RowFilter
-from textgate.components.storage.fetch import fetch
+from textgate.components.sources import fetch
 
 SPLIT = "all"
 TEST = "test"

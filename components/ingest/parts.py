@@ -11,7 +11,7 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.ingest.files import FORMATS
 from textgate.components.ingest.ingest import Filters, finish, require_few_labels, splits, take_all
 from textgate.components.ingest.readers import class_folders, data_files, laid_out, read_files, without_documents
-from textgate.components.storage.fetch import fetch, files_below
+from textgate.components.sources import fetch, list_s3_files
 
 
 def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: Path) -> DatasetManifest:
@@ -59,7 +59,7 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
 def _files(source: Source, downloads: Path) -> list[str]:
     """URIs or paths of the source's files, in order of their names; those on S3 are not fetched yet."""
     if source.uri.startswith("s3://") and source.uri.endswith("/"):
-        names = [Path(uri.removeprefix(source.uri)) for uri in files_below(source.uri)]
+        names = [Path(uri.removeprefix(source.uri)) for uri in list_s3_files(source.uri)]
         shown = [name for name in names if not name.name.startswith((".", "_"))]
         files = [f"{source.uri}{name}" for name in without_documents(shown)]
     else:

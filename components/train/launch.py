@@ -18,10 +18,8 @@ from textgate.components.contracts import (
 )
 from textgate.components.families import TrainingContext
 from textgate.components.families.processes import processes_for
+from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
 from textgate.components.storage import Registry, Store
-from textgate.components.storage.fetch import default_downloads, fetch
-from textgate.components.storage.fetch import version as version_of
-from textgate.components.storage.references import bring, pinned
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
 from textgate.components.train.train import train_bundle
 
@@ -65,7 +63,7 @@ def run(job: Job) -> ModelBundle:
     Raises:
         InputError: see ``train_bundle``, ``start_of`` and ``processes_for``.
     """
-    job = settled(job)
+    job = resolve_refs(job)
     processes = processes_for(job.training)
     about_logs(job.logs)
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,14 +74,14 @@ def run(job: Job) -> ModelBundle:
     return ModelBundle.load(job.model)
 
 
-def settled(job: Job) -> Job:
+def resolve_refs(job: Job) -> Job:
     """The job with each finished system it names pinned to what stands there now, for every process and the bundle.
 
     Raises:
         InputError: there is none.
     """
     registry = Registry(Store.from_environment(job.bucket))
-    return replace(job, training=with_bundles(job.training, lambda reference: pinned(reference, registry)))
+    return replace(job, training=with_bundles(job.training, lambda reference: resolve_ref(reference, registry)))
 
 
 def about_logs(logs: Path) -> None:
@@ -93,19 +91,19 @@ def about_logs(logs: Path) -> None:
 
 
 def start_of(job: Job, processes: int, scratch: Path) -> Start:
-    """What a settled job starts from when it is trained in so many processes; bundles are brought below ``scratch``.
+    """What a resolved job starts from when it is trained in so many processes; bundles are brought below ``scratch``.
 
     Raises:
-        InputError: see ``fetch`` and ``bring``, or a finished system has other labels than the dataset.
+        InputError: see ``fetch`` and ``fetch_bundle``, or a finished system has other labels than the dataset.
     """
     dataset = Dataset.open(job.dataset)
     registry = Registry(Store.from_environment(job.bucket))
     uri = getattr(job.training, "base_model", None)
     weights = fetch(uri, default_downloads()) if uri else None
-    versions = [version_of(uri)] if uri else []
+    versions = [content_version(uri)] if uri else []
     bundles = {}
     for reference in named_bundles(job.training):
-        bundles[reference], bundle = bring(reference, registry, scratch)
+        bundles[reference], bundle = fetch_bundle(reference, registry, scratch)
         _check(reference, bundle, dataset)
         versions.append(bundle.fingerprint)
     prefix = checkpoint_prefix(dataset, job.training, " ".join(versions), job.code, processes)

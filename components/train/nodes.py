@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from textgate.components.contracts import ModelBundle, Resources, new_folder
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, settled
+from textgate.components.train.launch import Job, resolve_refs
 from textgate.components.train.trainjob import run_train_job
 
 _NAME_LENGTH = 36
@@ -24,7 +24,7 @@ def run_on_nodes(job: Job, resources: Resources) -> ModelBundle:
     Raises:
         InputError: see ``launch.run`` and ``run_train_job``.
     """
-    job = settled(job)
+    job = resolve_refs(job)
     name = f"train-{job.name[:_NAME_LENGTH]}-{uuid.uuid4().hex[:8]}"
     prefix = f"nodes/{name}"
     store = Store.from_environment(job.bucket)

@@ -23,8 +23,8 @@ from typing import Any
 from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord, Source
 from textgate.components.contracts.comparison import Comparison, Limits
 from textgate.components.image import Images
+from textgate.components.sources import content_version
 from textgate.components.storage import Store
-from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import read_record
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
@@ -143,7 +143,7 @@ def _run(
 
     runs = (home / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
-    source_version = version(recipes[0].source.uri)
+    source_version = content_version(recipes[0].source.uri)
     content = ""
     if runner == "docker":
         recipes = [recipe.with_sources(lambda source: _below(source, runs)) for recipe in recipes]
@@ -233,7 +233,7 @@ def _below(source: Source, runs: Path) -> Source:
     path = Path(source.uri)
     if "://" in source.uri:
         return source
-    copy = runs / "sources" / version(source.uri)[:16] / path.name
+    copy = runs / "sources" / content_version(source.uri)[:16] / path.name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)

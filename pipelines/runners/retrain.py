@@ -17,8 +17,8 @@ from textgate.components.contracts import Estimate, EvaluationManifest, InputErr
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 from textgate.components.metrics import f1_estimate
+from textgate.components.sources import content_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
-from textgate.components.storage.fetch import version
 from textgate.components.storage.runs import evaluation, read_record
 from textgate.serving.feedback import read_journal
 
@@ -74,7 +74,7 @@ def check_for_reasons(
     Raises:
         InputError: the source or the store cannot be asked.
     """
-    found = Check(version(recipe.source.uri))
+    found = Check(content_version(recipe.source.uri))
     champion = Registry(store).channel(recipe.model)
     if champion is None:
         if last is None or last.source_version != found.source_version:

@@ -10,10 +10,9 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Recipe, RunRecord, file_sha256, named_bundles
 from textgate.components.image import Images
+from textgate.components.sources import content_version, is_path
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
-from textgate.components.storage.fetch import version
-from textgate.components.storage.references import is_folder
 from textgate.components.storage.runs import read_record
 from textgate.pipelines.pods import EXECUTOR_TEMPLATE
 from textgate.pipelines.runners.cluster import Cluster, UnavailableError
@@ -71,7 +70,7 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
             "into the store and give --source s3://bucket/key"
         )
     for reference in named_bundles(recipe.train):
-        if is_folder(reference) and "://" not in reference:
+        if is_path(reference) and "://" not in reference:
             raise InputError(
                 f"the finished system {reference} lies on this machine, where the steps of a cluster do not find it: "
                 "put it into the store and name it s3://bucket/folder/, or name a model of the registry"
@@ -93,7 +92,7 @@ def start(
     Raises:
         InputError: the source cannot be asked for its version, or see ``Cluster``.
     """
-    parameters = {"bucket": bucket, "source_version": version(recipe.source.uri)}
+    parameters = {"bucket": bucket, "source_version": content_version(recipe.source.uri)}
     name = name or f"{recipe.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     return cluster.start(name, cluster.experiment(experiment or recipe.model), uploaded.reference, parameters)
 

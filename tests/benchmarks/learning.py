@@ -27,7 +27,7 @@ from textgate.components.contracts import (
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import TrainingContext
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
-from textgate.components.storage.fetch import default_downloads, fetch
+from textgate.components.sources import default_downloads, fetch
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 

@@ -13,7 +13,7 @@ from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.families import TrainingContext
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.preprocess.preprocess import preprocess_dataset
-from textgate.components.storage.fetch import default_downloads
+from textgate.components.sources import default_downloads
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 

@@ -11,8 +11,8 @@ from pipelines.desk import Desk
 from pipelines.kfp_server import Plan
 
 from textgate.components.contracts import Estimate, EvaluationManifest
+from textgate.components.sources import content_version
 from textgate.components.storage import Registry, Store
-from textgate.components.storage.fetch import version
 from textgate.pipelines.runners.retrain import population_stability_index
 from textgate.serving.feedback import Journal
 
@@ -20,7 +20,7 @@ Champion = Callable[[str], str]
 
 
 def source_version(desk: Desk) -> str:
-    return version(f"s3://{desk.store.bucket}/films.csv")
+    return content_version(f"s3://{desk.store.bucket}/films.csv")
 
 
 def judged(store: Store, no: int, yes: int) -> None:

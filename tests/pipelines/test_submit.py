@@ -7,7 +7,7 @@ import pytest
 from pipelines.desk import Desk, leaves, nobody_answers
 from pipelines.kfp_server import Plan
 
-from textgate.components.storage.fetch import version
+from textgate.components.sources import content_version
 
 SECRET = "a-token-that-nobody-may-see"
 STEPS = [
@@ -34,7 +34,7 @@ def test_the_first_submit_uploads_a_changed_recipe_is_a_new_version_and_an_uncha
     assert runs[1]["display_name"] == "with C=2"
     assert runs[0]["runtime_config"]["parameters"] == {
         "bucket": desk.store.bucket,
-        "source_version": version(f"s3://{desk.store.bucket}/films.csv"),
+        "source_version": content_version(f"s3://{desk.store.bucket}/films.csv"),
     }
     # What was uploaded is what compile writes, platform and all.
     pipeline, platform = desk.server.files[used[1]]

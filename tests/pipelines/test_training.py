@@ -189,7 +189,7 @@ STEPS = {"ingest", "preprocess", "select", *JUDGED}
         ("components/families/transformer/model/adapters.py", "linear", set()),
         ("components/inference/onnx.py", "linear", JUDGED),
         ("components/evaluate/synonyms.txt", "linear", {"evaluate"}),
-        ("components/storage/fetch.py", "linear", {"ingest", "train", "evaluate", "merge_quantize"}),
+        ("components/sources/schemes.py", "linear", {"ingest", "train", "evaluate", "merge_quantize"}),
         ("components/select/select.py", "linear", {"select"}),
         ("components/contracts/comparison.py", "linear", {"compare"}),
         ("components/contracts/normalizer.py", "linear", STEPS),

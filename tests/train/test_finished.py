@@ -19,7 +19,7 @@ from textgate.components.contracts import (
 from textgate.components.families import TrainingContext
 from textgate.components.storage import Registry, Store
 from textgate.components.train.component import train
-from textgate.components.train.launch import Job, run, settled, start_of
+from textgate.components.train.launch import Job, resolve_refs, run, start_of
 from textgate.components.train.train import train_bundle
 
 
@@ -74,7 +74,7 @@ def test_a_channel_that_moves_is_another_training(
     dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
 ) -> None:
     def prefix() -> str:
-        asked = settled(job(dataset, ensemble("first", systems[2]), store, tmp_path))
+        asked = resolve_refs(job(dataset, ensemble("first", systems[2]), store, tmp_path))
         return start_of(asked, 1, tmp_path / "scratch").checkpoints
 
     before = prefix()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import InputError, ModelBundle
+from textgate.components.sources import fetch_bundle, is_mutable, is_path, resolve_ref
 from textgate.components.storage import Registry, Store
-from textgate.components.storage.references import bring, is_folder, may_change, pinned
 
 
 @pytest.fixture
@@ -28,20 +28,20 @@ def test_a_model_is_brought_in_the_version_it_stands_for(
     reference: str, registry: Registry, version: str, tmp_path: Path
 ) -> None:
     reference = reference.replace("VERSION", version)
-    assert pinned(reference, registry) == f"films@{version}"
-    folder, bundle = bring(reference, registry, tmp_path / "scratch")
+    assert resolve_ref(reference, registry) == f"films@{version}"
+    folder, bundle = fetch_bundle(reference, registry, tmp_path / "scratch")
     assert bundle.fingerprint.startswith(version)
     assert ModelBundle.load(folder) == bundle
     # What is there already is taken as it is.
     (folder / "bundle.json").touch()
     before = (folder / "bundle.json").stat().st_mtime_ns
-    assert bring(reference, registry, tmp_path / "scratch") == (folder, bundle)
+    assert fetch_bundle(reference, registry, tmp_path / "scratch") == (folder, bundle)
     assert (folder / "bundle.json").stat().st_mtime_ns == before
 
 
 def test_a_folder_is_taken_where_it_lies(registry: Registry, bundle_folder: Path, tmp_path: Path) -> None:
-    assert pinned(str(bundle_folder), registry) == str(bundle_folder)
-    assert bring(str(bundle_folder), registry, tmp_path / "scratch")[0] == bundle_folder
+    assert resolve_ref(str(bundle_folder), registry) == str(bundle_folder)
+    assert fetch_bundle(str(bundle_folder), registry, tmp_path / "scratch")[0] == bundle_folder
     assert not (tmp_path / "scratch").exists()
 
 
@@ -49,16 +49,16 @@ def test_a_folder_of_the_store_is_brought(
     registry: Registry, store: Store, bundle_folder: Path, tmp_path: Path
 ) -> None:
     store.upload_folder(bundle_folder, "finished/films")
-    folder, bundle = bring(f"s3://{store.bucket}/finished/films/", registry, tmp_path / "scratch")
+    folder, bundle = fetch_bundle(f"s3://{store.bucket}/finished/films/", registry, tmp_path / "scratch")
     assert folder.is_relative_to(tmp_path / "scratch")
     assert bundle == ModelBundle.load(bundle_folder)
 
 
 def test_only_a_version_is_for_good() -> None:
     changing = ["films", "films@champion", "films@0123456789a", "/some/films@0123456789ab", "./films", "s3://a/b/"]
-    assert [reference for reference in changing if not may_change(reference)] == []
-    assert not may_change("films@0123456789ab")
-    assert [is_folder(reference) for reference in ("films", "films@challenger", "./films", "films.d")] == [
+    assert [reference for reference in changing if not is_mutable(reference)] == []
+    assert not is_mutable("films@0123456789ab")
+    assert [is_path(reference) for reference in ("films", "films@challenger", "./films", "films.d")] == [
         *(False, False),
         *(True, True),
     ]
@@ -73,15 +73,15 @@ def test_what_is_not_there_is_one_sentence(registry: Registry, version: str, sto
         f"s3://{store.bucket}/none/": "there is nothing at s3://",
     }.items():
         with pytest.raises(InputError, match=f"the finished system {reference}, .* must be there first: .*{sentence}"):
-            bring(reference, registry, tmp_path / "scratch")
+            fetch_bundle(reference, registry, tmp_path / "scratch")
     for reference in ("filmz", "films@shadow"):
         with pytest.raises(InputError, match=f"the finished system {reference}, .* must be there first"):
-            pinned(reference, registry)
+            resolve_ref(reference, registry)
     assert not list(tmp_path.rglob("films*"))
 
 
 def test_a_changed_bundle_is_found(registry: Registry, version: str, store: Store, tmp_path: Path) -> None:
     store.put(f"models/films/versions/{version}/weights.bin", b"Weights")
     with pytest.raises(InputError, match=r"the finished system films, .* weights\.bin has been changed"):
-        bring("films", registry, tmp_path / "scratch")
+        fetch_bundle("films", registry, tmp_path / "scratch")
     assert list((tmp_path / "scratch").rglob("*.bin")) == []

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import InputError
+from textgate.components.sources import content_version, fetch
+from textgate.components.sources.web import _SafeRedirects
 from textgate.components.storage import Store
-from textgate.components.storage.fetch import _NoDowngrade, fetch, version
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(
         "config.json",
         "inner/weights",
     ]
-    assert version(uri) == version(uri) != version(uri.replace(wheel, "0" * 64))
+    assert content_version(uri) == content_version(uri) != content_version(uri.replace(wheel, "0" * 64))
 
 
 def test_a_wheel_that_is_not_what_it_was_is_refused(tmp_path: Path, wheel: str) -> None:
@@ -107,10 +108,10 @@ def test_a_page_is_fetched_and_its_change_is_seen(tmp_path: Path, web: tuple[str
     pages["/data.csv"] = b"text,label\n"
     uri = f"{address}/data.csv"
     assert fetch(uri, tmp_path).read_bytes() == b"text,label\n"
-    before = version(uri)
-    assert version(uri) == before
+    before = content_version(uri)
+    assert content_version(uri) == before
     pages["/data.csv"] = b"text,label\nx,1\n"
-    assert version(uri) != before
+    assert content_version(uri) != before
     assert fetch(uri, tmp_path).read_bytes() == b"text,label\nx,1\n"
 
 
@@ -136,7 +137,7 @@ def test_what_the_web_gets_wrong_is_one_sentence(tmp_path: Path, web: tuple[str,
 def test_another_machine_cannot_redirect_to_a_service_of_this_one() -> None:
     request = urllib.request.Request("https://example.org/data.csv")
     with pytest.raises(InputError, match=r"redirects to http://127"):
-        _NoDowngrade().redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1:8888/delete")  # type: ignore[no-untyped-call]
+        _SafeRedirects().redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1:8888/delete")  # type: ignore[no-untyped-call]
 
 
 def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> None:
@@ -145,9 +146,9 @@ def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> No
     assert fetch(store.uri("in/a.csv"), tmp_path).read_bytes() == b"a"
     folder = fetch(store.uri("in/"), tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "b.csv"]
-    before = version(store.uri("in/"))
+    before = content_version(store.uri("in/"))
     store.put("in/b.csv", b"c")
-    assert version(store.uri("in/")) != before
+    assert content_version(store.uri("in/")) != before
     assert (fetch(store.uri("in/"), tmp_path) / "b.csv").read_bytes() == b"c"
     with pytest.raises(InputError, match="there is nothing at"):
         fetch(store.uri("in/c.csv"), tmp_path)
@@ -160,15 +161,15 @@ def test_a_local_path_is_itself_and_its_version_is_of_its_content(tmp_path: Path
     folder.mkdir()
     (folder / "a.csv").write_text("1")
     assert fetch(str(folder), tmp_path) == fetch(folder.as_uri(), tmp_path) == folder
-    before = version(str(folder))
+    before = content_version(str(folder))
     (folder / "a.csv").write_text("2")
-    changed = version(str(folder))
+    changed = content_version(str(folder))
     (folder / "a.csv").rename(folder / "b.csv")
-    assert len({before, changed, version(str(folder))}) == 3
-    for function in (version, lambda uri: fetch(uri, tmp_path)):
+    assert len({before, changed, content_version(str(folder))}) == 3
+    for function in (content_version, lambda uri: fetch(uri, tmp_path)):
         with pytest.raises(InputError, match="there is no file or folder"):
             function(str(tmp_path / "absent"))
-        with pytest.raises(InputError, match="scheme nobody here can read"):
+        with pytest.raises(InputError, match="the scheme of ftp://host/file is unknown"):
             function("ftp://host/file")
 
 

@@ -1,0 +1,63 @@
+"""Repositories of the Hugging Face hub: ``hf://org/name[@revision]``."""
+
+import re
+from pathlib import Path
+
+from textgate.components.contracts import InputError
+
+_URI = re.compile(r"hf://(?P<name>[^@]+?)(@(?P<revision>[^@]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "*.tiktoken", "*.py"]
+# The same weights in other layouts.
+_IGNORED_FILES = ["consolidated*", "original/*", "onnx/*", "openvino/*"]
+
+
+def fetch(uri: str, downloads: Path) -> Path:
+    """Download a model repository into the cache of huggingface_hub; ``downloads`` is not used.
+
+    Raises:
+        InputError: The repository or revision does not exist, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    name, revision = parse_hub_uri(uri)
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=_MODEL_FILES, ignore_patterns=_IGNORED_FILES)
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
+
+
+def version(uri: str) -> str:
+    """Return the commit of a data set; a revision that is a commit is returned without a request.
+
+    Raises:
+        InputError: The data set or revision does not exist, or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    name, revision = parse_hub_uri(uri)
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
+    try:
+        return str(HfApi().dataset_info(name, revision=revision).sha)
+    except Exception as error:  # the client raises its own errors, those of its transport, and OSErrors
+        raise InputError(f"the commit of {uri} cannot be looked up: {_first_line(error)}") from error
+
+
+def parse_hub_uri(uri: str) -> tuple[str, str | None]:
+    """Return name and revision of ``hf://org/name[@revision]``.
+
+    Raises:
+        InputError: The URI has another form.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise InputError(f"{uri} is not of the form hf://org/name or hf://org/name@revision")
+    return match["name"], match["revision"]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

