@@ -113,7 +113,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
                         code=steps.code("export_onnx"),
                     )
                 )
-                others = {"elsewhere": elsewhere().output} if elsewhere else {}
+                others = {"out_of_domain": elsewhere().output} if elsewhere else {}
                 served = steps.export(
                     evaluate(
                         dataset=dataset,

@@ -14,7 +14,7 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
-    elsewhere: dsl.Input[list[dsl.Dataset]] = None,
+    out_of_domain: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
     """Judge one bundle on the test split.
 
@@ -26,7 +26,7 @@ def evaluate(
         evaluation: Every answer and the metrics.
         metrics: F1 and accuracy with their intervals, for the KFP page.
         classification: Confusion matrix, and ROC curve where there are two labels, for the KFP page.
-        elsewhere: The data sets of ``evaluate.out_of_domain`` as ingest made them, in the order of its names.
+        out_of_domain: The data sets of ``evaluate.out_of_domain`` as ingest made them, in the order of its names.
     """
     from textgate.components.step import step_work
 
@@ -45,7 +45,7 @@ def evaluate(
             Path(evaluation.path),
             asked,
             TrainingCost(seconds=told["seconds"], peak_memory=int(told["peak_memory"])) if "seconds" in told else None,
-            dict(zip(asked.out_of_domain, [Path(other.path) for other in elsewhere or []], strict=True)),
+            dict(zip(asked.out_of_domain, [Path(other.path) for other in out_of_domain or []], strict=True)),
         )
         labels = result.manifest.labels
         for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):
