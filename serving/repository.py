@@ -73,7 +73,7 @@ class Repository:
             InputError: no such model, channel or version, or it cannot be served.
         """
         with self._turn:
-            version = target.version or self._pointed_at(target.model, target.channel) or self.registry.version(target)
+            version = target.version or self._pointed_at(target.model, target.channel) or self.registry.resolve(target)
             self._tried.add((target.model, version))
             served = self.models.get(target.model)
             if served is None or served.main.version != version or served.target != target:

@@ -39,7 +39,7 @@ def gate_trained(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
         from textgate.components.storage import Store
-        from textgate.components.storage.runs import note_decision
+        from textgate.components.storage.runs import save_decision
 
         result = gate_trained_model(
             Path(dataset.path),
@@ -49,7 +49,7 @@ def gate_trained(
             Path(report.path),
             Path(sweep.path) if sweep else None,
         )
-        note_decision(Store.from_environment(bucket), run, result)
+        save_decision(Store.from_environment(bucket), run, result)
         return result.passed
 
 
@@ -94,7 +94,7 @@ def gate_served(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import note_card, note_decision, note_evaluation
+        from textgate.components.storage.runs import save_card, save_decision, save_evaluation
 
         store = Store.from_environment(bucket)
         result = gate_served_model(
@@ -111,7 +111,7 @@ def gate_served(
             Path(card.path),
             Path(sweep.path) if sweep else None,
         )
-        note_evaluation(store, run, Path(served.path))
-        note_card(store, run, Path(card.path))
-        note_decision(store, run, result)
+        save_evaluation(store, run, Path(served.path))
+        save_card(store, run, Path(card.path))
+        save_decision(store, run, result)
         return result.passed

@@ -30,8 +30,8 @@ def promote(
         from textgate.components.contracts import GateDecision
         from textgate.components.promote.promote import promote_bundle
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import note_promotion
+        from textgate.components.storage.runs import save_promotion
 
         store = Store.from_environment(bucket)
         judged = GateDecision.parse(Path(decision.path).read_bytes(), "the decision of gate 2")
-        note_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), judged, run))
+        save_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), judged, run))

@@ -25,6 +25,8 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
     champion = registry.channel(model)
     if champion and (champion.run, champion.version) == (run, version):
         return Promotion(model=model, version=version, previous=champion.previous)
-    move = registry.move(model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion)
+    move = registry.update_channel(
+        model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion
+    )
     print(f"promoted {model} {version}" + (f", before {move.previous}" if move.previous else ""), flush=True)
     return Promotion(model=model, version=version, previous=move.previous)

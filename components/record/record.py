@@ -5,7 +5,7 @@ from typing import Any
 
 from textgate.components.contracts import RunRecord
 from textgate.components.storage import Store
-from textgate.components.storage.runs import decisions, promotion, write_record
+from textgate.components.storage.runs import load_decisions, load_promotion, save_record
 
 
 def record_run(
@@ -18,9 +18,9 @@ def record_run(
         source_version=source_version,
         state=state,
         error=error or None,
-        decisions=decisions(store, run),
-        promotion=promotion(store, run),
+        decisions=load_decisions(store, run),
+        promotion=load_promotion(store, run),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_record(store, result)
+    save_record(store, result)
     return result

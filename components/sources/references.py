@@ -27,7 +27,7 @@ def resolve_ref(reference: str, registry: Registry) -> str:
         return reference
     ref = ModelRef.parse(reference)
     try:
-        return f"{ref.model}@{registry.version(ref)}"
+        return f"{ref.model}@{registry.resolve(ref)}"
     except InputError as error:
         raise _missing(reference, error) from error
 
@@ -51,7 +51,7 @@ def fetch_bundle(reference: str, registry: Registry, scratch: Path) -> tuple[Pat
             folder = fetch(reference, scratch) if "://" in reference else Path(reference)
         else:
             ref = ModelRef.parse(reference)
-            version = registry.version(ref)
+            version = registry.resolve(ref)
             folder = scratch / "bundles" / ref.model / version
             if not folder.exists():
                 registry.download(ref.model, version, folder)

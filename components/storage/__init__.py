@@ -1,19 +1,19 @@
 """S3, and the model registry on it."""
 
-from textgate.components.storage.embedded import Address, EmbeddedStore, connect
+from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
 from textgate.components.storage.registry import CHAMPION, ChannelUpdate, ModelRef, Registry
-from textgate.components.storage.s3 import DEFAULT_BUCKET, Store, Stored, StoredObject
+from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store
 
 __all__ = [
     "CHAMPION",
     "DEFAULT_BUCKET",
-    "Address",
+    "ServerAddress",
     "ChannelUpdate",
     "EmbeddedStore",
     "ModelRef",
     "Registry",
     "Store",
-    "Stored",
-    "StoredObject",
+    "ObjectContent",
+    "ObjectSummary",
     "connect",
 ]

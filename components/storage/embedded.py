@@ -41,7 +41,7 @@ class _State(BaseModel):
 
 
 @dataclass(frozen=True)
-class Address:
+class ServerAddress:
     """Where a running store answers."""
 
     endpoint: str
@@ -52,14 +52,14 @@ class Address:
 class EmbeddedStore:
     """The store of the workspace ``home``; it outlives the command that started it."""
 
-    home: Path
+    workspace: Path
 
     @property
     def folder(self) -> Path:
         """Everything the store keeps."""
-        return self.home.absolute() / "store"
+        return self.workspace.absolute() / "store"
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start the server, or find it running; returns once it has stored and given back an object.
 
         Raises:
@@ -74,12 +74,12 @@ class EmbeddedStore:
             self._write_secrets()
             state = self._launch(weed)
             self._wait_until_it_answers(state)
-        return Address(_endpoint(state), state.pid)
+        return ServerAddress(_endpoint(state), state.pid)
 
-    def status(self) -> Address | None:
+    def status(self) -> ServerAddress | None:
         """Where the server answers, or None when it does not run."""
         state = self._state()
-        return Address(_endpoint(state), state.pid) if state and self._is_ours(state.pid) else None
+        return ServerAddress(_endpoint(state), state.pid) if state and self._is_ours(state.pid) else None
 
     def stop(self) -> bool:
         """Stop the server and wait until it is gone; False when it was not running."""
@@ -107,7 +107,7 @@ class EmbeddedStore:
         """
         address = self.status()
         if address is None:
-            raise InputError(f"the store of {self.home} is not running: textgate store start")
+            raise InputError(f"the store of {self.workspace} is not running: textgate store start")
         identity, secret = _credentials(self.folder)
         return {
             "AWS_ENDPOINT_URL_S3": address.endpoint,

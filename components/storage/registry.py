@@ -21,9 +21,9 @@ from pathlib import Path
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.parse import parse_json
-from textgate.components.contracts.recipe import MODEL_NAME
-from textgate.components.storage.s3 import Store, Stored
+from textgate.components.storage.s3 import ObjectContent, Store
 
 CHAMPION = "champion"
 _VERSION_CHARACTERS = 12
@@ -110,7 +110,7 @@ class Registry:
         found = self._read_channel(model, channel)
         return found[0] if found else None
 
-    def version(self, target: ModelRef) -> str:
+    def resolve(self, target: ModelRef) -> str:
         """The version that a target stands for now.
 
         Raises:
@@ -161,7 +161,7 @@ class Registry:
     def _upload_new(self, path: Path, key: str) -> bool:
         return self.store.put_new(key, path.read_bytes())
 
-    def move(
+    def update_channel(
         self,
         model: str,
         version: str,
@@ -223,7 +223,7 @@ class Registry:
             )
         if target == champion.version:
             raise InputError(f"{target} is the champion of {model} already")
-        return self.move(model, target, run=run, reason=reason, expected=champion.version)
+        return self.update_channel(model, target, run=run, reason=reason, expected=champion.version)
 
     def history(self, model: str) -> list[ChannelUpdate]:
         """Every move of the model's channels, newest first.
@@ -253,12 +253,12 @@ class Registry:
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
-    def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, Stored] | None:
+    def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
         key = f"models/{model}/channels/{channel}.json"
         stored = self.store.get(key)
         return (ChannelUpdate.parse(stored.data, self.store.uri(key)), stored) if stored else None
 
-    def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, Stored]]:
+    def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, ObjectContent]]:
         prefix = f"models/{model}/channels/"
         found = {}
         for item in self.store.objects(prefix):

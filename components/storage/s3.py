@@ -26,7 +26,7 @@ def endpoint() -> str | None:
 
 
 @dataclass(frozen=True)
-class Stored:
+class ObjectContent:
     """An object's bytes and the ETag that a conditional write compares."""
 
     data: bytes
@@ -34,7 +34,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class StoredObject:
+class ObjectSummary:
     """An object in a listing."""
 
     key: str
@@ -93,7 +93,7 @@ class Store:
                 with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
                     self.client.create_bucket(Bucket=self.bucket)
 
-    def get(self, key: str) -> Stored | None:
+    def get(self, key: str) -> ObjectContent | None:
         """An object, or None when there is none."""
         from botocore.exceptions import ClientError
 
@@ -104,7 +104,7 @@ class Store:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-            return Stored(answer["Body"].read(), answer["ETag"])
+            return ObjectContent(answer["Body"].read(), answer["ETag"])
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whether or not there is one."""
@@ -136,12 +136,12 @@ class Store:
         with self._explained():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def objects(self, prefix: str) -> Iterator[StoredObject]:
+    def objects(self, prefix: str) -> Iterator[ObjectSummary]:
         """Every object below ``prefix``, sorted by key."""
         with self._explained():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
-                    yield StoredObject(item["Key"], item["Size"], item["ETag"])
+                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
 
     def prefixes(self, prefix: str) -> list[str]:
         """Names of the folders right below ``prefix``, sorted."""

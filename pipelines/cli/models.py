@@ -51,7 +51,7 @@ def list_(home: Path, bucket: str, as_json: bool) -> None:
 def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool) -> None:
     """Show a version of MODEL: what it is, how it was trained, and what the gates said."""
     registry = Registry(open_store(home, bucket))
-    version = version or registry.version(ModelRef(model))
+    version = version or registry.resolve(ModelRef(model))
     bundle = registry.bundle(model, version)
     moves = [move for move in registry.history(model) if move.version == version]
     if as_json:
@@ -87,7 +87,7 @@ def show(model: str, version: str | None, home: Path, bucket: str, as_json: bool
 def card(model: str, home: Path, bucket: str, as_json: bool) -> None:
     """Print the model card of MODEL, as it goes to the hub with it."""
     registry, target = Registry(open_store(home, bucket)), ModelRef.parse(model)
-    version = registry.version(target)
+    version = registry.resolve(target)
     text = model_card(registry, target.model, version)
     said = {"model": target.model, "version": version, "card": text}
     click.echo(json.dumps(said, ensure_ascii=False) if as_json else text)
@@ -137,5 +137,5 @@ def move(model: str, channel: str, version: str, reason: str, home: Path, bucket
     registry = Registry(open_store(home, bucket))
     now = registry.channel(model, channel)
     expected = now.version if now else None
-    moved = registry.move(model, version, run="move", reason=reason, expected=expected, channel=channel)
+    moved = registry.update_channel(model, version, run="move", reason=reason, expected=expected, channel=channel)
     click.echo(moved.model_dump_json() if as_json else f"{model}: {channel} is {moved.version}")

@@ -40,7 +40,7 @@ def local_bundle(home: Path, registry: Registry, target: ModelRef) -> tuple[str,
     Raises:
         InputError: no such model or version, its channel points at nothing, or the bundle has been changed.
     """
-    version = registry.version(target)
+    version = registry.resolve(target)
     folder = home / "models" / target.model / version
     bundle = ModelBundle.load(folder) if folder.exists() else registry.download(target.model, version, folder)
     return version, folder, bundle

@@ -7,7 +7,7 @@ import click
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import ModelRef, Registry
-from textgate.components.storage.runs import card
+from textgate.components.storage.runs import load_card
 from textgate.pipelines.cli.predict import local_bundle
 from textgate.pipelines.cli.workspace import json_option, open_store, store_options
 
@@ -61,7 +61,7 @@ def model_card(registry: Registry, model: str, version: str) -> str:
     """
     moves = [move for move in registry.history(model) if move.version == version]
     for move in reversed(moves):
-        if (found := card(registry.store, move.run)) is not None:
+        if (found := load_card(registry.store, move.run)) is not None:
             return found
     name = registry.bundle(model, version).name
     raise InputError(

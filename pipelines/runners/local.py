@@ -25,7 +25,7 @@ from textgate.components.contracts.comparison import Comparison, Limits
 from textgate.components.image import Images
 from textgate.components.sources import content_version
 from textgate.components.storage import Store
-from textgate.components.storage.runs import read_record
+from textgate.components.storage.runs import load_record
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
 from textgate.pipelines.sweep import Combination, describe
@@ -92,7 +92,7 @@ def run_pipeline(
     log = _run(recipe.name, [recipe], home, store, runner, image, display, loops, compiled)
     report = _keep_report(log.folder, store)
     table = _keep_table(log, store) if sweep else []
-    record = read_record(store, log.folder.name)
+    record = load_record(store, log.folder.name)
     return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
 
 
@@ -121,7 +121,7 @@ def run_comparison(
         store.upload_file(path, f"runs/{log.folder.name}/{path.name}")
     comparison = Comparison.parse(kept["comparison"].read_bytes(), str(kept["comparison"]))
     report = _keep_report(log.folder, store) if comparison.winner else None
-    record = read_record(store, log.folder.name)
+    record = load_record(store, log.folder.name)
     return LocalComparison(
         comparison, record, log.steps, time.perf_counter() - started, log.folder, kept["page"], report
     )

@@ -19,7 +19,7 @@ from textgate.components.contracts.parse import parse_json
 from textgate.components.metrics import f1_estimate
 from textgate.components.sources import content_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
-from textgate.components.storage.runs import evaluation, read_record
+from textgate.components.storage.runs import load_evaluation, load_record
 from textgate.serving.feedback import read_journal
 
 
@@ -137,7 +137,7 @@ def _key(model: str) -> str:
 def _source_version(store: Store, champion: ChannelUpdate) -> str | None:
     """What the champion was made of, where that is known: a move by hand has no run, and a schedule does not look."""
     try:
-        record = read_record(store, champion.run)
+        record = load_record(store, champion.run)
     except InputError:
         return None
     return None if record.source_version in ("", record.run) else record.source_version
@@ -147,7 +147,7 @@ def _look_at_answers(
     found: Check, recipe: Recipe, store: Store, champion: ChannelUpdate, limits: DriftLimits, since: datetime
 ) -> None:
     """Does the champion answer with other shares of labels than it did on the test split?"""
-    judged = evaluation(store, champion.run)
+    judged = load_evaluation(store, champion.run)
     table = read_journal(store, "predictions", recipe.model, since)
     table = table.filter(pc.field("version") == champion.version)
     found.answers = len(table)

@@ -13,7 +13,7 @@ from textgate.components.image import Images
 from textgate.components.sources import content_version, is_path
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
-from textgate.components.storage.runs import read_record
+from textgate.components.storage.runs import load_record
 from textgate.pipelines.pods import EXECUTOR_TEMPLATE
 from textgate.pipelines.runners.cluster import Cluster, UnavailableError
 from textgate.pipelines.runners.display import Display
@@ -115,7 +115,7 @@ def follow(
             break
     if found.state != "SUCCEEDED" or progress.failed:
         raise _failure(cluster, found, progress.failed)
-    return ClusterRun(read_record(store, run), progress.ended, time.monotonic() - started)
+    return ClusterRun(load_record(store, run), progress.ended, time.monotonic() - started)
 
 
 def _looks(cluster: Cluster, run: str, poll_seconds: float) -> Iterator[Any]:

@@ -82,7 +82,9 @@ def prepare(work: Path, headlines: Path) -> HeadlineModel:
     registry = Registry(open_store(model.home, DEFAULT_BUCKET))
     version, champion = registry.publish(NAME, model.folder), registry.channel(NAME)
     if champion is None or champion.version != version:
-        registry.move(NAME, version, run="benchmark", reason="benchmark", expected=champion and champion.version)
+        registry.update_channel(
+            NAME, version, run="benchmark", reason="benchmark", expected=champion and champion.version
+        )
     return model
 
 

@@ -23,7 +23,7 @@ from textgate.components.contracts.measurement import Measurements, Merge
 from textgate.components.contracts.parse import parse_json
 from textgate.components.inference import load_bundle
 from textgate.components.storage import ModelRef, Registry, Store
-from textgate.components.storage.runs import card, decisions, evaluation, promotion, read_record
+from textgate.components.storage.runs import load_card, load_decisions, load_evaluation, load_promotion, load_record
 from textgate.pipelines import recipes
 
 FIXTURE = Path(__file__).parent / "v010"
@@ -122,7 +122,7 @@ def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
     registry: Registry, model: str, channel: str, tmp_path: Path
 ) -> None:
     before = expected(model, channel)
-    version = registry.version(ModelRef(model, channel))
+    version = registry.resolve(ModelRef(model, channel))
     bundle = registry.download(model, version, tmp_path / "bundle")
     assert (version, bundle.fingerprint) == (before["version"], before["fingerprint"])
     assert registry.bundle(model, version) == bundle
@@ -161,14 +161,14 @@ def test_a_channel_of_a_bucket_of_version_010_is_moved_and_audited(environment: 
 
 @every_run
 def test_a_run_record_and_what_lies_beside_it_parse(bucket: Store, run: str) -> None:
-    record = read_record(bucket, run)
+    record = load_record(bucket, run)
     assert isinstance(record, RunRecord)
     assert (record.run, record.state, record.error) == (run, "SUCCEEDED", None)
     assert [decision.gate for decision in record.decisions] == ["trained", "served"]
     assert all(decision.passed for decision in record.decisions)
-    assert record.decisions == decisions(bucket, run)
+    assert record.decisions == load_decisions(bucket, run)
     assert isinstance(record.promotion, Promotion)
-    assert record.promotion == promotion(bucket, run)
+    assert record.promotion == load_promotion(bucket, run)
 
     recipe = Recipe.model_validate(record.recipe)
     assert recipe.model == record.promotion.model
@@ -176,18 +176,18 @@ def test_a_run_record_and_what_lies_beside_it_parse(bucket: Store, run: str) -> 
     if record.promotion.version in champions:
         assert recipe == recipes.load(str(FIXTURE / "recipes" / f"{recipe.name}.yaml"))
 
-    found = evaluation(bucket, run)
+    found = load_evaluation(bucket, run)
     assert isinstance(found, EvaluationManifest)
     assert found.bundle == record.decisions[-1].bundle
     assert found.bundle.startswith(record.promotion.version)
-    assert str(card(bucket, run)).startswith("---\n")
+    assert str(load_card(bucket, run)).startswith("---\n")
 
 
 @every_run
 def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -> None:
     bucket.download_folder(f"runs/{run}", tmp_path)
     judged = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
-    assert judged.manifest == evaluation(bucket, run)
+    assert judged.manifest == load_evaluation(bucket, run)
     assert judged.manifest.f1.value > 0.5
     assert judged.probabilities.shape == (35, 2)
     np.testing.assert_allclose(judged.probabilities.sum(axis=1), 1, atol=1e-9)
@@ -199,7 +199,7 @@ def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -
     for gate in ("trained", "served"):
         path = tmp_path / f"gate-{gate}" / "decision"
         decision = GateDecision.parse(path.read_bytes(), str(path))
-        assert decision in read_record(bucket, run).decisions
+        assert decision in load_record(bucket, run).decisions
     measured = Measurements.open(tmp_path / "export-onnx" / "measurements")
     assert measured.served in {target.target for target in measured.targets}
     assert Merge.open(tmp_path / "merge-quantize" / "changes") is None

@@ -10,7 +10,7 @@ from pipelines.kfp_server import KfpServer, serve
 
 from textgate.components.record.record import record_run
 from textgate.components.storage import Registry, Store
-from textgate.components.storage.runs import note_decision
+from textgate.components.storage.runs import save_decision
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,8 @@ def champion(store: Store, bundle_folder: Path) -> Callable[[str], str]:
         run = f"run-{uuid.uuid4().hex[:6]}"
         registry = Registry(store)
         version = registry.publish("films", bundle_folder)
-        registry.move("films", version, run=run, reason="it passed", expected=None)
-        note_decision(store, run, decision(True))
+        registry.update_channel("films", version, run=run, reason="it passed", expected=None)
+        save_decision(store, run, decision(True))
         record_run(store, run, {"model": "films"}, source_version, "SUCCEEDED", None)
         return version
 

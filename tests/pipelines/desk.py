@@ -14,7 +14,7 @@ from pipelines.kfp_server import KfpServer
 from textgate.components.contracts import Estimate, GateDecision, Promotion, Rule
 from textgate.components.record.record import record_run
 from textgate.components.storage import Store
-from textgate.components.storage.runs import note_decision, note_promotion
+from textgate.components.storage.runs import save_decision, save_promotion
 from textgate.pipelines.cli import main
 
 RECIPE = """
@@ -59,9 +59,9 @@ def leaves(store: Store, *, promoted: bool) -> Callable[[str, dict[str, Any]], N
 
     def leave(run: str, parameters: dict[str, Any]) -> None:
         assert parameters["bucket"] == store.bucket
-        note_decision(store, run, decision(promoted))
+        save_decision(store, run, decision(promoted))
         if promoted:
-            note_promotion(store, run, Promotion(model="films", version="605127f62e6b", previous=None))
+            save_promotion(store, run, Promotion(model="films", version="605127f62e6b", previous=None))
         record_run(store, run, {"model": "films"}, parameters["source_version"], "SUCCEEDED", None)
 
     return leave

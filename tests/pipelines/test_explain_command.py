@@ -22,7 +22,7 @@ def version(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setenv("TEXTGATE_BUCKET", store.bucket)
     monkeypatch.chdir(tmp_path)
     version = Registry(store).publish("words", write_words(tmp_path / "bundle"))
-    Registry(store).move("words", version, run="run", reason="it passed", expected=None)
+    Registry(store).update_channel("words", version, run="run", reason="it passed", expected=None)
     return version
 
 
@@ -82,7 +82,7 @@ def test_lines_of_standard_input_are_texts_and_a_blank_one_has_no_words(version:
 
 def test_predict_answers_by_the_same_resolving(version: str, store: Store, tmp_path: Path) -> None:
     other = Registry(store).publish("words", write_words(tmp_path / "other", "more.json"))
-    Registry(store).move("words", other, run="move", reason="to try", expected=None, channel="challenger")
+    Registry(store).update_channel("words", other, run="move", reason="to try", expected=None, channel="challenger")
     for command in ("predict", "explain"):
         assert give_json(command, "words@challenger", "good")["version"] == other
     assert give_json("predict", f"words@{other}", "good")["version"] == other

@@ -21,7 +21,7 @@ from textgate.components.card.snippets import REPOSITORY, with_textgate
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry, Store
-from textgate.components.storage.runs import note_card
+from textgate.components.storage.runs import save_card
 from textgate.pipelines.cli import main
 
 TOKEN = "hf_averysecrettoken"
@@ -64,9 +64,9 @@ class Publisher:
         version = self.registry.publish("words", folder)
         card = folder.with_suffix(".md")
         card.write_text(f"---\ntags: [textgate]\n---\n# {run}\n{with_textgate(ModelBundle.load(folder))}\n")
-        note_card(self.registry.store, run, card)
+        save_card(self.registry.store, run, card)
         expected = before.version if before else None
-        self.registry.move("words", version, run=run, reason="it passed", expected=expected)
+        self.registry.update_channel("words", version, run=run, reason="it passed", expected=expected)
         return version
 
     def stored(self, version: str) -> dict[str, bytes]:
@@ -222,7 +222,9 @@ def test_what_the_registry_lacks_is_named(publisher: Publisher) -> None:
     assert "the model words has no shadow" in publisher.refused("words@shadow", *to)
     assert "has no version 'abcdefabcdef'" in publisher.refused("words@abcdefabcdef", *to)
     bare = publisher.registry.publish("words", write_words(publisher.folder / "bare", "more.json"))
-    publisher.registry.move("words", bare, run="run-3", reason="before cards", expected=None, channel="challenger")
+    publisher.registry.update_channel(
+        "words", bare, run="run-3", reason="before cards", expected=None, channel="challenger"
+    )
     sentence = publisher.refused("words@challenger", *to)
     assert f"no run has left a model card for words {bare}" in sentence
     assert "textgate run words" in sentence

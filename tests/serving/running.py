@@ -103,5 +103,7 @@ def promote(registry: Registry, folder: Path, model: str = "small", channel: str
     """Publish a bundle and point a channel of ``model`` at it."""
     version = registry.publish(model, folder)
     now = registry.channel(model, channel)
-    registry.move(model, version, run="test", reason="test", expected=now.version if now else None, channel=channel)
+    registry.update_channel(
+        model, version, run="test", reason="test", expected=now.version if now else None, channel=channel
+    )
     return version

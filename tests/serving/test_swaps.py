@@ -23,7 +23,7 @@ def version_of(folder: Path) -> str:
 def swap(registry: Registry, version: str, channel: str = "champion") -> None:
     now = registry.channel("small", channel)
     expected = now.version if now else None
-    registry.move("small", version, run="test", reason="test", expected=expected, channel=channel)
+    registry.update_channel("small", version, run="test", reason="test", expected=expected, channel=channel)
 
 
 def metric(server: Running, name: str, **labels: str) -> float:
@@ -124,7 +124,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served_bundle: Pa
 
 
 def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore, served_bundle: Path) -> None:
-    home, environment = own_store.home, own_store.environment()
+    home, environment = own_store.workspace, own_store.environment()
     arguments = (environment, "textgate", home, served_bundle, "--poll-seconds", "0.02")
     with running(*arguments) as server:
         own_store.stop()
@@ -142,7 +142,7 @@ def test_without_names_a_model_that_gets_a_champion_is_taken_in(
     with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
         version = registry.publish("damaged", other_bundle)
         registry.store.put(f"models/damaged/versions/{version}/vocabulary.json", b"[]")
-        registry.move("damaged", version, run="test", reason="test", expected=None)
+        registry.update_channel("damaged", version, run="test", reason="test", expected=None)
         assert server.until("version refused")["model"] == "damaged"
         promote(registry, other_bundle, "late")
         server.until("serving", model="late")

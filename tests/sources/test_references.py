@@ -19,7 +19,7 @@ def version(registry: Registry, bundle_folder: Path) -> str:
     """Of ``films``, which is champion and challenger."""
     published = registry.publish("films", bundle_folder)
     for channel in ("champion", "challenger"):
-        registry.move("films", published, run="run", reason="test", expected=None, channel=channel)
+        registry.update_channel("films", published, run="run", reason="test", expected=None, channel=channel)
     return published
 
 

@@ -140,7 +140,7 @@ def test_two_starts_at_once_start_one_store(embedded: EmbeddedStore) -> None:
     script = f"""
 from pathlib import Path
 from textgate.components.storage import EmbeddedStore
-print(EmbeddedStore(Path({str(embedded.home)!r})).start().pid)
+print(EmbeddedStore(Path({str(embedded.workspace)!r})).start().pid)
 """
     starts = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert len({start.communicate()[0] for start in starts}) == 1

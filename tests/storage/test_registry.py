@@ -19,7 +19,7 @@ def bundles(tmp_path: Path, write_bundle: WriteBundle) -> list[Path]:
 
 def promote(registry: Registry, folder: Path, expected: str | None, run: str = "run") -> str:
     version = registry.publish("model", folder)
-    registry.move("model", version, run=run, reason="better", expected=expected)
+    registry.update_channel("model", version, run=run, reason="better", expected=expected)
     return version
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_there_is_named(store: Store, bundles: list[Path]) -> None:
     with pytest.raises(InputError, match=r"no model 'modle'.*did you mean model\?"):
         registry.versions("modle")
     with pytest.raises(InputError, match=f"no version 'x'; it has {first}"):
-        registry.move("model", "x", run="r", reason="r", expected=first)
+        registry.update_channel("model", "x", run="r", reason="r", expected=first)
     with pytest.raises(InputError, match="has had no champion before"):
         registry.rollback("model", run="r", reason="r")
     with pytest.raises(InputError, match="is the champion of model already"):
@@ -106,7 +106,7 @@ def test_of_concurrent_promotions_one_wins_and_the_others_are_told(
     def move(version: str) -> None:
         start.wait()
         try:
-            won.append(registry.move("model", version, run=version, reason="better", expected=None).version)
+            won.append(registry.update_channel("model", version, run=version, reason="better", expected=None).version)
         except InputError as error:
             told.append(str(error))
 

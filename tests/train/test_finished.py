@@ -37,7 +37,7 @@ def systems(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
 def registry(store: Store, systems: list[Path]) -> Registry:
     """The first system is champion of ``first``, the second a version of ``second``, which has no champion yet."""
     registry = Registry(store)
-    registry.move("first", registry.publish("first", systems[0]), run="run", reason="test", expected=None)
+    registry.update_channel("first", registry.publish("first", systems[0]), run="run", reason="test", expected=None)
     registry.publish("second", systems[1])
     return registry
 
@@ -80,7 +80,7 @@ def test_a_channel_that_moves_is_another_training(
     before = prefix()
     assert prefix() == before
     other = registry.publish("first", systems[1])
-    registry.move("first", other, run="run", reason="test", expected=registry.channel("first").version)  # type: ignore[union-attr]
+    registry.update_channel("first", other, run="run", reason="test", expected=registry.channel("first").version)  # type: ignore[union-attr]
     assert prefix() != before
 
 
