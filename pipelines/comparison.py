@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from kfp import compiler, dsl
 
 from textgate.components.compare.component import compare
-from textgate.components.contracts import Compute, Recipe, Resources, named_bundles
+from textgate.components.contracts import Compute, Recipe, Resources, bundle_references
 from textgate.components.contracts.comparison import Limits
 from textgate.components.evaluate.component import evaluate
 from textgate.components.gate.component import gate_served
@@ -170,11 +170,11 @@ class _Steps:
         self._images = images
         self._recipe = recipes[0].model_copy(update={"name": recipes[0].model, "resources": largest(recipes)})
         on_device = [recipe for recipe in recipes if recipe.train.uses_accelerator]
-        folders = [recipe for recipe in on_device if any(target.startswith("hf") for target in recipe.export.targets)]
+        folders = [recipe for recipe in on_device if recipe.export.needs_torch]
         self._families = {recipe.train.family for recipe in recipes}
         self._trains_on_device, self._serves_on_device = bool(on_device), bool(folders)
         # A finished system that is not named by its version may be another one by the next run.
-        self._settled = not any(is_mutable(name) for recipe in recipes for name in named_bundles(recipe.train))
+        self._settled = not any(is_mutable(name) for recipe in recipes for name in bundle_references(recipe.train))
 
     def code(self, step: str) -> str:
         return f"{code_version(step_module(step), self._families)} {self._images.digest}".rstrip()

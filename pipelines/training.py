@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from kfp import compiler, dsl
 
-from textgate.components.contracts import Compute, Recipe, named_bundles
+from textgate.components.contracts import Compute, Recipe, bundle_references
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
@@ -94,7 +94,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
             table = {}
             if sweep:
                 model, table = found.outputs["model"], {"sweep": found.outputs["table"]}
-            asked = recipe.evaluate.of_trained.model_dump_json()
+            asked = recipe.evaluate.for_trained_model.model_dump_json()
             judged = steps.on_device(
                 evaluate(dataset=dataset, model=model, settings=asked, code=steps.code("evaluate"))
             ).outputs["evaluation"]
@@ -118,7 +118,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
                     evaluate(
                         dataset=dataset,
                         model=exported.outputs["exported"],
-                        settings=recipe.evaluate.of_served.model_dump_json(),
+                        settings=recipe.evaluate.for_served_model.model_dump_json(),
                         code=steps.code("evaluate"),
                         **others,
                     )
@@ -195,7 +195,7 @@ class _Steps:
         task = train(dataset=dataset, name=name, training=settings, code=code, bucket=bucket, **several)
         # A finished system that is not named by its version may be another one by the next run.
         trained = [combination.recipe.train for combination in self.sweep] or [self.recipe.train]
-        settled = not any(is_mutable(reference) for training in trained for reference in named_bundles(training))
+        settled = not any(is_mutable(reference) for training in trained for reference in bundle_references(training))
         if not several:
             return self.on_device(task).set_caching_options(settled).outputs["model"]
         # What they train with is asked for by the TrainJob that this step creates; they start from its image.
@@ -211,7 +211,7 @@ class _Steps:
     def export(self, task: Any, *, cached: bool = True) -> Any:
         """A step that makes, measures, judges or copies what is served."""
         self.step(task, cached=cached, compute=self.recipe.resources.export)
-        folders = any(target.startswith("hf") for target in self.recipe.export.targets)
+        folders = self.recipe.export.needs_torch
         return self._placed(task) if folders else task
 
     def _placed(self, task: Any) -> Any:

@@ -66,5 +66,5 @@ def compare(
         # Both need a value, which nobody reads where there is no winner.
         whole = asked[winners[0] if winners else 0]
         Path(recipe).write_text(whole.model_dump_json(), "utf-8")
-        Path(settings).write_text(whole.evaluate.of_served.model_dump_json(), "utf-8")
+        Path(settings).write_text(whole.evaluate.for_served_model.model_dump_json(), "utf-8")
         return bool(winners)

@@ -22,10 +22,17 @@ from textgate.components.contracts.evaluation import (
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
-from textgate.components.contracts.recipe import Compute, Export, Gate, Recipe, Resources
-from textgate.components.contracts.recipe.evaluate_settings import EvaluateSettings
+from textgate.components.contracts.recipe import (
+    Compute,
+    EvaluateSettings,
+    Export,
+    Gate,
+    Preprocess,
+    Recipe,
+    Resources,
+    Source,
+)
 from textgate.components.contracts.recipe.section import RecipeSection
-from textgate.components.contracts.recipe.source import Preprocess, Source
 from textgate.components.contracts.recipe.training import (
     Adapter,
     Distillation,
@@ -41,8 +48,8 @@ from textgate.components.contracts.recipe.training import (
     Training,
     TransformerTraining,
     Word2VecTraining,
-    named_bundles,
-    with_bundles,
+    bundle_references,
+    replace_bundle_references,
 )
 from textgate.components.contracts.run_record import Promotion, RunRecord
 from textgate.components.step import InputError
@@ -96,10 +103,10 @@ __all__ = [
     "TransformerTraining",
     "TransformersRuntime",
     "Word2VecTraining",
+    "bundle_references",
     "dataset_writer",
     "duration",
     "file_sha256",
-    "named_bundles",
     "new_folder",
-    "with_bundles",
+    "replace_bundle_references",
 ]

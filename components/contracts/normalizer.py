@@ -5,6 +5,8 @@ import re
 import unicodedata
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from textgate.components.contracts.frozen_model import FrozenModel
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
@@ -29,17 +31,27 @@ class TextNormalizer(FrozenModel):
     Control characters and unpaired surrogates never pass, whatever the settings: they cannot be stored or tokenised.
     """
 
+    # The recipe's section preprocess.normalizer: each docstring below is the description of a key.
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
+    """Unicode normalization form. ``NFC`` composes characters (e and an accent become one), ``NFKC`` also replaces
+    compatibility characters, such as full-width letters, by plain ones."""
     remove_html: bool = False
+    """Replace HTML tags and comments by a space, and entities such as ``&amp;`` by their character."""
     remove_urls: bool = False
+    """Replace addresses that begin with ``http://``, ``https://`` or ``www.`` by a space."""
     remove_mentions: bool = False
-    """``@user`` goes; the ``@`` of an address stays."""
+    """Replace mentions such as ``@user`` by a space; the ``@`` inside an e-mail address is kept."""
     remove_hashtags: bool = False
-    """The sign goes and its word stays, as a part of the sentence: ``a #sad day`` is ``a sad day``."""
+    """Remove the sign of a hashtag but keep its word: ``a #sad day`` becomes ``a sad day``."""
     lowercase: bool = False
+    """Convert the text to lower case."""
     remove_special_characters: bool = False
-    """All but letters, digits, white space and ``. , ! ? ; : ' " ( ) - _`` (their typographic forms too) is a space."""
+    """Replace everything by a space except letters, digits, white space and ``. , ! ? ; : ' " ( ) - _`` (with their
+    typographic forms)."""
     collapse_whitespace: bool = True
+    """Replace each run of white space by one space, and strip both ends."""
 
     def __call__(self, text: str) -> str:
         """Clean one text.

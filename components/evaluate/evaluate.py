@@ -91,7 +91,7 @@ def evaluate_bundle(
         training_cost=cost,
         versions=bundle.versions,
     )
-    some = [texts[row] for row in draw(len(texts), settings.telling_texts, settings.seed)]
+    some = [texts[row] for row in draw(len(texts), settings.top_word_texts, settings.seed)]
     insight = Insight(
         errors=explain_errors(predictor, texts, probabilities, predicted, classes, settings.explained_errors),
         top_words=top_words(predictor, some, labels),

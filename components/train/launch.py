@@ -13,8 +13,8 @@ from textgate.components.contracts import (
     InputError,
     ModelBundle,
     Training,
-    named_bundles,
-    with_bundles,
+    bundle_references,
+    replace_bundle_references,
 )
 from textgate.components.families import TrainingContext
 from textgate.components.families.processes import processes_for
@@ -81,7 +81,9 @@ def resolve_refs(job: Job) -> Job:
         InputError: there is none.
     """
     registry = Registry(Store.from_environment(job.bucket))
-    return replace(job, training=with_bundles(job.training, lambda reference: resolve_ref(reference, registry)))
+    return replace(
+        job, training=replace_bundle_references(job.training, lambda reference: resolve_ref(reference, registry))
+    )
 
 
 def about_logs(logs: Path) -> None:
@@ -102,7 +104,7 @@ def start_of(job: Job, processes: int, scratch: Path) -> Start:
     weights = fetch(uri, default_downloads()) if uri else None
     versions = [content_version(uri)] if uri else []
     bundles = {}
-    for reference in named_bundles(job.training):
+    for reference in bundle_references(job.training):
         bundles[reference], bundle = fetch_bundle(reference, registry, scratch)
         _check(reference, bundle, dataset)
         versions.append(bundle.fingerprint)

@@ -14,7 +14,7 @@ from textgate.components.contracts import (
     PromptedTraining,
     Recipe,
     Word2VecTraining,
-    named_bundles,
+    bundle_references,
 )
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.evaluate.evaluate import evaluate_bundle
@@ -92,7 +92,7 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
 
 def finished_systems(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, Path]:
     """What the recipe builds on, by its references: linear systems that stand in for it."""
-    found = {reference: folder / str(number) for number, reference in enumerate(named_bundles(recipe.train))}
+    found = {reference: folder / str(number) for number, reference in enumerate(bundle_references(recipe.train))}
     for number, path in enumerate(found.values(), 1):
         train_bundle(dataset, "finished", LinearTraining(family="linear", ngrams=(1, number)), path, TrainingContext())
     return found

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pipelines.specification import ALWAYS_RUN, not_given, tasks
 
-from textgate.components.contracts import Compute, InputError, Recipe, named_bundles
+from textgate.components.contracts import Compute, InputError, Recipe, bundle_references
 from textgate.components.image import Images
 from textgate.pipelines import recipes
 from textgate.pipelines.code_version import code_version, step_module
@@ -126,7 +126,7 @@ def check_step(step: Step, recipe: Recipe) -> None:
 
     cached = step.task.get("cachingOptions", {}).get("enableCache", False)
     # The finished systems that shipped recipes name may be others by the next run.
-    assert cached is (step.name not in (ALWAYS_RUN | {"train"} if named_bundles(recipe.train) else ALWAYS_RUN))
+    assert cached is (step.name not in (ALWAYS_RUN | {"train"} if bundle_references(recipe.train) else ALWAYS_RUN))
     arguments = step.task["inputs"]["parameters"]
     if cached:
         code = arguments["code"]["runtimeValue"]["constant"]

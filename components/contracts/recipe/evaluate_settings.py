@@ -1,8 +1,8 @@
-"""The recipe's section ``evaluate``: what is found out about a model beside its scores."""
+"""The recipe's section ``evaluate``: analyses beyond the scores (robustness, explanations, other domains)."""
 
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from textgate.components.contracts.recipe.section import RecipeSection
 from textgate.components.contracts.recipe.source import Source
@@ -12,31 +12,36 @@ PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 
 class EvaluateSettings(RecipeSection):
-    """What is found out about the served model beside its scores; the gates judge by the scores alone."""
+    """Analyses for the report. They do not affect the gates, which use the scores on the test split only."""
 
     robustness: list[Perturbation] = list(PERTURBATIONS)
-    """Ways to write a text otherwise that should change no answer."""
+    """Perturbations that should not change a prediction, each applied to a sample of the test split. All by default."""
     robustness_texts: int = Field(default=500, gt=0)
-    """Texts of the test split, drawn by ``seed``, that are written otherwise; all where there are fewer."""
+    """Number of test texts to perturb, sampled with ``seed``; all of them if there are fewer."""
     explained_errors: int = Field(default=20, ge=0)
-    """Of the most confident wrong answers, that are explained word by word."""
-    telling_texts: int = Field(default=200, ge=0)
-    """Texts, drawn by ``seed``, from which the most telling words of each class are read."""
+    """Number of wrong predictions to explain word by word, the most confident first; 0 turns the explanations off."""
+    top_word_texts: int = Field(default=200, ge=0, validation_alias=AliasChoices("top_word_texts", "telling_texts"))
+    """Number of test texts, sampled with ``seed``, from which the words with the largest contribution to each class are
+    computed; 0 turns it off. This key was called ``telling_texts`` before 0.2."""
     map_texts: int = Field(default=2_000, ge=0)
-    """Texts, drawn by ``seed``, on the map of embeddings."""
+    """Number of test texts, sampled with ``seed``, on the two-dimensional map of the trained model's embeddings; 0
+    turns it off."""
     out_of_domain: dict[str, Source] = {}
-    """Name to another data set with the same labels, to see what holds elsewhere."""
+    """Further data sets with the same labels, by name, on which the served model is scored to see how it
+    generalizes."""
     seed: int = 13
+    """Seed of the random samples above."""
 
     @property
-    def of_trained(self) -> "EvaluateSettings":
-        """What of it is asked of the trained model: where the texts lie in it; the rest is about what answers."""
+    def for_trained_model(self) -> "EvaluateSettings":
+        """Settings for evaluating the trained model: the map only; the other analyses use the served model."""
         return SCORES_ONLY.model_copy(update={"map_texts": self.map_texts, "seed": self.seed})
 
     @property
-    def of_served(self) -> "EvaluateSettings":
-        """What of it is asked of the served model: all but the map, which takes the trained one."""
+    def for_served_model(self) -> "EvaluateSettings":
+        """Settings for evaluating the served model: everything except the map."""
         return self.model_copy(update={"map_texts": 0})
 
 
-SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, telling_texts=0, map_texts=0)
+SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0)
+"""Settings without any analysis beyond the scores."""

@@ -1,4 +1,4 @@
-"""Section: the settings of one part of a recipe."""
+"""RecipeSection: base class of every section of a recipe."""
 
 from pydantic import ConfigDict
 
@@ -6,6 +6,9 @@ from textgate.components.contracts.frozen_model import FrozenModel
 
 
 class RecipeSection(FrozenModel):
-    """Settings that refuse keys they do not know."""
+    """Immutable settings that reject unknown keys, NaN and infinity.
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    The docstring below each field is the field's description in the JSON schema and in the reference of recipe keys.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from textgate.components.contracts import EnsembleRuntime, Training, named_bundles, with_bundles
+from textgate.components.contracts import EnsembleRuntime, Training, bundle_references, replace_bundle_references
 
 ENSEMBLE = {"family": "ensemble", "members": [{"bundle": "a", "weight": 2}, {"bundle": "b@champion", "weight": 1}]}
 STUDENT = {"family": "transformer", "base_model": "models/tiny", "distillation": {"teacher": "a", "weight": 0.3}}
@@ -18,10 +18,10 @@ def test_finished_systems_are_found_and_renamed_and_nothing_else_changes(
     section: object, named: list[str], renamed: list[str]
 ) -> None:
     training: Training = TypeAdapter(Training).validate_python(section)
-    assert named_bundles(training) == named
-    other = with_bundles(training, lambda reference: f"{reference}!")
-    assert named_bundles(other) == renamed
-    assert with_bundles(other, lambda reference: reference.removesuffix("!")) == training
+    assert bundle_references(training) == named
+    other = replace_bundle_references(training, lambda reference: f"{reference}!")
+    assert bundle_references(other) == renamed
+    assert replace_bundle_references(other, lambda reference: reference.removesuffix("!")) == training
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.5, 0.6], [0.2, 0.3, 0.5], [1.5, -0.5]])

@@ -1,0 +1,43 @@
+"""The recipe's section ``preprocess``: cleaning of the texts and split into train, validation and test."""
+
+import re
+
+from pydantic import Field, field_validator, model_validator
+
+from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.contracts.recipe.section import RecipeSection
+
+
+class Preprocess(RecipeSection):
+    """Cleaning and split of the data set."""
+
+    normalizer: TextNormalizer = TextNormalizer()
+    """Text cleaning. The bundle carries these settings, so that the server cleans a request in the same way."""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the texts in the validation split, on which everything is selected: checkpoint, calibration,
+    threshold."""
+    test: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the texts in the test split, on which the gates judge; unused if the source has its own test split."""
+    language: str | None = None
+    """Language to keep as a two-letter ISO 639-1 code, detected by py3langid; other texts are rejected. By default
+    every language is kept."""
+    balance: bool = False
+    """Downsample every class to the size of the smallest one. The source's own test split is not downsampled."""
+    train_share: float = Field(default=1, gt=0, le=1)
+    """Share of each class's training texts to use. A smaller share is a subset of a larger one, so a sweep over this
+    key gives a learning curve."""
+    seed: int = 13
+    """Seed of the split and of the sampling."""
+
+    @field_validator("language")
+    @classmethod
+    def _two_letters(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z]{2}", value):
+            raise ValueError("a language is its two letters in ISO 639-1, such as en")
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_training_texts(self) -> "Preprocess":
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation ({self.validation}) + test ({self.test}) must leave texts to train on")
+        return self
