@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from textgate.components.inference.predictor import LoadedBundle, PartialPrediction
+from textgate.components.inference import LoadedBundle, PartialPrediction
 from textgate.serving.errors import RequestError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError, OnnxRuntime
-from textgate.components.inference.predictor import LoadedBundle, load_bundle
+from textgate.components.inference import LoadedBundle, load_bundle
 from textgate.components.storage import CHAMPION, ModelRef, Registry
 from textgate.serving.batching import Version
 from textgate.serving.errors import RequestError
@@ -263,7 +263,7 @@ class Repository:
         from textgate.components.inference.onnx import OnnxPredictor
 
         return replace(
-            each, predictor=OnnxPredictor(folder, each.bundle.normalizer, runtime, self.threads, serves=True)
+            each, predictor=OnnxPredictor(folder, each.bundle.normalizer, runtime, self.threads, in_server=True)
         )
 
     def _folder(self, model: str, version: str) -> Path:

@@ -1,4 +1,4 @@
-"""The weighted mean of what several bundles answer."""
+"""Predictor of an ensemble: the weighted mean of its members' calibrated probabilities."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,47 +9,61 @@ import numpy.typing as npt
 
 from textgate.components.contracts import EnsembleRuntime, InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.inference.predictor import LoadedBundle, PartialPrediction, in_order, load_bundle
+from textgate.components.inference.loaded_bundle import LoadedBundle, load_bundle
+from textgate.components.inference.predictor import PartialPrediction, assemble
 
 
 class EnsemblePredictor:
-    """Members lie as whole bundles in folders of ``bundle``'s; each is calibrated and normalises texts by itself."""
+    """Predictor of a bundle whose members are complete bundles in subfolders.
+
+    Each member normalizes the texts and calibrates its probabilities itself.
+
+    Args:
+        folder: Folder of the ensemble's bundle.
+        bundle: Its manifest.
+        runtime: Its runtime: names and weights of the members.
+        threads: See ``load_bundle``.
+
+    Raises:
+        InputError: A member is missing, cannot be loaded, or has other labels than the ensemble.
+    """
 
     def __init__(self, folder: Path, bundle: ModelBundle, runtime: EnsembleRuntime, threads: int) -> None:
         self._members: list[tuple[LoadedBundle, float]] = []
         for name, weight in zip(runtime.members, runtime.weights, strict=True):
             if f"{name}/{MANIFEST}" not in bundle.files:
                 raise InputError(f"the bundle {folder} holds no {name}, which its runtime names as a member")
-            # What has no say need not be asked.
+            # A member with weight 0 changes nothing, so it is not run.
             if weight:
                 self._members.append((_load_member(folder / name, bundle.labels, threads), weight))
-        # Who reads furthest takes longest: asked last, so that what it answers first is answered early.
+        # The member with the longest maximum length is the slowest. It runs last, so that the ensemble can yield each
+        # of its batches as soon as it is ready.
         self._members.sort(key=lambda member: member[0].bundle.max_tokens or 0)
         self._labels = len(bundle.labels)
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict_proba``."""
-        return in_order(self.predict_batches(texts), len(texts), self._labels)
+        return assemble(self.predict_batches(texts), len(texts), self._labels)
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.predict_batches``: a text is truncated if any member truncated it."""
+        """See ``StreamingPredictor.predict_batches``; a text is truncated if any member truncated it."""
         probabilities = np.zeros((len(texts), self._labels))
         truncated = np.zeros(len(texts), dtype=np.bool_)
         tokens = 0
-        *others, (last, its_weight) = self._members
+        *others, (last, last_weight) = self._members
         for member, weight in others:
-            for part in member.predict_batches(texts):
-                probabilities[part.rows] += weight * part.probabilities
-                truncated[part.rows] |= part.truncated
-                tokens += part.tokens
-        for part in last.predict_batches(texts):
+            for batch in member.predict_batches(texts):
+                probabilities[batch.rows] += weight * batch.probabilities
+                truncated[batch.rows] |= batch.truncated
+                tokens += batch.tokens
+        for batch in last.predict_batches(texts):
             yield replace(
-                part,
-                probabilities=probabilities[part.rows] + its_weight * part.probabilities,
-                truncated=truncated[part.rows] | part.truncated,
-                tokens=tokens + part.tokens,
+                batch,
+                probabilities=probabilities[batch.rows] + last_weight * batch.probabilities,
+                truncated=truncated[batch.rows] | batch.truncated,
+                tokens=tokens + batch.tokens,
             )
-            # Those of the others were read once, not once a run.
+            # The first batch counts the tokens of the other members; the later ones must not count them again.
             tokens = 0
 
 

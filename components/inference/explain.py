@@ -1,8 +1,11 @@
-"""Which words speak for a label: each is left out in turn, and what the label loses by it is the word's contribution.
+"""Explanations of a prediction: the contribution of each word, measured by leaving it out.
 
-Li, Monroe and Jurafsky, "Understanding Neural Networks through Representation Erasure" (2016, arXiv:1612.08220), with
-differences of log-odds, which a linear model has its weights in. It needs forward passes only, so it explains any
-bundle, and all of them are known beforehand, so they are one batch.
+Li, Monroe and Jurafsky, Understanding Neural Networks through Representation Erasure (2016, arXiv:1612.08220), measured
+as differences of log-odds, the unit of a linear model's weights. It needs forward passes only, so it explains any
+bundle, and all its texts are known in advance, so they can be one batch.
+
+``explain`` explains one text. ``erase`` and ``leave_out`` make the texts to predict, for callers that batch several
+explanations.
 """
 
 import re
@@ -15,41 +18,47 @@ import numpy.typing as npt
 
 METHOD = "leave-one-out, Li et al. 2016"
 BUDGET = 64
-"""Forward passes that one explanation may take."""
+"""Maximum number of texts that one explanation may predict, the original text included."""
 
-# Scripts that put no space between words: CJK, then Thai, Lao, Tibetan, Burmese and Khmer. Read a character at a time.
+# Scripts without spaces between words: CJK, then Thai, Lao, Tibetan, Burmese and Khmer. Each character is a word.
 _UNSPACED = (
     "\u2e80-\u2fdf\u3001-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003fffd"
     "\u0e00-\u109f\u1780-\u17ff"
 )
-# Nobody writes words longer than 40 characters; a run without spaces that is longer is taken in pieces.
+# A run of more than 40 characters without a space is not a word, so it is split.
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,40}}")
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What some words of a text do for a label."""
+    """Contribution of one span of a text to a label."""
 
     start: int
     """Offset of the first character, in code points."""
     end: int
-    """Offset after the last one."""
+    """Offset after the last character."""
     text: str
+    """Text of the span."""
     contribution: float
-    """The label's log-odds on the whole text minus those without these words: above 0 they speak for the label."""
+    """Log-odds of the label for the full text minus those without the span; positive if the span supports the label."""
 
 
 @dataclass(frozen=True)
 class Erasures:
-    """A text, and the same text with some of its words left out."""
+    """A text, and its variants with one span left out each."""
 
     spans: list[tuple[int, int]]
-    """(start, end) of what is left out in turn: of one word, or of several when there are more than the budget."""
+    """(start, end) of each span that is left out: one word, or several adjacent words if the budget is too small."""
     texts: list[str]
-    """The whole text, then without each span: one more than there are spans, or none when nothing can be left out."""
+    """The full text, then the text without each span, len(spans) + 1; empty if there is nothing to leave out."""
 
     def contributions(self, probabilities: npt.NDArray[np.float64], label: int) -> list[Contribution]:
-        """From what a model says of ``texts``, (len(texts), labels), to what each span does for a label's number."""
+        """Return the contribution of each span to a label.
+
+        Args:
+            probabilities: (len(texts), labels) float64, the prediction for ``texts``.
+            label: Index of the label.
+        """
         if not self.spans:
             return []
         odds = _log_odds(probabilities, label)
@@ -62,59 +71,73 @@ class Erasures:
 def explain(
     predict: Callable[[Sequence[str]], npt.NDArray[np.float64]], text: str, label: int, budget: int = BUDGET
 ) -> list[Contribution]:
-    """Contributions of the words of a text to a label, in the order of the text; none for a blank one.
+    """Return the contributions of the words of ``text`` to a label, in the order of the text.
 
-    ``predict`` is called once, for at most ``budget`` texts, and gives their probabilities (n, labels). A model that
-    reads no further than its longest text finds nothing in the words behind, but sees more of them when others go.
+    Where a model truncates texts, words after its maximum length contribute nothing, but leaving an earlier word out
+    moves some of them into view.
+
+    Args:
+        predict: Function from texts to probabilities (len(texts), labels); called at most once.
+        text: Raw text.
+        label: Index of the label.
+        budget: Maximum number of texts passed to ``predict``.
+
+    Returns:
+        One contribution per span; an empty list for a text without words.
     """
     erasures = erase(text, budget)
     return erasures.contributions(predict(erasures.texts), label) if erasures.texts else []
 
 
 def erase(text: str, budget: int = BUDGET) -> Erasures:
-    """What to ask a model to explain a text: at most ``budget`` texts, so adjacent words may be left out together.
+    """Return the variants of ``text`` to predict: at most ``budget`` texts, the original one included.
+
+    Where the text has too many words, adjacent words are grouped into spans of nearly equal size.
 
     Raises:
-        ValueError: a budget below 2, which is the text and one other.
+        ValueError: If the budget is below 2, the original text and one variant.
     """
     if budget < 2:
         raise ValueError(f"an explanation takes 2 forward passes at least, not {budget}")
-    found = words(text)
-    count = min(len(found), budget - 1)
-    groups = [found[number * len(found) // count : (number + 1) * len(found) // count] for number in range(count)]
+    spans = words(text)
+    count = min(len(spans), budget - 1)
+    groups = [spans[index * len(spans) // count : (index + 1) * len(spans) // count] for index in range(count)]
     return leave_out(text, [(group[0][0], group[-1][1]) for group in groups], range(count))
 
 
-def leave_out(text: str, spans: list[tuple[int, int]], numbers: Sequence[int]) -> Erasures:
-    """What to ask a model to explain some ``numbers`` of the ``spans`` of a text, which are in its order."""
-    without = [_without(text, spans, number) for number in numbers]
-    return Erasures([spans[number] for number in numbers], [text, *without] if without else [])
+def leave_out(text: str, spans: list[tuple[int, int]], indices: Sequence[int]) -> Erasures:
+    """Return the variants of ``text`` without each of the ``spans`` at ``indices``; spans are in text order."""
+    variants = [_without(text, spans, index) for index in indices]
+    return Erasures([spans[index] for index in indices], [text, *variants] if variants else [])
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """(start, end) of what is left out as one, in the order of the text."""
-    found: list[tuple[int, int]] = []
+    """Return (start, end) of each word of ``text``, in order."""
+    spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         start, end = match.span()
-        # A mark, such as a vowel sign of Thai, is a part of the letter before it.
-        if found and found[-1][1] == start and unicodedata.category(text[start]).startswith("M"):
-            start = found.pop()[0]
-        found.append((start, end))
-    return found
+        # A combining mark, such as a Thai vowel sign, belongs to the letter before it.
+        if spans and spans[-1][1] == start and unicodedata.category(text[start]).startswith("M"):
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return spans
 
 
-def _without(text: str, spans: list[tuple[int, int]], number: int) -> str:
-    """The text without one span and one of the gaps beside it, as if it had been written so."""
-    start, end = spans[number]
-    before = text[: spans[number - 1][1]] if number > 0 else ""
-    after = text[spans[number + 1][0] :] if number + 1 < len(spans) else ""
+def _without(text: str, spans: list[tuple[int, int]], index: int) -> str:
+    """Return the text without one span and without one of the gaps next to it."""
+    start, end = spans[index]
+    before = text[: spans[index - 1][1]] if index > 0 else ""
+    after = text[spans[index + 1][0] :] if index + 1 < len(spans) else ""
     if not (before and after):
         return before + after
     return before + (text[len(before) : start] or text[end : len(text) - len(after)]) + after
 
 
 def _log_odds(probabilities: npt.NDArray[np.float64], label: int) -> npt.NDArray[np.float64]:
-    """Finite (n,). The others are added up, since 1 - p has no digits left where a model is sure."""
+    """Return the finite log-odds (n,) of a label.
+
+    The probabilities of the other labels are summed, since 1 - p has no digits left where p is close to 1.
+    """
     smallest = np.finfo(np.float64).tiny
     others = np.delete(probabilities, label, axis=1).sum(axis=1)
     return np.asarray(np.log(np.maximum(probabilities[:, label], smallest)) - np.log(np.maximum(others, smallest)))

@@ -1,4 +1,4 @@
-"""A transformer on ONNX Runtime behind its own tokenizer."""
+"""Predictor of ONNX bundles: a tokenizer and a graph on ONNX Runtime, with length-sorted batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ from tokenizers import Encoding, Tokenizer
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
 from textgate.components.contracts.probabilities import softmax
-from textgate.components.inference.predictor import PartialPrediction, in_order
+from textgate.components.inference.predictor import PartialPrediction, assemble
 
 TOKENIZER = "tokenizer.json"
 
 Inputs = dict[str, npt.NDArray[np.int64]]
-"""Name to (rows, tokens)."""
+"""Input name to array (rows, tokens)."""
 
 _TEXTS_PER_TOKENIZATION = 1_024
 _TOKENS_PER_BATCH = 256
-"""Padded tokens in one run of the graph: with more a layer's states outgrow a core's cache, and texts of unlike length
-are padded to each other."""
-_TOKENS_OF_A_RUN = 12
-"""What a run costs beside its padded tokens, in tokens: 4 in the graph of MiniLM in 8 bits, the rest around it."""
+"""Maximum of padded tokens in one run of the graph. With more, the hidden states of a layer outgrow a core's cache, and
+texts of different lengths have to be padded to each other."""
+_RUN_OVERHEAD = 12
+"""Fixed cost of one run of the graph, in padded tokens: 4 within the int8 graph of MiniLM, the rest around it."""
 _SPIN_MICROSECONDS = "20"
-"""How long threads of a server wait for each other in a loop before they sleep. By ONNX Runtime's default a run takes
-five times as long where another process has one of the cores; without any waiting they gain nothing over one thread."""
-_SLOWER = ["SkipLayerNormFusion"]
-"""Fusions of ONNX Runtime that cost an 8-bit graph time: this one takes six times as long as LayerNormalization."""
+"""How long ONNX Runtime's threads busy-wait for work before they sleep, in a server. With the default, a run takes five
+times as long when another process uses one of the cores; without busy-waiting, several threads are no faster than 1."""
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+"""Fusions of ONNX Runtime that slow an int8 graph down: this one takes six times as long as LayerNormalization."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run of the graph is given; ``rows``, ``truncated`` and ``tokens`` as in ``PartialPrediction``."""
+    """Input of one run of the graph; ``rows``, ``truncated`` and ``tokens`` are those of ``PartialPrediction``."""
 
     rows: npt.NDArray[np.int64]
     inputs: Inputs
@@ -43,37 +43,45 @@ class Batch:
 
 
 class OnnxPredictor:
-    """The graph takes int64 (rows, tokens) inputs by the manifest's names and gives logits (rows, labels).
+    """Predictor over a graph with int64 (rows, tokens) inputs and logits (rows, labels) as its output.
 
-    ``serves`` tells that a server's other threads want the cores too.
+    Args:
+        folder: Folder of the bundle; holds the graph and ``tokenizer.json``.
+        normalizer: Applied to each text before it is tokenized.
+        runtime: File of the graph, its inputs and the maximum number of tokens.
+        threads: See ``load_bundle``.
+        in_server: Whether the process is a server, whose other threads need the cores too.
+
+    Raises:
+        InputError: ONNX Runtime cannot open the graph, or the tokenizer cannot be read.
     """
 
     def __init__(
-        self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int, serves: bool = False
+        self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int, in_server: bool = False
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        if serves:
+        if in_server:
             options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(folder / runtime.graph),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=_SLOWER if runtime.precision == "int8" else None,
+                disabled_optimizers=_SLOW_FUSIONS if runtime.precision == "int8" else None,
             )
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions for unreadable files
             raise InputError(f"the bundle {folder} cannot be opened by ONNX Runtime: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(runtime.max_tokens)
-        self._normalizer, self._inputs, self._longest = normalizer, runtime.inputs, runtime.max_tokens
+        self._normalizer, self._inputs, self._max_tokens = normalizer, runtime.inputs, runtime.max_tokens
         self._labels: int = self._session.get_outputs()[0].shape[1]
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict_proba``."""
-        return in_order(self.predict_batches(texts), len(texts), self._labels)
+        return assemble(self.predict_batches(texts), len(texts), self._labels)
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         """See ``StreamingPredictor.predict_batches``."""
@@ -82,36 +90,39 @@ class OnnxPredictor:
             yield PartialPrediction(batch.rows, softmax(logits.astype(np.float64)), batch.truncated, batch.tokens)
 
     def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
-        """What the graph is run with: texts of similar length, the shortest first, under a budget of padded tokens."""
+        """Yield the inputs of each run: texts of similar length, shortest first, within the budget of padded tokens."""
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
-            cleaned = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
-            encodings = self._tokenizer.encode_batch_fast(cleaned)
+            normalized = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
+            encodings = self._tokenizer.encode_batch_fast(normalized)
             lengths = [len(encoding) for encoding in encodings]
             for rows in _batches(lengths):
-                chosen = [encodings[row] for row in rows]
-                # Only a text as long as can be may have been cut; to list what was left out is slow.
-                truncated = [len(encoding) == self._longest and bool(encoding.overflowing) for encoding in chosen]
+                batch = [encodings[row] for row in rows]
+                # Reading ``overflowing`` is slow, and only a text of maximum length can have been cut off.
+                truncated = [len(encoding) == self._max_tokens and bool(encoding.overflowing) for encoding in batch]
                 tokens = sum(lengths[row] for row in rows)
-                yield Batch(start + rows, self._inputs_of(chosen), np.array(truncated), tokens)
+                yield Batch(start + rows, self._pad(batch), np.array(truncated), tokens)
 
-    def _inputs_of(self, encodings: list[Encoding]) -> Inputs:
+    def _pad(self, encodings: list[Encoding]) -> Inputs:
         shape = (len(encodings), max(len(encoding) for encoding in encodings))
-        feeds = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
+        inputs = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
         for row, encoding in enumerate(encodings):
             end = len(encoding)
-            # Padding is masked out, so the id it carries does not matter and 0 serves every tokenizer.
-            feeds["input_ids"][row, :end] = encoding.ids
-            feeds["attention_mask"][row, :end] = 1
-            if "token_type_ids" in feeds:
-                feeds["token_type_ids"][row, :end] = encoding.type_ids
-        return feeds
+            # Padding is masked out, so its token id does not matter; 0 exists in every vocabulary.
+            inputs["input_ids"][row, :end] = encoding.ids
+            inputs["attention_mask"][row, :end] = 1
+            if "token_type_ids" in inputs:
+                inputs["token_type_ids"][row, :end] = encoding.type_ids
+        return inputs
 
 
 def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """Row numbers in batches of similar length that take the least time together, each within the token budget.
+    """Return row indices in batches that minimize the total cost, each batch within the token budget.
 
-    Fang, Yu, Zhao and Zhou, TurboTransformers (PPoPP 2021), section 5: over texts in the order of their lengths, the
-    best cuts by dynamic programming, where a batch costs what its padded tokens do and something for itself.
+    Dynamic programming over the texts sorted by length, where the cost of a batch is its padded tokens plus a constant
+    (Fang, Yu, Zhao and Zhou, TurboTransformers, PPoPP 2021, section 5).
+
+    Args:
+        lengths: Number of tokens of each row.
     """
     order = np.argsort(np.array(lengths, dtype=np.int64), kind="stable")
     costs, starts = [0], [0]
@@ -122,7 +133,7 @@ def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:
             cost = costs[other] + (end - other) * longest
             if cost < least:
                 least, start = cost, other
-        costs.append(least + _TOKENS_OF_A_RUN)
+        costs.append(least + _RUN_OVERHEAD)
         starts.append(start)
     cuts = [len(order)]
     while cuts[-1]:

@@ -1,60 +1,60 @@
-"""From a bundle's folder to something that answers."""
+"""Protocols of predictors: probabilities of all texts at once, or batch by batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import EnsembleRuntime, InputError, LinearRuntime, ModelBundle, OnnxRuntime
 from textgate.components.contracts.probabilities import apply_temperature
 
 
 @dataclass(frozen=True)
 class PartialPrediction:
-    """What one run of a model answered, of the texts it was given."""
+    """Result of one batch of the texts that were passed to ``predict_batches``."""
 
     rows: npt.NDArray[np.int64]
-    """Numbers of the texts (n,)."""
+    """Indices of the batch's texts, (n,)."""
     probabilities: npt.NDArray[np.float64]
     """(n, labels), rows summing to 1."""
     truncated: npt.NDArray[np.bool_]
-    """(n,): the text is longer than the model reads, and its end was left out."""
+    """(n,) True where the text is longer than the model's maximum, so that its end was cut off."""
     tokens: int
-    """Tokens that were read; 0 for a model that has none."""
+    """Number of tokens in the batch without padding; 0 for a model without a tokenizer."""
 
 
-def in_order(parts: Iterable[PartialPrediction], texts: int, labels: int) -> npt.NDArray[np.float64]:
-    """Probabilities (texts, labels) of parts that hold every text, in the order of the texts."""
+def assemble(batches: Iterable[PartialPrediction], texts: int, labels: int) -> npt.NDArray[np.float64]:
+    """Return the probabilities (texts, labels) of ``batches`` that together cover every text, in the texts' order."""
     probabilities = np.empty((texts, labels))
-    for part in parts:
-        probabilities[part.rows] = part.probabilities
+    for batch in batches:
+        probabilities[batch.rows] = batch.probabilities
     return probabilities
 
 
 class Predictor(Protocol):
-    """Answers for one bundle."""
+    """Predictor of one bundle."""
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Probabilities (len(texts), labels) float64, rows summing to 1, in the order of the bundle's labels.
+        """Return probabilities (len(texts), labels) float64, rows summing to 1, columns in the bundle's label order.
 
-        Texts are raw: they are normalised here, by the bundle's own settings.
+        Args:
+            texts: Raw texts; the predictor normalizes them as the bundle's training texts were.
         """
         ...
 
 
+@runtime_checkable
 class StreamingPredictor(Predictor, Protocol):
-    """A predictor that tells what it has as soon as it has it, which is how the endpoint asks."""
+    """Predictor that yields results batch by batch (used by the server)."""
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """The same probabilities by runs of the model; every text is in one part."""
+        """Yield the probabilities of ``predict_proba`` batch by batch; every text is in exactly one batch."""
         ...
 
 
 class CalibratedPredictor:
-    """A predictor whose probabilities are brought to a bundle's temperature."""
+    """Predictor whose probabilities are scaled by a temperature."""
 
     def __init__(self, predictor: Predictor, temperature: float) -> None:
         self.predictor, self._temperature = predictor, temperature
@@ -62,49 +62,3 @@ class CalibratedPredictor:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict_proba``."""
         return apply_temperature(self.predictor.predict_proba(texts), self._temperature)
-
-
-@dataclass(frozen=True)
-class LoadedBundle:
-    """A bundle that answers, with the probabilities brought to its temperature."""
-
-    bundle: ModelBundle
-    predictor: StreamingPredictor
-
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """See ``Predictor.predict_proba``."""
-        return apply_temperature(self.predictor.predict_proba(texts), self.bundle.calibration.temperature)
-
-    def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
-        """See ``StreamingPredictor.predict_batches``."""
-        for part in self.predictor.predict_batches(texts):
-            yield replace(part, probabilities=apply_temperature(part.probabilities, self.bundle.calibration.temperature))
-
-
-def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
-    """Check the bundle in ``folder`` against its manifest and make ready to answer.
-
-    ``threads`` is the number one prediction may use; 0 takes one a core.
-
-    Raises:
-        InputError: not a bundle, it does not match its manifest, or its runtime cannot be served.
-    """
-    folder = Path(folder)
-    bundle = ModelBundle.load(folder)
-    match bundle.runtime:
-        case LinearRuntime() as runtime:
-            from textgate.components.inference.linear import LinearPredictor
-
-            return LoadedBundle(bundle, LinearPredictor(folder, bundle.normalizer, runtime))
-        case OnnxRuntime() as runtime:
-            from textgate.components.inference.onnx import OnnxPredictor
-
-            return LoadedBundle(bundle, OnnxPredictor(folder, bundle.normalizer, runtime, threads))
-        case EnsembleRuntime() as runtime:
-            from textgate.components.inference.ensemble import EnsemblePredictor
-
-            return LoadedBundle(bundle, EnsemblePredictor(folder, bundle, runtime, threads))
-        case _:
-            raise InputError(
-                f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first"
-            )

@@ -1,3 +1,5 @@
+"""Explanations: the contribution of each word of a text."""
+
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from textgate.components.inference.linear import ARRAYS, VOCABULARY, words
 from textgate.components.train.train import train_bundle
 
 Floats = npt.NDArray[np.float64]
-# A list, since st.text makes one range of characters of such a choice, in which those named here are rare.
+# A list of characters, since st.text merges the two strategies into one in which the sampled characters are rare.
 ODD = st.lists(st.characters() | st.sampled_from(" \n\t\u3000\u200b\u00a0\u0301\ud800漢字ไทยที่ကြီး👩‍👩‍👧aé.")).map(
     "".join
 )
@@ -25,7 +27,7 @@ LONG = st.lists(st.sampled_from(["word ", "a", "漢", " "]), max_size=300).map("
 
 
 def lengths(texts: Sequence[str]) -> Floats:
-    """Two labels; the longer a text, the surer the second."""
+    """Return probabilities of two labels; the longer a text, the more probable the second."""
     odds = np.array([len(text) / 10 for text in texts])
     return np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
 
@@ -45,10 +47,10 @@ def test_any_text_is_explained_in_one_call_within_the_budget(text: str, budget: 
     if not text.strip():
         assert (found, calls) == ([], [])
         return
-    (asked,) = calls
-    assert asked[0] == text
-    assert len(asked) == len(found) + 1 <= budget
-    # The spans are in order, none is empty, and only white space lies outside them.
+    (texts,) = calls
+    assert texts[0] == text
+    assert len(texts) == len(found) + 1 <= budget
+    # The spans are in order and not empty, and only white space is outside them.
     ends = [0, *(item.end for item in found)]
     assert all(end <= item.start < item.end for end, item in zip(ends[:-1], found, strict=True))
     between = [text[end:start] for end, start in zip(ends, [*(item.start for item in found), len(text)], strict=True)]
@@ -84,13 +86,13 @@ def test_words_are_found_with_and_without_spaces(text: str, found: list[str]) ->
         ("one ", [""]),
     ],
 )
-def test_what_is_left_reads_as_if_written_so(text: str, others: list[str]) -> None:
+def test_a_word_is_left_out_with_one_of_its_gaps(text: str, others: list[str]) -> None:
     assert erase(text).texts == [text, *others]
 
 
 @pytest.mark.parametrize(("count", "budget"), [(1000, 64), (63, 64), (64, 64), (10, 2), (7, 4)])
 def test_too_many_words_are_joined_into_equal_spans(count: int, budget: int) -> None:
-    text = " ".join(f"w{number}" for number in range(count))
+    text = " ".join(f"w{index}" for index in range(count))
     erasures = erase(text, budget)
     sizes = [len(text[start:end].split()) for start, end in erasures.spans]
     assert len(sizes) == min(count, budget - 1)
@@ -99,7 +101,7 @@ def test_too_many_words_are_joined_into_equal_spans(count: int, budget: int) -> 
     assert len(erasures.texts) <= budget
 
 
-def test_a_budget_that_explains_nothing_is_refused() -> None:
+def test_a_budget_below_two_is_rejected() -> None:
     with pytest.raises(ValueError, match="2 forward passes at least, not 1"):
         erase("two words", 1)
 
@@ -123,7 +125,7 @@ def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_linear_model_is_explained_by_its_own_weights(bundle: Path, label: int) -> None:
     arrays = load_file(bundle / ARRAYS)
-    column = {term: number for number, term in enumerate(json.loads((bundle / VOCABULARY).read_text("utf-8")))}
+    column = {term: index for index, term in enumerate(json.loads((bundle / VOCABULARY).read_text("utf-8")))}
     weight = arrays["weights"][label] - arrays["weights"][1 - label]
     bias = arrays["bias"][label] - arrays["bias"][1 - label]
     assert ModelBundle.load(bundle).calibration.temperature == 1
@@ -144,10 +146,10 @@ def test_a_linear_model_is_explained_by_its_own_weights(bundle: Path, label: int
     assert [item.contribution for item in found if item.text == "unheard"] == pytest.approx([0])
 
 
-def test_words_as_rare_as_each_other_are_ordered_as_the_weights_are(bundle: Path) -> None:
+def test_contributions_of_equally_rare_words_are_ordered_as_their_weights(bundle: Path) -> None:
     arrays = load_file(bundle / ARRAYS)
     terms = np.array(json.loads((bundle / VOCABULARY).read_text("utf-8")))
-    # Words that occur in as many texts have the same idf, so leaving any of them out changes the norm alike.
+    # Words with the same document frequency have the same idf, so leaving out any of them changes the norm equally.
     value, counts = np.unique(arrays["idf"].round(12), return_counts=True)
     columns = np.flatnonzero(arrays["idf"].round(12) == value[counts.argmax()])
     assert len(columns) >= 5

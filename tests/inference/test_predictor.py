@@ -14,7 +14,7 @@ def test_a_damaged_bundle_is_not_loaded(bundle_folder: Path) -> None:
         load_bundle(bundle_folder)
 
 
-def test_a_graph_that_is_none_is_one_sentence(bundle_folder: Path) -> None:
+def test_an_unreadable_graph_is_one_sentence(bundle_folder: Path) -> None:
     (bundle_folder / "model.onnx").write_bytes(b"not a graph")
     runtime = OnnxRuntime(
         precision="fp32",
@@ -30,11 +30,11 @@ def test_a_graph_that_is_none_is_one_sentence(bundle_folder: Path) -> None:
         load_bundle(bundle_folder)
 
 
-def test_serving_needs_neither_torch_nor_transformers_nor_kfp() -> None:
+def test_inference_needs_neither_torch_nor_transformers_nor_kfp() -> None:
     script = """
 import sys
 from textgate.components import storage
-from textgate.components.inference import linear, onnx, predictor
+from textgate.components.inference import ensemble, linear, onnx
 print(sorted({"torch", "transformers", "kfp", "sklearn", "onnx"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

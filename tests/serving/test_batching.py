@@ -10,7 +10,7 @@ import pytest
 from words import write_words
 
 from textgate.components.contracts import ModelBundle
-from textgate.components.inference.predictor import LoadedBundle, PartialPrediction
+from textgate.components.inference import LoadedBundle, PartialPrediction
 from textgate.serving.batching import Batcher, Version
 from textgate.serving.metrics import Metrics
 

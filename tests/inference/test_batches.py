@@ -1,4 +1,4 @@
-"""How a transformer's texts are cut into batches: the way that takes the least time, against all ways."""
+"""Batches of the ONNX predictor: their total cost is the minimum over all ways to cut the sorted texts."""
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
@@ -6,17 +6,17 @@ from itertools import combinations, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.inference.onnx import _TOKENS_OF_A_RUN, _TOKENS_PER_BATCH, _batches
+from textgate.components.inference.onnx import _RUN_OVERHEAD, _TOKENS_PER_BATCH, _batches
 
 LENGTHS = st.lists(st.one_of(st.integers(1, 40), st.integers(1, 600)), max_size=9)
 
 
 def cost(batches: Sequence[Sequence[int]]) -> float:
-    """Of batches of lengths: padded tokens, and something for each; infinite when one is over the budget."""
+    """Return padded tokens plus the overhead of each batch of lengths; infinity if a batch exceeds the budget."""
     padded = [len(batch) * max(batch) for batch in batches]
     if any(len(batch) > 1 and size > _TOKENS_PER_BATCH for batch, size in zip(batches, padded, strict=True)):
         return float("inf")
-    return sum(padded) + len(batches) * _TOKENS_OF_A_RUN
+    return sum(padded) + len(batches) * _RUN_OVERHEAD
 
 
 @settings(deadline=None, max_examples=200)
