@@ -7,13 +7,13 @@ from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, Object
 __all__ = [
     "CHAMPION",
     "DEFAULT_BUCKET",
-    "ServerAddress",
     "ChannelUpdate",
     "EmbeddedStore",
     "ModelRef",
-    "Registry",
-    "Store",
     "ObjectContent",
     "ObjectSummary",
+    "Registry",
+    "ServerAddress",
+    "Store",
     "connect",
 ]

