@@ -1,43 +1,52 @@
-"""What a target keeps of the trained model, and what it costs to answer with it."""
+"""Accuracy that an export target keeps of the trained model, and the cost of predicting with it."""
 
 from pathlib import Path
 
 import numpy as np
 
 from textgate.components.contracts import Evaluation, Export, ModelBundle
-from textgate.components.contracts.bundle import OnnxRuntime, Runtime, TransformersRuntime
+from textgate.components.contracts.export_target import EXPORT_TARGETS, PARITY_TOLERANCE, ExportTarget
 from textgate.components.contracts.measurement import Measurement
-from textgate.components.families import longest_served, open_predictor
+from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.metrics import accuracy, f1_difference, f1_estimate
 
-_PARITY = {"fp32": 0.01, "fp16": 0.02, "int8": 0.1, "int4": 0.1, "nf4": 0.1}
-"""Mean absolute difference from the trained model's probabilities that is allowed in each precision."""
-
 
 def measure_quality(
-    folder: Path, bundle: ModelBundle, target: str, trained: Evaluation, settings: Export
+    folder: Path, bundle: ModelBundle, trained: Evaluation, settings: Export, target: ExportTarget | None = None
 ) -> Measurement:
-    """The uncalibrated ``bundle`` in ``folder`` against the trained model's answers, on the same texts, untimed."""
+    """Compare a bundle with the trained model on the texts of its evaluation.
+
+    Args:
+        folder: Folder of the bundle.
+        bundle: Its manifest, uncalibrated.
+        trained: Evaluation of the trained model.
+        settings: Losses that are allowed.
+        target: Export target of the bundle; None for a family that is served as it was trained.
+
+    Returns:
+        The measurement without speeds and memory. ``refused`` says why the bundle should not be served, if so.
+    """
+    name = target.name if target else bundle.runtime.name
+    tolerance = target.parity_tolerance if target else PARITY_TOLERANCE["fp32"]
     probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(trained.texts))
     predicted, reference = probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1)
     labels = len(bundle.labels)
     difference = f1_difference(trained.classes, predicted, reference, labels)
     agreement = accuracy(predicted, reference)
     parity = float(np.abs(probabilities - trained.probabilities).mean())
-    tolerance = _PARITY[_precision(bundle.runtime)]
     refused = None
     if difference.value < -settings.max_f1_loss:
-        refused = f"{target} loses {-difference.value:.4f} F1, more than export.max_f1_loss={settings.max_f1_loss:g}"
+        refused = f"{name} loses {-difference.value:.4f} F1, more than export.max_f1_loss={settings.max_f1_loss:g}"
     elif agreement < settings.min_agreement:
         refused = (
-            f"{target} answers as the trained model on {agreement:.2%} of the test texts, "
+            f"{name} answers as the trained model on {agreement:.2%} of the test texts, "
             f"fewer than export.min_agreement={settings.min_agreement:g}"
         )
     elif parity > tolerance:
-        refused = f"the probabilities of {target} are off by {parity:.4f} on average, more than {tolerance:g}"
+        refused = f"the probabilities of {name} are off by {parity:.4f} on average, more than {tolerance:g}"
     return Measurement(
-        target=target,
+        target=name,
         bytes=bundle.size,
         parity=parity,
         agreement=agreement,
@@ -50,32 +59,24 @@ def measure_quality(
 
 
 def measure_cost(folder: Path, bundle: ModelBundle, quality: Measurement) -> Measurement:
-    """The same measurement with speeds and memory."""
-    speeds, peak_memory = measure_speed(folder, longest_served(bundle))
+    """Return ``quality`` with the bundle's speeds and peak memory added."""
+    speeds, peak_memory = measure_speed(folder, max_benchmark_tokens(bundle))
     return quality.model_copy(update={"speeds": speeds, "peak_memory": peak_memory})
 
 
-def choose(measured: list[Measurement]) -> Measurement:
-    """The fastest of those that keep F1, or the smallest of those within a tenth of it; if none does, the best F1.
+def choose_served(measurements: list[Measurement]) -> Measurement:
+    """Return the measurement of the target to serve.
 
-    What needs another runtime than this package's comes after all that does not.
+    The fastest target within the limits is served, or the smallest of those within 10 % of its speed. Targets that need
+    torch are served only if no other is within the limits. If none is, the target with the best F1 is returned.
     """
-    kept = [measurement for measurement in measured if measurement.refused is None]
-    if not kept:
-        return max(measured, key=lambda measurement: measurement.f1.value)
-    kept = [measurement for measurement in kept if not measurement.target.startswith("hf")] or kept
-    fastest = max(measurement.texts_per_second for measurement in kept)
+    within_limits = [measurement for measurement in measurements if measurement.refused is None]
+    if not within_limits:
+        return max(measurements, key=lambda measurement: measurement.f1.value)
+    without_torch = [found for found in within_limits if not EXPORT_TARGETS[found.target].needs_torch]
+    candidates = without_torch or within_limits
+    fastest = max(measurement.texts_per_second for measurement in candidates)
     return min(
-        (measurement for measurement in kept if measurement.texts_per_second >= 0.9 * fastest),
+        (measurement for measurement in candidates if measurement.texts_per_second >= 0.9 * fastest),
         key=lambda measurement: measurement.bytes,
     )
-
-
-def _precision(runtime: Runtime) -> str:
-    match runtime:
-        case OnnxRuntime():
-            return runtime.precision
-        case TransformersRuntime():
-            return runtime.quantization or "fp32"
-    # Served as it was trained.
-    return "fp32"

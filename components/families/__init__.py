@@ -7,8 +7,8 @@ from textgate.components.families.family import (
     FitResult,
     TrainingContext,
     custom_head_error,
-    longest_served,
-    longest_text,
+    max_benchmark_tokens,
+    transformer_max_tokens,
 )
 from textgate.components.families.registry import EXPORTABLE_FAMILIES, FAMILIES, open_predictor
 
@@ -21,7 +21,7 @@ __all__ = [
     "FitResult",
     "TrainingContext",
     "custom_head_error",
-    "longest_served",
-    "longest_text",
+    "max_benchmark_tokens",
+    "transformer_max_tokens",
     "open_predictor",
 ]

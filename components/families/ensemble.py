@@ -19,7 +19,7 @@ from textgate.components.families.linear import merge, predictor
 from textgate.components.inference import load_bundle
 from textgate.components.metrics import accuracy, f1
 
-__all__ = ["fit", "likeliest_weights", "merge", "predictor"]
+__all__ = ["fit", "maximum_likelihood_weights", "merge", "predictor"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
         bundles.append(_take_in(context.bundles[member.bundle], member.bundle, labels, folder / name))
         answers.append(load_bundle(folder / name).predict_proba(texts))
     given = [member.weight for member in training.members if member.weight is not None]
-    weights = np.array(given) if given else _rounded(likeliest_weights(np.stack(answers), classes))
+    weights = np.array(given) if given else _rounded(maximum_likelihood_weights(np.stack(answers), classes))
     weights = weights / weights.sum()
     for member, answer, weight in zip(training.members, answers, weights, strict=True):
         score = f1(classes, answer.argmax(axis=1), len(labels))
@@ -62,7 +62,7 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
     return FitResult(runtime, metrics)
 
 
-def likeliest_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:
+def maximum_likelihood_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:
     """Weights (members,) of the mean of ``probabilities`` (members, n, labels) at which ``classes`` are likeliest.
 
     By expectation maximization for the weights of a mixture, which never makes them less likely (Dempster, Laird and

@@ -19,7 +19,7 @@ class Checkpoints(Protocol):
         """Bring the newest whole checkpoint into ``folder``; False when there is none."""
         ...
 
-    def keep(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Keep the checkpoint that lies in ``folder`` in place of the one before; the folder is taken away."""
         ...
 
@@ -101,12 +101,12 @@ class ExportableFamily(Family, Protocol):
         ...
 
 
-def longest_served(bundle: ModelBundle) -> int:
+def max_benchmark_tokens(bundle: ModelBundle) -> int:
     """Tokens, or words where it knows no longest text, to measure a bundle up to."""
     return bundle.max_tokens or _WORDS
 
 
-def longest_text(bundle: ModelBundle) -> int:
+def transformer_max_tokens(bundle: ModelBundle) -> int:
     """Tokens of the longest text that a trained transformer's bundle reads whole.
 
     Raises:

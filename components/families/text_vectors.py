@@ -12,7 +12,7 @@ _DIMENSIONS = 50
 _SEED = 13
 
 
-def embeddings(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
     """(len(texts), dimensions), of a predictor that ``open_predictor`` gave; None where the model does not show them.
 
     A transformer on torch shows what its last layer reads; one in ONNX holds only its answers, and so does an ensemble.

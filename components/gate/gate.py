@@ -15,8 +15,8 @@ from textgate.components.contracts import (
     Recipe,
 )
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.contracts.measurement import Measurements, Merge, throughput
-from textgate.components.families import longest_served, open_predictor
+from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
+from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
 from textgate.components.report.report import write_report
@@ -59,7 +59,7 @@ def gate_served_model(
     result = judge_served(evaluation, before, measured, champion, recipe.gate, cost)
     _write(result, decision)
     data = Dataset.open(dataset).manifest
-    write_report(report, result, recipe, data, evaluation, before, measured, Merge.open(merge), sweep=_sweep(sweep))
+    write_report(report, result, recipe, data, evaluation, before, measured, MergeResult.open(merge), sweep=_sweep(sweep))
     bundle = ModelBundle.parse((exported / MANIFEST).read_bytes(), str(exported / MANIFEST))
     card.write_text(model_card(bundle, recipe, data, evaluation, before, result, measured), "utf-8")
     return result
@@ -77,7 +77,7 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate
         comparable = bundle.labels == evaluation.manifest.labels
         if same or not comparable:
             return Champion(move.version, bundle.fingerprint, bundle.labels)
-        predicted = bundle.calibration.classes(open_predictor(folder, bundle).predict_proba(evaluation.texts))
+        predicted = bundle.calibration.predict(open_predictor(folder, bundle).predict_proba(evaluation.texts))
         return Champion(move.version, bundle.fingerprint, bundle.labels, predicted, _cost(folder, gate))
 
 
@@ -87,7 +87,7 @@ def _cost(folder: Path, gate: Gate) -> Cost | None:
         return None
     bundle = ModelBundle.load(folder)
     timed = "speed" in gate.improvement
-    rate = throughput(measure_speed(folder, longest_served(bundle))[0]) if timed else None
+    rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle))[0]) if timed else None
     return Cost(bundle.size, rate)
 
 
@@ -97,4 +97,4 @@ def _sweep(table: Path | None) -> list[Candidate]:
 
 def _write(decision: GateDecision, file: Path) -> None:
     file.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
-    print(decision.words, flush=True)
+    print(decision.message, flush=True)

@@ -77,8 +77,8 @@ class StoreCheckpoints:
         print(f"restored the checkpoint of {checkpoint.kept}", flush=True)
         return True
 
-    def keep(self, folder: Path) -> None:
-        """See ``families.Checkpoints.keep``; returns once the checkpoint before is stored."""
+    def save(self, folder: Path) -> None:
+        """See ``families.Checkpoints.save``; returns once the checkpoint before is stored."""
         self._used = True
         self.wait()
         own = Path(tempfile.mkdtemp())

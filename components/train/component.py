@@ -39,12 +39,12 @@ def train(
 
         from textgate.components.contracts import Resources, Training
         from textgate.components.families.speed import peak_memory
-        from textgate.components.train.launch import Job, run
-        from textgate.components.train.nodes import run_on_nodes
+        from textgate.components.train.launch import TrainingJob, run
+        from textgate.components.train.multi_node import run_on_nodes
         from textgate.components.train.trainjob import on_cluster
 
         settings = TypeAdapter(Training).validate_json(training)
-        job = Job(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path))
+        job = TrainingJob(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path))
         started = time.perf_counter()
         bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if nodes and on_cluster() else run(job)
         cost = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}

@@ -17,7 +17,7 @@ from textgate.components.contracts import (
     replace_bundle_references,
 )
 from textgate.components.families import TrainingContext
-from textgate.components.families.processes import processes_for
+from textgate.components.families.distributed import world_size_for
 from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
 from textgate.components.storage import Registry, Store
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
@@ -32,7 +32,7 @@ _PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What a train step is given; it travels to every process."""
 
     dataset: Path
@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Start:
+class TrainingInputs:
     """What a training starts from, on this machine; it travels to its every process."""
 
     weights: Path | None
@@ -57,24 +57,24 @@ class Start:
     """Where in the store this very training, and no other, keeps its checkpoints."""
 
 
-def run(job: Job) -> ModelBundle:
+def run(job: TrainingJob) -> ModelBundle:
     """Train, resuming from the last checkpoint of the very same training if it was killed.
 
     Raises:
-        InputError: see ``train_bundle``, ``start_of`` and ``processes_for``.
+        InputError: see ``train_bundle``, ``fetch_inputs`` and ``world_size_for``.
     """
     job = resolve_refs(job)
-    processes = processes_for(job.training)
-    about_logs(job.logs)
+    processes = world_size_for(job.training)
+    create_logs_folder(job.logs)
     with tempfile.TemporaryDirectory() as scratch:
-        start = start_of(job, processes, Path(scratch))
+        start = fetch_inputs(job, processes, Path(scratch))
         if processes == 1:
             return _train(job, start)
         _in_processes(job, start, processes)
     return ModelBundle.load(job.model)
 
 
-def resolve_refs(job: Job) -> Job:
+def resolve_refs(job: TrainingJob) -> TrainingJob:
     """The job with each finished system it names pinned to what stands there now, for every process and the bundle.
 
     Raises:
@@ -86,13 +86,13 @@ def resolve_refs(job: Job) -> Job:
     )
 
 
-def about_logs(logs: Path) -> None:
+def create_logs_folder(logs: Path) -> None:
     """Make the folder for TensorBoard's files, which is never empty: one without a file is taken for lost."""
     logs.mkdir(parents=True, exist_ok=True)
     (logs / "README.md").write_text(_ABOUT_LOGS, "utf-8")
 
 
-def start_of(job: Job, processes: int, scratch: Path) -> Start:
+def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInputs:
     """What a resolved job starts from when it is trained in so many processes; bundles are brought below ``scratch``.
 
     Raises:
@@ -109,7 +109,7 @@ def start_of(job: Job, processes: int, scratch: Path) -> Start:
         _check(reference, bundle, dataset)
         versions.append(bundle.fingerprint)
     prefix = checkpoint_prefix(dataset, job.training, " ".join(versions), job.code, processes)
-    return Start(weights, bundles, prefix)
+    return TrainingInputs(weights, bundles, prefix)
 
 
 def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
@@ -124,7 +124,7 @@ def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
         )
 
 
-def join(meeting: str) -> None:
+def init_process_group(meeting: str) -> None:
     """Join the processes of a training, which are numbered by RANK, LOCAL_RANK and WORLD_SIZE as torchrun does.
 
     ``meeting`` is where they find each other, an ``init_method`` of torch.distributed.
@@ -139,7 +139,7 @@ def join(meeting: str) -> None:
     torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=size, timeout=_PATIENCE)
 
 
-def take_part(job: Job, start: Start, scratch: Path) -> None:
+def run_process(job: TrainingJob, start: TrainingInputs, scratch: Path) -> None:
     """What each of several joined processes does. The first writes the bundle and speaks.
 
     What the others make is thrown away, in ``scratch``.
@@ -154,7 +154,7 @@ def take_part(job: Job, start: Start, scratch: Path) -> None:
             _train(replace(job, model=scratch / f"bundle-{rank}"), start, speaks=False)
 
 
-def _train(job: Job, start: Start, speaks: bool = True) -> ModelBundle:
+def _train(job: TrainingJob, start: TrainingInputs, speaks: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), start.checkpoints)
     context = TrainingContext(start.weights, checkpoints, job.logs, start.bundles)
     bundle = train_bundle(job.dataset, job.name, job.training, job.model, context)
@@ -163,7 +163,7 @@ def _train(job: Job, start: Start, speaks: bool = True) -> ModelBundle:
     return bundle
 
 
-def _in_processes(job: Job, start: Start, processes: int) -> None:
+def _in_processes(job: TrainingJob, start: TrainingInputs, processes: int) -> None:
     from torch.multiprocessing.spawn import ProcessException, spawn
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -176,7 +176,7 @@ def _in_processes(job: Job, start: Start, processes: int) -> None:
             raise
 
 
-def _process(rank: int, job: Job, start: Start, processes: int, scratch: Path) -> None:
+def _process(rank: int, job: TrainingJob, start: TrainingInputs, processes: int, scratch: Path) -> None:
     """What process ``rank`` of one machine does."""
     import torch
 
@@ -184,9 +184,9 @@ def _process(rank: int, job: Job, start: Start, processes: int, scratch: Path) -
     # Loopback, since all are in one pod.
     os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
     # They find each other by a file: the usual store would listen on every interface.
-    join(f"file://{scratch / 'processes'}")
+    init_process_group(f"file://{scratch / 'processes'}")
     try:
-        take_part(job, start, scratch)
+        run_process(job, start, scratch)
     except InputError as error:
         (scratch / f"sentence-{rank}").write_text(str(error), "utf-8")
         sys.exit(2)

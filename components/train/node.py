@@ -13,16 +13,22 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from textgate.components.contracts import Training
-from textgate.components.families.processes import (
-    is_first_on_machine,
+from textgate.components.families.distributed import (
+    barrier,
+    is_local_main_process,
     is_main_process,
-    process_count,
-    shared_scratch,
-    wait_for_all,
+    shared_temporary_folder,
+    world_size,
 )
 from textgate.components.step import step_work
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, about_logs, join, start_of, take_part
+from textgate.components.train.launch import (
+    TrainingJob,
+    create_logs_folder,
+    fetch_inputs,
+    init_process_group,
+    run_process,
+)
 
 
 def main(bucket: str, prefix: str) -> None:
@@ -33,30 +39,32 @@ def main(bucket: str, prefix: str) -> None:
     """
     import torch
 
-    join("env://")
+    init_process_group("env://")
     store = Store.from_environment(bucket)
-    with shared_scratch() as folder:
+    with shared_temporary_folder() as folder:
         # The first process of each machine brings what is given and the weights; the others find them there.
-        if not is_first_on_machine():
-            wait_for_all()
+        if not is_local_main_process():
+            barrier()
         else:
             store.download_folder(f"{prefix}/given", folder)
         job = _job(folder, bucket)
-        start = start_of(job, process_count(), folder)
-        if is_first_on_machine():
-            about_logs(job.logs)
-            wait_for_all()
-        take_part(job, start, folder)
+        start = fetch_inputs(job, world_size(), folder)
+        if is_local_main_process():
+            create_logs_folder(job.logs)
+            barrier()
+        run_process(job, start, folder)
         if is_main_process():
             store.upload_folder(job.model, f"{prefix}/made/model")
             store.upload_folder(job.logs, f"{prefix}/made/logs")
     torch.distributed.destroy_process_group()
 
 
-def _job(folder: Path, bucket: str) -> Job:
+def _job(folder: Path, bucket: str) -> TrainingJob:
     told = json.loads((folder / "job.json").read_text("utf-8"))
     training = TypeAdapter(Training).validate_python(told["training"])
-    return Job(folder / "dataset", told["name"], training, told["code"], bucket, folder / "model", folder / "logs")
+    return TrainingJob(
+        folder / "dataset", told["name"], training, told["code"], bucket, folder / "model", folder / "logs"
+    )
 
 
 if __name__ == "__main__":

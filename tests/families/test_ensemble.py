@@ -23,8 +23,8 @@ from textgate.components.contracts import (
     ModelBundle,
     TransformersRuntime,
 )
-from textgate.components.families import TrainingContext, longest_served, open_predictor
-from textgate.components.families.ensemble import likeliest_weights
+from textgate.components.families import TrainingContext, max_benchmark_tokens, open_predictor
+from textgate.components.families.ensemble import maximum_likelihood_weights
 from textgate.components.inference import load_bundle
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -89,7 +89,7 @@ def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
     assert second.files == {name: entry for name, entry in original.files.items() if not name.startswith("hf/")}
     manifests = sum((ensemble / name / "bundle.json").stat().st_size for name in runtime_of(bundle).members)
     assert bundle.size == first.size + original.size + manifests
-    assert longest_served(bundle) == 512
+    assert max_benchmark_tokens(bundle) == 512
 
 
 def test_the_metrics_are_those_of_the_mean_on_the_validation_split(dataset: Dataset, ensemble: Path) -> None:
@@ -121,7 +121,7 @@ def test_no_weights_are_likelier_than_those_found(seed: int, members: int, label
     classes = generator.integers(labels, size=60)
     sharpness = generator.uniform(0.1, 4, members)
     probabilities = np.stack([generator.dirichlet(np.ones(labels) / sharp, 60) for sharp in sharpness])
-    found = likeliest_weights(probabilities, classes)
+    found = maximum_likelihood_weights(probabilities, classes)
     assert found.min() >= 0
     assert found.sum() == pytest.approx(1)
     right = np.maximum(probabilities[:, np.arange(60), classes], 1e-12)

@@ -22,7 +22,7 @@ from textgate.components.contracts import (
     dataset_writer,
 )
 from textgate.components.families import TrainingContext, open_predictor
-from textgate.components.families.text_vectors import embeddings
+from textgate.components.families.text_vectors import embed_texts
 from textgate.components.inference import CalibratedPredictor, Predictor
 from textgate.components.train.train import train_bundle
 
@@ -99,7 +99,7 @@ def test_a_transformers_answers_are_one_layer_behind(tiny: Tiny, few: Dataset, t
     checkpoint = tiny(model_type)
     predictor = opened(few, training(checkpoint), checkpoint, tmp_path / "bundle")
     texts = [f"word{number % 60} word{number * 7 % 60} {'good' * (number % 3)}" for number in range(150)]
-    found = embeddings(predictor, texts)
+    found = embed_texts(predictor, texts)
     assert found is not None
     assert found.shape == (len(texts), dimensions)
     assert found.dtype == np.float32
@@ -125,7 +125,7 @@ def test_a_transformers_answers_are_one_layer_behind(tiny: Tiny, few: Dataset, t
 def test_texts_of_plain_arrays_lie_by_the_terms_that_decide(dataset: Dataset, tmp_path: Path, training: Any) -> None:
     predictor = opened(dataset, training, None, tmp_path / "bundle")
     texts = ["word1 good", "word2 good word3", "word1 bad", "word2 bad word3", "unknown", *dataset.columns("test")[1]]
-    found = embeddings(predictor, texts)
+    found = embed_texts(predictor, texts)
     assert found is not None
     assert found.dtype == np.float32
     assert found.shape[0] == len(texts)
@@ -136,7 +136,7 @@ def test_texts_of_plain_arrays_lie_by_the_terms_that_decide(dataset: Dataset, tm
     # The same label and no other word in common, against the same words and another label.
     assert alike[0, 1] > alike[0, 2]
     assert alike[2, 3] > alike[1, 3]
-    assert embeddings(predictor, texts[:1]).shape[0] == 1  # type: ignore[union-attr]
+    assert embed_texts(predictor, texts[:1]).shape[0] == 1  # type: ignore[union-attr]
 
 
 def test_what_gives_answers_alone_has_no_embeddings() -> None:
@@ -144,4 +144,4 @@ def test_what_gives_answers_alone_has_no_embeddings() -> None:
         def predict_proba(self, texts: Any) -> npt.NDArray[np.float64]:
             return np.full((len(texts), 2), 0.5)
 
-    assert embeddings(CalibratedPredictor(BatchPrediction(), 1.0), ["a text"]) is None
+    assert embed_texts(CalibratedPredictor(BatchPrediction(), 1.0), ["a text"]) is None

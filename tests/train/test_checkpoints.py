@@ -40,8 +40,8 @@ def test_the_last_checkpoint_comes_back_and_nothing_else_stays(
 ) -> None:
     assert restored(store, tmp_path / "none") is None
     checkpoints = StoreCheckpoints(store, PREFIX)
-    checkpoints.keep(write(tmp_path / "1", model="first", optimizer="same"))
-    checkpoints.keep(write(tmp_path / "2", model="second", optimizer="same"))
+    checkpoints.save(write(tmp_path / "1", model="first", optimizer="same"))
+    checkpoints.save(write(tmp_path / "2", model="second", optimizer="same"))
     checkpoints.wait()
     assert not (tmp_path / "1").exists()
     assert restored(store, tmp_path / "back") == {"model": "second", "optimizer": "same"}
@@ -59,8 +59,8 @@ def test_an_unchanged_file_is_written_once(store: Store, tmp_path: Path) -> None
         "before-call.s3.PutObject", lambda params, **_: written.append(params["url_path"])
     )
     checkpoints = StoreCheckpoints(store, PREFIX)
-    checkpoints.keep(write(tmp_path / "1", model="first", optimizer="same"))
-    checkpoints.keep(write(tmp_path / "2", model="second", optimizer="same"))
+    checkpoints.save(write(tmp_path / "1", model="first", optimizer="same"))
+    checkpoints.save(write(tmp_path / "2", model="second", optimizer="same"))
     checkpoints.wait()
     assert len(written) == 3 + 2
     assert len(set(written)) == 3 + 1
@@ -74,7 +74,7 @@ from textgate.components.train.checkpoints import StoreCheckpoints
 
 store = Store.from_environment(sys.argv[1])
 checkpoints = StoreCheckpoints(store, sys.argv[2])
-checkpoints.keep(Path("1"))
+checkpoints.save(Path("1"))
 checkpoints.wait()
 puts = []
 
@@ -84,7 +84,7 @@ def die(**_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 store.client.meta.events.register("before-send.s3.PutObject", die)
-checkpoints.keep(Path("2"))
+checkpoints.save(Path("2"))
 checkpoints.wait()
 """
 
@@ -97,7 +97,7 @@ def test_killed_while_storing_the_checkpoint_before_is_found(put: int, store: St
     assert subprocess.run(command, cwd=tmp_path, env=os.environ, check=False).returncode == -signal.SIGKILL
     assert restored(store, tmp_path / "back") == first
     checkpoints = StoreCheckpoints(store, PREFIX)
-    checkpoints.keep(write(tmp_path / "3", model="third", optimizer="later"))
+    checkpoints.save(write(tmp_path / "3", model="third", optimizer="later"))
     checkpoints.wait()
     assert restored(store, tmp_path / "again") == {"model": "third", "optimizer": "later"}
     assert len(keys(store)) == 3, "what the killed process left has gone"
@@ -116,7 +116,7 @@ def test_a_damaged_checkpoint_is_ignored_with_a_line_and_then_replaced(
     damage: str, told: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = StoreCheckpoints(store, PREFIX)
-    checkpoints.keep(write(tmp_path / "1", model="first"))
+    checkpoints.save(write(tmp_path / "1", model="first"))
     checkpoints.wait()
     content, manifest = keys(store)
     match damage:
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_ignored_with_a_line_and_then_replaced(
     assert line.startswith("the stored checkpoint cannot be used, training from the beginning: ")
     assert told in line
     assert list(tmp_path.iterdir()) == []
-    checkpoints.keep(write(tmp_path / "2", model="first"))
+    checkpoints.save(write(tmp_path / "2", model="first"))
     checkpoints.wait()
     assert restored(store, tmp_path / "again") == {"model": "first"}
 
@@ -146,7 +146,7 @@ def test_a_store_that_has_gone_costs_a_line_each_and_no_secret(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     checkpoints = StoreCheckpoints(Store.from_environment("gone"), PREFIX)
     assert not checkpoints.restore(tmp_path / "back")
-    checkpoints.keep(write(tmp_path / "1", model="first"))
+    checkpoints.save(write(tmp_path / "1", model="first"))
     checkpoints.clear()
     said = capsys.readouterr().out
     begins = ["the stored checkpoint cannot be used", "the checkpoint was not kept", "the checkpoints were not removed"]

@@ -19,7 +19,7 @@ from textgate.components.contracts import (
 from textgate.components.families import TrainingContext
 from textgate.components.storage import Registry, Store
 from textgate.components.train.component import train
-from textgate.components.train.launch import Job, resolve_refs, run, start_of
+from textgate.components.train.launch import TrainingJob, fetch_inputs, resolve_refs, run
 from textgate.components.train.train import train_bundle
 
 
@@ -47,8 +47,8 @@ def ensemble(*members: object) -> EnsembleTraining:
     return EnsembleTraining.model_validate({"family": "ensemble", "members": listed})
 
 
-def job(dataset: Path, training: EnsembleTraining, store: Store, folder: Path) -> Job:
-    return Job(dataset, "both", training, "code", store.bucket, folder / "model", folder / "logs")
+def job(dataset: Path, training: EnsembleTraining, store: Store, folder: Path) -> TrainingJob:
+    return TrainingJob(dataset, "both", training, "code", store.bucket, folder / "model", folder / "logs")
 
 
 def artifact(path: Path) -> Any:
@@ -75,7 +75,7 @@ def test_a_channel_that_moves_is_another_training(
 ) -> None:
     def prefix() -> str:
         asked = resolve_refs(job(dataset, ensemble("first", systems[2]), store, tmp_path))
-        return start_of(asked, 1, tmp_path / "scratch").checkpoints
+        return fetch_inputs(asked, 1, tmp_path / "scratch").checkpoints
 
     before = prefix()
     assert prefix() == before
@@ -91,7 +91,7 @@ def test_a_folder_whose_bundle_changes_is_another_training(
     found = []
     for system in systems[1:]:
         folder.symlink_to(system)
-        found.append(start_of(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
+        found.append(fetch_inputs(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
         folder.unlink()
     assert found[0].bundles == found[1].bundles
     assert found[0].checkpoints != found[1].checkpoints
@@ -118,12 +118,12 @@ def test_a_system_of_another_dataset_is_said(
     dataset: Path, registry: Registry, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = job(dataset, ensemble("first", "first"), store, tmp_path)
-    start_of(same, 1, tmp_path / "scratch")
+    fetch_inputs(same, 1, tmp_path / "scratch")
     assert capsys.readouterr().out == ""
     with dataset_writer(tmp_path / "other", ["train", "validation"]) as writer:
         for number, label in enumerate(["bad", "good"] * 4):
             writer.add(["train", "validation"][number > 3], Row(str(number), f"{label} {number}", label))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     assert Dataset.open(tmp_path / "other").manifest.fingerprint != Dataset.open(dataset).manifest.fingerprint
-    start_of(job(tmp_path / "other", ensemble("first", "first"), store, tmp_path), 1, tmp_path / "scratch")
+    fetch_inputs(job(tmp_path / "other", ensemble("first", "first"), store, tmp_path), 1, tmp_path / "scratch")
     assert "first was trained on another dataset: if texts of this test split were among it" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 
 from textgate.components.contracts import ModelBundle, TransformerTraining
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, run
+from textgate.components.train.launch import TrainingJob, run
 
 
 @pytest.mark.slow
@@ -28,7 +28,7 @@ def test_a_model_in_parts_reaches_the_loss_of_a_whole_one(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     chosen = {"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1, "fsdp": True}
     settings = training.model_copy(update=chosen)
-    alone = run(Job(dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
+    alone = run(TrainingJob(dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
 
     told = {"name": "films", "training": settings.model_dump(mode="json"), "code": "code"}
     store.upload_folder(dataset, "nodes/films/given/dataset")

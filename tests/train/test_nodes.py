@@ -13,8 +13,8 @@ from train.cluster import NAMESPACE, Cluster, serving
 
 from textgate.components.contracts import InputError, ModelBundle, Resources, TransformerTraining
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, run
-from textgate.components.train.nodes import run_on_nodes
+from textgate.components.train.launch import TrainingJob, run
+from textgate.components.train.multi_node import run_on_nodes
 
 RESOURCES = Resources.model_validate(
     {
@@ -64,14 +64,14 @@ def cluster(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def job(dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path) -> Job:
+def job(dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path) -> TrainingJob:
     (tmp_path / "logs").mkdir()
-    return Job(dataset, "films", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs")
+    return TrainingJob(dataset, "films", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs")
 
 
 @pytest.mark.slow
 def test_two_machines_reach_the_loss_of_one_process(
-    job: Job,
+    job: TrainingJob,
     cluster: Cluster,
     without_dropout: Path,
     store: Store,
@@ -84,9 +84,9 @@ def test_two_machines_reach_the_loss_of_one_process(
     settings = job.training.model_copy(
         update={"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1}
     )
-    alone = run(Job(job.dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
+    alone = run(TrainingJob(job.dataset, "films", settings, "code", store.bucket, tmp_path / "1/model", tmp_path / "1/logs"))
     capfd.readouterr()
-    together = run_on_nodes(Job(job.dataset, "films", settings, "code", store.bucket, job.model, job.logs), RESOURCES)
+    together = run_on_nodes(TrainingJob(job.dataset, "films", settings, "code", store.bucket, job.model, job.logs), RESOURCES)
     said = capfd.readouterr().out
 
     expected, found = scalars(tmp_path / "1/logs"), scalars(job.logs)
@@ -107,7 +107,7 @@ def test_two_machines_reach_the_loss_of_one_process(
     assert cluster.secrets["store"]["AWS_SECRET_ACCESS_KEY"] not in json.dumps(cluster.created)
 
 
-def test_the_nodes_are_as_the_step_is_and_have_what_the_recipe_asks_for(job: Job, cluster: Cluster) -> None:
+def test_the_nodes_are_as_the_step_is_and_have_what_the_recipe_asks_for(job: TrainingJob, cluster: Cluster) -> None:
     cluster.script = ([["textgate error: enough"], []], [])
     gpus = RESOURCES.model_copy(
         update={"accelerator": Resources.model_validate({"accelerator": {"count": 4}}).accelerator}
@@ -138,7 +138,7 @@ def test_the_nodes_are_as_the_step_is_and_have_what_the_recipe_asks_for(job: Job
 
 
 def test_what_a_node_says_is_wrong_is_the_steps_sentence(
-    job: Job, cluster: Cluster, store: Store, capfd: pytest.CaptureFixture[str]
+    job: TrainingJob, cluster: Cluster, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cluster.script = ([["loading"], ["textgate error: the checkpoint x cannot be loaded"]], [])
     with pytest.raises(InputError, match=r"^the checkpoint x cannot be loaded$"):
@@ -149,7 +149,7 @@ def test_what_a_node_says_is_wrong_is_the_steps_sentence(
     assert not job.model.exists()
 
 
-def test_a_job_that_fails_is_one_sentence_with_its_last_lines(job: Job, cluster: Cluster, store: Store) -> None:
+def test_a_job_that_fails_is_one_sentence_with_its_last_lines(job: TrainingJob, cluster: Cluster, store: Store) -> None:
     failed = {"type": "Failed", "status": "True", "reason": "JobSetFailed", "message": "a pod was killed"}
     cluster.script = ([["training", "CUDA out of memory"], ["Connection reset"]], [failed])
     with pytest.raises(InputError) as error:
@@ -170,7 +170,7 @@ def test_a_job_that_fails_is_one_sentence_with_its_last_lines(job: Job, cluster:
     ],
 )
 def test_a_job_that_is_refused_is_one_sentence(
-    status: int, sentence: str, job: Job, cluster: Cluster, store: Store
+    status: int, sentence: str, job: TrainingJob, cluster: Cluster, store: Store
 ) -> None:
     cluster.refusals.append(("POST", status, "said the server"))
     with pytest.raises(InputError, match=sentence) as error:
@@ -181,7 +181,7 @@ def test_a_job_that_is_refused_is_one_sentence(
 
 
 def test_an_api_that_stumbles_while_the_job_runs_is_asked_again(
-    job: Job, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+    job: TrainingJob, cluster: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     failed = {"type": "Failed", "status": "True", "reason": "r", "message": "m"}
     cluster.script = ([["only once"], ["a second"]], [failed])
@@ -194,7 +194,7 @@ def test_an_api_that_stumbles_while_the_job_runs_is_asked_again(
     assert said.count("node 1: a second") == 1
 
 
-def test_a_log_that_cannot_be_read_yet_is_none(job: Job, cluster: Cluster) -> None:
+def test_a_log_that_cannot_be_read_yet_is_none(job: TrainingJob, cluster: Cluster) -> None:
     failed = {"type": "Failed", "status": "True", "reason": "r", "message": "m"}
     cluster.script = ([["of the first"], ["of the second"]], [failed])
     cluster.refusals.append(("-node-0-0-", 400, "container node is waiting to start"))
@@ -203,7 +203,7 @@ def test_a_log_that_cannot_be_read_yet_is_none(job: Job, cluster: Cluster) -> No
 
 
 def test_an_api_that_cannot_be_reached_is_one_sentence(
-    job: Job, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    job: TrainingJob, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(os.environ["KUBECONFIG"])
     wrong = json.loads(path.read_text())
@@ -230,7 +230,7 @@ train.python_func(
 
 
 def test_a_step_that_is_terminated_leaves_no_job_behind(
-    job: Job, cluster: Cluster, store: Store, tmp_path: Path
+    job: TrainingJob, cluster: Cluster, store: Store, tmp_path: Path
 ) -> None:
     cluster.script = ([["training"], []], [])
     arguments = [str(job.dataset), job.training.model_dump_json(), store.bucket, str(tmp_path)]

@@ -15,18 +15,18 @@ from textgate.components.contracts import Adapter, Distillation, LinearTraining,
 from textgate.components.families import TrainingContext
 from textgate.components.storage import Store
 from textgate.components.train.checkpoints import StoreCheckpoints
-from textgate.components.train.launch import Job, run
+from textgate.components.train.launch import TrainingJob, run
 from textgate.components.train.train import train_bundle
 
 START = """
 import sys
 from pathlib import Path
 from textgate.components.contracts import TransformerTraining
-from textgate.components.train.launch import Job, run
+from textgate.components.train.launch import TrainingJob, run
 
 dataset, settings, bucket, folder = sys.argv[1:]
 training = TransformerTraining.model_validate_json(settings)
-run(Job(Path(dataset), "tiny", training, "code", bucket, Path(folder) / "model", Path(folder) / "logs"))
+run(TrainingJob(Path(dataset), "tiny", training, "code", bucket, Path(folder) / "model", Path(folder) / "logs"))
 """
 
 
@@ -69,8 +69,8 @@ def test_killed_and_resumed_is_as_never_killed(
     capsys: pytest.CaptureFixture[str],
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
-    def job(name: str) -> Job:
-        return Job(dataset, "tiny", training, "code", store.bucket, tmp_path / name / "model", tmp_path / name / "logs")
+    def job(name: str) -> TrainingJob:
+        return TrainingJob(dataset, "tiny", training, "code", store.bucket, tmp_path / name / "model", tmp_path / name / "logs")
 
     whole = run(job("whole"))
     assert "resuming" not in capsys.readouterr().out
@@ -107,8 +107,8 @@ class EndsAfter(StoreCheckpoints):
         super().__init__(store, "checkpoints/one")
         self._left = checkpoints
 
-    def keep(self, folder: Path) -> None:
-        super().keep(folder)
+    def save(self, folder: Path) -> None:
+        super().save(folder)
         self._left -= 1
         if self._left == 0:
             self.wait()
@@ -174,6 +174,6 @@ def test_a_store_that_is_not_there_does_not_end_the_training(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     settings = training.model_copy(update={"epochs": 1, "evaluate_every": 0.5})
-    run(Job(dataset, "tiny", settings, "code", "gone", tmp_path / "model", tmp_path / "logs"))
+    run(TrainingJob(dataset, "tiny", settings, "code", "gone", tmp_path / "model", tmp_path / "logs"))
     assert capsys.readouterr().out.count("the checkpoint was not kept") == 1
     assert ModelBundle.load(tmp_path / "model").family == "transformer"

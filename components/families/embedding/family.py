@@ -25,7 +25,7 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.components.families import FitResult, TrainingContext, custom_head_error, longest_text
+from textgate.components.families import FitResult, TrainingContext, custom_head_error, transformer_max_tokens
 from textgate.components.families.embedding.heads import Embedded, fit_head, load_head
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES, export_options
 from textgate.components.families.transformer.model.pooling import MeanPooling
@@ -107,7 +107,7 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
     """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``base_model`` or beside it."""
     model, tokenizer = _open(folder, bundle, base_model or folder)
-    return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, longest_text(bundle))
+    return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, transformer_max_tokens(bundle))
 
 
 def merge(
@@ -120,7 +120,7 @@ def merge(
     save_model(_load_backbone(base_model, training), base_model, training, output)
     for name in bundle.files:
         shutil.copy(folder / name, output / name)
-    return TransformersRuntime(max_tokens=longest_text(bundle)), "the frozen encoder was put beside its head"
+    return TransformersRuntime(max_tokens=transformer_max_tokens(bundle)), "the frozen encoder was put beside its head"
 
 
 def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
@@ -130,7 +130,7 @@ def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRu
     """
     from textgate.components.families.transformer.export.onnx_graph import export_classifier
 
-    max_tokens = longest_text(bundle)
+    max_tokens = transformer_max_tokens(bundle)
     config = read_config(folder, EmbeddingTraining(**bundle.recipe["train"]))
     model, tokenizer = _open(folder, bundle, folder, **export_options(config["model_type"]))
     return export_classifier(model, tokenizer, max_tokens, output, unquantized="head")

@@ -14,9 +14,9 @@ from textgate.components.contracts import (
     dataset_writer,
 )
 from textgate.components.families import TrainingContext
-from textgate.components.families.processes import processes_for
+from textgate.components.families.distributed import world_size_for
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, run
+from textgate.components.train.launch import TrainingJob, run
 from textgate.components.train.train import train_bundle
 
 
@@ -43,7 +43,7 @@ def test_two_processes_reach_the_loss_of_one(
     for processes in ("1", "2"):
         monkeypatch.setenv("TEXTGATE_PROCESSES", processes)
         folder = tmp_path / processes
-        bundles.append(run(Job(dataset, "tiny", settings, "code", store.bucket, folder / "model", folder / "logs")))
+        bundles.append(run(TrainingJob(dataset, "tiny", settings, "code", store.bucket, folder / "model", folder / "logs")))
         curves.append(scalars(folder / "logs"))
     assert curves[0].keys() == curves[1].keys()
     for tag in curves[0]:
@@ -65,7 +65,7 @@ def test_what_is_wrong_is_one_sentence_from_many_processes(
     with dataset_writer(tmp_path / "raw", ["train", "validation"]) as writer:
         writer.finish("made up", ["bad", "good"])
     with pytest.raises(InputError, match="has not been preprocessed: it carries no normaliser") as error:
-        run(Job(tmp_path / "raw", "tiny", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs"))
+        run(TrainingJob(tmp_path / "raw", "tiny", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model").exists()
 
@@ -75,9 +75,9 @@ def test_a_number_of_processes_that_does_not_fit_is_refused(
 ) -> None:
     monkeypatch.setenv("TEXTGATE_PROCESSES", "3")
     with pytest.raises(InputError, match=r"train\.batch_size \(8\) must be a multiple of the 3 devices"):
-        processes_for(training)
+        world_size_for(training)
     for wrong in ("0", "two", "", "-1"):
         monkeypatch.setenv("TEXTGATE_PROCESSES", wrong)
         with pytest.raises(InputError, match="TEXTGATE_PROCESSES must be a number of processes"):
-            processes_for(training)
-    assert processes_for(LinearTraining(family="linear")) == 1
+            world_size_for(training)
+    assert world_size_for(LinearTraining(family="linear")) == 1

@@ -11,7 +11,7 @@ from typing import Any
 from textgate.components.contracts import FineTuning, InputError, Training
 
 
-def processes_for(training: Training) -> int:
+def world_size_for(training: Training) -> int:
     """How many processes to train in: one a GPU for what is fine-tuned, else one.
 
     TEXTGATE_PROCESSES names another number; on a machine without GPUs that many share the processor.
@@ -34,7 +34,7 @@ def processes_for(training: Training) -> int:
     return count
 
 
-def process_count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     import torch
 
@@ -48,12 +48,12 @@ def is_main_process() -> bool:
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
-def is_first_on_machine() -> bool:
+def is_local_main_process() -> bool:
     """Whether this one does what each machine needs once."""
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return once every process has come this far."""
     import torch
 
@@ -61,7 +61,7 @@ def wait_for_all() -> None:
         torch.distributed.barrier()
 
 
-def made_by_one(make: Callable[[], Any]) -> Any:
+def broadcast_from_main(make: Callable[[], Any]) -> Any:
     """What ``make`` returns, in every process; only the main one calls it."""
     import torch
 
@@ -71,27 +71,27 @@ def made_by_one(make: Callable[[], Any]) -> Any:
     return made[0]
 
 
-def smallest(number: int) -> int:
+def all_reduce_min(number: int) -> int:
     """The smallest of the numbers that the processes bring."""
     import torch
 
-    numbers = [number] * process_count()
+    numbers = [number] * world_size()
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(numbers, number)
     return min(numbers)
 
 
-def on_several_machines() -> bool:
+def is_multi_node() -> bool:
     """Whether the processes that train together share no disk."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", process_count())) < process_count()
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) < world_size()
 
 
 @contextmanager
-def shared_scratch() -> Iterator[Path]:
+def shared_temporary_folder() -> Iterator[Path]:
     """A temporary folder that is the same in every process of a machine."""
     import torch
 
-    names = [tempfile.mkdtemp() if is_first_on_machine() else ""] * process_count()
+    names = [tempfile.mkdtemp() if is_local_main_process() else ""] * world_size()
     name = names[0]
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(names, name)
@@ -99,7 +99,7 @@ def shared_scratch() -> Iterator[Path]:
         name = names[torch.distributed.get_rank() - int(os.environ["LOCAL_RANK"])]
     try:
         yield Path(name)
-        wait_for_all()
+        barrier()
     finally:
-        if is_first_on_machine():
+        if is_local_main_process():
             shutil.rmtree(name, ignore_errors=True)

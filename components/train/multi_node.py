@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 from textgate.components.contracts import ModelBundle, Resources, new_folder
 from textgate.components.storage import Store
-from textgate.components.train.launch import Job, resolve_refs
+from textgate.components.train.launch import TrainingJob, resolve_refs
 from textgate.components.train.trainjob import run_train_job
 
 _NAME_LENGTH = 36
 """The name of a node's pod, which is a label of DNS (63 characters), begins with that of the TrainJob."""
 
 
-def run_on_nodes(job: Job, resources: Resources) -> ModelBundle:
+def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
     """Train on ``resources.nodes`` machines of the cluster this step runs on; see ``launch.run`` for one.
 
     Nothing is left behind: neither on success, nor on failure, nor on SIGTERM, with which Kubernetes ends a pod.
