@@ -1,41 +1,51 @@
-"""What a step's pod asks of Kubernetes. A laptop ignores all of it."""
+"""Settings of the pods that run the steps on Kubernetes; ``kfp.local`` ignores them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from kfp import kubernetes
+from kfp import dsl, kubernetes
 
-from textgate.components.contracts import Compute, Recipe
+from textgate.components.contracts import Compute, Recipe, Resources
 
-S3_SECRET = "textgate-s3"  # noqa: S105 (its name)
-"""Secret with keys for the store; where there is none, boto3 finds the pod's own identity."""
+S3_SECRET = "textgate-s3"  # noqa: S105 (a name)
+"""Secret with keys for the store; without it boto3 uses the pod's own identity."""
 HUB_SECRET = "textgate-hub"  # noqa: S105
-"""Secret with a token of the hub, for checkpoints that ask for one."""
+"""Secret with a Hugging Face token, for gated models."""
 CONFIG_MAP = "textgate"
-"""Config map that says where the store is. All three may be missing: k8s/base holds templates."""
+"""Config map with the address of the store. It and both secrets are optional; k8s/base holds templates."""
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
 
 USER = 10001
-"""Who the images' processes are."""
+"""User and group id of the images' processes."""
 RETRIES = 2
 _BACKOFF_SECONDS = 60
 _WEEK = 7 * 24 * 3600
-DEADLINE_SECONDS = _WEEK
-"""A run that takes longer is ended."""
-TTL_SECONDS = _WEEK
-"""How long after its end a run's pods and their logs stay; what it made stays."""
+PIPELINE_CONFIG = dsl.PipelineConfig(ttl_seconds_after_finished=_WEEK, active_deadline_seconds=_WEEK)
+"""A run is stopped after a week; its pods and their logs are deleted a week after it ended, its artifacts are not."""
 EXECUTOR_TEMPLATE = "metadata-0-3-retry-system-container-impl"
-"""What KFP's backend calls the template of these pods (argocompiler/container.go): by their numbers of annotations and
-labels, and whether they are tried again. Their names are made of it, and the log of a pod is asked for by its name."""
+"""Argo template that KFP's backend generates for these pods (argocompiler/container.go).
+
+The name encodes the number of annotations and labels, and whether the step is retried. Pod names contain it, and the
+log of a pod is requested by its name.
+"""
+
+_UNITS = {unit + i: (1024 if i else 1000) ** power for power, unit in enumerate("KMGTPE", 1) for i in ("", "i")}
+"""Bytes per suffix of a Kubernetes quantity."""
 
 
-def ask(task: Any, recipe: Recipe, compute: Compute) -> None:
-    """What every step gets: labels, credentials, a user, ``compute``, and what happens when a try fails or hangs.
+def configure_pod(task: Any, instance: str, compute: Compute) -> None:
+    """Set labels, credentials, user, CPU, memory, time limit and retries of a task's pod.
 
-    Every step may be tried again: what it writes is written whole or not at all, and promote finds what its first try
-    has done.
+    Every step may be retried: it writes its outputs completely or not at all, and promote recognizes what an earlier
+    attempt has done.
+
+    Args:
+        task: Task of the pipeline.
+        instance: Value of the label ``app.kubernetes.io/instance``.
+        compute: CPU, memory and time limit of one attempt.
     """
-    for key, value in (("name", "textgate"), ("instance", recipe.name), ("component", task.name)):
+    for key, value in (("name", "textgate"), ("instance", instance), ("component", task.name)):
         kubernetes.add_pod_label(task, f"app.kubernetes.io/{key}", value)
     kubernetes.use_secret_as_env(task, S3_SECRET, {key: key for key in _KEYS}, optional=True)
     kubernetes.use_secret_as_env(task, HUB_SECRET, {"HF_TOKEN": "HF_TOKEN"}, optional=True)
@@ -45,14 +55,13 @@ def ask(task: Any, recipe: Recipe, compute: Compute) -> None:
     task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
     seconds = int(compute.hours * 3600)
     kubernetes.set_timeout(task, seconds)
-    # Argo ends a second try this long after the FIRST one began, so it must hold all of them.
+    # Argo counts this limit from the start of the FIRST attempt, so it must cover all attempts.
     longest = (RETRIES + 1) * seconds + 2**RETRIES * _BACKOFF_SECONDS
     task.set_retry(RETRIES, f"{_BACKOFF_SECONDS}s", backoff_factor=2, backoff_max_duration=f"{longest}s")
 
 
-def place_on_device(task: Any, recipe: Recipe) -> None:
-    """On a node with the devices that the recipe asks for."""
-    resources = recipe.resources
+def place_on_device(task: Any, resources: Resources) -> None:
+    """Request the accelerator of ``resources`` for a task's pod, with its node selector, tolerations and /dev/shm."""
     if resources.accelerator:
         task.set_accelerator_type(resources.accelerator.type).set_accelerator_limit(resources.accelerator.count)
     if resources.shm:
@@ -61,3 +70,44 @@ def place_on_device(task: Any, recipe: Recipe) -> None:
         kubernetes.add_node_selector(task, key, value)
     for toleration in resources.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
+
+
+def largest_resources(recipes: Sequence[Recipe]) -> Resources:
+    """Return resources on one machine that suffice for each of the recipes.
+
+    Accelerators, node selectors and tolerations are those of the families that use an accelerator.
+    """
+    on_device = [recipe.resources for recipe in recipes if recipe.train.uses_accelerator]
+    accelerators = [resources.accelerator for resources in on_device if resources.accelerator]
+    tolerations = [toleration for resources in on_device for toleration in resources.tolerations]
+    return Resources(
+        **_largest([recipe.resources for recipe in recipes]).model_dump(),
+        accelerator=max(accelerators, key=lambda accelerator: accelerator.count, default=None),
+        shm=max((resources.shm for resources in on_device if resources.shm), key=_bytes, default=None),
+        node_selector={key: value for resources in on_device for key, value in resources.node_selector.items()},
+        tolerations=[one for index, one in enumerate(tolerations) if one not in tolerations[:index]],
+        export=_largest([recipe.resources.export for recipe in recipes]),
+    )
+
+
+def training_and_export(resources: Resources) -> Compute:
+    """Return CPU, memory and time limit of a step that both trains and exports."""
+    largest = _largest([resources, resources.export])
+    return largest.model_copy(update={"hours": min(resources.hours + resources.export.hours, 168)})
+
+
+def _largest(computes: Sequence[Compute]) -> Compute:
+    return Compute(
+        cpu=max((compute.cpu for compute in computes), key=_cores),
+        memory=max((compute.memory for compute in computes), key=_bytes),
+        hours=max(compute.hours for compute in computes),
+    )
+
+
+def _cores(cpu: str) -> float:
+    return float(cpu.removesuffix("m")) / (1000 if cpu.endswith("m") else 1)
+
+
+def _bytes(memory: str) -> int:
+    digits = memory.rstrip("KMGTPEi")
+    return int(digits) * int(_UNITS.get(memory.removeprefix(digits), 1))

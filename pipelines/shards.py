@@ -1,45 +1,52 @@
-"""A source of several files, read and cleaned in parts at once:
+"""Parallel ingest and preprocess of a source of several files (``resources.shards``):
 
     (ingest_part ─ clean_part)* ─ join_parts ─ preprocess_parts
 
-in place of ``ingest ─ preprocess``, with the same result. Deduplication, the split and the labels need every row, so
-they come after the parts are joined. A loop stands in a pipeline of its own (see ``training``).
+This replaces ``ingest ─ preprocess`` and gives the same dataset. Deduplication, the split and the labels depend on all
+rows, so they follow after the parts are joined. For why a loop is a pipeline of its own see ``loops``.
 """  # noqa: D415
 
 from typing import Any
 
 from kfp import dsl
 
-from textgate.components.contracts import Recipe
+from textgate.components.contracts import Source
 from textgate.components.ingest.component import ingest_part, join_parts
 from textgate.components.preprocess.component import clean_part, preprocess_parts
+from textgate.pipelines.steps import Steps
 
 
-def sharded_ingest(steps: Any, recipe: Recipe) -> Any:
-    """What ingest makes, of ``source_version``."""
-    shards, source = recipe.resources.shards, recipe.source.model_dump_json()
+def sharded_ingest(steps: Steps, source: Source) -> Any:
+    """Return a pipeline that replaces ingest; its input is ``source_version``, its output the raw dataset."""
+    section, shards = source.model_dump_json(), steps.resources.shards
 
     @dsl.pipeline(name="shards")
     def pipeline(source_version: str) -> dsl.Dataset:
         with dsl.ParallelFor(list(range(shards))) as part:
-            raw = _part(steps, source, part, shards, source_version)
-        return _joined(steps, source, raw)
+            raw = _ingest_part(steps, section, part, source_version)
+        return _join(steps, section, raw)
 
     return pipeline
 
 
-def sharded_dataset(steps: Any, recipe: Recipe, settings: str) -> Any:
-    """What ingest and preprocess make, of ``source_version``; ``settings`` is the section ``preprocess`` as JSON."""
-    shards, source = recipe.resources.shards, recipe.source.model_dump_json()
+def sharded_dataset(steps: Steps, source: Source, settings: str) -> Any:
+    """Return a pipeline that replaces ingest and preprocess; its input is ``source_version``, its output the dataset.
+
+    Args:
+        steps: Steps of the enclosing pipeline.
+        source: Section ``source`` of the recipe.
+        settings: Section ``preprocess`` as JSON.
+    """
+    section, shards = source.model_dump_json(), steps.resources.shards
 
     @dsl.pipeline(name="shards")
     def pipeline(source_version: str) -> dsl.Dataset:
         with dsl.ParallelFor(list(range(shards))) as part:
-            raw = _part(steps, source, part, shards, source_version)
-            cleaned = steps.step(clean_part(raw=raw, preprocess=settings, code=steps.code("preprocess")))
-        dataset = steps.step(
+            raw = _ingest_part(steps, section, part, source_version)
+            cleaned = steps.on_cpu(clean_part(raw=raw, preprocess=settings, code=steps.code("preprocess")))
+        dataset = steps.on_cpu(
             preprocess_parts(
-                raw=_joined(steps, source, raw),
+                raw=_join(steps, section, raw),
                 parts=dsl.Collected(cleaned.outputs["cleaned"]),
                 preprocess=settings,
                 code=steps.code("preprocess"),
@@ -50,11 +57,11 @@ def sharded_dataset(steps: Any, recipe: Recipe, settings: str) -> Any:
     return pipeline
 
 
-def _part(steps: Any, source: str, part: Any, shards: int, source_version: Any) -> Any:
-    task = ingest_part(source=source, part=part, parts=shards, source_version=source_version, code=steps.code("ingest"))
-    return steps.step(task).outputs["dataset"]
+def _ingest_part(steps: Steps, source: str, part: Any, source_version: Any) -> Any:
+    arguments = {"source": source, "part": part, "parts": steps.resources.shards, "source_version": source_version}
+    return steps.on_cpu(ingest_part(**arguments, code=steps.code("ingest"))).outputs["dataset"]
 
 
-def _joined(steps: Any, source: str, raw: Any) -> Any:
+def _join(steps: Steps, source: str, raw: Any) -> Any:
     task = join_parts(parts=dsl.Collected(raw), source=source, code=steps.code("ingest"))
-    return steps.step(task).outputs["dataset"]
+    return steps.on_cpu(task).outputs["dataset"]

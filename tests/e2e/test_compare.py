@@ -26,7 +26,7 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
         (workspace.folder / f"{name}.yaml").write_text(recipe.replace("min_f1: 0.8", "min_f1: 0.7"))
     first = workspace.run_json("compare", *FILES)
     run = Path(first["folder"])
-    made = {name: run / f"for-loop-2-iteration-{number}" / "system" / "made" for number, name in enumerate(TRAININGS)}
+    made = {name: run / f"for-loop-2-iteration-{number}" / "system" / "result" for number, name in enumerate(TRAININGS)}
     systems = {system["recipe"]: system for system in first["systems"]}
 
     # The one that failed is a row, the last, and left nothing; nothing else has its name.

@@ -10,20 +10,21 @@ import yaml
 from pipelines.specification import not_given, tasks
 
 from textgate.components.contracts import Dataset, Export, InputError, LinearTraining, Recipe
-from textgate.components.contracts.comparison import Limits
+from textgate.components.contracts.comparison import CostLimits
 from textgate.components.image import Images
 from textgate.components.storage import Store
 from textgate.pipelines import recipes
-from textgate.pipelines.cli.compare import compared
+from textgate.pipelines.cli.compare import recipes_to_compare
 from textgate.pipelines.compared_system import SystemSpec, train_system
-from textgate.pipelines.comparison import compile_comparison, largest
+from textgate.pipelines.comparison import compile_comparison
+from textgate.pipelines.pods import largest_resources
 
 NAMES = ("imdb-tfidf", "toxic-lsa", "quickstart")
 
 
 def compare(*names: str, source: str | None = None, **options: Any) -> list[Recipe]:
     chosen = {"where": None, "overrides": (), "model": None, **options}
-    return compared(names or NAMES, source, chosen["where"], chosen["overrides"], chosen["model"])
+    return recipes_to_compare(names or NAMES, source, chosen["where"], chosen["overrides"], chosen["model"])
 
 
 def test_the_data_the_gate_and_the_model_are_those_of_one_recipe() -> None:
@@ -78,7 +79,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(
 
 
 def test_systems_are_made_one_after_another_and_the_winner_goes_through_the_second_gate(tmp_path: Path) -> None:
-    found, limits = compare(source="quickstart"), Limits(max_latency_ms=5)
+    found, limits = compare(source="quickstart"), CostLimits(max_latency_ms=5)
     paths = [tmp_path / "1.yaml", tmp_path / "2.yaml"]
     for path in paths:
         compile_comparison(found, limits, path, Images("registry.example/steps:1"))
@@ -106,14 +107,14 @@ def test_the_step_that_makes_systems_asks_for_what_the_largest_needs(tmp_path: P
     device = ("resources.accelerator.count=1", "resources.cpu=500m", "resources.memory=20G", "resources.hours=5")
     trained = recipes.load("quickstart", [*device, "resources.node_selector={pool: gpu}", "resources.shm=1Gi"])
     words = recipes.load("imdb-tfidf", ["resources.cpu='4'", "resources.memory=18Gi", "resources.accelerator.count=8"])
-    asked = largest([words, trained])
+    asked = largest_resources([words, trained])
     # 20e9 bytes are more than 18 * 2**30; a family that computes on no device is given none.
     assert (asked.cpu, asked.memory, asked.hours) == ("4", "20G", 24)
     assert asked.accelerator is not None
     assert (asked.accelerator.count, asked.node_selector, asked.shm) == (1, {"pool": "gpu"}, "1Gi")
 
     path = tmp_path / "pipeline.yaml"
-    compile_comparison([words, trained], Limits(), path, Images("steps:1", "gpu:1"))
+    compile_comparison([words, trained], CostLimits(), path, Images("steps:1", "gpu:1"))
     specification = next(yaml.load_all(path.read_text(), yaml.CSafeLoader))
     images = {name: one["container"]["image"] for name, one in specification["deploymentSpec"]["executors"].items()}
     assert [name for name, image in images.items() if image == "gpu:1"] == ["exec-system"]
