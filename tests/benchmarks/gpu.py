@@ -122,6 +122,8 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
 def quantize(model: Any, head: tuple[str, ...], device: torch.device) -> None:
     """Replace the linear layers outside the head by 4-bit ones, as loading a checkpoint with QLoRA does."""
     import bitsandbytes as bnb
+    from transformers import BitsAndBytesConfig
+    from transformers.quantizers import AutoHfQuantizer
 
     for name, module in list(model.named_modules()):
         if not isinstance(module, torch.nn.Linear) or name.split(".")[-1] in head:
@@ -142,6 +144,7 @@ def quantize(model: Any, head: tuple[str, ...], device: torch.device) -> None:
             layer.bias = module.bias
         setattr(parent, name.rpartition(".")[2], layer.to(device))
     model.is_loaded_in_4bit = model.is_quantized = True
+    model.hf_quantizer = AutoHfQuantizer.from_config(BitsAndBytesConfig(load_in_4bit=True), pre_quantized=False)
 
 
 def words(folder: Path, tokens: int, texts: int) -> tuple[Any, Any]:
