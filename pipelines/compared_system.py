@@ -1,7 +1,7 @@
-"""One system of a comparison, from its recipe to what would be served.
+"""Train, evaluate, merge, export and evaluate one system of a comparison, in a process of its own.
 
-It is trained, evaluated, merged, exported and evaluated again, as the pipeline of its recipe does in several steps:
-here in one process, which may fail without ending the run.
+These are the steps of the training pipeline, done one after another. The process may fail, or be killed when it needs
+too much memory, without ending the run. Run by ``train_system``: ``python -m textgate.pipelines.compared_system``.
 """
 
 import os
@@ -21,7 +21,7 @@ from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 
 
 class SystemSpec(BaseModel):
-    """What is made of one recipe."""
+    """The sections of a recipe that define a system."""
 
     name: str
     train: Training
@@ -29,54 +29,65 @@ class SystemSpec(BaseModel):
 
 
 class _Job(BaseModel):
-    system: SystemSpec
+    """Input of the process."""
+
+    spec: SystemSpec
     dataset: Path
     code: str
     bucket: str
-    made: Path
+    output: Path
 
 
-def train_system(system: SystemSpec, dataset: Path, code: str, bucket: str, made: Path) -> str:
-    """Make the folder ``made``, see ``textgate.components.contracts.comparison``; or return why that failed.
+def train_system(spec: SystemSpec, dataset: Path, code: str, bucket: str, output: Path) -> str:
+    """Train and export a system into the folder ``output``.
 
-    ``code`` is the version of the code, and ``bucket`` the store's, for checkpoints.
+    Args:
+        spec: The system.
+        dataset: Folder of the preprocessed dataset.
+        code: Version of the code; only the same version resumes a training from its checkpoints.
+        bucket: Bucket of the store, for checkpoints.
+        output: Folder to create, with the files described in ``textgate.components.contracts.comparison``.
+
+    Returns:
+        The reason why the system failed, in which case there is no folder; otherwise an empty string.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        told, why, folder = (Path(scratch) / name for name in ("job.json", "why.txt", "made"))
-        job = _Job(system=system, dataset=dataset, code=code, bucket=bucket, made=folder)
-        told.write_text(job.model_dump_json(), "utf-8")
-        # Its temporary files go with the folder, should it be killed.
+        job_file, error_file, folder = (Path(scratch) / name for name in ("job.json", "error.txt", "system"))
+        job = _Job(spec=spec, dataset=dataset, code=code, bucket=bucket, output=folder)
+        job_file.write_text(job.model_dump_json(), "utf-8")
+        # The temporary files of a killed process are removed with this folder.
         environment = {**os.environ, "TMPDIR": scratch}
-        done = subprocess.run([sys.executable, "-m", __name__, str(told), str(why)], env=environment)
-        if why.exists():
-            return why.read_text("utf-8")
-        if done.returncode < 0:
+        process = subprocess.run([sys.executable, "-m", __name__, str(job_file), str(error_file)], env=environment)
+        if error_file.exists():
+            return error_file.read_text("utf-8")
+        if process.returncode < 0:
             return (
-                f"it was killed by signal {-done.returncode}, as one that needs more memory than there is by signal 9"
+                f"it was killed by signal {-process.returncode}, "
+                "as one that needs more memory than there is by signal 9"
             )
-        if done.returncode:
-            return f"its process ended with exit code {done.returncode}"
-        shutil.move(folder, made)
+        if process.returncode:
+            return f"its process ended with exit code {process.returncode}"
+        shutil.move(folder, output)
     return ""
 
 
-def main(told: Path, why: Path) -> None:
-    """Do what ``told`` asks for, or write to ``why`` for what reason it cannot be done."""
+def main(job_file: Path, error_file: Path) -> None:
+    """Run the job in ``job_file``; if it fails, write the reason to ``error_file``."""
     try:
-        _make(_Job.model_validate_json(told.read_bytes()))
+        _run(_Job.model_validate_json(job_file.read_bytes()))
     except InputError as error:
         reason = str(error)
     except Exception as error:
         traceback.print_exc()
-        said = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     else:
         return
-    why.write_text(reason, "utf-8")
+    error_file.write_text(reason, "utf-8")
     print(f"failed: {reason}", flush=True)
 
 
-def _make(job: _Job) -> None:
+def _run(job: _Job) -> None:
     from textgate.components.evaluate.evaluate import evaluate_bundle
     from textgate.components.export_onnx.export_onnx import export_bundle
     from textgate.components.families.speed import peak_memory
@@ -84,20 +95,21 @@ def _make(job: _Job) -> None:
     from textgate.components.sources import default_downloads, fetch
     from textgate.components.train import launch
 
-    system, folder = job.system, job.made
+    spec, folder = job.spec, job.output
     folder.mkdir()
     trained, merged = folder.parent / "model", folder.parent / "merged"
-    if base_model := getattr(system.train, "base_model", None):
-        fetch(base_model, default_downloads())  # a download is no training
+    if base_model := getattr(spec.train, "base_model", None):
+        fetch(base_model, default_downloads())  # so that the download does not count as training time
     started = time.perf_counter()
-    launch.run(launch.Job(job.dataset, system.name, system.train, job.code, job.bucket, trained, folder / "logs"))
+    training = launch.TrainingJob(job.dataset, spec.name, spec.train, job.code, job.bucket, trained, folder / "logs")
+    launch.run(training)
     cost = TrainingCost(seconds=time.perf_counter() - started, peak_memory=peak_memory())
     evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, cost)
     bundle = merge_bundle(trained, merged)
-    changed = compare_merged(merged, bundle, folder / TRAINED)
-    (folder / MERGE).write_text(changed.model_dump_json(indent=2) if changed else "null", "utf-8")
-    _, measured = export_bundle(merged, job.dataset, folder / TRAINED, system.export, folder / EXPORTED)
-    measured.write(folder / MEASUREMENTS)
+    changes = compare_merged(merged, bundle, folder / TRAINED)
+    (folder / MERGE).write_text(changes.model_dump_json(indent=2) if changes else "null", "utf-8")
+    _, measurements = export_bundle(merged, job.dataset, folder / TRAINED, spec.export, folder / EXPORTED)
+    measurements.write(folder / MEASUREMENTS)
     evaluate_bundle(job.dataset, folder / EXPORTED, folder / SERVED, SCORES_ONLY, cost)
 
 
