@@ -1,4 +1,4 @@
-"""The command ``textgate``."""
+"""The command line ``textgate``: one module per command, and modules of the options that commands share."""
 
 import sys
 
@@ -8,17 +8,21 @@ from textgate.components.contracts import InputError
 from textgate.pipelines.cli.cluster import retrain, submit
 from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.init import init
+from textgate.pipelines.cli.keys import keys
 from textgate.pipelines.cli.models import models
 from textgate.pipelines.cli.predict import explain, predict
 from textgate.pipelines.cli.publish import publish
-from textgate.pipelines.cli.run import compile_, recipes, run
+from textgate.pipelines.cli.recipes import recipes
+from textgate.pipelines.cli.run import compile_, run
 from textgate.pipelines.cli.schedule import schedule
-from textgate.pipelines.cli.serve import keys, serve
+from textgate.pipelines.cli.serve import serve
 from textgate.pipelines.cli.store import store
 
 
 class _Group(click.Group):
-    """Ends on InputError as on a wrong argument: one sentence, exit code 2."""
+    """Group that turns an ``InputError`` into one sentence and exit code 2, as click does for wrong arguments."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -28,20 +32,22 @@ class _Group(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=example(
+        "textgate run quickstart",
+        'textgate predict quickstart "a moving, beautifully acted film"',
+        "textgate serve quickstart",
+    ),
+)
 @click.version_option(package_name="textgate")
 def main() -> None:
-    """Fine-tune text classifiers, judge exactly what will be served, promote only what passes.
-
-    \b
-    Example:
-      textgate run quickstart
-      textgate predict quickstart "a moving, beautifully acted film"
-      textgate serve quickstart
-    """
+    """Fine-tune text classifiers, evaluate exactly what will be served, and promote only what passes the gates."""
 
 
 _COMMANDS = (
+    init,
     recipes,
     run,
     compare,

@@ -1,4 +1,4 @@
-"""``textgate compare``."""
+"""``textgate compare``: train several recipes on one split and offer the best to the gate."""
 
 import json
 import sys
@@ -13,47 +13,72 @@ from rich.table import Table
 from rich.text import Text
 
 from textgate.components.contracts import InputError, Recipe, duration
-from textgate.components.contracts.comparison import Comparison, Limits, System
-from textgate.components.image import IMAGE
+from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits
 from textgate.pipelines import recipes as shipped
-from textgate.pipelines.cli.recipe import absolute
-from textgate.pipelines.cli.run import EXIT_FAILED, EXIT_REJECTED
-from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.recipe_options import (
+    fail_on_reject_option,
+    image_option,
+    runner_option,
+    where_option,
+    with_absolute_paths,
+    with_where,
+)
+from textgate.pipelines.cli.run_result import (
+    EXIT_FAILED,
+    decision_json,
+    decision_lines,
+    exit_on_failure,
+    exit_on_reject,
+    print_lines,
+)
+from textgate.pipelines.cli.store_options import json_option, open_store, store_options
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.local import LocalComparison
 
 
 @click.command(
-    epilog="Example: textgate compare imdb-tfidf toxic-lsa quickstart --source quickstart --max-latency-ms 10"
+    epilog=example(
+        "textgate compare imdb-tfidf toxic-lsa quickstart --source quickstart",
+        "textgate compare quickstart quickstart-tfidf --max-latency-ms 10 --json",
+    )
 )
 @click.argument("names", metavar="RECIPE RECIPE…", nargs=-1, required=True)
 @click.option(
     "--source",
     metavar="URI|RECIPE",
-    help="Where the data lie, read as the first recipe says; or a recipe whose data, gate and model are taken.  "
-    "[default: the first recipe]",
+    show_default="the first recipe",
+    help="Data source, read with the settings of the first recipe; or a recipe whose data, gate and model are used.",
 )
-@click.option("--where", metavar="FILTER", help="Row filter instead of the recipe's: 'source == \"imdb\"'.")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override it in every recipe that has it.")
-@click.option("--model", help="Name under which the winner competes.  [default: that of the recipe of the data]")
+@where_option
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Recipe value to override in every recipe that has the key; repeatable.",
+)
+@click.option(
+    "--model", show_default="the model of the recipe of the data", help="Registry model that the winner competes for."
+)
 @click.option(
     "--max-latency-ms",
     metavar="MS",
     type=click.FloatRange(0, min_open=True),
-    help="For one text, that the winner may take.",
+    help="Maximum latency of the winner for one text, in milliseconds.",
 )
 @click.option(
     "--max-size-mb",
     metavar="MB",
     type=click.FloatRange(0, min_open=True),
-    help="Files the winner may need, in 10^6 bytes.",
+    help="Maximum size of the winner's files, in units of 10^6 bytes.",
 )
-@click.option("--image", default=IMAGE, envvar="TEXTGATE_IMAGE", show_default=True, help="Image of the steps.")
+@image_option
 @store_options
 @json_option
-@click.option("--fail-on-reject", is_flag=True, help="Exit 3 when nothing is promoted.")
-@click.option("--runner", type=click.Choice(["subprocess", "docker"]), default="subprocess", show_default=True)
+@fail_on_reject_option
+@runner_option
 def compare(
     names: tuple[str, ...],
     source: str | None,
@@ -63,99 +88,99 @@ def compare(
     max_latency_ms: float | None,
     max_size_mb: float | None,
     image: str,
-    home: Path,
+    workspace: Path,
     bucket: str,
     as_json: bool,
     fail_on_reject: bool,
     runner: str,
 ) -> None:
-    """Train several RECIPEs on one split, and offer the best one within the limits to the gate.
+    """Compare several RECIPEs on one split, and offer the best one within the limits to the gate.
 
-    The table has F1, what each costs to serve and to train, and whether they differ by more than chance. A system that
-    fails is a row that says why.
+    The table shows F1, the cost of serving and of training, and which differences are significant. A system that fails
+    gets a row with the reason.
 
-    Exits 0 when the comparison completed, 1 when a step or every system failed, 2 when a recipe, an argument or the
-    source is wrong, and 3 when nothing is promoted and --fail-on-reject is given.
+    Exit codes: 0 the comparison completed, 1 a step or every system failed, 2 a recipe, an argument or the source is
+    wrong, 3 nothing is promoted and --fail-on-reject is given.
     """
-    recipes = compared(names, source, where, overrides, model)
-    limits = Limits(max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
-    store = open_store(home, bucket)
+    recipes = recipes_to_compare(names, source, where, overrides, model)
+    limits = CostLimits(max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
+    store = open_store(workspace, bucket)
 
     from textgate.pipelines.runners.display import Display
     from textgate.pipelines.runners.local import RunFailedError, run_comparison
 
-    try:
-        result = run_comparison(recipes, limits, home, store, runner, image, Display(sys.stderr))
-    except RunFailedError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+    with exit_on_failure(RunFailedError):
+        result = run_comparison(recipes, limits, workspace, store, runner, image, Display(sys.stderr))
     if as_json:
         click.echo(json.dumps(_as_json(result), ensure_ascii=False))
     else:
-        _show(result, recipes[0].model)
+        _print_result(result, recipes[0].model)
     if all(system.failed for system in result.comparison.systems):
         sys.exit(EXIT_FAILED)
-    if fail_on_reject and result.record.promotion is None:
-        sys.exit(EXIT_REJECTED)
+    exit_on_reject(result.record, fail_on_reject)
 
 
-def compared(
-    names: Sequence[str], source: str | None, where: str | None, overrides: Sequence[str], model: str | None
+def recipes_to_compare(
+    names: Sequence[str], source: str | None, where: str | None, overrides: tuple[str, ...], model: str | None
 ) -> list[Recipe]:
-    """The recipes with the data, the gate and the model of one of them, or of the recipe that ``source`` names.
+    """Load the recipes and give all of them the data, gate and model of one recipe.
+
+    Args:
+        names: Names or paths of the recipes.
+        source: URI of the data, or a recipe whose data, gate and model are used. By default, the first recipe's.
+        where: Row filter that replaces the recipe's.
+        overrides: ``key=value`` settings, each applied to the recipes that have the key.
+        model: Registry model that replaces the recipe's.
 
     Raises:
-        InputError: fewer than two recipes, two of one name, a key that none has, or see ``recipes.load``.
+        InputError: If there are fewer than two recipes, two have the same name, a recipe is not valid, or no recipe has
+            the key of an override.
     """
-    given = [*overrides, *([f"source.where={json.dumps(where)}"] if where is not None else [])]
-    named = source is not None and (source in shipped.names() or source.endswith((".yaml", ".yml")))
-    loaded = [_load(name, given) for name in names]
-    about_data = [*given, *([f"model={json.dumps(model)}"] if model is not None else [])]
-    if source is not None and not named:
-        about_data.append(f"source.uri={json.dumps(source)}")
-    data = _load(source if source is not None and named else names[0], about_data)
-    found = [recipe.name for recipe in loaded]
-    if len(found) < 2 or len(set(found)) < len(found):
-        raise InputError(f"compare takes two recipes or more, of different names, not {', '.join(found)}")
+    settings = with_where(overrides, where)
+    data_settings = [*settings, *([f"model={json.dumps(model)}"] if model is not None else [])]
+    data_recipe = names[0]
+    if source is not None:
+        if source in shipped.names() or source.endswith((".yaml", ".yml")):
+            data_recipe = source
+        else:
+            data_settings.append(f"source.uri={json.dumps(source)}")
+    recipes = [_load(name, settings) for name in names]
+    data = _load(data_recipe, data_settings)
+    recipe_names = [recipe.name for recipe in recipes]
+    if len(recipe_names) < 2 or len(set(recipe_names)) < len(recipe_names):
+        raise InputError(f"compare takes two recipes or more, of different names, not {', '.join(recipe_names)}")
     for override in overrides:
-        if not any(_has(recipe, override) for recipe in [*loaded, data]):
+        if not any(_has_key(recipe, override) for recipe in [*recipes, data]):
             raise InputError(f"--set {override}: none of the recipes has this key")
     shared = {key: getattr(data, key) for key in ("source", "preprocess", "gate", "model")}
-    return [absolute(_on_one_machine(recipe.model_copy(update=shared))) for recipe in loaded]
+    return [with_absolute_paths(_for_one_machine(recipe.model_copy(update=shared))) for recipe in recipes]
 
 
 def _load(name: str, overrides: Sequence[str]) -> Recipe:
-    """The recipe with those overrides whose key it has."""
+    """Load a recipe with those overrides whose key it has."""
     plain = shipped.load(name)
-    return shipped.load(name, [override for override in overrides if _has(plain, override)])
+    return shipped.load(name, [override for override in overrides if _has_key(plain, override)])
 
 
-def _has(recipe: Recipe, override: str) -> bool:
-    """Whether there is a section in the recipe that has the key."""
+def _has_key(recipe: Recipe, override: str) -> bool:
     section: Any = recipe
     *sections, key = override.partition("=")[0].strip().split(".")
-    for part in sections:
-        section = section.get(part) if isinstance(section, dict) else getattr(section, part, None)
+    for name in sections:
+        section = section.get(name) if isinstance(section, dict) else getattr(section, name, None)
     return isinstance(section, dict) or (isinstance(section, BaseModel) and key in type(section).model_fields)
 
 
-def _on_one_machine(recipe: Recipe) -> Recipe:
-    """Without what a comparison has no steps for: several machines, parts of a source, other data sets."""
+def _for_one_machine(recipe: Recipe) -> Recipe:
+    """Remove the settings that a comparison has no steps for: several nodes, shards, out-of-domain data."""
     resources = recipe.resources.model_copy(update={"nodes": 1, "shards": 1})
     evaluate = recipe.evaluate.model_copy(update={"out_of_domain": {}})
     return recipe.model_copy(update={"resources": resources, "evaluate": evaluate})
 
 
 def _as_json(result: "LocalComparison") -> dict[str, object]:
-    record, promotion = result.record, result.record.promotion
     return {
-        "run": record.run,
         **result.comparison.model_dump(mode="json"),
-        "verdict": record.decisions[-1].verdict if record.decisions else None,
-        "decision": record.decisions[-1].words if record.decisions else None,
-        "decisions": [decision.model_dump(mode="json") for decision in record.decisions],
-        "model": record.recipe["model"],
-        "version": promotion.version if promotion else None,
+        **decision_json(result.record),
         "page": str(result.page),
         "report": str(result.report) if result.report else None,
         "folder": str(result.folder),
@@ -164,58 +189,55 @@ def _as_json(result: "LocalComparison") -> dict[str, object]:
     }
 
 
-_KEY = """
-Systems that share a letter do not differ significantly (paired, Holm). L and T are on the Pareto fronts of F1 against
-latency and against training time."""
+_LEGEND = """
+Systems that share a letter do not differ significantly (paired test, Holm correction). L and T mark the Pareto fronts
+of F1 against latency and against training time."""
 
 
-def _show(result: "LocalComparison", model: str) -> None:
-    # A row that is too long for the terminal is better wrapped by it than cut.
+def _print_result(result: "LocalComparison", model: str) -> None:
+    # The terminal wraps long rows; rich would cut them.
     console = Console(highlight=False, soft_wrap=True, width=200)
     comparison, record = result.comparison, result.record
     console.print()
     console.print(_table(comparison))
+    console.print(_LEGEND)
     lines = [
         *(("failed", f"{system.recipe}: {system.failed}") for system in comparison.systems if system.failed),
-        ("winner", comparison.words),
-        ("decision", record.decisions[-1].words if record.decisions else "nothing was offered to the gate"),
-        ("promoted", f"{record.promotion.model} {record.promotion.version}" if record.promotion else "nothing"),
+        ("winner", comparison.message),
+        *decision_lines(record),
         ("page", str(result.page)),
         *([("report", str(result.report))] if result.report else []),
         ("took", duration(result.seconds)),
         *([("next", f'textgate predict {model} "a text of yours"')] if record.promotion else []),
     ]
-    console.print(_KEY)
-    console.print()
-    for name, text in lines:
-        console.print(f"{name:<9} {text}", markup=False)
+    print_lines(console, lines)
 
 
 def _table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("system", "F1 (95 % interval)", "", "ms/text", "texts/s", "MB", "training", "its memory", ""):
+    for heading in ("system", "F1 (95 % interval)", "", "ms/text", "texts/s", "MB", "training", "memory", ""):
         table.add_column(heading, justify="left" if heading in ("system", "") else "right", no_wrap=True)
     for system in comparison.systems:
         table.add_row(*map(Text, _row(system, comparison)))
     return table
 
 
-def _row(system: System, comparison: Comparison) -> list[str]:
-    found = system.measured
-    if found is None:
+def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
+    metrics = system.metrics
+    if metrics is None:
         return [system.recipe, *[""] * 7, "failed"]
-    fronts = ("L" if found.on_latency_front else "") + ("T" if found.on_training_front else "")
-    remark = "" if found.within_limits else "beyond the limits"
+    fronts = ("L" if metrics.on_latency_front else "") + ("T" if metrics.on_training_front else "")
+    remark = "" if metrics.within_limits else "beyond the limits"
     if system.recipe == comparison.winner:
         remark = "winner"
     return [
         system.recipe,
-        str(found.f1),
-        found.letters,
-        f"{found.latency_ms:.2f}",
-        f"{found.texts_per_second:,.0f}",
-        f"{found.bytes / 1e6:,.1f}",
-        duration(found.training.seconds),
-        f"{found.training.peak_memory / 1e6:,.0f} MB",
+        str(metrics.f1),
+        metrics.letters,
+        f"{metrics.latency_ms:.2f}",
+        f"{metrics.texts_per_second:,.0f}",
+        f"{metrics.bytes / 1e6:,.1f}",
+        duration(metrics.training.seconds),
+        f"{metrics.training.peak_memory / 1e6:,.0f} MB",
         f"{fronts:<2} {remark}".rstrip(),
     ]

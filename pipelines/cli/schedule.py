@@ -1,22 +1,24 @@
 """``textgate schedule``: recurring runs on a cluster."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from textgate.pipelines.cli.cluster import cluster_options, experiment_option
-from textgate.pipelines.cli.recipe import Chosen, recipe_options
-from textgate.pipelines.cli.workspace import bucket_option, json_option
+from textgate.pipelines.cli.cluster_options import cluster_options, experiment_option
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
+from textgate.pipelines.cli.store_options import bucket_option, json_option
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.cluster import Cluster
 
 
-class _WithRecipe(click.Group):
-    """Takes ``textgate schedule RECIPE …`` for ``textgate schedule new RECIPE …``."""
+class _GroupWithRecipe(click.Group):
+    """Group in which ``textgate schedule RECIPE …`` is short for ``textgate schedule new RECIPE …``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
@@ -24,29 +26,31 @@ class _WithRecipe(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_WithRecipe, subcommand_metavar="RECIPE|COMMAND [ARGS]...")
+@click.group(
+    cls=_GroupWithRecipe,
+    subcommand_metavar="RECIPE|COMMAND [ARGS]...",
+    epilog=example(
+        'textgate schedule imdb-tfidf --endpoint http://localhost:8888 --cron "0 3 * * 1"',
+        "textgate schedule list --endpoint http://localhost:8888",
+    ),
+)
 def schedule() -> None:
-    """Run a recipe again and again on a cluster: one run at a time, and none is caught up on.
+    """Run recipes on a cluster at fixed times.
 
-    \b
-    Example:
-      textgate schedule imdb-tfidf --endpoint http://localhost:8888 --source s3://textgate/imdb.csv --cron "0 3 * * 1"
-      textgate schedule list --endpoint http://localhost:8888
+    Runs of one schedule do not overlap, and missed runs are not made up for.
     """
 
 
-@schedule.command(epilog='Example: textgate schedule imdb-tfidf --endpoint http://localhost:8888 --cron "0 3 * * 1"')
+@schedule.command(epilog=example('textgate schedule imdb-tfidf --endpoint http://localhost:8888 --cron "0 3 * * 1"'))
 @recipe_options
 @cluster_options
 @bucket_option
 @json_option
 @experiment_option
-@click.option(
-    "--cron", required=True, help="Minute, hour, day of the month, month, day of the week, in the cluster's time: UTC."
-)
-@click.option("--name", help="Of the schedule.  [default: the recipe's]")
+@click.option("--cron", required=True, help="Cron expression in UTC: minute, hour, day of month, month, day of week.")
+@click.option("--name", show_default="the recipe's name", help="Name of the schedule.")
 def new(
-    chosen: Chosen,
+    selection: RecipeSelection,
     cluster: "Cluster",
     bucket: str,
     as_json: bool,
@@ -54,74 +58,80 @@ def new(
     cron: str,
     name: str | None,
 ) -> None:
-    """Run RECIPE at the times of --cron; each run reads the source anew."""
+    """Run RECIPE at the times of --cron; each run reads the source again."""
     from textgate.pipelines.runners.cron import six_fields
     from textgate.pipelines.runners.submit import RUN_ID_PLACEHOLDER, upload
 
+    recipe = selection.recipe
     fields = six_fields(cron)
-    uploaded = upload(cluster, chosen.recipe, chosen.images, chosen.sweep)
-    made = cluster.schedule(
-        name or chosen.recipe.name,
-        cluster.experiment(experiment or chosen.recipe.model),
+    uploaded = upload(cluster, recipe, selection.images, selection.sweep)
+    created = cluster.schedule(
+        name or recipe.name,
+        cluster.experiment(experiment or recipe.model),
         uploaded.reference,
         {"bucket": bucket, "source_version": RUN_ID_PLACEHOLDER},
         fields,
     )
-    _say(made, f"{made.display_name} runs at {fields!r} (seconds first)", as_json)
+    _print_schedule(created, f"{created.display_name} runs at {fields!r} (seconds first)", as_json)
 
 
-@schedule.command("list", epilog="Example: textgate schedule list --endpoint http://localhost:8888 --json")
+@schedule.command("list", epilog=example("textgate schedule list --endpoint http://localhost:8888 --json"))
 @cluster_options
 @json_option
 def list_(cluster: "Cluster", as_json: bool) -> None:
     """List the schedules."""
-    found = list(cluster.schedules())
+    schedules = [_as_json(recurring) for recurring in cluster.schedules()]
     if as_json:
-        click.echo(json.dumps({"schedules": [_as_json(one) for one in found]}))
+        click.echo(json.dumps({"schedules": schedules}))
         return
     table = Table("schedule", "cron (seconds first)", "state", "identifier", box=None, pad_edge=False)
-    for one in map(_as_json, found):
-        table.add_row(one["name"], one["cron"], one["state"], one["id"])
+    for row in schedules:
+        table.add_row(row["name"], row["cron"], row["state"], row["id"])
     Console(soft_wrap=True).print(table)
 
 
-@schedule.command(epilog="Example: textgate schedule pause imdb-tfidf --endpoint http://localhost:8888")
-@click.argument("schedule")
-@cluster_options
-@json_option
-def pause(schedule: str, cluster: "Cluster", as_json: bool) -> None:
-    """Start no more runs of SCHEDULE, a name or identifier, until it is resumed."""
-    found = cluster.pause(schedule)
-    _say(found, f"{found.display_name} is paused", as_json)
+def _schedule_command(name: str, summary: str, outcome: str, change: "Callable[[Cluster, str], Any]") -> None:
+    """Add a command that changes one schedule and prints its new state."""
+
+    @schedule.command(
+        name, help=summary, epilog=example(f"textgate schedule {name} imdb-tfidf --endpoint http://localhost:8888")
+    )
+    @click.argument("schedule")
+    @cluster_options
+    @json_option
+    def command(schedule: str, cluster: "Cluster", as_json: bool) -> None:
+        changed = change(cluster, schedule)
+        _print_schedule(changed, f"{changed.display_name} {outcome}", as_json)
 
 
-@schedule.command(epilog="Example: textgate schedule resume imdb-tfidf --endpoint http://localhost:8888")
-@click.argument("schedule")
-@cluster_options
-@json_option
-def resume(schedule: str, cluster: "Cluster", as_json: bool) -> None:
-    """Start runs of SCHEDULE again, from its next time on."""
-    found = cluster.resume(schedule)
-    _say(found, f"{found.display_name} runs again", as_json)
+def _delete(cluster: "Cluster", schedule: str) -> Any:
+    deleted = cluster.delete(schedule)
+    deleted.status = "DELETED"
+    return deleted
 
 
-@schedule.command(epilog="Example: textgate schedule delete imdb-tfidf --endpoint http://localhost:8888")
-@click.argument("schedule")
-@cluster_options
-@json_option
-def delete(schedule: str, cluster: "Cluster", as_json: bool) -> None:
-    """Remove SCHEDULE; what it has run stays."""
-    found = cluster.delete(schedule)
-    found.status = "DELETED"
-    _say(found, f"{found.display_name} is deleted", as_json)
+_schedule_command(
+    "pause",
+    "Pause SCHEDULE, a name or identifier: no runs start until it is resumed.",
+    "is paused",
+    lambda cluster, schedule: cluster.pause(schedule),
+)
+_schedule_command(
+    "resume",
+    "Resume SCHEDULE, a name or identifier, from its next time on.",
+    "runs again",
+    lambda cluster, schedule: cluster.resume(schedule),
+)
+_schedule_command("delete", "Delete SCHEDULE, a name or identifier; its past runs are kept.", "is deleted", _delete)
 
 
-def _say(found: Any, sentence: str, as_json: bool) -> None:
-    click.echo(json.dumps(_as_json(found)) if as_json else sentence)
+def _print_schedule(recurring: Any, sentence: str, as_json: bool) -> None:
+    click.echo(json.dumps(_as_json(recurring)) if as_json else sentence)
 
 
-def _as_json(found: Any) -> dict[str, str]:
-    trigger = found.trigger
+def _as_json(recurring: Any) -> dict[str, str]:
+    trigger = recurring.trigger
     cron = trigger.cron_schedule.cron if trigger and trigger.cron_schedule else ""
-    state = {"ENABLED": "running", "DISABLED": "paused", "DELETED": "deleted"}.get(found.status or "ENABLED", "unknown")
-    return {"name": found.display_name, "id": found.recurring_run_id, "cron": cron, "state": state}
+    states = {"ENABLED": "running", "DISABLED": "paused", "DELETED": "deleted"}
+    state = states.get(recurring.status or "ENABLED", "unknown")
+    return {"name": recurring.display_name, "id": recurring.recurring_run_id, "cron": cron, "state": state}

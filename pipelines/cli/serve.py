@@ -1,50 +1,53 @@
-"""``textgate serve`` and ``textgate keys``: the endpoint, and who may ask it."""
+"""``textgate serve``: the prediction server."""
 
 from pathlib import Path
 
 import click
 
 from textgate.components.storage import ModelRef, Registry, Store, connect
-from textgate.pipelines.cli.workspace import store_options
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.store_options import store_options
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_SHARE = click.FloatRange(0, 100)
+_PERCENT = click.FloatRange(0, 100)
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  textgate serve quickstart
-  textgate serve films films-de@605127f62e6b --host 0.0.0.0 --keys keys.txt
-  curl -s localhost:8080/v1/models/quickstart:classify -d '{"texts": ["a moving, beautifully acted film"]}'
-"""
+    epilog=example(
+        "textgate serve quickstart",
+        "textgate serve films films-de@605127f62e6b --host 0.0.0.0 --keys keys.txt",
+        'curl -s localhost:8080/v1/models/quickstart:classify -d \'{"texts": ["a moving, beautifully acted film"]}\'',
+    )
 )
 @click.argument("models", metavar="[MODEL[@CHANNEL|@VERSION]]...", nargs=-1)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs --keys.")
-@click.option("--port", default=8080, show_default=True, help="Of HTTP; 0 takes a free one.")
-@click.option("--grpc-port", default=8081, show_default=True, help="Of gRPC; 0 takes a free one.")
-@click.option(
-    "--workers", default=0, help="Threads that predict, together on a lone request.  [default: one for each core]"
-)
-@click.option("--deadline-ms", default=5_000, show_default=True, help="A request is answered within it, or refused.")
-@click.option("--max-body-mb", default=8, show_default=True, help="Size of a request.")
-@click.option("--max-texts", default=1_024, show_default=True, help="Texts of a request.")
-@click.option("--max-characters", default=100_000, show_default=True, help="Characters of a text.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; all but loopback addresses require --keys.")
+@click.option("--port", default=8080, help="HTTP port (0 picks a free one).")
+@click.option("--grpc-port", default=8081, help="gRPC port (0 picks a free one).")
+@click.option("--workers", default=0, show_default="one per CPU core", help="Number of prediction threads.")
+@click.option("--deadline-ms", default=5_000, help="Request timeout in milliseconds.")
+@click.option("--max-body-mb", default=8, help="Maximum size of a request body in MiB.")
+@click.option("--max-texts", default=1_024, help="Maximum number of texts per request.")
+@click.option("--max-characters", default=100_000, help="Maximum length of a text in characters.")
 @click.option(
     "--on-long",
     type=click.Choice(["truncate", "refuse"]),
     default="truncate",
-    show_default=True,
-    help="What is done with a text longer than the model reads; a truncated one is marked in the answer.",
+    help="Handling of texts longer than the model's input; the response marks truncated ones.",
 )
-@click.option("--poll-seconds", default=5.0, show_default=True, help="How often channels are looked at.")
-@click.option("--challenger-share", type=_SHARE, default=0.0, help="Percent of requests for the channel challenger.")
-@click.option("--shadow-share", type=_SHARE, default=0.0, help="Percent of requests the channel shadow answers too.")
-@click.option("--keys", type=_FILE, envvar="TEXTGATE_KEYS", help="File of API keys, made by: textgate keys new NAME.")
-@click.option("--tls-cert", type=_FILE, help="Certificate chain, PEM.")
-@click.option("--tls-key", type=_FILE, help="Its private key, PEM.")
-@click.option("--log-predictions", type=_SHARE, default=0.0, help="Percent of requests kept in the store, with texts.")
-@click.option("--drain-seconds", default=20, show_default=True, help="For what was asked before SIGTERM.")
+@click.option("--poll-seconds", default=5.0, help="Interval between checks of the registry channels, in seconds.")
+@click.option(
+    "--challenger-share", type=_PERCENT, default=0.0, help="Percentage of requests that the challenger answers."
+)
+@click.option(
+    "--shadow-share", type=_PERCENT, default=0.0, help="Percentage of requests that the shadow predicts as well."
+)
+@click.option("--keys", type=_FILE, envvar="TEXTGATE_KEYS", help="File of API keys; see textgate keys.")
+@click.option("--tls-cert", type=_FILE, help="TLS certificate chain (PEM).")
+@click.option("--tls-key", type=_FILE, help="TLS private key (PEM).")
+@click.option(
+    "--log-predictions", type=_PERCENT, default=0.0, help="Percentage of requests logged to the store, with texts."
+)
+@click.option("--drain-seconds", default=20, help="Seconds to finish in-flight requests after SIGTERM.")
 @store_options
 def serve(
     models: tuple[str, ...],
@@ -65,14 +68,16 @@ def serve(
     tls_key: Path | None,
     log_predictions: float,
     drain_seconds: int,
-    home: Path,
+    workspace: Path,
     bucket: str,
 ) -> None:
-    """Answer for each MODEL, or for every one that has a champion, over HTTP and gRPC.
+    """Serve predictions of each MODEL over HTTP and gRPC; by default, of every model that has a champion.
 
-    A model's champion is followed: another one takes its place without a pause, and without names a model that gets its
-    first is taken in. The page to try a model is at /, the interface is described at /openapi.json and speaks the Open
-    Inference Protocol v2.
+    The server follows the registry: it replaces a model without downtime when its channel moves. Without MODEL, it also
+    adds models that get their first champion.
+
+    The page / is for trying a model. /openapi.json describes the HTTP API, which includes the Open Inference Protocol
+    v2.
     """
     from textgate.serving.endpoint import Limits
     from textgate.serving.server import Settings
@@ -80,7 +85,7 @@ def serve(
 
     settings = Settings(
         targets=[ModelRef.parse(model) for model in models],
-        home=home,
+        home=workspace,
         host=host,
         port=port,
         grpc_port=grpc_port,
@@ -95,29 +100,6 @@ def serve(
         log_predictions=log_predictions / 100,
         drain_seconds=drain_seconds,
     )
-    # The bucket is not looked for: what was served last is served again even if the store is away.
-    connect(home)
+    # Not open_store, which needs a reachable store: without one, the versions served last are served again.
+    connect(workspace)
     serve_models(settings, Registry(Store.from_environment(bucket)))
-
-
-@click.group()
-def keys() -> None:
-    """Make API keys for the endpoint.
-
-    \b
-    Example:
-      textgate keys new films-app >> keys.txt
-      textgate serve films --host 0.0.0.0 --keys keys.txt
-    """
-
-
-@keys.command()
-@click.argument("name")
-@click.option("--admin", is_flag=True, help="May load and unload models too.")
-def new(name: str, admin: bool) -> None:
-    """Make a key for NAME: the key goes to standard error, once; its line for the file to standard output."""
-    from textgate.serving.keys import new_key
-
-    key, line = new_key(name, "admin" if admin else "user")
-    click.echo(f"{name}'s key, which is kept nowhere: {key}", err=True)
-    click.echo(line)

@@ -6,46 +6,42 @@ from pathlib import Path
 import click
 
 from textgate.components.storage import EmbeddedStore
-from textgate.pipelines.cli.workspace import home_option, json_option
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.store_options import json_option, workspace_option
 
 
-@click.group()
+@click.group(epilog=example("textgate store start", "textgate store status --json"))
 def store() -> None:
-    """Start, find and stop the embedded S3 store.
+    """Start, inspect and stop the embedded S3 store.
 
-    An S3 endpoint in the environment (AWS_ENDPOINT_URL_S3) takes its place everywhere else.
-
-    \b
-    Example:
-      textgate store start
-      textgate store status --json
+    All other commands use the endpoint in AWS_ENDPOINT_URL_S3 instead of the embedded store if it is set.
     """
 
 
-@store.command()
-@home_option
-def start(home: Path) -> None:
-    """Start the store of this workspace, or find it running."""
-    click.echo(f"the store answers at {EmbeddedStore(home).start().endpoint}")
+@store.command(epilog=example("textgate store start", "textgate store start --workspace /data/textgate"))
+@workspace_option
+def start(workspace: Path) -> None:
+    """Start the store of the workspace unless it is running."""
+    click.echo(f"the store is running at {EmbeddedStore(workspace).start().endpoint}")
 
 
-@store.command()
-@home_option
+@store.command(epilog=example("textgate store status", "textgate store status --json"))
+@workspace_option
 @json_option
-def status(home: Path, as_json: bool) -> None:
-    """Say whether the store runs, and where."""
-    address = EmbeddedStore(home).status()
+def status(workspace: Path, as_json: bool) -> None:
+    """Show whether the store is running, and its address."""
+    address = EmbeddedStore(workspace).status()
     if as_json:
         running = address is not None
         click.echo(json.dumps({"running": running, "endpoint": address.endpoint if address else None}))
     elif address is None:
         click.echo("the store is not running: textgate store start")
     else:
-        click.echo(f"the store answers at {address.endpoint} (process {address.pid})")
+        click.echo(f"the store is running at {address.endpoint} (process {address.pid})")
 
 
-@store.command()
-@home_option
-def stop(home: Path) -> None:
-    """Stop the store; its data stay."""
-    click.echo("stopped" if EmbeddedStore(home).stop() else "the store was not running")
+@store.command(epilog=example("textgate store stop"))
+@workspace_option
+def stop(workspace: Path) -> None:
+    """Stop the store; its data are kept."""
+    click.echo("stopped" if EmbeddedStore(workspace).stop() else "the store was not running")

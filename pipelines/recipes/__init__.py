@@ -1,4 +1,4 @@
-"""The recipes that ship, one YAML each, and how one is found."""
+"""The shipped recipes, one YAML file each, and how to load a recipe by name or path."""
 
 import difflib
 from pathlib import Path
@@ -9,22 +9,36 @@ _FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Names of the recipes that ship, sorted."""
+    """Return the names of the shipped recipes, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by its name, or by the path of a YAML file of one's own.
+def read(name: str) -> str:
+    """Return the YAML of a shipped recipe, comments included.
 
     Raises:
-        InputError: no such recipe or file, or it is not valid.
+        InputError: If no shipped recipe has this name; the message names the nearest one.
     """
-    path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else _FOLDER / f"{recipe}.yaml"
+    if name not in names():
+        nearest = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
+        raise InputError(f"no recipe {name!r}; did you mean {nearest}? (textgate recipes lists them)")
+    return (_FOLDER / f"{name}.yaml").read_text("utf-8")
+
+
+def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
+    """Load a shipped recipe by its name, or a recipe file by its path (``.yaml`` or ``.yml``).
+
+    Args:
+        recipe: Name or path.
+        overrides: ``key=value`` settings that replace values of the recipe, such as ``train.learning_rate=3e-5``.
+
+    Raises:
+        InputError: If there is no such recipe or file, or it is not a valid recipe.
+    """
+    if not recipe.endswith((".yaml", ".yml")):
+        return Recipe.parse(read(recipe), recipe, overrides)
     try:
-        text = path.read_text("utf-8")
+        text = Path(recipe).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        if path.parent == _FOLDER:
-            nearest = difflib.get_close_matches(recipe, names(), n=1, cutoff=0.0)[0]
-            raise InputError(f"no recipe {recipe!r}; did you mean {nearest}? (textgate recipes lists them)") from error
         raise InputError(f"the recipe {recipe} cannot be read: {error}") from error
     return Recipe.parse(text, recipe, overrides)

@@ -224,7 +224,7 @@ def test_the_other_commands_say_what_they_found(workspace: Any, tmp_path: Path) 
 
     wrong = workspace.run("doctor", AWS_SECRET_ACCESS_KEY="wrong-secret")
     assert wrong.returncode == 1
-    assert "mend  store: " in wrong.stdout
+    assert "fix  store: " in wrong.stdout
     assert "refuses these credentials" in wrong.stdout
     assert "wrong-secret" not in wrong.stdout + wrong.stderr
 

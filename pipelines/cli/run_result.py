@@ -1,0 +1,87 @@
+"""Result of a run as JSON and as lines for a terminal, and the exit codes of commands that run a pipeline."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from textgate.components.contracts import RunRecord
+
+if TYPE_CHECKING:
+    from textgate.pipelines.runners.run_log import StepResult
+
+EXIT_FAILED, EXIT_REJECTED = 1, 3
+
+
+@contextmanager
+def exit_on_failure(*errors: type[Exception]) -> Iterator[None]:
+    """Exit with code 1 and one sentence if one of ``errors`` is raised."""
+    try:
+        yield
+    except errors as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def exit_on_reject(record: RunRecord, fail_on_reject: bool) -> None:
+    """Exit with code 3 if the run promoted nothing and ``--fail-on-reject`` is given."""
+    if fail_on_reject and record.promotion is None:
+        sys.exit(EXIT_REJECTED)
+
+
+def decision_json(record: RunRecord) -> dict[str, object]:
+    """Return what the gates decided, for ``--json``; the verdict is None if no gate was reached."""
+    last = record.decisions[-1] if record.decisions else None
+    return {
+        "run": record.run,
+        "verdict": last.verdict if last else None,
+        "decision": last.message if last else None,
+        "decisions": [decision.model_dump(mode="json") for decision in record.decisions],
+        "model": record.recipe["model"],
+        "version": record.promotion.version if record.promotion else None,
+    }
+
+
+def run_json(record: RunRecord) -> dict[str, object]:
+    """Return the decisions, metrics and champion of a training run, for ``--json``."""
+    last = record.decisions[-1]
+    return {
+        **decision_json(record),
+        "metrics": {rule.name: rule.value.model_dump() for rule in last.rules if rule.value},
+        "champion": last.champion if record.promotion is None else record.promotion.version,
+    }
+
+
+def run_lines(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the score, decision and promotion of a training run as titled lines."""
+    f1 = next(rule.value for rule in record.decisions[-1].rules if rule.name == "min_f1")
+    return [("test F1", f"{f1} (95 % interval)"), *decision_lines(record)]
+
+
+def decision_lines(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the last gate's decision and the promoted version as titled lines."""
+    decision = record.decisions[-1].message if record.decisions else "no model reached the gate"
+    promoted = f"{record.promotion.model} {record.promotion.version}" if record.promotion else "nothing"
+    return [("decision", decision), ("promoted", promoted)]
+
+
+def print_lines(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """Print titled lines in two columns."""
+    console.print()
+    for title, text in lines:
+        console.print(f"{title:<9} {text}", markup=False)
+
+
+def print_steps(console: Console, steps: "list[StepResult]") -> None:
+    """Print a table of the steps' durations."""
+    table = Table("step", "seconds", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for step in steps:
+        table.add_row(Text(step.name), "cached" if step.outcome == "cached" else f"{step.seconds:.1f}")
+    console.print()
+    console.print(table)
