@@ -1,4 +1,4 @@
-"""S3, and the model registry on it."""
+"""S3 client, embedded S3 server, and the model registry."""
 
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
 from textgate.components.storage.registry import CHAMPION, ChannelUpdate, ModelRef, Registry

@@ -1,13 +1,16 @@
-"""The model registry: immutable versions and movable channels, on a store, with no server of its own.
+"""The model registry: immutable versions and movable channels on an S3 store, without a server.
 
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
-    models/<model>/channels/<channel>.json      the last Move of the channel, swapped by conditional write
-    models/<model>/audit/<time>-<run>.json      every Move
+    models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
+    models/<model>/audit/<time>-<run>.json      every ChannelUpdate
 
-A reader sees the old version whole or the new one whole, whatever dies when: a version counts from the moment its
-manifest exists, which is after all its files; a channel is pointed only at such a version, by one atomic write; and
-nothing is ever changed or removed. The channel holds the Move that set it, so a death between the swap and the audit
-entry loses nothing: ``history`` reads both, and the next move writes the entry that is missing.
+A reader sees either the old version or the new one, whichever process dies at whatever point:
+- a version exists once its manifest does, and the manifest is written after all other files;
+- a channel points only at an existing version, and is replaced by one atomic write;
+- versions and audit entries are never changed or removed.
+
+A channel holds the update that set it. If a process dies after the swap and before it writes the audit entry, nothing
+is lost: ``history`` reads the channels too, and the next update writes the missing entry.
 """
 
 import difflib
@@ -31,38 +34,45 @@ _VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_CHARACTERS}}}")
 
 
 class ChannelUpdate(FrozenModel):
-    """One move of a channel."""
+    """Record of one change of a channel."""
 
     model: str
     channel: str
     version: str
     previous: str | None
-    """The version the channel pointed at before."""
+    """Version that the channel pointed at before."""
     run: str
+    """Run that made the change."""
     actor: str
+    """Name of the user."""
     reason: str
     time: str
     """UTC, ISO 8601 with microseconds."""
     decision: GateDecision | None = None
+    """Decision of the gate on which the change rests."""
 
     @property
     def audit_key(self) -> str:
-        """Where the audit keeps it."""
+        """Key of the audit entry."""
         return f"models/{self.model}/audit/{self.time.replace(':', '')}-{self.run}.json"
 
     @classmethod
     def parse(cls, text: bytes, where: str) -> "ChannelUpdate":
-        """A move from its JSON; ``where`` names it in errors.
+        """Parse JSON.
+
+        Args:
+            text: The JSON.
+            where: Name of the object in error messages.
 
         Raises:
-            InputError: not a move.
+            InputError: The JSON is not a channel update.
         """
-        return parse_json(cls, text, where, "a move of a channel")
+        return parse_json(cls, text, where, "a channel update")
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """What a model's name is to stand for: what a channel points at, or one version for good."""
+    """Reference to a model: whatever a channel points at, or a fixed version."""
 
     model: str
     channel: str = CHAMPION
@@ -70,10 +80,10 @@ class ModelRef:
 
     @classmethod
     def parse(cls, text: str) -> "ModelRef":
-        """From ``model``, ``model@channel`` or ``model@version``.
+        """Parse ``model``, ``model@channel`` or ``model@version``.
 
         Raises:
-            InputError: none of these.
+            InputError: The text has another form.
         """
         model, at, rest = text.partition("@")
         if not model or (at and not rest):
@@ -83,54 +93,54 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Registry:
-    """The models of one store."""
+    """Models of one store."""
 
     store: Store
 
     def models(self) -> dict[str, dict[str, str]]:
-        """Every model with the version each of its channels points at, both sorted."""
+        """Return the version that each channel points at, by model and channel, sorted."""
         return {
-            model: {channel: move.version for channel, (move, _) in self._channels(model).items()}
+            model: {channel: update.version for channel, (update, _) in self._channels(model).items()}
             for model in self.store.prefixes("models/")
         }
 
     def versions(self, model: str) -> list[str]:
-        """Every whole version of a model, sorted.
+        """Return the complete versions of a model, sorted.
 
         Raises:
-            InputError: no such model.
+            InputError: The model does not exist.
         """
-        self._require(model)
+        self._require_model(model)
         keys = {item.key for item in self.store.objects(f"models/{model}/versions/")}
-        found = self.store.prefixes(f"models/{model}/versions/")
-        return [version for version in found if f"models/{model}/versions/{version}/{MANIFEST}" in keys]
+        versions = self.store.prefixes(f"models/{model}/versions/")
+        return [version for version in versions if f"models/{model}/versions/{version}/{MANIFEST}" in keys]
 
     def channel(self, model: str, channel: str = CHAMPION) -> ChannelUpdate | None:
-        """The move that set a channel; None when the model or the channel does not exist yet."""
-        found = self._read_channel(model, channel)
-        return found[0] if found else None
+        """Return the last update of a channel, or None if the model or the channel does not exist."""
+        current = self._read_channel(model, channel)
+        return current[0] if current else None
 
-    def resolve(self, target: ModelRef) -> str:
-        """The version that a target stands for now.
+    def resolve(self, ref: ModelRef) -> str:
+        """Return the version that a reference points at.
 
         Raises:
-            InputError: no such model, or its channel points at nothing.
+            InputError: The model does not exist, or its channel points at no version.
         """
-        move = None if target.version else self.channel(target.model, target.channel)
-        version = move.version if move else target.version
+        update = None if ref.version else self.channel(ref.model, ref.channel)
+        version = update.version if update else ref.version
         if version is None:
-            self._require(target.model)
+            self._require_model(ref.model)
             raise InputError(
-                f"the model {target.model} has no {target.channel}: run a recipe that promotes one, "
-                f"or name one of its versions as {target.model}@VERSION"
+                f"the model {ref.model} has no {ref.channel}: run a recipe that promotes one, "
+                f"or name one of its versions as {ref.model}@VERSION"
             )
         return version
 
     def bundle(self, model: str, version: str) -> ModelBundle:
-        """The manifest of a version.
+        """Read the manifest of a version.
 
         Raises:
-            InputError: no such model or version, or the manifest is damaged.
+            InputError: The model or version does not exist, or the manifest is damaged.
         """
         prefix = self._require_version(model, version)
         stored = self.store.get(f"{prefix}/{MANIFEST}")
@@ -139,10 +149,18 @@ class Registry:
         return ModelBundle.parse(stored.data, self.store.uri(f"{prefix}/{MANIFEST}"))
 
     def publish(self, model: str, folder: Path) -> str:
-        """Write a bundle as a version, named by its fingerprint; one that is there whole already is left as it is.
+        """Upload a bundle as a version; files that exist already with the same content are kept.
+
+        Args:
+            model: Name of the model.
+            folder: Folder of the bundle.
+
+        Returns:
+            The version: the first 12 characters of the bundle's fingerprint.
 
         Raises:
-            InputError: not a bundle, it does not match its manifest, or the version exists with other bytes.
+            InputError: The folder is not a bundle or does not match its manifest, or the version exists with other
+                content.
         """
         if not MODEL_NAME.fullmatch(model):
             raise InputError(f"{model!r} is no name for a model: 1 to 63 lower-case letters, digits and inner hyphens")
@@ -151,15 +169,12 @@ class Registry:
         prefix = f"models/{model}/versions/{version}"
         for name in [*sorted(bundle.files), MANIFEST]:
             path, key = folder / name, f"{prefix}/{name}"
-            if self._upload_new(path, key):
+            if self.store.put_new(key, path.read_bytes()):
                 continue
             stored = self.store.get(key)
             if stored is None or hashlib.sha256(stored.data).digest() != hashlib.sha256(path.read_bytes()).digest():
                 raise InputError(f"{self.store.uri(key)} exists with other bytes: a version is never changed")
         return version
-
-    def _upload_new(self, path: Path, key: str) -> bool:
-        return self.store.put_new(key, path.read_bytes())
 
     def update_channel(
         self,
@@ -172,15 +187,24 @@ class Registry:
         decision: GateDecision | None = None,
         channel: str = CHAMPION,
     ) -> ChannelUpdate:
-        """Point a channel at a version, if it still points at ``expected`` (None: at nothing).
+        """Point a channel at a version by compare-and-swap.
+
+        Args:
+            model: Name of the model.
+            version: Version to point at.
+            run: Run that makes the change.
+            reason: Why, for the audit.
+            expected: Version that the channel must still point at; None if it must not exist yet.
+            decision: Decision of the gate on which the change rests.
+            channel: Name of the channel.
 
         Raises:
-            InputError: the version is not whole in the registry, or the channel points elsewhere by now.
+            InputError: The version does not exist, or the channel no longer points at ``expected``.
         """
         self._require_version(model, version)
         current = self._read_channel(model, channel)
         previous, etag = (current[0].version, current[1].etag) if current else (None, None)
-        move = ChannelUpdate(
+        update = ChannelUpdate(
             model=model,
             channel=channel,
             version=version,
@@ -192,58 +216,69 @@ class Registry:
             decision=decision,
         )
         if current:
-            self._audit(current[0])
+            self._write_audit_entry(current[0])
         key = f"models/{model}/channels/{channel}.json"
-        # A write sent again because its answer was lost meets its own first try and is refused: that is no conflict.
-        moved = previous == expected and (
-            self.store.replace(key, _encoded(move), etag) or self.channel(model, channel) == move
+        # A write that is retried because its response was lost conflicts with its own first attempt: no real conflict.
+        swapped = previous == expected and (
+            self.store.replace(key, _to_json(update), etag) or self.channel(model, channel) == update
         )
-        if not moved:
+        if not swapped:
             raise InputError(
                 f"the {channel} of {model} has been moved by another run since it was compared "
                 f"({expected or 'nothing'} was expected, {previous or 'nothing'} was found): run again"
             )
-        self._audit(move)
-        return move
+        self._write_audit_entry(update)
+        return update
 
-    def rollback(self, model: str, to: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
-        """Make the version ``to`` champion, or the one before the present champion.
+    def rollback(self, model: str, version: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
+        """Point the champion channel at an earlier version.
+
+        Args:
+            model: Name of the model.
+            version: Version to point at; by default the one before the current champion.
+            run: Run that makes the change.
+            reason: Why, for the audit.
 
         Raises:
-            InputError: no champion, none before it, or no such version.
+            InputError: The model has no champion or no earlier one, or the version does not exist.
         """
-        self._require(model)
+        self._require_model(model)
         champion = self.channel(model)
         if champion is None:
             raise InputError(f"the model {model} has no champion to roll back from")
-        target = to or champion.previous
-        if target is None:
+        version = version or champion.previous
+        if version is None:
             raise InputError(
                 f"{model} has had no champion before {champion.version}: name one of its versions with --to"
             )
-        if target == champion.version:
-            raise InputError(f"{target} is the champion of {model} already")
-        return self.update_channel(model, target, run=run, reason=reason, expected=champion.version)
+        if version == champion.version:
+            raise InputError(f"{version} is the champion of {model} already")
+        return self.update_channel(model, version, run=run, reason=reason, expected=champion.version)
 
     def history(self, model: str) -> list[ChannelUpdate]:
-        """Every move of the model's channels, newest first.
+        """Return every update of the model's channels, newest first.
 
         Raises:
-            InputError: no such model.
+            InputError: The model does not exist.
         """
-        self._require(model)
-        moves = {move.audit_key: move for move, _ in self._channels(model).values()}
+        self._require_model(model)
+        updates = {update.audit_key: update for update, _ in self._channels(model).values()}
         for item in self.store.objects(f"models/{model}/audit/"):
             stored = self.store.get(item.key)
             if stored is not None:
-                moves[item.key] = ChannelUpdate.parse(stored.data, self.store.uri(item.key))
-        return sorted(moves.values(), key=lambda move: move.time, reverse=True)
+                updates[item.key] = ChannelUpdate.parse(stored.data, self.store.uri(item.key))
+        return sorted(updates.values(), key=lambda update: update.time, reverse=True)
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
-        """Read a version into ``folder`` and check it; nothing is left there when it does not match its manifest.
+        """Download and verify a version.
+
+        Args:
+            model: Name of the model.
+            version: Version to download.
+            folder: Folder to create; it is not created if the bundle does not match its manifest.
 
         Raises:
-            InputError: no such version, or a file in the store has been changed; it is named.
+            InputError: The version does not exist, or a file in the store has been changed.
         """
         prefix = self._require_version(model, version)
         with new_folder(folder) as temporary:
@@ -260,18 +295,18 @@ class Registry:
 
     def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, ObjectContent]]:
         prefix = f"models/{model}/channels/"
-        found = {}
+        channels = {}
         for item in self.store.objects(prefix):
             channel = item.key[len(prefix) :].removesuffix(".json")
-            read = self._read_channel(model, channel)
-            if read is not None:
-                found[channel] = read
-        return found
+            current = self._read_channel(model, channel)
+            if current is not None:
+                channels[channel] = current
+        return channels
 
-    def _audit(self, move: ChannelUpdate) -> None:
-        self.store.put_new(move.audit_key, _encoded(move))
+    def _write_audit_entry(self, update: ChannelUpdate) -> None:
+        self.store.put_new(update.audit_key, _to_json(update))
 
-    def _require(self, model: str) -> None:
+    def _require_model(self, model: str) -> None:
         known = self.store.prefixes("models/")
         if model not in known:
             nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.0)
@@ -279,14 +314,15 @@ class Registry:
             raise InputError(f"no model {model!r} in {self.store.uri('models/')}; {hint}")
 
     def _require_version(self, model: str, version: str) -> str:
+        """Return the key prefix of a version; raise InputError if the version does not exist."""
         known = self.versions(model)
         if version not in known:
             raise InputError(f"the model {model} has no version {version!r}; it has {', '.join(known) or 'none'}")
         return f"models/{model}/versions/{version}"
 
 
-def _encoded(move: ChannelUpdate) -> bytes:
-    return (move.model_dump_json(indent=2) + "\n").encode("utf-8")
+def _to_json(update: ChannelUpdate) -> bytes:
+    return (update.model_dump_json(indent=2) + "\n").encode("utf-8")
 
 
 def _actor() -> str:

@@ -1,6 +1,10 @@
-"""What a run leaves under ``runs/<run>/`` but artifacts.
+"""Files that a run keeps in the store under ``runs/<run>/``, next to the pipeline's artifacts.
 
-That is decisions/, evaluation.json, README.md (the model card), promotion.json and record.json.
+decisions/<gate>.json    decisions of the gates
+evaluation.json          evaluation of the served model on the test split
+README.md                model card
+promotion.json           promotion, if there was one
+record.json              outcome of the run
 """
 
 from pathlib import Path
@@ -14,59 +18,71 @@ _CARD = "README.md"
 
 
 def save_decision(store: Store, run: str, decision: GateDecision) -> None:
-    """Keep a gate's decision under its run."""
+    """Save the decision of a gate."""
     store.put(f"runs/{run}/decisions/{decision.gate}.json", decision.model_dump_json(indent=2).encode())
 
 
 def save_evaluation(store: Store, run: str, evaluation: Path) -> None:
-    """Keep what the served model was found to answer on the test split: what its answers are compared to later."""
+    """Save the manifest of the served model's evaluation, with which live predictions are compared later.
+
+    Args:
+        store: Store of the run.
+        run: Name of the run.
+        evaluation: Folder of the evaluation.
+    """
     store.put(f"runs/{run}/{MANIFEST}", (evaluation / MANIFEST).read_bytes())
 
 
 def save_card(store: Store, run: str, card: Path) -> None:
-    """Keep the card of the model that the run would serve."""
+    """Save the model card.
+
+    Args:
+        store: Store of the run.
+        run: Name of the run.
+        card: File of the card.
+    """
     store.put(f"runs/{run}/{_CARD}", card.read_bytes())
 
 
 def save_promotion(store: Store, run: str, promotion: Promotion) -> None:
-    """Keep the promotion under the run that made it."""
+    """Save the promotion that a run made."""
     store.put(f"runs/{run}/promotion.json", promotion.model_dump_json(indent=2).encode())
 
 
+def save_record(store: Store, record: RunRecord) -> None:
+    """Save the outcome of a run."""
+    store.put(f"runs/{record.run}/record.json", record.model_dump_json(indent=2).encode())
+
+
 def load_decisions(store: Store, run: str) -> list[GateDecision]:
-    """The decisions a run has come to so far, gate 1 first."""
-    found = (store.get(f"runs/{run}/decisions/{gate}.json") for gate in ("trained", "served"))
-    return [GateDecision.parse(stored.data, f"run {run}") for stored in found if stored]
+    """Return the decisions of a run so far, gate 1 first."""
+    stored_decisions = (store.get(f"runs/{run}/decisions/{gate}.json") for gate in ("trained", "served"))
+    return [GateDecision.parse(stored.data, f"run {run}") for stored in stored_decisions if stored]
 
 
 def load_evaluation(store: Store, run: str) -> EvaluationManifest | None:
-    """What the model that the run would serve was found to answer, if the run came so far."""
+    """Return the evaluation of the served model, or None if the run has none."""
     stored = store.get(f"runs/{run}/{MANIFEST}")
     return parse_json(EvaluationManifest, stored.data, f"{MANIFEST} of run {run}", "an evaluation") if stored else None
 
 
 def load_card(store: Store, run: str) -> str | None:
-    """The card of the model that the run would serve, if the run came so far."""
+    """Return the model card in Markdown, or None if the run has none."""
     stored = store.get(f"runs/{run}/{_CARD}")
     return stored.data.decode("utf-8") if stored else None
 
 
 def load_promotion(store: Store, run: str) -> Promotion | None:
-    """What the run promoted, if it did."""
+    """Return the promotion that a run made, or None if it made none."""
     stored = store.get(f"runs/{run}/promotion.json")
     return parse_json(Promotion, stored.data, f"promotion.json of run {run}", "a promotion") if stored else None
 
 
-def save_record(store: Store, record: RunRecord) -> None:
-    """Keep what a run came to."""
-    store.put(f"runs/{record.run}/record.json", record.model_dump_json(indent=2).encode())
-
-
 def load_record(store: Store, run: str) -> RunRecord:
-    """What a run came to.
+    """Return the outcome of a run.
 
     Raises:
-        InputError: the run has left no record, or one that cannot be read.
+        InputError: The run has left no record, or the record cannot be read.
     """
     stored = store.get(f"runs/{run}/record.json")
     if stored is None:

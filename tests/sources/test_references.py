@@ -1,4 +1,4 @@
-"""What a reference to a finished system stands for, and how its bundle comes here."""
+"""References to finished models: resolving them, and fetching their bundles."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def registry(store: Store) -> Registry:
 
 @pytest.fixture
 def version(registry: Registry, bundle_folder: Path) -> str:
-    """Of ``films``, which is champion and challenger."""
+    """Version of ``films`` that both champion and challenger point at."""
     published = registry.publish("films", bundle_folder)
     for channel in ("champion", "challenger"):
         registry.update_channel("films", published, run="run", reason="test", expected=None, channel=channel)
@@ -24,7 +24,7 @@ def version(registry: Registry, bundle_folder: Path) -> str:
 
 
 @pytest.mark.parametrize("reference", ["films", "films@challenger", "films@VERSION"])
-def test_a_model_is_brought_in_the_version_it_stands_for(
+def test_a_model_is_fetched_in_the_version_it_points_at(
     reference: str, registry: Registry, version: str, tmp_path: Path
 ) -> None:
     reference = reference.replace("VERSION", version)
@@ -32,20 +32,20 @@ def test_a_model_is_brought_in_the_version_it_stands_for(
     folder, bundle = fetch_bundle(reference, registry, tmp_path / "scratch")
     assert bundle.fingerprint.startswith(version)
     assert ModelBundle.load(folder) == bundle
-    # What is there already is taken as it is.
+    # An existing copy is reused.
     (folder / "bundle.json").touch()
     before = (folder / "bundle.json").stat().st_mtime_ns
     assert fetch_bundle(reference, registry, tmp_path / "scratch") == (folder, bundle)
     assert (folder / "bundle.json").stat().st_mtime_ns == before
 
 
-def test_a_folder_is_taken_where_it_lies(registry: Registry, bundle_folder: Path, tmp_path: Path) -> None:
+def test_a_local_folder_is_used_in_place(registry: Registry, bundle_folder: Path, tmp_path: Path) -> None:
     assert resolve_ref(str(bundle_folder), registry) == str(bundle_folder)
     assert fetch_bundle(str(bundle_folder), registry, tmp_path / "scratch")[0] == bundle_folder
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_folder_of_the_store_is_brought(
+def test_a_folder_of_the_store_is_downloaded(
     registry: Registry, store: Store, bundle_folder: Path, tmp_path: Path
 ) -> None:
     store.upload_folder(bundle_folder, "finished/films")
@@ -54,9 +54,9 @@ def test_a_folder_of_the_store_is_brought(
     assert bundle == ModelBundle.load(bundle_folder)
 
 
-def test_only_a_version_is_for_good() -> None:
-    changing = ["films", "films@champion", "films@0123456789a", "/some/films@0123456789ab", "./films", "s3://a/b/"]
-    assert [reference for reference in changing if not is_mutable(reference)] == []
+def test_only_a_version_is_immutable() -> None:
+    mutable = ["films", "films@champion", "films@0123456789a", "/some/films@0123456789ab", "./films", "s3://a/b/"]
+    assert [reference for reference in mutable if not is_mutable(reference)] == []
     assert not is_mutable("films@0123456789ab")
     assert [is_path(reference) for reference in ("films", "films@challenger", "./films", "films.d")] == [
         *(False, False),
@@ -64,7 +64,7 @@ def test_only_a_version_is_for_good() -> None:
     ]
 
 
-def test_what_is_not_there_is_one_sentence(registry: Registry, version: str, store: Store, tmp_path: Path) -> None:
+def test_missing_bundles_are_input_errors(registry: Registry, version: str, store: Store, tmp_path: Path) -> None:
     for reference, sentence in {
         "filmz": r"no model 'filmz' in s3://.*; did you mean films\?",
         "films@shadow": "the model films has no shadow: run a recipe that promotes one",
@@ -80,7 +80,7 @@ def test_what_is_not_there_is_one_sentence(registry: Registry, version: str, sto
     assert not list(tmp_path.rglob("films*"))
 
 
-def test_a_changed_bundle_is_found(registry: Registry, version: str, store: Store, tmp_path: Path) -> None:
+def test_a_changed_bundle_is_an_input_error(registry: Registry, version: str, store: Store, tmp_path: Path) -> None:
     store.put(f"models/films/versions/{version}/weights.bin", b"Weights")
     with pytest.raises(InputError, match=r"the finished system films, .* weights\.bin has been changed"):
         fetch_bundle("films", registry, tmp_path / "scratch")

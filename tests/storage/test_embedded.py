@@ -28,9 +28,7 @@ def client(embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store.from_environment()
 
 
-def test_a_store_is_started_found_stopped_and_keeps_its_data(
-    embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_keeps_its_data_over_stop_and_kill(embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedded.status() is None
     assert not embedded.stop()
     address = embedded.start()
@@ -56,7 +54,7 @@ def test_a_store_is_started_found_stopped_and_keeps_its_data(
     assert store.get("key").data == b"kept"  # type: ignore[union-attr]
 
 
-def test_only_the_owner_can_read_the_secrets_and_they_are_nowhere_else(embedded: EmbeddedStore) -> None:
+def test_only_the_owner_can_read_the_secrets(embedded: EmbeddedStore) -> None:
     embedded.start()
     assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
     secret = embedded.environment()["AWS_SECRET_ACCESS_KEY"]
@@ -68,9 +66,7 @@ def test_only_the_owner_can_read_the_secrets_and_they_are_nowhere_else(embedded:
     assert secret not in command
 
 
-def test_neither_s3_nor_the_ports_behind_it_answer_strangers(
-    embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_port_accepts_unauthenticated_requests(embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded.start()
     store = client(embedded, monkeypatch)
     store.ensure_bucket()
@@ -98,7 +94,7 @@ def test_neither_s3_nor_the_ports_behind_it_answer_strangers(
     assert store.get("other") is None
 
 
-def test_two_workspaces_run_side_by_side(embedded: EmbeddedStore, tmp_path: Path) -> None:
+def test_two_workspaces_run_at_the_same_time(embedded: EmbeddedStore, tmp_path: Path) -> None:
     other = EmbeddedStore(tmp_path / "other")
     try:
         assert embedded.start() != other.start()
@@ -108,7 +104,7 @@ def test_two_workspaces_run_side_by_side(embedded: EmbeddedStore, tmp_path: Path
         other.stop()
 
 
-def test_it_listens_on_loopback_only(embedded: EmbeddedStore) -> None:
+def test_the_server_listens_on_loopback_only(embedded: EmbeddedStore) -> None:
     pid = embedded.start().pid
     inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
     listening = []
@@ -121,7 +117,7 @@ def test_it_listens_on_loopback_only(embedded: EmbeddedStore) -> None:
     assert set(listening) <= {"0100007F", "00000000000000000000000001000000"}
 
 
-def test_a_program_that_got_the_stores_number_is_left_alone(embedded: EmbeddedStore) -> None:
+def test_a_process_that_reuses_the_pid_is_not_stopped(embedded: EmbeddedStore) -> None:
     embedded.start()
     state = json.loads((embedded.folder / "state.json").read_text())
     embedded.stop()
@@ -136,7 +132,7 @@ def test_a_program_that_got_the_stores_number_is_left_alone(embedded: EmbeddedSt
         bystander.communicate(b"\n")
 
 
-def test_two_starts_at_once_start_one_store(embedded: EmbeddedStore) -> None:
+def test_two_concurrent_starts_start_one_server(embedded: EmbeddedStore) -> None:
     script = f"""
 from pathlib import Path
 from textgate.components.storage import EmbeddedStore
@@ -146,7 +142,7 @@ print(EmbeddedStore(Path({str(embedded.workspace)!r})).start().pid)
     assert len({start.communicate()[0] for start in starts}) == 1
 
 
-def test_an_endpoint_in_the_environment_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_uses_an_endpoint_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     connect(tmp_path)
     assert list(tmp_path.iterdir()) == []

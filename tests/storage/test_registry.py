@@ -14,7 +14,7 @@ WriteBundle = Callable[[Path, bytes], Path]
 
 @pytest.fixture
 def bundles(tmp_path: Path, write_bundle: WriteBundle) -> list[Path]:
-    return [write_bundle(tmp_path / f"bundle{number}", str(number).encode()) for number in range(3)]
+    return [write_bundle(tmp_path / f"bundle{index}", str(index).encode()) for index in range(3)]
 
 
 def promote(registry: Registry, folder: Path, expected: str | None, run: str = "run") -> str:
@@ -27,7 +27,7 @@ def snapshot(store: Store) -> dict[str, bytes]:
     return {item.key: stored.data for item in store.objects("") if (stored := store.get(item.key))}
 
 
-def test_a_promoted_bundle_is_read_back_byte_for_byte(store: Store, bundles: list[Path], tmp_path: Path) -> None:
+def test_a_promoted_bundle_is_downloaded_unchanged(store: Store, bundles: list[Path], tmp_path: Path) -> None:
     registry = Registry(store)
     version = promote(registry, bundles[0], None)
     assert registry.models() == {"model": {"champion": version}}
@@ -45,7 +45,7 @@ def test_publishing_twice_writes_once(store: Store, bundles: list[Path]) -> None
     assert snapshot(store) == before
 
 
-def test_a_version_is_never_changed(store: Store, bundles: list[Path]) -> None:
+def test_publish_refuses_to_change_a_version(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     version = registry.publish("model", bundles[0])
     store.put(f"models/model/versions/{version}/weights.bin", b"something else")
@@ -53,7 +53,7 @@ def test_a_version_is_never_changed(store: Store, bundles: list[Path]) -> None:
         registry.publish("model", bundles[0])
 
 
-def test_a_flipped_byte_in_the_store_is_found_and_nothing_is_left(
+def test_download_rejects_a_changed_file_and_leaves_no_folder(
     store: Store, bundles: list[Path], tmp_path: Path
 ) -> None:
     registry = Registry(store)
@@ -69,8 +69,8 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
     first = promote(registry, bundles[0], None, "run-1")
     second = promote(registry, bundles[1], first, "run-2")
     assert registry.rollback("model", run="back", reason="by hand").version == first
-    moves = registry.history("model")
-    assert [(move.version, move.previous, move.run) for move in moves] == [
+    updates = registry.history("model")
+    assert [(update.version, update.previous, update.run) for update in updates] == [
         (first, second, "back"),
         (second, first, "run-2"),
         (first, None, "run-1"),
@@ -78,7 +78,7 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
     assert registry.rollback("model", second, run="forth", reason="by hand").version == second
 
 
-def test_what_is_not_there_is_named(store: Store, bundles: list[Path]) -> None:
+def test_missing_models_and_versions_are_input_errors(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     with pytest.raises(InputError, match=r"no model 'model'.*there are none yet"):
         registry.history("model")
@@ -96,34 +96,34 @@ def test_what_is_not_there_is_named(store: Store, bundles: list[Path]) -> None:
         registry.publish("../escape", bundles[0])
 
 
-def test_of_concurrent_promotions_one_wins_and_the_others_are_told(
+def test_one_of_concurrent_promotions_wins_and_the_others_fail(
     store: Store, tmp_path: Path, write_bundle: WriteBundle
 ) -> None:
     registry = Registry(store)
     versions = [registry.publish("model", write_bundle(tmp_path / str(n), str(n).encode())) for n in range(8)]
-    start, won, told = threading.Barrier(8), [], []
+    start, won, errors = threading.Barrier(8), [], []
 
-    def move(version: str) -> None:
+    def promote_version(version: str) -> None:
         start.wait()
         try:
             won.append(registry.update_channel("model", version, run=version, reason="better", expected=None).version)
         except InputError as error:
-            told.append(str(error))
+            errors.append(str(error))
 
-    threads = [threading.Thread(target=move, args=(version,)) for version in versions]
+    threads = [threading.Thread(target=promote_version, args=(version,)) for version in versions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(won) == 1
-    assert len(told) == 7
-    assert all("has been moved by another run" in sentence for sentence in told)
+    assert len(errors) == 7
+    assert all("has been moved by another run" in sentence for sentence in errors)
     assert registry.models() == {"model": {"champion": won[0]}}
-    assert [move.version for move in registry.history("model")] == won
+    assert [update.version for update in registry.history("model")] == won
 
 
-class _LosesTheAnswer:
-    """An S3 client whose conditional writes arrive, and are sent again because the answer did not."""
+class _RetriesEveryWrite:
+    """S3 client that sends each conditional write twice, as after a lost response."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -137,23 +137,23 @@ class _LosesTheAnswer:
         return self._client.put_object(**arguments)
 
 
-def test_a_move_whose_answer_was_lost_is_no_conflict_with_itself(store: Store, bundles: list[Path]) -> None:
-    registry = Registry(replace(store, client=_LosesTheAnswer(store.client)))
+def test_a_retried_update_does_not_conflict_with_itself(store: Store, bundles: list[Path]) -> None:
+    registry = Registry(replace(store, client=_RetriesEveryWrite(store.client)))
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
-    assert [move.version for move in registry.history("model")] == [second, first]
+    assert [update.version for update in registry.history("model")] == [second, first]
 
 
-def test_a_damaged_pointer_is_named(store: Store, bundles: list[Path]) -> None:
+def test_a_damaged_channel_is_an_input_error(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     promote(registry, bundles[0], None)
     store.put("models/model/channels/champion.json", b"{}")
-    with pytest.raises(InputError, match=r"channels/champion\.json is not a move of a channel"):
+    with pytest.raises(InputError, match=r"channels/champion\.json is not a channel update"):
         registry.channel("model")
 
 
-class _DiesAtPut:
-    """An S3 client whose n-th write never reaches the store, as if the process had been killed just before it."""
+class _DiesBeforeWrite:
+    """S3 client that raises KeyboardInterrupt before its n-th write, as if the process had been killed."""
 
     def __init__(self, client: Any, writes: int) -> None:
         self._client, self._writes = client, writes
@@ -166,15 +166,15 @@ class _DiesAtPut:
         return getattr(self._client, name)
 
 
-def test_whenever_a_promotion_dies_readers_see_old_or_new_whole_and_a_retry_completes_it(
+def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version_and_can_be_retried(
     store: Store, bundles: list[Path], tmp_path: Path
 ) -> None:
     registry = Registry(store)
     old = promote(registry, bundles[0], None)
     new = ModelBundle.load(bundles[1]).fingerprint[:12]
-    # Two files, the old move's audit entry, the channel, the new audit entry: any of the five writes may be the one.
+    # The five writes: two files, the audit entry of the old update, the channel, the audit entry of the new update.
     for writes in range(5):
-        dying = Registry(replace(store, client=_DiesAtPut(store.client, writes)))
+        dying = Registry(replace(store, client=_DiesBeforeWrite(store.client, writes)))
         with pytest.raises(KeyboardInterrupt):
             promote(dying, bundles[1], old)
         champion = registry.channel("model")
@@ -182,8 +182,8 @@ def test_whenever_a_promotion_dies_readers_see_old_or_new_whole_and_a_retry_comp
         assert champion.version == (old if writes < 4 else new)
         registry.download("model", champion.version, tmp_path / f"copy{writes}")
         assert registry.versions("model") == sorted([old] if writes < 2 else [old, new])
-    # The last one died between the swap and its audit entry: history has the move all the same.
-    assert [move.version for move in registry.history("model")] == [new, old]
+    # The last process died between the swap and its audit entry; history has the update nevertheless.
+    assert [update.version for update in registry.history("model")] == [new, old]
     promote(registry, bundles[2], new)
     audited = [item.key for item in store.objects("models/model/audit/")]
     assert len(audited) == 3

@@ -10,7 +10,7 @@ from textgate.components.contracts import InputError
 from textgate.components.storage import Store
 
 
-def test_what_is_put_is_got(store: Store) -> None:
+def test_put_get_and_delete(store: Store) -> None:
     assert store.get("a/b") is None
     store.put("a/b", b"1")
     stored = store.get("a/b")
@@ -20,13 +20,13 @@ def test_what_is_put_is_got(store: Store) -> None:
     assert store.get("a/b") is None
 
 
-def test_a_new_object_is_written_once(store: Store) -> None:
+def test_put_new_writes_only_if_the_key_is_free(store: Store) -> None:
     assert store.put_new("key", b"1")
     assert not store.put_new("key", b"2")
     assert store.get("key").data == b"1"  # type: ignore[union-attr]
 
 
-def test_an_object_is_replaced_only_as_it_was_read(store: Store) -> None:
+def test_replace_writes_only_if_the_etag_is_current(store: Store) -> None:
     assert store.replace("key", b"1", None)
     first = store.get("key")
     assert first is not None
@@ -37,18 +37,18 @@ def test_an_object_is_replaced_only_as_it_was_read(store: Store) -> None:
     assert store.get("key").data == b"2"  # type: ignore[union-attr]
 
 
-def test_of_sixteen_writers_one_wins(store: Store) -> None:
+def test_one_of_sixteen_concurrent_writers_wins(store: Store) -> None:
     store.put("key", b"0")
-    read = store.get("key")
-    assert read is not None
+    current = store.get("key")
+    assert current is not None
     start, wins = threading.Barrier(16), []
 
-    def write(number: int) -> None:
+    def write(index: int) -> None:
         start.wait()
-        if store.replace("key", str(number).encode(), read.etag):
-            wins.append(number)
+        if store.replace("key", str(index).encode(), current.etag):
+            wins.append(index)
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 17)]
+    threads = [threading.Thread(target=write, args=(index,)) for index in range(1, 17)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -57,8 +57,8 @@ def test_of_sixteen_writers_one_wins(store: Store) -> None:
     assert store.get("key").data == str(wins[0]).encode()  # type: ignore[union-attr]
 
 
-class _LooksTooEarly:
-    """An S3 client that saw no bucket just before another process made it."""
+class _SeesNoBucket:
+    """S3 client that finds no bucket because another process creates it a moment later."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -70,24 +70,24 @@ class _LooksTooEarly:
         return self._client.head_bucket(Bucket=f"{Bucket}-not-yet")
 
 
-def test_a_bucket_that_another_process_made_meanwhile_is_as_good(store: Store) -> None:
-    replace(store, client=_LooksTooEarly(store.client)).ensure_bucket()
+def test_ensure_bucket_accepts_a_bucket_created_concurrently(store: Store) -> None:
+    replace(store, client=_SeesNoBucket(store.client)).ensure_bucket()
 
 
-def test_an_endpoint_without_a_scheme_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_without_a_scheme_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "localhost:9000")
     with pytest.raises(InputError, match=r"an endpoint is http://host:port"):
         Store.from_environment()
 
 
-def test_listings_are_sorted_and_whole(store: Store) -> None:
+def test_listings_are_sorted_and_complete(store: Store) -> None:
     for name in ("b/2", "a/1", "b/1", "c"):
         store.put(name, b"x" * 3)
     assert [(item.key, item.size) for item in store.objects("b/")] == [("b/1", 3), ("b/2", 3)]
     assert store.prefixes("") == ["a", "b"]
 
 
-def test_a_folder_travels_there_and_back(store: Store, tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_and_downloaded(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "inner").mkdir(parents=True)
     (source / "one").write_bytes(b"1")
@@ -101,7 +101,7 @@ def test_a_folder_travels_there_and_back(store: Store, tmp_path: Path) -> None:
         store.download_folder("absent", tmp_path / "other")
 
 
-def test_wrong_credentials_are_one_sentence_without_the_secret(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_an_input_error_without_the_secret(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
     with pytest.raises(InputError, match="refuses these credentials") as error:
         Store.from_environment(store.bucket).get("key")
@@ -114,11 +114,11 @@ def test_wrong_credentials_are_one_sentence_without_the_secret(store: Store, mon
         Store.from_environment(store.bucket).get("key")
 
 
-def test_no_bucket_and_no_server_are_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bucket_and_a_missing_server_are_input_errors(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="has no bucket nowhere-at-all"):
         Store.from_environment("nowhere-at-all").put("key", b"")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{taken.getsockname()[1]}")
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{occupied.getsockname()[1]}")
         with pytest.raises(InputError, match="cannot be reached"):
             Store.from_environment().ensure_bucket()
