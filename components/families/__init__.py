@@ -1,4 +1,7 @@
-"""Model families: what differs from one kind of model to another."""
+"""Model families: linear, word2vec, embedding, transformer and ensemble, behind one protocol.
+
+``FAMILIES`` maps the family's name in a recipe to a loader of its module; ``open_predictor`` opens any bundle.
+"""
 
 from textgate.components.families.family import (
     Checkpoints,
@@ -22,6 +25,6 @@ __all__ = [
     "TrainingContext",
     "custom_head_error",
     "max_benchmark_tokens",
-    "transformer_max_tokens",
     "open_predictor",
+    "transformer_max_tokens",
 ]

@@ -1,4 +1,7 @@
-"""A training in several processes, one a device, that torch.distributed joins."""
+"""Helpers for a training in several processes, one per device, on torch.distributed.
+
+All but ``world_size_for`` also work in a process that has not joined a process group: it counts as the only one.
+"""
 
 import os
 import shutil
@@ -12,21 +15,22 @@ from textgate.components.contracts import FineTuning, InputError, Training
 
 
 def world_size_for(training: Training) -> int:
-    """How many processes to train in: one a GPU for what is fine-tuned, else one.
+    """Return the number of processes that this machine should train in.
 
-    TEXTGATE_PROCESSES names another number; on a machine without GPUs that many share the processor.
+    Fine-tuning uses one process per GPU, every other training a single process. The environment variable
+    TEXTGATE_PROCESSES overrides the number; without GPUs that many processes share the CPU.
 
     Raises:
-        InputError: TEXTGATE_PROCESSES is no such number, or the batch cannot be divided evenly.
+        InputError: TEXTGATE_PROCESSES is not a positive number, or the batch size is not a multiple of the number.
     """
     if not isinstance(training, FineTuning) or not training.epochs:
         return 1
-    named = os.environ.get("TEXTGATE_PROCESSES")
-    if named is not None and not (named.isascii() and named.isdigit() and int(named) > 0):
-        raise InputError(f"TEXTGATE_PROCESSES must be a number of processes, at least 1, not {named!r}")
+    override = os.environ.get("TEXTGATE_PROCESSES")
+    if override is not None and not (override.isascii() and override.isdigit() and int(override) > 0):
+        raise InputError(f"TEXTGATE_PROCESSES must be a number of processes, at least 1, not {override!r}")
     import torch
 
-    count = int(named) if named else max(torch.cuda.device_count(), 1)
+    count = int(override) if override else max(torch.cuda.device_count(), 1)
     if training.batch_size % count:
         raise InputError(
             f"train.batch_size ({training.batch_size}) must be a multiple of the {count} devices that share it"
@@ -35,67 +39,67 @@ def world_size_for(training: Training) -> int:
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together, on all machines."""
     import torch
 
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this one writes and speaks for all."""
+    """Return True on rank 0, the process that prints and writes the results."""
     import torch
 
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def is_local_main_process() -> bool:
-    """Whether this one does what each machine needs once."""
+    """Return True on local rank 0, the process that does the work each machine needs once."""
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def barrier() -> None:
-    """Return once every process has come this far."""
+    """Block until every process has reached this call."""
     import torch
 
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
-def broadcast_from_main(make: Callable[[], Any]) -> Any:
-    """What ``make`` returns, in every process; only the main one calls it."""
+def broadcast_from_main(compute: Callable[[], Any]) -> Any:
+    """Call ``compute`` in the main process only, and return its result in every process."""
     import torch
 
-    made = [make() if is_main_process() else None]
+    results = [compute() if is_main_process() else None]
     if torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(made)
-    return made[0]
+        torch.distributed.broadcast_object_list(results)
+    return results[0]
 
 
-def all_reduce_min(number: int) -> int:
-    """The smallest of the numbers that the processes bring."""
+def all_reduce_min(value: int) -> int:
+    """Return the smallest ``value`` of all processes."""
     import torch
 
-    numbers = [number] * world_size()
+    values = [value] * world_size()
     if torch.distributed.is_initialized():
-        torch.distributed.all_gather_object(numbers, number)
-    return min(numbers)
+        torch.distributed.all_gather_object(values, value)
+    return min(values)
 
 
 def is_multi_node() -> bool:
-    """Whether the processes that train together share no disk."""
+    """Return True if the processes run on several machines, which share no disk."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) < world_size()
 
 
 @contextmanager
 def shared_temporary_folder() -> Iterator[Path]:
-    """A temporary folder that is the same in every process of a machine."""
+    """Yield a temporary folder that all processes of one machine share; remove it once all have left."""
     import torch
 
     names = [tempfile.mkdtemp() if is_local_main_process() else ""] * world_size()
     name = names[0]
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(names, name)
-        # Ranks run through one machine after the other.
+        # Ranks are consecutive on a machine, so this is the folder that its local rank 0 made.
         name = names[torch.distributed.get_rank() - int(os.environ["LOCAL_RANK"])]
     try:
         yield Path(name)

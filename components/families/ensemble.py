@@ -1,4 +1,7 @@
-"""The weighted mean of the probabilities of finished systems, each of which lies in the bundle as it is served."""
+"""Family ``ensemble``: the weighted mean of the probabilities of finished bundles.
+
+The bundle holds a copy of each member. Weights that the recipe does not give are fitted on the validation split.
+"""
 
 import shutil
 from pathlib import Path
@@ -23,33 +26,34 @@ __all__ = ["fit", "maximum_likelihood_weights", "merge", "predictor"]
 
 Floats = npt.NDArray[np.float64]
 
-_MOST_STEPS = 5_000
-_CLOSE_ENOUGH = 1e-6
-"""Nats a text, within which the weights are as likely as they can be."""
+_MAX_ITERATIONS = 5_000
+_TOLERANCE = 1e-6
+"""Maximum distance, in nats per text, of the log-likelihood from its maximum."""
 _DECIMALS = 4
-"""Of a fitted weight: more than its data can tell, and few enough for the last bits of a sum to make no difference."""
+"""Decimals of a fitted weight: finer than the data can determine, and coarse enough that rounding errors of a sum on
+another machine do not change it."""
 
 
 def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: TrainingContext) -> FitResult:
     """See ``Family.fit``.
 
     Raises:
-        InputError: a member is an ensemble itself, is not served, or has other labels than the dataset.
+        InputError: A member is an ensemble itself, cannot be served, or has other labels than the dataset.
     """
     _, texts, classes = dataset.columns("validation")
     labels = dataset.manifest.labels
-    names = [f"members/{number}" for number in range(len(training.members))]
-    bundles, answers = [], []
+    names = [f"members/{index}" for index in range(len(training.members))]
+    bundles, probabilities = [], []
     for name, member in zip(names, training.members, strict=True):
-        bundles.append(_take_in(context.bundles[member.bundle], member.bundle, labels, folder / name))
-        answers.append(load_bundle(folder / name).predict_proba(texts))
-    given = [member.weight for member in training.members if member.weight is not None]
-    weights = np.array(given) if given else _rounded(maximum_likelihood_weights(np.stack(answers), classes))
+        bundles.append(_copy_member(context.bundles[member.bundle], member.bundle, labels, folder / name))
+        probabilities.append(load_bundle(folder / name).predict_proba(texts))
+    fixed = [member.weight for member in training.members if member.weight is not None]
+    weights = np.array(fixed) if fixed else _rounded(maximum_likelihood_weights(np.stack(probabilities), classes))
     weights = weights / weights.sum()
-    for member, answer, weight in zip(training.members, answers, weights, strict=True):
-        score = f1(classes, answer.argmax(axis=1), len(labels))
+    for member, rows, weight in zip(training.members, probabilities, weights, strict=True):
+        score = f1(classes, rows.argmax(axis=1), len(labels))
         print(f"{member.bundle}: validation F1 {score:.4f} by itself, weight {weight:.4f}", flush=True)
-    predicted = np.tensordot(weights, np.stack(answers), axes=1).argmax(axis=1)
+    predicted = np.tensordot(weights, np.stack(probabilities), axes=1).argmax(axis=1)
     runtime = EnsembleRuntime(
         members=names,
         weights=weights.tolist(),
@@ -63,19 +67,23 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
 
 
 def maximum_likelihood_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:
-    """Weights (members,) of the mean of ``probabilities`` (members, n, labels) at which ``classes`` are likeliest.
+    """Return the weights (members,), summing to 1, of the mixture that gives ``classes`` the highest likelihood.
 
-    By expectation maximization for the weights of a mixture, which never makes them less likely (Dempster, Laird and
-    Rubin, Maximum likelihood from incomplete data via the EM algorithm, JRSS B 39(1), 1977, section 4.3). The
-    log-likelihood is concave in the weights, so that there is one maximum.
+    Expectation maximization for mixture weights (Dempster, Laird and Rubin, Maximum likelihood from incomplete data via
+    the EM algorithm, JRSS B 39(1), 1977, section 4.3). The log-likelihood is concave in the weights, so its maximum is
+    global.
+
+    Args:
+        probabilities: (members, n, labels) float64.
+        classes: True class indices (n,) int64.
     """
     likelihoods = np.maximum(probabilities[:, np.arange(len(classes)), classes].T, 1e-12)
     members = likelihoods.shape[1]
     weights = np.full(members, 1 / members)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         gains = (likelihoods / (likelihoods @ weights)[:, None]).mean(axis=0)
-        # The slope towards a member; by concavity no weights are likelier by more than the steepest.
-        if gains.max() - 1 < _CLOSE_ENOUGH:
+        # Gradients towards each member; by concavity the largest bounds the distance from the maximum.
+        if gains.max() - 1 < _TOLERANCE:
             break
         weights = weights * gains
     return weights
@@ -85,8 +93,8 @@ def _rounded(weights: Floats) -> Floats:
     return np.round(weights, _DECIMALS)
 
 
-def _take_in(source: Path, reference: str, labels: list[str], target: Path) -> ModelBundle:
-    """Copy the bundle in ``source``, without what only its alternatives need, to ``target``."""
+def _copy_member(source: Path, reference: str, labels: list[str], target: Path) -> ModelBundle:
+    """Copy the bundle in ``source`` to ``target``, without the folders of its alternative runtimes."""
     bundle = ModelBundle.load(source)
     match bundle.runtime:
         case EnsembleRuntime():

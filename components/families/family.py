@@ -1,4 +1,4 @@
-"""The protocol of a model family, and what a training is given and returns."""
+"""Protocol of a model family, and the input and output of a training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,108 +9,135 @@ from textgate.components.contracts import Dataset, InputError, ModelBundle, Onnx
 from textgate.components.contracts.bundle import Runtime
 from textgate.components.inference import Predictor
 
-_WORDS = 512
+_DEFAULT_BENCHMARK_TOKENS = 512
 
 
 class Checkpoints(Protocol):
-    """Where a training's checkpoints outlive the process, so that one that was killed can go on."""
+    """Storage of one training's checkpoints that outlives the process, so that a killed training can resume."""
 
     def restore(self, folder: Path) -> bool:
-        """Bring the newest whole checkpoint into ``folder``; False when there is none."""
+        """Download the last complete checkpoint into ``folder``; return False if there is none."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Keep the checkpoint that lies in ``folder`` in place of the one before; the folder is taken away."""
+        """Store the checkpoint in ``folder`` in place of the previous one, and remove the folder."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training is given besides its data and settings, none of which changes its result."""
+    """Local inputs and side outputs of a training; none of them changes its result."""
 
     base_model: Path | None = None
-    """Local folder or file of the pretrained weights the recipe names."""
+    """Local folder or file of the pretrained weights that the recipe names."""
     checkpoints: Checkpoints | None = None
+    """Storage of checkpoints; None trains without them."""
     logs: Path | None = None
-    """Folder for TensorBoard files."""
+    """Folder for TensorBoard files; None writes none."""
     bundles: Mapping[str, Path] = field(default_factory=dict)
-    """Folders of the finished systems that the recipe names."""
+    """Local folders of the finished bundles that the recipe names (ensemble members, a teacher), by reference."""
 
 
 class FitResult(NamedTuple):
-    """What a training comes to."""
+    """Result of a training."""
 
     runtime: Runtime
-    """What answers for the files it wrote."""
+    """Runtime for the files that the training wrote."""
     metrics: dict[str, float]
-    """Measured on the split ``validation``, among them ``validation_f1``."""
+    """Metrics on the validation split; ``validation_f1`` is always among them."""
     history: list[dict[str, float]] = []
-    """See ``ModelBundle.history``; empty where nothing is learned epoch by epoch."""
+    """See ``ModelBundle.history``; empty for a family that does not train in epochs."""
 
 
 class Family(Protocol):
-    """The functions of a family's module."""
+    """Functions that the module of a family defines."""
 
     def fit(self, dataset: Dataset, training: Any, folder: Path, context: TrainingContext) -> FitResult:
-        """Train on the split ``train``, write the model's files into ``folder``.
+        """Train on the split ``train``, and write the model's files to ``folder``.
 
-        ``training`` is the recipe's section of this family.
+        Args:
+            dataset: Preprocessed dataset with the splits ``train`` and ``validation``.
+            training: Recipe section ``train`` of this family.
+            folder: Empty folder for the files of the bundle, without its manifest.
+            context: Local copies of what the recipe names, and where to keep checkpoints and logs.
         """
         ...
 
     def predictor(self, folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
-        """Answer from a bundle this family trained, with the library that trained it.
+        """Return an uncalibrated predictor of a trained bundle, on the library that trained it.
 
-        ``base_model`` is the local folder or file of what ``bundle.base_model`` names.
+        Args:
+            folder: Folder of the bundle.
+            bundle: Its manifest.
+            base_model: Local folder or file of ``bundle.base_model``; None if the bundle has none.
         """
         ...
 
     def merge(
         self, folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
     ) -> tuple[TransformersRuntime, str] | None:
-        """Make a bundle whole: what it holds and its base model as one set of files in ``output``.
+        """Merge a trained bundle and its base model into one model in ``output``.
 
-        Returns the runtime that answers for them and how it was done in words; None when the bundle is whole already.
+        Args:
+            folder: Folder of the bundle.
+            bundle: Its manifest.
+            base_model: See ``predictor``.
+            output: Empty folder for the merged files.
+
+        Returns:
+            The runtime of the merged files and a sentence that says how they were merged; None if there is nothing to
+            merge.
         """
         ...
 
 
 class ExportableFamily(Family, Protocol):
-    """A family whose trained model is exported before it is served."""
+    """Family whose merged bundle is exported before it is served.
+
+    Families that are served from plain arrays do not need an export.
+    """
 
     def export_hf(self, folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
-        """Write a Hugging Face folder that vLLM, TEI or KServe's own runtime loads into ``output``.
+        """Write a Hugging Face folder that vLLM, TEI or KServe's Hugging Face runtime can serve.
 
         Args:
             folder: Folder of the merged bundle.
             bundle: Its manifest.
-            output: An empty folder.
-            quantize: Whether the weights are stored in 4-bit NormalFloat.
+            output: Empty folder to write to.
+            quantize: Whether to store the weights in 4-bit NormalFloat.
 
         Raises:
-            InputError: transformers cannot load the model by itself, because its head is not one of transformers'.
+            InputError: The model has a custom head, which transformers cannot load.
         """
         ...
 
     def export_onnx(self, folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
-        """``model.onnx`` in full precision and ``tokenizer.json`` into ``output``.
+        """Write ``model.onnx`` in full precision and ``tokenizer.json`` to ``output``.
 
-        Returns the runtime that answers, and the names of the nodes that are never to be rounded. Families that
-        answer from plain arrays are served as they are and have no such function.
+        Args:
+            folder: Folder of the merged bundle.
+            bundle: Its manifest.
+            output: Empty folder to write to.
+
+        Returns:
+            The runtime of the graph, and the names of the nodes that must not be quantized.
         """
         ...
 
 
 def max_benchmark_tokens(bundle: ModelBundle) -> int:
-    """Tokens, or words where it knows no longest text, to measure a bundle up to."""
-    return bundle.max_tokens or _WORDS
+    """Return the length, in tokens, of the longest texts to benchmark ``bundle`` with.
+
+    It is the bundle's maximum, or 512 for a bundle without one.
+    """
+    return bundle.max_tokens or _DEFAULT_BENCHMARK_TOKENS
 
 
 def transformer_max_tokens(bundle: ModelBundle) -> int:
-    """Tokens of the longest text that a trained transformer's bundle reads whole.
+    """Return the maximum number of tokens of a bundle that runs on transformers.
 
     Raises:
-        InputError: it was exported already.
+        InputError: The bundle has another runtime, for example because it was exported already.
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
         raise InputError(
@@ -120,7 +147,7 @@ def transformer_max_tokens(bundle: ModelBundle) -> int:
 
 
 def custom_head_error(bundle: ModelBundle) -> InputError:
-    """Return the error of exporting ``bundle``, whose head transformers does not know, as a Hugging Face folder."""
+    """Return the error of exporting ``bundle``, whose head transformers does not know, to a Hugging Face folder."""
     return InputError(
         f"export.targets: hf and hf-nf4 are for models that transformers loads by itself, but {bundle.name} has a "
         "head of its own: take targets of ONNX"

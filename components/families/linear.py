@@ -1,7 +1,7 @@
-"""TF-IDF, latent semantic analysis if asked for, and logistic regression, as arrays that answer without scikit-learn.
+"""Family ``linear``: TF-IDF, optionally latent semantic analysis, and logistic regression.
 
-All that follows TF-IDF is linear: projection on the latent dimensions, standardising and the regression together are
-one matrix over terms, and only that is kept.
+Every step after TF-IDF is linear. So the projection to latent dimensions, the standardization and the regression
+multiply to one matrix over the terms, which is stored as plain arrays and served without scikit-learn.
 """
 
 import json
@@ -21,13 +21,14 @@ from textgate.components.contracts import (
     Word2VecTraining,
 )
 from textgate.components.families import FitResult, TrainingContext
+from textgate.components.families.logistic_regression import softmax_layer
 from textgate.components.inference import Predictor, load_bundle
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
 from textgate.components.metrics import accuracy, f1
 
 Floats = npt.NDArray[np.float64]
 
-# Of the largest singular value: below it a direction is the rounding noise of float32.
+# Relative to the largest singular value: smaller ones are rounding noise of float32.
 _NOISE = 1e-5
 
 
@@ -35,7 +36,7 @@ def fit(dataset: Dataset, training: LinearTraining, folder: Path, context: Train
     """See ``Family.fit``.
 
     Raises:
-        InputError: no n-gram occurs in ``min_df`` texts, or there are no more n-grams than ``components``.
+        InputError: No n-gram occurs in ``min_df`` texts, or there are not more n-grams than ``components``.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -62,9 +63,10 @@ def fit(dataset: Dataset, training: LinearTraining, folder: Path, context: Train
 
 
 def _latent(features: Any, components: int, seed: int) -> Floats:
-    """Directions (terms, components) of latent semantic analysis (Deerwester et al., JASIS 41(6), 1990).
+    """Return the directions (terms, components) of latent semantic analysis.
 
-    By scikit-learn's "Truncated singular value decomposition and latent semantic analysis" (user guide, 2.5.2).
+    Deerwester et al., Indexing by Latent Semantic Analysis (JASIS 41(6), 1990), by truncated SVD as in scikit-learn's
+    user guide, section 2.5.2. There are fewer components if the features have a lower rank.
     """
     from sklearn.decomposition import TruncatedSVD
 
@@ -75,11 +77,11 @@ def _latent(features: Any, components: int, seed: int) -> Floats:
             "lower it"
         )
     print(f"reducing {terms:,} terms to {components} components", flush=True)
-    # Twice as fast as in float64, at the same accuracy.
+    # float32 is twice as fast as float64, at the same accuracy.
     decomposition = TruncatedSVD(components, random_state=seed).fit(features.astype(np.float32))
-    # Fewer different texts than components: standardising would blow up what is left of a direction without any.
-    real = decomposition.singular_values_ > _NOISE * decomposition.singular_values_[0]
-    return np.asarray(decomposition.components_[real].T, dtype=np.float64)
+    # With fewer distinct texts than components the last directions are noise, which standardization would amplify.
+    significant = decomposition.singular_values_ > _NOISE * decomposition.singular_values_[0]
+    return np.asarray(decomposition.components_[significant].T, dtype=np.float64)
 
 
 def fit_regression(
@@ -88,16 +90,17 @@ def fit_regression(
     classes: npt.NDArray[np.int64],
     training: LinearTraining | Word2VecTraining,
 ) -> tuple[Floats, Floats]:
-    """Logistic regression on features, or on their standardised projection, as one linear layer on the features.
+    """Fit logistic regression on the features, or on a standardized projection, and return one layer on the features.
 
     Args:
-        features: sparse (texts, terms) float64.
-        projection: (terms, dimensions) the regression sees ``features @ projection``, standardised; None the features.
-        classes: (texts,) class numbers, every class among them.
-        training: says ``C`` and ``max_iterations``.
+        features: Sparse matrix (texts, terms) float64.
+        projection: (terms, dimensions); the regression is fitted on the standardized ``features @ projection``. None
+            fits it on the features.
+        classes: Class indices (texts,); every class must occur.
+        training: Section with ``C`` and ``max_iterations``.
 
     Returns:
-        weights (labels, terms) and bias (labels,): softmax(features @ weights.T + bias) are the probabilities.
+        Weights (labels, terms) and bias (labels,); the probabilities are softmax(features @ weights.T + bias).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -111,9 +114,7 @@ def fit_regression(
         model.fit(scaler.fit_transform(features @ projection), classes)
         scaled = model.coef_ / scaler.scale_
         weights, bias = scaled @ projection.T, model.intercept_ - scaled @ scaler.mean_
-    if len(weights) == 1:
-        # Two classes: softmax over (0, z) is the sigmoid of z.
-        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, bias[0]])
+    weights, bias = softmax_layer(weights, bias)
     return np.ascontiguousarray(weights), bias
 
 
@@ -126,7 +127,17 @@ def write(
     weights: Floats,
     bias: Floats,
 ) -> dict[str, float]:
-    """Write the arrays into ``folder`` and measure on the validation split what answers from them."""
+    """Write the arrays of a linear bundle to ``folder``, and return the predictor's metrics on the validation split.
+
+    Args:
+        folder: Folder of the bundle.
+        dataset: Dataset with the split ``validation``.
+        runtime: How the predictor counts and weights terms.
+        terms: Vocabulary, in the order of the columns.
+        idf: (terms,) float64.
+        weights: (labels, terms) float64.
+        bias: (labels,) float64.
+    """
     from safetensors.numpy import save_file
 
     save_file({"idf": idf, "weights": weights, "bias": bias}, folder / ARRAYS)
@@ -141,12 +152,12 @@ def write(
 
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
-    """See ``Family.predictor``: the arrays that were fitted are the arrays that are served."""
+    """See ``Family.predictor``; the served arrays are the fitted ones."""
     return load_bundle(folder)
 
 
 def merge(
     folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
-    """See ``Family.merge``: the bundle is whole."""
+    """See ``Family.merge``; there is nothing to merge."""
     return None

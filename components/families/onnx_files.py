@@ -1,4 +1,4 @@
-"""Write ONNX graphs of any size, and keep the libraries that make them quiet."""
+"""Writing ONNX graphs of any size, and silencing the libraries that export and quantize them."""
 
 import logging
 import warnings
@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx
 
 _LARGEST_GRAPH = 1_900_000_000
-"""Bytes of weights that still fit a protobuf file of 2 GiB with the graph around them."""
+"""Maximum bytes of weights stored in the graph's own file; with the nodes, protobuf limits a file to 2 GiB."""
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep to itself what the exporter and the quantizers log of every node, and warn of in their own code."""
+def suppress_warnings() -> Iterator[None]:
+    """Silence warnings and log records up to WARNING; the exporter and the quantizers log one for every node."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -25,6 +25,6 @@ def quiet() -> Iterator[None]:
 
 
 def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write an ONNX graph; where it would pass the 2 GiB at which a protobuf file ends, its weights beside it."""
+    """Write ``graph`` to ``path``, with its weights in ``<path>.data`` if one file would exceed protobuf's 2 GiB."""
     external = sum(len(weights.raw_data) for weights in graph.graph.initializer) > _LARGEST_GRAPH
     onnx.save(graph, path, save_as_external_data=external, location=f"{path.name}.data")

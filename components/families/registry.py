@@ -1,7 +1,10 @@
-"""The registry of model families.
+"""Registry of model families.
 
-A family is a module that implements ``Family``. Its loader imports it when a recipe or a bundle names it, so a linear
-recipe never waits for torch.
+A family is a module that implements ``Family``. Its loader imports it on demand, so a linear recipe does not wait for
+torch. Each loader names its return type, so mypy checks the module's functions against the protocol.
+
+``pipelines.code_version`` reads the imports of the loaders: a step's cache key covers only the families that its run
+uses. Keep each loader a function of this module that imports its family and nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +50,7 @@ EXPORTABLE_FAMILIES: Mapping[str, Callable[[], ExportableFamily]] = {
     "transformer": _transformer,
     "prompted": _transformer,
 }
-"""Loaders of the families that are exported before they are served, by the name in the recipe."""
+"""Loaders of the families that are exported before they are served, by the family's name in the recipe."""
 
 FAMILIES: Mapping[str, Callable[[], Family]] = {
     "linear": _linear,
@@ -55,13 +58,18 @@ FAMILIES: Mapping[str, Callable[[], Family]] = {
     "ensemble": _ensemble,
     **EXPORTABLE_FAMILIES,
 }
-"""Loaders of all families, by the name in the recipe."""
+"""Loaders of all families, by the family's name in the recipe."""
 
 
 def open_predictor(folder: Path, bundle: ModelBundle, base_model: Path | None = None) -> Predictor:
-    """What answers for the bundle in ``folder``, calibrated: as it is served, or a transformer by the family on torch.
+    """Return a calibrated predictor of a bundle with any runtime.
 
-    ``base_model`` is the local folder or file of what ``bundle.base_model`` names.
+    A bundle that can be served is opened as it is served. A transformers bundle is opened by its family, on torch.
+
+    Args:
+        folder: Folder of the bundle.
+        bundle: Its manifest.
+        base_model: Local folder or file of ``bundle.base_model``; None if the bundle has none.
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
         return load_bundle(folder)

@@ -1,4 +1,7 @@
-"""How fast a served bundle answers, and in how much memory: in a process of its own, as it would be served."""
+"""Speed and memory of a served bundle, measured in a separate process, as a server would run it.
+
+``python -m textgate.components.families.speed FOLDER MAX_TOKENS`` prints the measurement as JSON.
+"""
 
 import json
 import resource
@@ -14,29 +17,38 @@ from textgate.components.inference import Predictor
 _TOKENS = (16, 64, 256)
 _BATCHES = (1, 8, 32)
 _SECONDS = 0.3
-"""That each batch is repeated for."""
-_LONGEST = 20.0
-"""Seconds that a single batch may be expected to take."""
+"""Minimum total time for which each batch is repeated."""
+_MAX_BATCH_SECONDS = 20.0
+"""Maximum expected time of a single batch; a slower one is skipped."""
 _RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes that ``ru_maxrss`` counts in (getrusage(2))."""
+"""Bytes per unit of ``ru_maxrss`` (getrusage(2))."""
 
 
 def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
-    """Median times of batches of 1, 8 and 32 texts of 16, 64 and 256 tokens, and the peak of resident memory in bytes.
+    """Measure the speed and the memory of a served bundle in a process of its own.
 
-    Lengths over ``max_tokens`` are left out, and so are batches that would take longer than 20 seconds.
+    Args:
+        bundle: Folder of the bundle.
+        max_tokens: Maximum length of a text; the lengths 16, 64 and 256 above it are skipped.
+
+    Returns:
+        The median time of each batch size (1, 8, 32) and text length, without batches expected to take more than 20
+        seconds, and the peak of resident memory in bytes.
+
+    Raises:
+        RuntimeError: The process failed; the message holds its standard error.
     """
     command = [sys.executable, "-m", __name__, str(bundle), str(max_tokens)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"measuring {bundle} failed: {done.stderr}")
-    # Predicting on torch says how far it is, on lines before.
-    found = json.loads(done.stdout.splitlines()[-1])
-    return [Speed.model_validate(speed) for speed in found["speeds"]], found["peak_memory"]
+    # A predictor on torch prints its progress first.
+    result = json.loads(done.stdout.splitlines()[-1])
+    return [Speed.model_validate(speed) for speed in result["speeds"]], result["peak_memory"]
 
 
 def main(bundle: Path, max_tokens: int) -> None:
-    """Measure, and print what was found as JSON."""
+    """Measure in this process, and print the result as JSON."""
     from textgate.components.contracts import ModelBundle
     from textgate.components.families import open_predictor
 
@@ -44,18 +56,18 @@ def main(bundle: Path, max_tokens: int) -> None:
     speeds: list[Speed] = []
     per_token = 0.0
     for tokens in [length for length in _TOKENS if length <= max_tokens] or [max_tokens]:
-        # Two tokens stand around a text; which word is repeated makes no difference.
+        # The tokenizer adds two special tokens; which word is repeated makes no difference.
         text = " ".join(["the"] * max(1, tokens - 2))
         for batch in _BATCHES:
-            if per_token * tokens * batch > _LONGEST:
+            if per_token * tokens * batch > _MAX_BATCH_SECONDS:
                 continue
-            # The first run of a batch is slower than those after it, but not where a run is long.
+            # The first run is a warm-up and does not count, unless it is so long that a warm-up makes no difference.
             first = _seconds(predictor, [text] * batch)
-            taken = [first] if first > _SECONDS else []
-            while sum(taken) < _SECONDS:
-                taken.append(_seconds(predictor, [text] * batch))
-            per_token = median(taken) / (tokens * batch)
-            speeds.append(Speed(batch=batch, tokens=tokens, milliseconds=median(taken) * 1_000))
+            times = [first] if first > _SECONDS else []
+            while sum(times) < _SECONDS:
+                times.append(_seconds(predictor, [text] * batch))
+            per_token = median(times) / (tokens * batch)
+            speeds.append(Speed(batch=batch, tokens=tokens, milliseconds=median(times) * 1_000))
     print(json.dumps({"speeds": [speed.model_dump() for speed in speeds], "peak_memory": peak_memory()}))
 
 
@@ -66,9 +78,9 @@ def _seconds(predictor: Predictor, texts: list[str]) -> float:
 
 
 def peak_memory() -> int:
-    """Bytes resident at most in this process so far, or in the largest of those it has waited for.
+    """Return the peak resident memory in bytes of this process, or of its largest finished child if that is more.
 
-    By Linux's own mark, since ``ru_maxrss`` starts from the parent's.
+    Linux's VmHWM is used where it exists, since ``ru_maxrss`` of a new process starts at its parent's value.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _RUSAGE_UNIT
     try:

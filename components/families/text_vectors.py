@@ -1,4 +1,7 @@
-"""Texts as a model sees them: points that lie near each other where it takes the texts for alike."""
+"""Vectors of texts from a trained model, for the map of texts in the report.
+
+Texts that the model treats alike have vectors that are close to each other.
+"""
 
 from collections.abc import Sequence
 
@@ -13,35 +16,41 @@ _SEED = 13
 
 
 def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
-    """(len(texts), dimensions), of a predictor that ``open_predictor`` gave; None where the model does not show them.
+    """Return the vectors (len(texts), dimensions) float32 of ``texts``, or None if the model gives none.
 
-    A transformer on torch shows what its last layer reads; one in ONNX holds only its answers, and so does an ensemble.
+    A transformer on torch gives the input of its last layer, a linear model its weighted terms, projected to at most 50
+    dimensions. An ONNX graph and an ensemble give probabilities only.
+
+    Args:
+        predictor: Result of ``open_predictor``.
+        texts: Raw texts.
     """
     inner = predictor.predictor if isinstance(predictor, CalibratedPredictor | LoadedBundle) else predictor
     if isinstance(inner, LinearPredictor):
-        return _main_directions(inner, texts)
+        return _project_terms(inner, texts)
     if not hasattr(inner, "embed"):
         return None
-    found: npt.NDArray[np.float32] = inner.embed(texts)
-    return found
+    vectors: npt.NDArray[np.float32] = inner.embed(texts)
+    return vectors
 
 
-def _main_directions(predictor: LinearPredictor, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The texts' terms, each by what it does for the answer, in the 50 directions in which the texts differ most.
+def _project_terms(predictor: LinearPredictor, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the texts' terms, weighted by their influence on the prediction, in at most 50 principal directions.
 
-    Latent semantic analysis (Deerwester et al., JASIS 41(6), 1990) of what the logits are the sums of.
+    Latent semantic analysis (Deerwester et al., Indexing by Latent Semantic Analysis, JASIS 41(6), 1990) of the terms'
+    contributions to the logits.
     """
     from scipy.sparse import csr_matrix
     from sklearn.utils.extmath import randomized_svd
 
-    # What a term adds to one label's logit over another's; what it adds to all of them decides nothing.
+    # The range of a term's weights over the labels: adding the same to all logits does not change the prediction.
     influence = np.ptp(predictor.weights, axis=1)
-    found = [predictor.features(text) for text in texts]
-    columns, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    starts = np.cumsum([0, *(len(numbers) for numbers, _ in found)])
+    features = [predictor.features(text) for text in texts]
+    columns, values = (np.concatenate(arrays) for arrays in zip(*features, strict=True))
+    starts = np.cumsum([0, *(len(indices) for indices, _ in features)])
     terms = csr_matrix((values * influence[columns], columns, starts), (len(texts), len(influence)))
-    directions = min(_DIMENSIONS, len(texts))
-    if len(influence) <= directions:
+    dimensions = min(_DIMENSIONS, len(texts))
+    if len(influence) <= dimensions:
         return np.asarray(terms.toarray(), dtype=np.float32)
-    left, lengths, _ = randomized_svd(terms, directions, random_state=_SEED)
-    return np.asarray(left * lengths, dtype=np.float32)
+    left, singular_values, _ = randomized_svd(terms, dimensions, random_state=_SEED)
+    return np.asarray(left * singular_values, dtype=np.float32)

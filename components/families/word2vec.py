@@ -1,7 +1,8 @@
-"""Word2Vec trained on the corpus, the mean of a text's word vectors + logistic regression, as plain arrays.
+"""Family ``word2vec``: word vectors trained on the corpus, averaged per text, and logistic regression.
 
-Mikolov et al., Efficient Estimation of Word Representations in Vector Space (ICLR workshop 2013), by gensim. A mean of
-vectors is linear in the shares of the words, so that vectors, standardising and regression are one matrix over words.
+Mikolov et al., Efficient Estimation of Word Representations in Vector Space (ICLR workshop 2013), as gensim implements
+it. The mean of word vectors is linear in the words' relative frequencies. So the vectors, the standardization and the
+regression multiply to one matrix over the words, which is served as a linear model.
 """
 
 import sys
@@ -19,20 +20,20 @@ __all__ = ["fit", "merge", "predictor"]
 
 
 def fit(dataset: Dataset, training: Word2VecTraining, folder: Path, context: TrainingContext) -> FitResult:
-    """See ``Family.fit``. A text without a known word has the zero vector.
+    """See ``Family.fit``; a text without a known word has the zero vector.
 
     Raises:
-        InputError: no word occurs ``min_count`` times.
+        InputError: No word occurs ``min_count`` times.
     """
     from gensim.models import Word2Vec
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
 
     _, texts, classes = dataset.columns("train")
-    # Interned, or every occurrence of a word would be a string of its own.
+    # Interned to save memory: otherwise every occurrence of a word is a string of its own.
     tokenized = [[sys.intern(word) for word in words(text)] for text in texts]
     corpus = _Corpus(tokenized, training.epochs)
-    # With a second worker the order of the updates, and so the vectors, would depend on the threads.
+    # One worker: with more, the order of the updates, and so the vectors, would depend on thread scheduling.
     model = Word2Vec(
         vector_size=training.dimensions,
         window=training.window,
@@ -57,19 +58,19 @@ def fit(dataset: Dataset, training: Word2VecTraining, folder: Path, context: Tra
 
 
 class _Corpus:
-    """The texts as gensim reads them, once for the vocabulary and once an epoch, saying how far it is."""
+    """Corpus that gensim iterates once for the vocabulary and once per epoch; prints the progress of the epochs."""
 
     def __init__(self, tokenized: list[list[str]], epochs: int) -> None:
-        self._tokenized, self._readings, self._epochs = tokenized, 0, epochs
+        self._tokenized, self._iterations, self._epochs = tokenized, 0, epochs
         self._progress = Progress(total=epochs * len(tokenized), unit="texts")
 
     def __iter__(self) -> Iterator[list[str]]:
         from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 
-        epoch, self._readings = self._readings, self._readings + 1
-        for number, text in enumerate(self._tokenized, 1):
-            # gensim would learn nothing from the rest of a longer sentence.
+        epoch, self._iterations = self._iterations, self._iterations + 1
+        for count, text in enumerate(self._tokenized, 1):
+            # gensim ignores the words of a sentence beyond its maximum.
             for start in range(0, len(text), MAX_WORDS_IN_BATCH):
                 yield text[start : start + MAX_WORDS_IN_BATCH]
             if epoch:
-                self._progress.update((epoch - 1) * len(self._tokenized) + number, f"epoch {epoch} of {self._epochs}")
+                self._progress.update((epoch - 1) * len(self._tokenized) + count, f"epoch {epoch} of {self._epochs}")

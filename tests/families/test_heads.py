@@ -10,15 +10,15 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
 from textgate.components.contracts import LogisticHead, MlpHead, SvmHead
-from textgate.components.families.embedding.heads import Embedded, RbfSvm, fit_head, load_head
+from textgate.components.families.embedding.heads import EmbeddedSplit, RbfSvm, fit_head, load_head
 
 
-def blobs(labels: int, texts: int, seed: int, spread: float = 1.5) -> Embedded:
+def blobs(labels: int, texts: int, seed: int, spread: float = 1.5) -> EmbeddedSplit:
     """Overlapping clouds, far from the origin as embeddings are, one a label."""
     rng = np.random.default_rng(seed)
     centres = 3 + np.random.default_rng(0).normal(size=(labels, 12))
     classes = np.arange(texts) % labels
-    return Embedded(centres[classes] + spread * rng.normal(size=(texts, 12)), classes)
+    return EmbeddedSplit(centres[classes] + spread * rng.normal(size=(texts, 12)), classes)
 
 
 def probabilities(head: torch.nn.Module, embeddings: npt.NDArray[np.float64]) -> Any:
@@ -85,7 +85,7 @@ def test_the_mlp_head_keeps_its_best_epoch(capsys: pytest.CaptureFixture[str]) -
 def test_the_mlp_head_learns_what_is_not_linear() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(400, 2))
-    ring = Embedded(points, (np.linalg.norm(points, axis=1) > 1.2).astype(np.int64))
+    ring = EmbeddedSplit(points, (np.linalg.norm(points, axis=1) > 1.2).astype(np.int64))
     torch.manual_seed(0)
     settings = MlpHead(kind="mlp", hidden=[32], dropout=0.0, learning_rate=0.01, epochs=40)
     head, _ = fit_head(settings, ring, ring, 2)

@@ -1,1 +1,1 @@
-"""A classification head on frozen sentence embeddings."""
+"""Family ``embedding``: a classification head on the frozen embeddings of a pretrained encoder."""

@@ -1,6 +1,7 @@
-"""A head on the frozen embeddings of a pretrained encoder: token states, averaged, and one more linear layer if asked.
+"""Functions of the family ``embedding``; see ``Family``.
 
-A trained bundle holds the head; the encoder, which stays as it was, comes to it when the bundle is merged.
+An embedding is the mean of the encoder's token states, optionally followed by a linear layer in sentence-transformers'
+layout. A trained bundle holds the head and that layer only; merging adds the unchanged encoder.
 """
 
 import json
@@ -26,7 +27,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
 )
 from textgate.components.families import FitResult, TrainingContext, custom_head_error, transformer_max_tokens
-from textgate.components.families.embedding.heads import Embedded, fit_head, load_head
+from textgate.components.families.embedding.heads import EmbeddedSplit, fit_head, load_head
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES, export_options
 from textgate.components.families.transformer.model.pooling import MeanPooling
 from textgate.components.families.transformer.model.pretrained import (
@@ -36,7 +37,7 @@ from textgate.components.families.transformer.model.pretrained import (
     save_model,
     token_limit,
 )
-from textgate.components.families.transformer.torch_predictor import TorchPredictor, run
+from textgate.components.families.transformer.torch_predictor import TorchPredictor, predict_logits
 from textgate.components.inference import Predictor
 from textgate.components.metrics import accuracy, f1
 
@@ -45,7 +46,14 @@ _NO_ACTIVATION = "torch.nn.modules.linear.Identity"
 
 
 class EmbeddingClassifier(nn.Module):
-    """Token states (rows, tokens, hidden) averaged to embeddings (rows, dimensions) and classified to logits."""
+    """Encoder, mean pooling to embeddings (rows, dimensions), and a head that maps them to logits.
+
+    Args:
+        backbone: Encoder from transformers.
+        dense: Linear layer after pooling, or the identity.
+        head: Module from embeddings to logits (rows, labels).
+        labels: Number of labels.
+    """
 
     def __init__(self, backbone: Any, dense: nn.Module, head: nn.Module, labels: int) -> None:
         super().__init__()
@@ -56,14 +64,14 @@ class EmbeddingClassifier(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> SequenceClassifierOutput:
-        """Logits (rows, labels) of a padded batch."""
+        """Return logits (rows, labels) of a padded batch, whose inputs are (rows, tokens) int64."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         return SequenceClassifierOutput(logits=self.head(self.dense(self.pooling(states, attention_mask))))
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """Device of the encoder."""
         return torch.device(self.backbone.device)
 
 
@@ -71,7 +79,7 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
     """See ``Family.fit``.
 
     Raises:
-        InputError: the base model cannot be loaded, is no encoder, or has not the dense layer that is asked for.
+        InputError: The base model cannot be loaded, is not an encoder, or lacks the dense layer that the recipe names.
     """
     base_model, labels = context.base_model, len(dataset.manifest.labels)
     if base_model is None:
@@ -105,7 +113,7 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
 
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
-    """See ``Family.predictor``: on torch, the head in ``folder`` on the encoder in ``base_model`` or beside it."""
+    """See ``Family.predictor``; a merged bundle has its encoder in ``folder`` too."""
     model, tokenizer = _open(folder, bundle, base_model or folder)
     return TorchPredictor(model.to(_device()), tokenizer, bundle.normalizer, transformer_max_tokens(bundle))
 
@@ -113,7 +121,7 @@ def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Pre
 def merge(
     folder: Path, bundle: ModelBundle, base_model: Path | None, output: Path
 ) -> tuple[TransformersRuntime, str] | None:
-    """See ``Family.merge``: the encoder is put beside the head."""
+    """See ``Family.merge``; the merged bundle holds the encoder and the head."""
     if base_model is None:
         return None
     training = EmbeddingTraining(**bundle.recipe["train"])
@@ -126,7 +134,7 @@ def merge(
 def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
     """See ``ExportableFamily.export_onnx``.
 
-    The head is not quantized: it is small, and the distances a kernel is computed from are not to be rounded.
+    The head must not be quantized: it is small, and a kernel needs exact distances.
     """
     from textgate.components.families.transformer.export.onnx_graph import export_classifier
 
@@ -137,13 +145,13 @@ def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRu
 
 
 def export_hf(folder: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
-    """See ``ExportableFamily.export_hf``: no head on embeddings is one that transformers knows."""
+    """See ``ExportableFamily.export_hf``; always raises, since transformers knows none of the heads."""
     raise custom_head_error(bundle)
 
 
 def _load_backbone(base_model: Path, training: EmbeddingTraining, **options: Any) -> Any:
     known = ARCHITECTURES.get(read_config(base_model, training)["model_type"])
-    backbone = load_backbone(base_model, training, **(known.options if known else {}), **options)
+    backbone = load_backbone(base_model, training, **(known.config_overrides if known else {}), **options)
     if backbone.config.is_encoder_decoder:
         raise InputError(
             f"the base model {training.base_model} is an encoder-decoder: train.family=embedding takes an encoder"
@@ -152,7 +160,7 @@ def _load_backbone(base_model: Path, training: EmbeddingTraining, **options: Any
 
 
 def _load_dense(base_model: Path, training: EmbeddingTraining, hidden: int) -> nn.Module:
-    """The linear layer in the folder ``training.dense``, as sentence-transformers lays it out; none is the identity."""
+    """Return the linear layer in the folder ``training.dense``, in sentence-transformers' layout, or the identity."""
     if training.dense is None:
         return nn.Identity()
     folder = base_model / training.dense
@@ -162,12 +170,11 @@ def _load_dense(base_model: Path, training: EmbeddingTraining, hidden: int) -> n
         tensors = {name: stored[f"linear.{name}"] for name in ("weight", "bias") if f"linear.{name}" in stored}
         weight, activation = tensors["weight"], settings["activation_function"]
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-        found = (
-            ", ".join(sorted(path.parent.name for path in base_model.glob("*/model.safetensors"))) or "no such folder"
-        )
+        folders = sorted(path.parent.name for path in base_model.glob("*/model.safetensors"))
+        available = ", ".join(folders) or "no such folder"
         raise InputError(
             f"train.dense={training.dense} must be a folder with a linear layer (config.json, model.safetensors) in "
-            f"the base model {training.base_model}, which has {found}"
+            f"the base model {training.base_model}, which has {available}"
         ) from error
     if activation != _NO_ACTIVATION or weight.ndim != 2 or weight.shape[1] != hidden:
         raise InputError(
@@ -183,18 +190,22 @@ def _linear(tensors: dict[str, torch.Tensor]) -> nn.Linear:
     return layer
 
 
-def _embed(backbone: Any, dense: nn.Module, tokenizer: Any, dataset: Dataset, split: str, max_tokens: int) -> Embedded:
+def _embed(
+    backbone: Any, dense: nn.Module, tokenizer: Any, dataset: Dataset, split: str, max_tokens: int
+) -> EmbeddedSplit:
     _, texts, classes = dataset.columns(split)
     dimensions = dense.out_features if isinstance(dense, nn.Linear) else backbone.config.hidden_size
-    # Without a head the logits are the embeddings.
+    # With the identity as its head, the logits of the classifier are the embeddings.
     embedder = EmbeddingClassifier(backbone, dense, nn.Identity(), dimensions).to(_device())
-    return Embedded(run(embedder, tokenizer, texts, max_tokens, dimensions, f"embedding {split}"), classes)
+    return EmbeddedSplit(
+        predict_logits(embedder, tokenizer, texts, max_tokens, dimensions, f"embedding {split}"), classes
+    )
 
 
 def _open(
     folder: Path, bundle: ModelBundle, base_model: Path, **options: Any
 ) -> tuple[EmbeddingClassifier, PreTrainedTokenizerFast]:
-    """The model whose encoder lies in ``base_model`` and all else in ``folder``, and its tokenizer."""
+    """Return the model, with its encoder from ``base_model`` and the rest from ``folder``, and the tokenizer."""
     training = EmbeddingTraining(**bundle.recipe["train"])
     layers: dict[str, dict[str, torch.Tensor]] = {"dense": {}, "head": {}}
     for name, tensor in load_file(folder / HEAD_FILE).items():
@@ -203,7 +214,7 @@ def _open(
     dense = _linear(layers["dense"]) if layers["dense"] else nn.Identity()
     head = load_head(training.head, layers["head"])
     backbone = _load_backbone(base_model, training, **options)
-    # By its file alone, as it is served: a class of its own might write other tokens around a text.
+    # The generic class reads tokenizer.json alone, as the server does; a custom class might add other special tokens.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     return EmbeddingClassifier(backbone, dense, head, len(bundle.labels)), tokenizer
 

@@ -1,6 +1,6 @@
-"""What is fitted on frozen embeddings, as torch modules of plain tensors.
+"""Classification heads on frozen embeddings: logistic regression, support vector machines and a perceptron.
 
-Each takes embeddings (rows, dimensions) float32 and gives logits (rows, labels), whose softmax are the probabilities.
+A head is a torch module that maps embeddings (rows, dimensions) float32 to logits (rows, labels).
 """
 
 from copy import deepcopy
@@ -14,39 +14,42 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from textgate.components.contracts import LogisticHead, MlpHead, Progress, SvmHead
+from textgate.components.families.logistic_regression import softmax_layer
 from textgate.components.metrics import f1
 
 Tensors = dict[str, torch.Tensor]
 
-_LAYERS_A_SIZE = 3
-"""Of a perceptron's hidden sizes each is a linear layer, ReLU and dropout."""
+_LAYERS_PER_HIDDEN_SIZE = 3
+"""Each hidden size of the perceptron is a linear layer, ReLU and dropout."""
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """The texts of one split: embeddings (texts, dimensions) float64 and class numbers (texts,)."""
+class EmbeddedSplit:
+    """EmbeddedSplit texts of one split."""
 
     embeddings: npt.NDArray[np.float64]
+    """(texts, dimensions)."""
     classes: npt.NDArray[np.int64]
+    """Class indices (texts,)."""
 
 
 class RbfSvm(nn.Module):
-    """Support vector machines with a radial basis kernel, each a class against the rest, and a regression over them."""
+    """One-vs-rest support vector machines with a radial basis kernel, and a logistic regression over their margins."""
 
     centre: torch.Tensor
-    """(dimensions,) taken from every embedding: distances stay, and lose fewer digits in float32."""
+    """(dimensions,) subtracted from every embedding; it keeps the distances, and float32 loses fewer digits."""
     support: torch.Tensor
-    """(vectors, dimensions) less the centre, of all machines together."""
+    """Support vectors (vectors, dimensions) of all machines, minus the centre."""
     coefficients: torch.Tensor
-    """(machines, vectors) float64, 0 where a vector supports other machines only."""
+    """Dual coefficients (machines, vectors) float64; 0 where a vector supports other machines only."""
     intercepts: torch.Tensor
-    """(machines,) float64."""
+    """Intercepts (machines,) float64."""
     gamma: torch.Tensor
-    """() width of the kernel exp(-gamma * squared distance)."""
+    """Scalar of the kernel exp(-gamma * squared distance)."""
     slopes: torch.Tensor
-    """(labels, machines), of the regression from margins to logits."""
+    """Weights (labels, machines) of the regression from margins to logits."""
     offsets: torch.Tensor
-    """(labels,)."""
+    """Bias (labels,) of the regression."""
 
     def __init__(self, **tensors: torch.Tensor) -> None:
         super().__init__()
@@ -54,25 +57,32 @@ class RbfSvm(nn.Module):
             self.register_buffer(name, tensor)
 
     def margins(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """What scikit-learn calls the decision function, (rows, machines)."""
+        """Return the margins (rows, machines) float32: scikit-learn's decision function."""
         embeddings = embeddings - self.centre
         lengths = embeddings.square().sum(dim=1, keepdim=True) + self.support.square().sum(dim=1)
         distances = (lengths - 2 * embeddings @ self.support.T).clamp(min=0)
         kernel = torch.exp(-self.gamma * distances)
-        # Thousands of terms of either sign: a sum in float32 would keep four digits, and depend on the batch.
+        # In float64: the sum of thousands of terms of both signs would keep four digits in float32, and vary by batch.
         return linear(kernel.double(), self.coefficients, self.intercepts).float()
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """Return logits (rows, labels) for embeddings (rows, dimensions)."""
         return linear(self.margins(embeddings), self.slopes, self.offsets)
 
 
 def fit_head(
-    settings: LogisticHead | SvmHead | MlpHead, train: Embedded, validation: Embedded, labels: int
+    settings: LogisticHead | SvmHead | MlpHead, train: EmbeddedSplit, validation: EmbeddedSplit, labels: int
 ) -> tuple[nn.Module, list[dict[str, float]]]:
-    """The head that ``settings`` ask for, and its history (``ModelBundle.history``).
+    """Fit a head on the split ``train``.
 
-    Every label must occur in both splits.
+    Args:
+        settings: Kind of the head and its hyper-parameters.
+        train: Split to fit on; every label must occur in it.
+        validation: Split for Platt scaling and for choosing the best epoch; every label must occur in it.
+        labels: Number of labels.
+
+    Returns:
+        The head in evaluation mode, and its history (see ``ModelBundle.history``).
     """
     print(f"fitting the {settings.kind} head on {len(train.classes):,} embeddings", flush=True)
     history: list[dict[str, float]] = []
@@ -87,7 +97,7 @@ def fit_head(
 
 
 def load_head(settings: LogisticHead | SvmHead | MlpHead, tensors: Tensors) -> nn.Module:
-    """The head of a ``state_dict``."""
+    """Return the head with the weights of a ``state_dict``, in evaluation mode."""
     match settings:
         case LogisticHead():
             outputs, inputs = tensors["weight"].shape
@@ -95,27 +105,27 @@ def load_head(settings: LogisticHead | SvmHead | MlpHead, tensors: Tensors) -> n
         case SvmHead():
             head = RbfSvm(**tensors)
         case MlpHead():
-            last = _LAYERS_A_SIZE * len(settings.hidden)
+            last = _LAYERS_PER_HIDDEN_SIZE * len(settings.hidden)
             head = _perceptron(tensors["0.weight"].shape[1], settings, tensors[f"{last}.weight"].shape[0])
     head.load_state_dict(tensors)
     return head.eval()
 
 
-def _fit_logistic(settings: LogisticHead, train: Embedded) -> Tensors:
+def _fit_logistic(settings: LogisticHead, train: EmbeddedSplit) -> Tensors:
     from sklearn.linear_model import LogisticRegression
 
-    # As published, not standardised: on MiniLM's embeddings of film reviews and of news that moved F1 by under .006, to
-    # either side.
+    # Embeddings are not standardized, as in the published systems: on MiniLM's embeddings of film reviews and of news
+    # it changed F1 by less than .006, in either direction.
     model = LogisticRegression(C=settings.C, max_iter=settings.max_iterations)
     weight, bias = _layer(model.fit(train.embeddings, train.classes))
     return {"weight": weight, "bias": bias}
 
 
-def _fit_svm(settings: SvmHead, train: Embedded, validation: Embedded, labels: int) -> Tensors:
-    """Machines on the split ``train``, their margins turned into probabilities on ``validation``.
+def _fit_svm(settings: SvmHead, train: EmbeddedSplit, validation: EmbeddedSplit, labels: int) -> Tensors:
+    """Fit the machines on the split ``train``, and the regression from margins to logits on ``validation``.
 
-    Platt, Probabilistic Outputs for Support Vector Machines (1999): on texts the machines were not fitted to, since the
-    margins of those they were fitted to are too large.
+    Platt, Probabilistic Outputs for Support Vector Machines (1999). The regression needs texts that the machines were
+    not fitted on, whose margins are not biased upwards.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import SVC
@@ -146,21 +156,22 @@ def _fit_svm(settings: SvmHead, train: Embedded, validation: Embedded, labels: i
 
 
 def _layer(regression: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (labels, features) and bias (labels,) of a fitted logistic regression."""
-    weights, bias = regression.coef_, regression.intercept_
-    if len(weights) == 1:
-        # Two classes: softmax over (0, z) is the sigmoid of z.
-        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, bias[0]])
+    """Return weights (labels, features) and bias (labels,) of a fitted logistic regression."""
+    weights, bias = softmax_layer(regression.coef_, regression.intercept_)
     return _tensor(weights), _tensor(bias)
 
 
 def _fit_mlp(
-    settings: MlpHead, train: Embedded, validation: Embedded, labels: int
+    settings: MlpHead, train: EmbeddedSplit, validation: EmbeddedSplit, labels: int
 ) -> tuple[Tensors, list[dict[str, float]]]:
-    """Weights after the epoch with the best F1 on ``validation``, and every epoch. Draws from torch's own generator."""
+    """Return the weights after the epoch with the best F1 on ``validation``, and the history of all epochs.
+
+    Batches and dropout use torch's global random generator.
+    """
     model = _perceptron(train.embeddings.shape[1], settings, labels)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    inputs, classes, held_out = _tensor(train.embeddings), torch.tensor(train.classes), _tensor(validation.embeddings)
+    inputs, classes = _tensor(train.embeddings), torch.tensor(train.classes)
+    validation_inputs = _tensor(validation.embeddings)
     progress = Progress(total=settings.epochs * len(classes))
     best, weights = -1.0, model.state_dict()
     history = []
@@ -174,13 +185,13 @@ def _fit_mlp(
             optimizer.step()
             total += loss.item() * len(rows)
         with torch.inference_mode():
-            score = f1(validation.classes, model.eval()(held_out).argmax(dim=1).numpy(), labels)
+            score = f1(validation.classes, model.eval()(validation_inputs).argmax(dim=1).numpy(), labels)
         mean = total / len(classes)
         history.append({"epoch": epoch, "loss": round(mean, 6), "validation_f1": round(score, 6)})
         if score > best:
             best, weights = score, deepcopy(model.state_dict())
-        note = f"epoch {epoch} of {settings.epochs}, loss {mean:.3f}, validation F1 {score:.4f}, best {best:.4f}"
-        progress.update(epoch * len(classes), note)
+        message = f"epoch {epoch} of {settings.epochs}, loss {mean:.3f}, validation F1 {score:.4f}, best {best:.4f}"
+        progress.update(epoch * len(classes), message)
     return weights, history
 
 
