@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from pydantic import BaseModel
@@ -92,7 +92,7 @@ def compare(
     bucket: str,
     as_json: bool,
     fail_on_reject: bool,
-    runner: str,
+    runner: Literal["subprocess", "docker"],
 ) -> None:
     """Compare several RECIPEs on one split, and offer the best one within the limits to the gate.
 
@@ -107,10 +107,11 @@ def compare(
     store = open_store(workspace, bucket)
 
     from textgate.pipelines.runners.display import Display
-    from textgate.pipelines.runners.local import RunFailedError, run_comparison
+    from textgate.pipelines.runners.local import LocalSettings, RunFailedError, run_comparison
 
     with exit_on_failure(RunFailedError):
-        result = run_comparison(recipes, limits, workspace, store, runner, image, Display(sys.stderr))
+        settings = LocalSettings(workspace, store, Display(sys.stderr), runner, image)
+        result = run_comparison(recipes, limits, settings)
     if as_json:
         click.echo(json.dumps(_as_json(result), ensure_ascii=False))
     else:

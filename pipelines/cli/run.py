@@ -22,6 +22,7 @@ from textgate.pipelines.cli.run_result import (
     run_lines,
 )
 from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.yaml_file import YamlFile
 from textgate.pipelines.sweep import describe
 
 if TYPE_CHECKING:
@@ -53,12 +54,11 @@ def run(
     store = open_store(workspace, bucket)
 
     from textgate.pipelines.runners.display import Display
-    from textgate.pipelines.runners.local import RunFailedError, run_pipeline
+    from textgate.pipelines.runners.local import LocalSettings, RunFailedError, run_pipeline
 
     with exit_on_failure(RunFailedError):
-        result = run_pipeline(
-            selection.recipe, workspace, store, runner, selection.images.cpu, Display(sys.stderr), selection.sweep
-        )
+        settings = LocalSettings(workspace, store, Display(sys.stderr), runner, selection.images.cpu)
+        result = run_pipeline(selection.recipe, settings, selection.sweep)
     if as_json:
         click.echo(json.dumps(_as_json(result), ensure_ascii=False))
     else:
@@ -74,12 +74,9 @@ def run(
     ),
 )
 @recipe_options
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
+@click.option("-o", "--output", type=YamlFile(), required=True, help="Pipeline file to write.")
 def compile_(selection: RecipeSelection, output: Path) -> None:
     """Compile the pipeline of RECIPE to Kubeflow Pipelines YAML."""
-    if output.suffix not in (".yaml", ".yml"):
-        raise click.BadParameter(f"{output} must end in .yaml or .yml", param_hint="--output")
-
     from textgate.pipelines.training import compile_pipeline
 
     compile_pipeline(selection.recipe, output, selection.images, selection.sweep)

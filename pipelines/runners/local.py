@@ -1,18 +1,16 @@
-"""Run a compiled pipeline on this machine through ``kfp.local``, in subprocesses or in containers.
+"""Run a pipeline on this machine through ``kfp.local``, its steps as processes or in containers.
 
-What lies in the workspace:
+Files in the workspace:
 
-    <home>/pipelines/<recipe>.yaml                the compiled pipeline that is run, or compare-<model>.yaml
-    <home>/runs/<run>/<task>/<artifact>           as in the store under runs/<run>/
-    <home>/runs/<run>/<loop>-iteration-<n>/…      the same for each combination of a sweep
-    <home>/runs/<run>/log.txt, report.html, sweep.json, comparison.html, comparison.json
-    <home>/cache/…                                keys of kfp.local's cache, one folder a store
+    <workspace>/pipelines/<recipe>.yaml                compiled pipeline; compare-<model>.yaml for a comparison
+    <workspace>/runs/<run>/<task>/<artifact>           also in the store under runs/<run>/
+    <workspace>/runs/<run>/<loop>-iteration-<n>/…      the same for each iteration of a loop
+    <workspace>/runs/<run>/log.txt, report.html, sweep.json, comparison.html, comparison.json
+    <workspace>/cache/…                                cache index of kfp.local, one folder per store
 """
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,31 +18,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord, Source
-from textgate.components.contracts.comparison import Comparison, Limits
-from textgate.components.image import Images
+from filelock import FileLock, Timeout
+
+from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord
+from textgate.components.contracts.comparison import Comparison, CostLimits
+from textgate.components.image import IMAGE, Images
 from textgate.components.sources import content_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.runners.display import Display
+from textgate.pipelines.runners.docker_runner import copy_source, docker_runner, image_id
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
 from textgate.pipelines.sweep import Combination, describe
 
-__all__ = ["LocalComparison", "LocalRun", "RunFailedError", "run_comparison", "run_pipeline"]
+__all__ = ["LocalComparison", "LocalRun", "LocalSettings", "RunFailedError", "run_comparison", "run_pipeline"]
 
 _REPORTS = ("gate-served", "gate-trained")
 _SELECTS = ("select", "select-with-dataset")
-_CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+Compile = Callable[[Sequence[Recipe], Path, Images], Any]
+"""Function that writes the pipeline of recipes to a file, for containers of the given images."""
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """Where and how pipelines run on this machine."""
+
+    workspace: Path
+    store: Store
+    display: Display
+    runner: str = "subprocess"
+    """``subprocess`` runs steps as processes, ``docker`` in containers."""
+    image: str = IMAGE
+    """Image of the containers."""
 
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A run that completed, whatever its gates decided."""
+    """A completed run, whether or not its gates passed."""
 
     record: RunRecord
     steps: list[StepResult]
     sweep: list[Candidate]
-    """What each combination reached, in the order of the sweep; empty without one."""
+    """Score of each combination in the order of the sweep; empty without one."""
     seconds: float
     folder: Path
     report: Path
@@ -52,7 +68,7 @@ class LocalRun:
 
 @dataclass(frozen=True)
 class LocalComparison:
-    """A comparison that completed, whoever won it."""
+    """A completed comparison."""
 
     comparison: Comparison
     record: RunRecord
@@ -61,102 +77,87 @@ class LocalComparison:
     folder: Path
     page: Path
     report: Path | None
-    """Of the gate that judged the winner, if there was one."""
+    """Report of the gate that judged the winner; None if no system won."""
 
 
-def run_pipeline(
-    recipe: Recipe,
-    home: Path,
-    store: Store,
-    runner: str,
-    image: str,
-    display: Display,
-    sweep: Sequence[Combination] = (),
-) -> LocalRun:
-    """Compile the pipeline of the recipe, or of a sweep over it, and run the compiled file to its end.
+def run_pipeline(recipe: Recipe, settings: LocalSettings, sweep: Sequence[Combination] = ()) -> LocalRun:
+    """Compile the pipeline of a recipe, or of a sweep over it, and run the compiled file to its end.
 
     Raises:
-        InputError: the source cannot be read, the same recipe is running in this workspace, or a step says what it was
-            given is wrong.
-        RunFailedError: a step failed otherwise.
+        InputError: The source cannot be read, the same recipe is running in this workspace, or a step reports that its
+            input is wrong.
+        RunFailedError: A step failed for another reason.
     """
     from textgate.pipelines.training import compile_pipeline
 
     started = time.perf_counter()
-    swept = [describe(combination.settings) for combination in sweep]
-    loops = {"preprocess": swept, "train": swept, "ingest": list(recipe.evaluate.out_of_domain)}
+    combinations = [describe(combination.settings) for combination in sweep]
+    loops = {"preprocess": combinations, "train": combinations, "ingest": list(recipe.evaluate.out_of_domain)}
 
-    def compiled(recipes: Sequence[Recipe], path: Path, images: Images) -> None:
+    def compile_recipe(recipes: Sequence[Recipe], path: Path, images: Images) -> None:
         compile_pipeline(recipes[0], path, images, sweep)
 
-    log = _run(recipe.name, [recipe], home, store, runner, image, display, loops, compiled)
-    report = _keep_report(log.folder, store)
-    table = _keep_table(log, store) if sweep else []
-    record = load_record(store, log.folder.name)
+    log = _run(recipe.name, [recipe], settings, loops, compile_recipe)
+    report = _publish_report(log.folder, settings.store)
+    table = _publish_sweep(log, settings.store) if sweep else []
+    record = load_record(settings.store, log.folder.name)
     return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
 
 
-def run_comparison(
-    recipes: Sequence[Recipe], limits: Limits, home: Path, store: Store, runner: str, image: str, display: Display
-) -> LocalComparison:
-    """Compile the pipeline that compares the recipes, see ``comparison_pipeline``, and run it to its end.
+def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: LocalSettings) -> LocalComparison:
+    """Compile the pipeline that compares recipes (see ``comparison_pipeline``) and run it to its end.
 
     Raises:
-        InputError: the source cannot be read, or the same model is being compared for in this workspace.
-        RunFailedError: a step failed.
+        InputError: The source cannot be read, or a comparison for the same model is running in this workspace.
+        RunFailedError: A step failed.
     """
     from textgate.pipelines.comparison import comparison_name, compile_comparison
 
     started = time.perf_counter()
     loops = {"system": [recipe.name for recipe in recipes]}
 
-    def compiled(placed: Sequence[Recipe], path: Path, images: Images) -> None:
-        compile_comparison(placed, limits, path, images)
+    def compile_recipes(recipes: Sequence[Recipe], path: Path, images: Images) -> None:
+        compile_comparison(recipes, limits, path, images)
 
-    log = _run(comparison_name(recipes), recipes, home, store, runner, image, display, loops, compiled)
-    found = {name: Path(log.outputs["compare"][name].uri) for name in ("comparison", "page")}
-    kept = {"comparison": log.folder / "comparison.json", "page": log.folder / "comparison.html"}
-    for name, path in kept.items():
-        shutil.copyfile(found[name], path)
-        store.upload_file(path, f"runs/{log.folder.name}/{path.name}")
-    comparison = Comparison.parse(kept["comparison"].read_bytes(), str(kept["comparison"]))
-    report = _keep_report(log.folder, store) if comparison.winner else None
-    record = load_record(store, log.folder.name)
-    return LocalComparison(
-        comparison, record, log.steps, time.perf_counter() - started, log.folder, kept["page"], report
-    )
+    log = _run(comparison_name(recipes), recipes, settings, loops, compile_recipes)
+    folder, store = log.folder, settings.store
+    table, page = folder / "comparison.json", folder / "comparison.html"
+    for artifact, path in (("comparison", table), ("page", page)):
+        shutil.copyfile(log.outputs["compare"][artifact].uri, path)
+        store.upload_file(path, f"runs/{folder.name}/{path.name}")
+    comparison = Comparison.parse(table.read_bytes(), str(table))
+    report = _publish_report(folder, store) if comparison.winner else None
+    record = load_record(store, folder.name)
+    return LocalComparison(comparison, record, log.steps, time.perf_counter() - started, folder, page, report)
 
 
 def _run(
     name: str,
     recipes: Sequence[Recipe],
-    home: Path,
-    store: Store,
-    runner: str,
-    image: str,
-    display: Display,
+    settings: LocalSettings,
     loops: Mapping[str, Sequence[str]],
-    compiled: Callable[[Sequence[Recipe], Path, Images], None],
+    compile_to: Compile,
 ) -> RunLog:
-    """Have the pipeline of the recipes, which share their source, ``compiled`` to a file, and run that."""
+    """Compile the pipeline ``name`` of recipes that share a source, and run it."""
     from kfp import components
 
-    runs = (home / "runs").absolute()
+    runs = (settings.workspace / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
+    store, image = settings.store, settings.image
     source_version = content_version(recipes[0].source.uri)
     content = ""
-    if runner == "docker":
-        recipes = [recipe.with_sources(lambda source: _below(source, runs)) for recipe in recipes]
-        content = _image_id(image)
-    file = home / "pipelines" / f"{name}.yaml"
+    if settings.runner == "docker":
+        recipes = [recipe.with_sources(lambda source: copy_source(source, runs)) for recipe in recipes]
+        content = image_id(image)
+    file = settings.workspace / "pipelines" / f"{name}.yaml"
     file.parent.mkdir(exist_ok=True)
     store.ensure_bucket()
-    with _alone(runs / f".{name}.lock", name):
-        compiled(recipes, file, Images(image, image, content))
-        log = RunLog(runs, store, display, loops)
+    with _exclusive(runs / f".{name}.lock", name):
+        compile_to(recipes, file, Images(image, image, content))
+        log = RunLog(runs, store, settings.display, loops)
         try:
-            with log.following():
-                _initialise_kfp(runner, runs, home, store)
+            with log.capture():
+                _initialize_kfp(settings, runs)
                 pipeline = components.load_component_from_file(str(file))
                 pipeline(bucket=store.bucket, source_version=source_version)
         except RuntimeError as error:
@@ -166,95 +167,38 @@ def _run(
     return log
 
 
-def _initialise_kfp(runner: str, runs: Path, home: Path, store: Store) -> None:
+def _initialize_kfp(settings: LocalSettings, runs: Path) -> None:
     from kfp import local
 
-    # A cached step's artifacts lie in the store it ran against, so each store has a cache of its own.
+    # The artifacts of a cached step are in the store that it ran against, so each store has its own cache.
+    store = settings.store
     address = hashlib.sha256(f"{store.client.meta.endpoint_url} {store.bucket}".encode()).hexdigest()[:12]
-    chosen: Any = local.SubprocessRunner(use_venv=False)
-    if runner == "docker":
-        chosen = _docker_runner(runs)
     local.init(
-        runner=chosen,
+        runner=docker_runner(runs) if settings.runner == "docker" else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(runs),
         enable_caching=True,
-        cache_root=str(home / "cache" / f"{runner}-{address}"),
+        cache_root=str(settings.workspace / "cache" / f"{settings.runner}-{address}"),
     )
-
-
-def _image_id(image: str) -> str:
-    """What the image's name stands for now; empty where the engine has yet to fetch it."""
-    try:
-        import docker
-
-        return str(docker.from_env().images.get(image).id)
-    except ImportError as error:
-        raise InputError("--runner docker needs the Python package docker: pip install docker") from error
-    except docker.errors.ImageNotFound:
-        return ""
-    except docker.errors.DockerException as error:
-        raise InputError(f"--runner docker needs a Docker engine that answers: {error}") from error
-
-
-def _docker_runner(runs: Path) -> Any:
-    from docker.types import Mount
-    from kfp import local
-
-    # The store listens on this machine's loopback, and artifacts must belong to whoever started the run. As on a
-    # cluster, nothing else can be written than the run's own folder and a volume that goes when the step ends.
-    return local.DockerRunner(
-        environment=_container_environment(runs),
-        network_mode="host",
-        user=f"{os.getuid()}:{os.getgid()}",
-        read_only=True,
-        mounts=[Mount("/tmp", None)],  # noqa: S108
-    )
-
-
-def _container_environment(runs: Path) -> dict[str, str]:
-    """What this shell says about stores, indexes, hubs and trackers, with its files where a container sees them."""
-    told = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith(("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES"))
-    }
-    for name in _CERTIFICATES:
-        bundle = Path(os.environ.get(name, ""))
-        if bundle.is_file():
-            copy = runs / "certificates" / f"{name}.pem"
-            copy.parent.mkdir(exist_ok=True)
-            told[name] = str(shutil.copyfile(bundle, copy))
-    downloads = runs / "downloads"
-    return {**told, "HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(downloads), "HF_HOME": str(downloads / "huggingface")}  # noqa: S108
-
-
-def _below(source: Source, runs: Path) -> Source:
-    """A local source copied below ``runs``, the one folder a container sees."""
-    path = Path(source.uri)
-    if "://" in source.uri:
-        return source
-    copy = runs / "sources" / content_version(source.uri)[:16] / path.name
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
-    return source.model_copy(update={"uri": str(copy)})
 
 
 @contextlib.contextmanager
-def _alone(lock: Path, recipe: str) -> Iterator[None]:
-    """Hold the recipe's lock: its runs share the compiled file and compete for the same champion."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"a run of {recipe} is under way in this workspace: wait for it or use another --home"
-            ) from error
+def _exclusive(lock: Path, name: str) -> Iterator[None]:
+    """Hold a lock: runs of the same name share the compiled file and compete for the same champion."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"a run of {name} is under way in this workspace: wait for it or use another --home"
+        ) from error
+    try:
         yield
+    finally:
+        held.release()
 
 
-def _keep_report(folder: Path, store: Store) -> Path:
-    """The page of the last gate that was reached, under a name a browser opens."""
+def _publish_report(folder: Path, store: Store) -> Path:
+    """Copy the report of the last gate that was reached to ``report.html``, here and in the store."""
     source = next(path for task in _REPORTS if (path := folder / task / "report").exists())
     report = folder / "report.html"
     shutil.copyfile(source, report)
@@ -262,8 +206,8 @@ def _keep_report(folder: Path, store: Store) -> Path:
     return report
 
 
-def _keep_table(log: RunLog, store: Store) -> list[Candidate]:
-    """What select found out, of this run or of the earlier one whose output it took from the cache."""
+def _publish_sweep(log: RunLog, store: Store) -> list[Candidate]:
+    """Copy the output of select to ``sweep.json``; if select was cached, it is that of an earlier run."""
     select = next(log.outputs[task] for task in _SELECTS if task in log.outputs)
     table = log.folder / "sweep.json"
     shutil.copyfile(select["table"].uri, table)

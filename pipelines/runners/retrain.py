@@ -20,7 +20,7 @@ from textgate.components.metrics import f1_estimate
 from textgate.components.sources import content_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
 from textgate.components.storage.runs import load_evaluation, load_record
-from textgate.serving.feedback import read_journal
+from textgate.serving.feedback import read_feedback_log
 
 
 class Retraining(FrozenModel):
@@ -148,7 +148,7 @@ def _look_at_answers(
 ) -> None:
     """Does the champion answer with other shares of labels than it did on the test split?"""
     judged = load_evaluation(store, champion.run)
-    table = read_journal(store, "predictions", recipe.model, since)
+    table = read_feedback_log(store, "predictions", recipe.model, since)
     table = table.filter(pc.field("version") == champion.version)
     found.answers = len(table)
     if judged is None or found.answers < limits.rows:
@@ -168,7 +168,7 @@ def _look_at_feedback(
 
     Who sends feedback is not drawn at random, so even the upper end of the interval must lie below it.
     """
-    table = read_journal(store, "feedback", recipe.model, since)
+    table = read_feedback_log(store, "feedback", recipe.model, since)
     table = table.filter((pc.field("version") == champion.version) & pc.is_valid(pc.field("predicted")))
     found.feedback = len(table)
     if found.feedback < limits.feedback:

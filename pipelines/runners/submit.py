@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, Recipe, RunRecord, file_sha256, named_bundles
+from textgate.components.contracts import InputError, Recipe, RunRecord, bundle_references, file_sha256
 from textgate.components.image import Images
 from textgate.components.sources import content_version, is_path
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
@@ -69,7 +69,7 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
             f"the source {recipe.source.uri} lies on this machine, where the steps of a cluster do not find it: put it "
             "into the store and give --source s3://bucket/key"
         )
-    for reference in named_bundles(recipe.train):
+    for reference in bundle_references(recipe.train):
         if is_path(reference) and "://" not in reference:
             raise InputError(
                 f"the finished system {reference} lies on this machine, where the steps of a cluster do not find it: "

@@ -32,7 +32,7 @@ def two_steps() -> None:
 
 def test_a_step_that_did_not_come_to_its_end_has_failed_whatever_its_exit_code(tmp_path: Path, store: Store) -> None:
     log = RunLog(tmp_path, store, Display(io.StringIO()), {})
-    with log.following():
+    with log.capture():
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
         with pytest.raises(RuntimeError, match="first"):
             two_steps()

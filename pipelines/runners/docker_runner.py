@@ -1,0 +1,79 @@
+"""Containers for the steps of a local run (``--runner docker``).
+
+A container sees only the folder of the runs, so sources, certificates and downloads are placed in it.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from textgate.components.contracts import InputError, Source
+from textgate.components.sources import content_version
+
+_CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_PREFIXES = ("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES")
+
+
+def docker_runner(runs: Path) -> Any:
+    """Return the kfp runner that starts a container per step.
+
+    Args:
+        runs: Folder of the runs, which kfp mounts.
+    """
+    from docker.types import Mount
+    from kfp import local
+
+    # The store listens on this machine's loopback interface, and artifacts must belong to the user who started the
+    # run. As on a cluster, a container can write only to the run's folder and to a volume that is deleted with it.
+    return local.DockerRunner(
+        environment=_environment(runs),
+        network_mode="host",
+        user=f"{os.getuid()}:{os.getgid()}",
+        read_only=True,
+        mounts=[Mount("/tmp", None)],  # noqa: S108
+    )
+
+
+def image_id(image: str) -> str:
+    """Return the id of the local image with this name, or an empty string if the engine has not pulled it yet.
+
+    Raises:
+        InputError: The Python package docker is missing, or no Docker engine answers.
+    """
+    try:
+        import docker
+
+        return str(docker.from_env().images.get(image).id)
+    except ImportError as error:
+        raise InputError("--runner docker needs the Python package docker: pip install docker") from error
+    except docker.errors.ImageNotFound:
+        return ""
+    except docker.errors.DockerException as error:
+        raise InputError(f"--runner docker needs a Docker engine that answers: {error}") from error
+
+
+def copy_source(source: Source, runs: Path) -> Source:
+    """Copy a local source into the folder of the runs; return the source with the path of the copy."""
+    path = Path(source.uri)
+    if "://" in source.uri:
+        return source
+    copy = runs / "sources" / content_version(source.uri)[:16] / path.name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
+    return source.model_copy(update={"uri": str(copy)})
+
+
+def _environment(runs: Path) -> dict[str, str]:
+    """Return the environment of the containers: this shell's settings, with certificates copied below ``runs``."""
+    settings = {key: value for key, value in os.environ.items() if key.startswith(_PREFIXES)}
+    for name in _CERTIFICATES:
+        bundle = Path(os.environ.get(name, ""))
+        if bundle.is_file():
+            copy = runs / "certificates" / f"{name}.pem"
+            copy.parent.mkdir(exist_ok=True)
+            settings[name] = str(shutil.copyfile(bundle, copy))
+    downloads = runs / "downloads"
+    folders = {"HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(downloads), "HF_HOME": str(downloads / "huggingface")}  # noqa: S108
+    return {**settings, **folders}
