@@ -83,7 +83,8 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
     from textgate.components.contracts import TransformerTraining
     from textgate.components.families import TrainingContext
     from textgate.components.families.transformer.model.adapters import add_adapter
-    from textgate.components.families.transformer.model.architectures import architecture_of, read_last_token
+    from textgate.components.families.transformer.model.architectures import architecture_of
+    from textgate.components.families.transformer.model.last_token import pool_last_token
     from textgate.components.families.transformer.training.loop import train
     from textgate.pipelines import recipes
 
@@ -91,17 +92,17 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
     assert isinstance(training, TransformerTraining)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     architecture = architecture_of(shape["model_type"])
-    config = AutoConfig.for_model(**shape, **architecture.options, num_labels=2, pad_token_id=0)
+    config = AutoConfig.for_model(**shape, **architecture.config_overrides, num_labels=2, pad_token_id=0)
     dtype = torch.bfloat16 if training.adapter else torch.float32
     with device:
         model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "embed" not in name)
     if architecture.last_token:
-        read_last_token(model)
+        pool_last_token(model)
     if training.adapter:
-        quantize(model, architecture.head, device)
+        quantize(model, architecture.head_modules, device)
         with tempfile.TemporaryDirectory() as scratch:
-            targets, head = architecture.targets, architecture.head
+            targets, head = architecture.adapter_targets, architecture.head_modules
             model = add_adapter(model, training.adapter, targets, head, recipe, Path(scratch))
     if training.gradient_checkpointing:
         model.enable_input_require_grads()

@@ -129,7 +129,7 @@ def _compute_in_bf16() -> None:
     """As on a machine that has it: on another the recipe's precision would be fp32, and the base loaded in that."""
     from textgate.components.families.transformer.model import precision
 
-    precision.resolve = lambda wanted: "bf16"
+    precision.resolve_precision = lambda wanted: "bf16"
 
 
 def base(folder: Path, hidden: Path, layers: Path) -> None:
@@ -158,15 +158,17 @@ def base(folder: Path, hidden: Path, layers: Path) -> None:
 def adapter(base: Path, folder: Path, quantization: Path) -> None:
     """A bundle as the train step leaves it, its adapter as it was initialised."""
     from textgate.components.contracts import ModelBundle, TextNormalizer, TransformersRuntime, TransformerTraining
-    from textgate.components.families.transformer import family as transformer
     from textgate.components.families.transformer.model.adapters import add_adapter, save_adapter
+    from textgate.components.families.transformer.model.classifier import build_classifier
 
     _compute_in_bf16()
     training = TransformerTraining.model_validate(_training(base, str(quantization)))
-    classifier = transformer._build(base, training, ["no", "yes"])
+    classifier = build_classifier(base, training, ["no", "yes"])
     assert training.adapter
     folder.mkdir()
-    adapted = add_adapter(classifier.model, training.adapter, classifier.targets, classifier.trained_head, "", folder)
+    adapted = add_adapter(
+        classifier.model, training.adapter, classifier.adapter_targets, classifier.trained_head, "", folder
+    )
     save_adapter(adapted, training.adapter, folder)
     classifier.tokenizer.save_pretrained(folder)
     ModelBundle(
@@ -213,13 +215,14 @@ def target(merged: Path, full: Path, output: Path) -> None:
         output.mkdir()
         write_hf_folder(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
         return
-    from textgate.components.export_onnx.activations import reach
-    from textgate.components.export_onnx.targets import make_target
+    from textgate.components.contracts.export_target import EXPORT_TARGETS
+    from textgate.components.export_onnx.activations import activation_ranges
+    from textgate.components.export_onnx.onnx_graphs import write_graph
 
     graph, name = full / "model.onnx", output.name
     one = np.ones((1, 16), dtype=np.int64)
-    ranges = reach(graph, [{"input_ids": one, "attention_mask": one}]) if name == "onnx-int8" else None
-    make_target(name.removesuffix("-blocks"), graph, output / "model.onnx", (), ranges)
+    ranges = activation_ranges(graph, [{"input_ids": one, "attention_mask": one}]) if name == "onnx-int8" else None
+    write_graph(EXPORT_TARGETS[name.removesuffix("-blocks")], graph, output / "model.onnx", (), ranges)
 
 
 STAGES: dict[str, Any] = {

@@ -149,7 +149,7 @@ def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tu
         learning_rate=corpus.learning_rate,
         seed=seed,
     )
-    model, tokenizer = load(checkpoint, seed, **ARCHITECTURES["bert"].options)
+    model, tokenizer = load(checkpoint, seed, **ARCHITECTURES["bert"].config_overrides)
     return model, tokenizer, lambda: train(model, tokenizer, dataset, training, corpus.max_tokens, TrainingContext())
 
 

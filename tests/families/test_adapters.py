@@ -101,7 +101,7 @@ def test_the_same_adapter_training_is_the_same_bytes_and_names_no_folder(
 @pytest.mark.parametrize("model_type", ["llama", "t5", "distilbert"])
 def test_the_head_is_trained_and_stored_in_full_precision(model_type: str, trained: Any) -> None:
     stored = load_file(trained(model_type)[0] / "adapter_model.safetensors")
-    for module in ARCHITECTURES[model_type].head:
+    for module in ARCHITECTURES[model_type].head_modules:
         weights = [value for name, value in stored.items() if f".{module}." in name]
         assert weights, f"{module} of {model_type} was not stored"
         assert all(value.dtype == torch.float32 for value in weights)

@@ -25,8 +25,8 @@ from textgate.components.contracts import (
 from textgate.components.contracts.bundle import Calibration, ModelBundle
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer.training.distillation import ask_teacher
-from textgate.components.families.transformer.training.loss import update_loss
+from textgate.components.families.transformer.training.distillation import teacher_probabilities
+from textgate.components.families.transformer.training.loss import build_loss
 from textgate.components.inference import load_bundle
 from textgate.components.train.train import train_bundle
 
@@ -76,13 +76,13 @@ def test_the_loss_is_the_weighted_sum_of_both(seed: int, weight: float, temperat
     divergence = (soft * (np.log(soft) - np.log(softmax(logits / temperature, axis=1)))).sum()
     expected = ((1 - weight) * cross_entropy + weight * temperature**2 * divergence) / 6
 
-    loss = update_loss(training, classes.tolist(), 3)
+    loss = build_loss(training, classes.tolist(), 3)
     outputs, target, told = torch.tensor(logits), torch.tensor(classes), torch.tensor(soft, dtype=torch.float32)
     whole = loss({"logits": outputs}, target, 6, told)
     parts = [loss({"logits": outputs[part]}, target[part], 6, told[part]) for part in (slice(0, 2), slice(2, None))]
     assert float(whole) == pytest.approx(expected, rel=1e-4)
     assert float(sum(parts)) == pytest.approx(expected, rel=1e-4)
-    plain = update_loss(training.model_copy(update={"distillation": None}), classes.tolist(), 3)
+    plain = build_loss(training.model_copy(update={"distillation": None}), classes.tolist(), 3)
     assert float(loss({"logits": outputs}, target, 6)) == float(plain({"logits": outputs}, target, 6))
 
 
@@ -96,7 +96,7 @@ def test_the_teacher_is_asked_at_the_temperature_on_top_of_its_own(
         (tmp_path / file).write_bytes((teacher / file).read_bytes())
     bundle.model_copy(update={"calibration": Calibration(temperature=1.5)}).write(tmp_path)
     teaching = Distillation(teacher="teacher@1", temperature=3)
-    told = ask_teacher(dataset, teaching, {"teacher@1": tmp_path})
+    told = teacher_probabilities(dataset, teaching, {"teacher@1": tmp_path})
     np.testing.assert_allclose(told, apply_temperature(plain, 4.5), atol=1e-12)
     assert "asking the teacher teacher, 144 of 144 texts" in capsys.readouterr().out
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from textgate.components.families.transformer.export.first_token import compute_first_token_only
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES
-from textgate.components.families.transformer.export.first_token import read_first_token
 
 BERT = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
 SIZES = {"distilbert": {"n_layers": 3, "n_heads": 4, "dim": 32, "hidden_dim": 64}}
@@ -21,7 +21,7 @@ def test_the_logits_stay_the_same_and_the_work_gets_less(kind: str) -> None:
     mask = (torch.arange(9) < torch.tensor([9, 1, 5, 7])[:, None]).long()
     with torch.inference_mode():
         before = model(input_ids=ids * mask, attention_mask=mask).logits
-        read_first_token(model)
+        compute_first_token_only(model)
         hidden = model.base_model(input_ids=ids * mask, attention_mask=mask).last_hidden_state
         after = model(input_ids=ids * mask, attention_mask=mask).logits
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)

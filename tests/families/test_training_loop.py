@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import TrainingContext
 from textgate.components.families.transformer.model import precision
-from textgate.components.families.transformer.training.loss import update_loss
+from textgate.components.families.transformer.training.loss import build_loss
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -132,7 +132,7 @@ def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: lis
     expected = torch.nn.CrossEntropyLoss(
         torch.tensor(weights, dtype=torch.float32), reduction="sum", label_smoothing=smoothing
     )(logits, target)
-    loss = update_loss(training, classes, 3)
+    loss = build_loss(training, classes, 3)
     whole = loss({"logits": logits}, target, len(classes))
     halves = [loss({"logits": logits[part]}, target[part], len(classes)) for part in (slice(0, 3), slice(3, None))]
     torch.testing.assert_close(whole, expected / len(classes))
@@ -155,4 +155,4 @@ def test_a_cpu_computes_in_what_it_has_instructions_for(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert precision.resolve(asked) == computed
+    assert precision.resolve_precision(asked) == computed

@@ -7,7 +7,7 @@ import pytest
 
 from textgate.components.contracts import InputError, TransformerTraining
 from textgate.components.families import TrainingContext
-from textgate.components.families.transformer.training.tracking import trackers
+from textgate.components.families.transformer.training.tracking import tracking_callbacks
 from textgate.components.train.train import train_bundle
 
 
@@ -18,7 +18,7 @@ def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(logs: Path | None) -> list[str]:
-    return [type(tracker).__name__.strip("_") for tracker in trackers(logs)]
+    return [type(tracker).__name__.strip("_") for tracker in tracking_callbacks(logs)]
 
 
 def test_tensorboard_always_and_a_service_only_when_asked(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_service_whose_client_is_not_installed_is_one_sentence_without_the_sec
     monkeypatch.setenv(variable, value)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=f"{variable}.* pip install {package}, or unset it") as error:
-        trackers(None)
+        tracking_callbacks(None)
     assert "a-secret" not in str(error.value)
 
 

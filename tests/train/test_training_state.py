@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import get_scheduler
 from transformers.trainer_pt_utils import safe_globals
 
-from textgate.components.families.transformer.training.training_state import with_pickle, without_pickle
+from textgate.components.families.transformer.training.training_state import pack_checkpoint, unpack_checkpoint
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool]
 numbers = st.integers() | st.booleans() | st.floats() | st.none() | st.text(max_size=5)
@@ -38,8 +38,8 @@ def there_and_back(folder: Path, **states: Any) -> dict[str, Any]:
     checkpoint.mkdir()
     for name, state in states.items():
         torch.save(state, checkpoint / f"{name}.pt")
-    without_pickle(checkpoint, folder / "stored")
-    with_pickle(folder / "stored", folder / "restored")
+    pack_checkpoint(checkpoint, folder / "stored")
+    unpack_checkpoint(folder / "stored", folder / "restored")
     with safe_globals():
         return {name: torch.load(folder / "restored" / f"{name}.pt", weights_only=True) for name in states}
 
@@ -122,7 +122,7 @@ def test_what_is_stored_holds_no_pickle_and_the_weights_unchanged(tmp_path: Path
     torch.save({"lr": 0.1}, checkpoint / "scheduler.pt")
     torch.save(Path("anything"), checkpoint / "training_args.bin")
     (checkpoint / "deeper/model.safetensors").write_bytes(b"weights")
-    without_pickle(checkpoint, tmp_path / "stored")
+    pack_checkpoint(checkpoint, tmp_path / "stored")
     stored = {path.relative_to(tmp_path / "stored").as_posix(): path for path in (tmp_path / "stored").rglob("*.*")}
     assert set(stored) == {"deeper/model.safetensors", "training_state.json", "training_state.safetensors"}
     assert stored["deeper/model.safetensors"].read_bytes() == b"weights"

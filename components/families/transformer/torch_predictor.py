@@ -1,4 +1,4 @@
-"""Answers with a transformer on torch, as it was trained: what the exported model is measured against."""
+"""Prediction with a transformer on torch. The exported model is compared with these predictions."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _ROWS_PER_BATCH = 64
 
 
 class TorchPredictor:
-    """A ``Predictor`` over a sequence classification model and its tokenizer."""
+    """``Predictor`` that runs a sequence classification model and its tokenizer on torch."""
 
     def __init__(self, model: Any, tokenizer: Any, normalizer: TextNormalizer, max_tokens: int) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
@@ -26,56 +26,68 @@ class TorchPredictor:
         """See ``Predictor.predict_proba``."""
         cleaned = [self._normalizer(text) for text in texts]
         labels = self._model.config.num_labels
-        return softmax(run(self._model, self._tokenizer, cleaned, self._max_tokens, labels, "predicting"))
+        return softmax(predict_logits(self._model, self._tokenizer, cleaned, self._max_tokens, labels, "predicting"))
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """What the model's last layer makes its answer of, (len(texts), dimensions): a text as the model sees it."""
-        with torch.inference_mode(), _last_layer_inputs(self._model) as read:
+        """Return the inputs of the model's output layer, as embeddings (texts, dimensions)."""
+        with torch.inference_mode(), _output_layer_inputs(self._model) as inputs:
             cleaned = [self._normalizer(text) for text in texts]
             embeddings = np.empty((len(texts), 0), dtype=np.float32)
             for rows, batch in _batches(self._model, self._tokenizer, cleaned, self._max_tokens, "embedding"):
                 self._model(**batch)
                 if not embeddings.size:
-                    embeddings = np.empty((len(texts), read[0].shape[1]), dtype=np.float32)
-                embeddings[rows] = read[0].float().cpu().numpy()
+                    embeddings = np.empty((len(texts), inputs[0].shape[1]), dtype=np.float32)
+                embeddings[rows] = inputs[0].float().cpu().numpy()
         return embeddings
 
 
 @contextmanager
-def _last_layer_inputs(model: Any) -> Iterator[list[torch.Tensor]]:
-    """What the last layer of ``model`` was given, whenever the model has answered."""
-    read: list[torch.Tensor] = []
+def _output_layer_inputs(model: Any) -> Iterator[list[torch.Tensor]]:
+    """Give a list that holds the output layer's input (batch, dimensions) after each forward pass of ``model``."""
+    last_inputs: list[torch.Tensor] = []
 
-    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        # Of all layers, which are the modules that hold no others, the last to be called is the last.
-        read[:] = inputs[:1]
+    def record(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        last_inputs[:] = inputs[:1]
 
+    # Hook every leaf module; the last one called is the output layer.
     layers = [module for module in model.modules() if not list(module.children())]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     try:
-        yield read
+        yield last_inputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def run(
-    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, width: int, doing: str
+def predict_logits(
+    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, width: int, note: str
 ) -> npt.NDArray[np.float64]:
-    """The model's logits (len(texts), width). ``doing`` is said with the progress."""
+    """Return the model's logits for normalized texts.
+
+    Args:
+        model: Model in eval mode.
+        tokenizer: Its tokenizer.
+        texts: Normalized texts.
+        max_tokens: Length in tokens to truncate texts to.
+        width: Number of logits per text.
+        note: Text of the progress lines.
+
+    Returns:
+        Logits (texts, width).
+    """
     logits = np.empty((len(texts), width))
     with torch.inference_mode():
-        for rows, batch in _batches(model, tokenizer, texts, max_tokens, doing):
+        for rows, batch in _batches(model, tokenizer, texts, max_tokens, note):
             logits[rows] = model(**batch).logits.double().cpu().numpy()
     return logits
 
 
 def _batches(
-    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, doing: str
+    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, note: str
 ) -> Iterator[tuple[list[int], Any]]:
-    """Numbers of some texts and what the model takes of them, until all were asked for.
+    """Yield the indices of the texts in a batch, and the padded batch on the model's device.
 
-    Texts are run from the shortest to the longest, which wastes little on padding.
+    Texts are sorted by length, which keeps padding low.
     """
     examples = tokenize(tokenizer, texts, max_tokens)
     order = sorted(range(len(examples)), key=lambda row: len(examples[row]["input_ids"]))
@@ -84,11 +96,11 @@ def _batches(
     for start in range(0, len(order), _ROWS_PER_BATCH):
         rows = order[start : start + _ROWS_PER_BATCH]
         yield rows, collate([examples[row] for row in rows]).to(model.device)
-        progress.update(start + len(rows), doing)
+        progress.update(start + len(rows), note)
 
 
 def tokenize(tokenizer: Any, texts: list[str], max_tokens: int) -> list[dict[str, list[int]]]:
-    """One example a text: the tokenizer's columns (input_ids, attention_mask, …), cut at ``max_tokens``, not padded."""
+    """Return the tokenizer's output (``input_ids``, ``attention_mask``, …) of each text, truncated and not padded."""
     if not texts:
         return []
     columns = tokenizer(texts, truncation=True, max_length=max_tokens)

@@ -1,17 +1,25 @@
-"""ONNX's Attention on states as the layers before and after hold them, without a turn to and from heads first.
+"""Graph optimization: ONNX Attention on 3-D inputs, without the transposes that 4-D inputs need.
 
-The operator takes (rows, heads, tokens, size) or (rows, tokens, heads x size) (onnx.ai, "Attention", since opset 23).
-The exporter writes the first, with four transpositions and reshapings around it that the second does not need.
+The operator takes inputs (batch, heads, tokens, head size) or (batch, tokens, heads · head size); see onnx.ai,
+"Attention", since opset 23. The exporter writes the 4-D form, which needs a Reshape and a Transpose for each of the
+three inputs and the output. The 3-D form takes the tensors as the neighbouring layers produce and read them.
 """
 
 import onnx
 from onnx import helper
 
-_HEADS_FIRST = [0, 2, 1, 3]
+_SWAP_HEADS_AND_TOKENS = [0, 2, 1, 3]
 
 
-def keep_heads_together(graph: onnx.GraphProto, heads: int) -> None:
-    """Change every Attention node of ``graph`` whose inputs and output are turned in this way; others stay."""
+def merge_attention_heads(graph: onnx.GraphProto, heads: int) -> None:
+    """Rewrite Attention nodes with 4-D inputs to 3-D inputs, in place.
+
+    Nodes without the exporter's Reshape and Transpose pattern on all inputs and on the output are not changed.
+
+    Args:
+        graph: Graph of a transformer.
+        heads: Number of attention heads.
+    """
     producers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -20,45 +28,49 @@ def keep_heads_together(graph: onnx.GraphProto, heads: int) -> None:
     for node in graph.node:
         if node.op_type != "Attention":
             continue
-        before = [_turned(producers.get(name), producers) for name in node.input[:3]]
-        after = _only(readers, node.output[0], "Transpose")
-        reshaped = _only(readers, after.output[0], "Reshape") if after and _turns(after) else None
-        if not all(before) or reshaped is None:
+        inputs = [_before_split(producers.get(name), producers) for name in node.input[:3]]
+        transpose = _only_reader(readers, node.output[0], "Transpose")
+        reshape = (
+            _only_reader(readers, transpose.output[0], "Reshape") if transpose and _swaps_heads(transpose) else None
+        )
+        if not all(inputs) or reshape is None:
             continue
-        for place, states in enumerate(before):
-            node.input[place] = states or ""
-        node.output[0], reshaped.output[0] = reshaped.output[0], f"{reshaped.output[0]}_unused"
+        for index, name in enumerate(inputs):
+            node.input[index] = name or ""
+        node.output[0], reshape.output[0] = reshape.output[0], f"{reshape.output[0]}_unused"
         node.attribute.extend(helper.make_attribute(name, heads) for name in ("q_num_heads", "kv_num_heads"))
     _drop_unused(graph)
 
 
-def _turned(node: onnx.NodeProto | None, producers: dict[str, onnx.NodeProto]) -> str | None:
-    """What was reshaped to heads and then turned by ``node``."""
-    if node is None or not _turns(node):
+def _before_split(node: onnx.NodeProto | None, producers: dict[str, onnx.NodeProto]) -> str | None:
+    """Return the input of the Reshape before the Transpose ``node``; None if ``node`` does not end this pattern."""
+    if node is None or not _swaps_heads(node):
         return None
-    reshaped = producers.get(node.input[0])
-    return reshaped.input[0] if reshaped is not None and reshaped.op_type == "Reshape" else None
+    reshape = producers.get(node.input[0])
+    return reshape.input[0] if reshape is not None and reshape.op_type == "Reshape" else None
 
 
-def _turns(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Transpose" and list(node.attribute[0].ints) == _HEADS_FIRST
+def _swaps_heads(node: onnx.NodeProto) -> bool:
+    """Return True if ``node`` swaps the axes of heads and tokens."""
+    return node.op_type == "Transpose" and list(node.attribute[0].ints) == _SWAP_HEADS_AND_TOKENS
 
 
-def _only(readers: dict[str, list[onnx.NodeProto]], name: str, kind: str) -> onnx.NodeProto | None:
-    found = readers.get(name, [])
-    return found[0] if len(found) == 1 and found[0].op_type == kind else None
+def _only_reader(readers: dict[str, list[onnx.NodeProto]], name: str, op_type: str) -> onnx.NodeProto | None:
+    """Return the node that reads the tensor ``name``, if there is exactly one and it has this ``op_type``."""
+    nodes = readers.get(name, [])
+    return nodes[0] if len(nodes) == 1 and nodes[0].op_type == op_type else None
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Take out the nodes, from the last to the first, whose results nobody reads, and the weights only they read."""
+    """Remove nodes whose outputs are not used, last to first, and then the weights that are not used."""
     used = {output.name for output in graph.output}
-    kept: list[onnx.NodeProto] = []
+    used_nodes: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if used.isdisjoint(node.output):
             continue
-        kept.append(node)
+        used_nodes.append(node)
         used.update(node.input)
     weights = [weight for weight in graph.initializer if weight.name in used]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(reversed(used_nodes))
     graph.initializer.extend(weights)

@@ -1,4 +1,4 @@
-"""A whole model as the Hugging Face folder that vLLM, TEI or KServe's own runtime serves, plain or in 4 bits."""
+"""Export to a Hugging Face folder that vLLM, TEI or KServe's Hugging Face runtime serves."""
 
 from pathlib import Path
 
@@ -6,23 +6,32 @@ import torch
 
 from textgate.components.contracts import ModelBundle, TransformersRuntime
 from textgate.components.contracts.files import link_file
-from textgate.components.families import custom_head_error, longest_text
-from textgate.components.families.transformer.model.adapters import nf4
+from textgate.components.families import custom_head_error, transformer_max_tokens
+from textgate.components.families.transformer.model.adapters import nf4_config
 from textgate.components.families.transformer.model.architectures import architecture_of
-from textgate.components.families.transformer.family import training_of
+from textgate.components.families.transformer.model.classifier import training_settings
 from textgate.components.families.transformer.model.pooled_classifier import HEAD_FILE
 from textgate.components.families.transformer.model.pretrained import load_classifier, read_config
 
 
 def write_hf_folder(source: Path, bundle: ModelBundle, output: Path, quantize: bool) -> TransformersRuntime:
-    """Write the model of ``bundle``, which lies in ``source``, to ``output``; returns the runtime that answers for it.
+    """Write the model of a merged bundle to ``output``.
 
-    As it is, its files are linked, so that a large one takes neither memory nor a second place on the disk.
+    Unquantized files are hard-linked, so a large model needs neither memory nor more disk space.
+
+    Args:
+        source: Folder of the bundle.
+        bundle: Its manifest.
+        output: Existing folder to write to.
+        quantize: True stores the weights in 4-bit NormalFloat.
+
+    Returns:
+        Runtime of the exported model.
 
     Raises:
-        InputError: its head is not one that transformers knows, so that no other runtime could load it.
+        InputError: If transformers does not know the model's head, so that no other server could load it.
     """
-    max_tokens = longest_text(bundle)
+    max_tokens = transformer_max_tokens(bundle)
     if HEAD_FILE in bundle.files:
         raise custom_head_error(bundle)
     weights = {name for name in bundle.files if name.endswith((".safetensors", ".safetensors.index.json"))}
@@ -30,10 +39,10 @@ def write_hf_folder(source: Path, bundle: ModelBundle, output: Path, quantize: b
         link_file(source / name, output / name)
     if not quantize:
         return TransformersRuntime(max_tokens=max_tokens)
-    training = training_of(bundle)
+    training = training_settings(bundle)
     config = read_config(source, training)
     dtype = getattr(torch, config.get("dtype") or "float32")
-    head = architecture_of(config["model_type"]).head
-    options = {"dtype": dtype, "quantization_config": nf4(head, dtype)}
+    head_modules = architecture_of(config["model_type"]).head_modules
+    options = {"dtype": dtype, "quantization_config": nf4_config(head_modules, dtype)}
     load_classifier(source, training, bundle.labels, **options).save_pretrained(output)
     return TransformersRuntime(max_tokens=max_tokens, quantization="nf4")

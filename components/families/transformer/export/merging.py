@@ -1,7 +1,8 @@
-"""An adapter merged into its base one layer at a time, so that no second copy of the weights is ever held.
+"""Merging of an adapter into its base model, one layer at a time, so that memory holds the weights only once.
 
-A 4-bit base is dequantized layer by layer: merging into 4 bits rounds the adapter away and costs several points. The
-weights are written in shards as they come (huggingface.co/docs/transformers, "Sharded checkpoints").
+A 4-bit base model is dequantized first: merging into 4-bit weights rounds most of the adapter away and costs several
+points of F1. Weights are written in shards as they are merged (huggingface.co/docs/transformers, "Sharded
+checkpoints").
 """
 
 import copy
@@ -19,16 +20,21 @@ from safetensors.torch import save_file
 
 from textgate.components.families.transformer.model.pooled_classifier import HEAD_FILE, PooledClassifier
 
-_SHARD = 500_000_000
-"""Bytes of weights that are gathered before they are written."""
+_SHARD_BYTES = 500_000_000
 
 
 def write_merged(adapted: Any, dtype: torch.dtype, output: Path) -> None:
-    """Write ``adapted``, a PEFT model, as a checkpoint of its base's class in ``dtype``; the model is used up by it."""
+    """Write a PEFT model as a merged model of its base model's class. ``adapted`` loses its weights on the way.
+
+    Args:
+        adapted: PEFT model on its base model.
+        dtype: Dtype of the merged weights.
+        output: Existing folder for ``config.json``, ``model*.safetensors`` and the file of a pooled head.
+    """
     model = adapted.base_model.model
     pooled = isinstance(model, PooledClassifier)
-    shards, head = _Shards(output), {}
-    for name, tensor in _merged(model, dtype):
+    shards, head = _ShardWriter(output), {}
+    for name, tensor in _merged_weights(model, dtype):
         backbone = name.removeprefix("backbone.")
         if pooled and backbone == name:
             head[name] = tensor
@@ -46,46 +52,47 @@ def write_merged(adapted: Any, dtype: torch.dtype, output: Path) -> None:
     config.save_pretrained(output)
 
 
-def _merged(model: Any, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and weight of all that the base has; each layer's own weights are let go of as its merged ones are given."""
+def _merged_weights(model: Any, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and tensor of every merged weight and stored buffer, freeing the base weights layer by layer."""
     layers: list[str] = []
     for name, module in list(model.named_modules()):
         if any(name.startswith(layer) for layer in layers):
             continue
         if isinstance(module, ModulesToSaveWrapper):
             (adapter,) = module.active_adapters
-            found = dict(module.modules_to_save[adapter].named_parameters())
+            weights = dict(module.modules_to_save[adapter].named_parameters())
         elif isinstance(module, LoraLayer):
             base = module.get_base_layer()
-            found = {"weight": _merged_weight(module, base)}
+            weights = {"weight": _merged_weight(module, base)}
             if base.bias is not None:
-                found["bias"] = base.bias
+                weights["bias"] = base.bias
             del base.weight
         elif isinstance(module, Linear4bit):
-            found = {"weight": _weight(module)}
+            weights = {"weight": _dequantized(module)}
             if module.bias is not None:
-                found["bias"] = module.bias
+                weights["bias"] = module.bias
             del module.weight
         else:
             continue
         layers.append(f"{name}.")
-        for inner, tensor in found.items():
+        for inner, tensor in weights.items():
             yield f"{name}.{inner}", tensor.data.to(dtype)
-    # What is tied is named once.
+    # ``named_parameters`` lists tied weights once.
     for name, tensor in [*model.named_parameters(), *_stored_buffers(model)]:
         if not any(name.startswith(layer) for layer in layers):
             yield name, tensor.data.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _stored_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and tensor of every persistent buffer."""
     for name, module in model.named_modules():
         for inner, tensor in module.named_buffers(recurse=False):
             if inner not in module._non_persistent_buffers_set:
                 yield f"{name}.{inner}".lstrip("."), tensor
 
 
-def _weight(layer: Any) -> torch.Tensor:
-    """As it was in the forward pass of the training, float32."""
+def _dequantized(layer: Any) -> torch.Tensor:
+    """Return the layer's weight in float32, with the values of the forward pass during training."""
     if isinstance(layer, Linear4bit):
         weight: Any = layer.weight
         return dequantize_4bit(weight.data, weight.quant_state).float()
@@ -93,9 +100,9 @@ def _weight(layer: Any) -> torch.Tensor:
 
 
 def _merged_weight(layer: Any, base: Any) -> torch.Tensor:
-    """W + scale · BA (Hu et al., LoRA, 2021), by DoRA also rescaled to its magnitude (Liu et al., 2024, equation 5)."""
+    """Return W + scale · BA (Hu et al., LoRA, 2021), for DoRA rescaled to its magnitude (Liu et al., 2024, eq. 5)."""
     (adapter,) = layer.active_adapters
-    weight = _weight(base)
+    weight = _dequantized(base)
     delta: torch.Tensor = layer.get_delta_weight(adapter).detach().float()
     merged = weight + delta
     if layer.use_dora.get(adapter):
@@ -105,44 +112,45 @@ def _merged_weight(layer: Any, base: Any) -> torch.Tensor:
     return merged
 
 
-class _Shards:
-    """Weights as they come, written a shard at a time."""
+class _ShardWriter:
+    """Writer of safetensors shards that holds at most one shard in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held: dict[str, torch.Tensor] = {}
+        self._pending: dict[str, torch.Tensor] = {}
         self._bytes = self._total = 0
         self._files: list[list[str]] = []
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Add a weight, and write the current shard first if the weight would exceed its size."""
         size = tensor.numel() * tensor.element_size()
-        if self._held and self._bytes + size > _SHARD:
+        if self._pending and self._bytes + size > _SHARD_BYTES:
             self._write()
-        self._held[name] = tensor.contiguous()
+        self._pending[name] = tensor.contiguous()
         self._bytes += size
         self._total += size
 
     def finish(self) -> None:
-        """Write what is left, and the index where there is more than one file."""
+        """Write the last shard, name the files, and write an index if there are several."""
         self._write()
         count = len(self._files)
         if count == 1:
-            (self._folder / _name(1, 0)).rename(self._folder / "model.safetensors")
+            (self._folder / _shard_name(1, 0)).rename(self._folder / "model.safetensors")
             return
         index: dict[str, str] = {}
         for number, names in enumerate(self._files, 1):
-            (self._folder / _name(number, 0)).rename(self._folder / _name(number, count))
-            index |= dict.fromkeys(names, _name(number, count))
-        written = {"metadata": {"total_size": self._total}, "weight_map": index}
+            (self._folder / _shard_name(number, 0)).rename(self._folder / _shard_name(number, count))
+            index |= dict.fromkeys(names, _shard_name(number, count))
+        content = {"metadata": {"total_size": self._total}, "weight_map": index}
         (self._folder / "model.safetensors.index.json").write_text(
-            json.dumps(written, indent=2, sort_keys=True) + "\n", "utf-8"
+            json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8"
         )
 
     def _write(self) -> None:
-        self._files.append(list(self._held))
-        save_file(self._held, self._folder / _name(len(self._files), 0), metadata={"format": "pt"})
-        self._held, self._bytes = {}, 0
+        self._files.append(list(self._pending))
+        save_file(self._pending, self._folder / _shard_name(len(self._files), 0), metadata={"format": "pt"})
+        self._pending, self._bytes = {}, 0
 
 
-def _name(number: int, count: int) -> str:
+def _shard_name(number: int, count: int) -> str:
     return f"model-{number:05}-of-{count:05}.safetensors"

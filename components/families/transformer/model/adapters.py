@@ -1,4 +1,4 @@
-"""Low-rank adapters on a frozen base, which may be quantized to 4 bits while they train.
+"""Low-rank adapters on a frozen base model, which may be quantized to 4 bits during training.
 
 Hu et al., LoRA (2021); Dettmers et al., QLoRA (2023).
 """
@@ -16,50 +16,65 @@ from transformers import BitsAndBytesConfig
 
 from textgate.components.contracts import Adapter, InputError
 
-# Rounds of the randomised decomposition that PiSSA starts from: its paper's fast setting.
-_PISSA = "pissa_niter_4"
-_START = "start"
+# PiSSA with 4 iterations of the randomized SVD: the fast setting of its paper (Meng et al., 2024).
+_PISSA_INIT = "pissa_niter_4"
+_INITIAL_ADAPTER = "start"
 
 
-def quantization_options(adapter: Adapter, head: tuple[str, ...], dtype: torch.dtype) -> dict[str, Any]:
-    """Options of ``from_pretrained`` for the adapter's base, computing in ``dtype``; the head stays unquantized."""
+def quantization_options(adapter: Adapter, head_modules: tuple[str, ...], dtype: torch.dtype) -> dict[str, Any]:
+    """Return the options of ``from_pretrained`` for loading the adapter's base model.
+
+    Args:
+        adapter: The recipe's adapter settings.
+        head_modules: Modules of the classification head, which are not quantized.
+        dtype: Dtype of unquantized weights and of computation.
+    """
     if adapter.quantization == "none":
         return {"dtype": dtype}
-    return {"dtype": dtype, "quantization_config": nf4(head, dtype)}
+    return {"dtype": dtype, "quantization_config": nf4_config(head_modules, dtype)}
 
 
-def nf4(head: tuple[str, ...], dtype: torch.dtype) -> BitsAndBytesConfig:
-    """4-bit NormalFloat with double quantization, computing in ``dtype``; the head stays unquantized."""
+def nf4_config(head_modules: tuple[str, ...], dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Return the settings of 4-bit NormalFloat with double quantization, computing in ``dtype``.
+
+    ``head_modules`` are not quantized.
+    """
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(head),
+        llm_int8_skip_modules=list(head_modules),
     )
 
 
 def add_adapter(
-    model: Any, adapter: Adapter, targets: tuple[str, ...], head: tuple[str, ...], base: str, folder: Path
+    model: Any, adapter: Adapter, targets: tuple[str, ...], head_modules: tuple[str, ...], base_model: str, folder: Path
 ) -> Any:
-    """The model with a new adapter; ``head`` is trained whole beside it, in float32.
+    """Return ``model`` with a new adapter. The head modules are fully trained, in float32.
 
-    ``base`` is the base model's URI; ``folder`` is where the adapter will be saved.
+    Args:
+        model: Base model with a classification head.
+        adapter: The recipe's adapter settings.
+        targets: Names of the layers to adapt if the settings name none.
+        head_modules: Modules of the classification head.
+        base_model: URI of the base model, stored in the adapter's configuration.
+        folder: Folder that ``save_adapter`` will write to.
 
     Raises:
-        InputError: no layer has a name that is to get an adapter, or the head would not be trained.
+        InputError: If no layer has a target's name, or the head would not be trained.
     """
-    for name in head:
+    for name in head_modules:
         model.get_submodule(name).float()
     config = LoraConfig(
         r=adapter.r,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
         target_modules=adapter.targets or list(targets),
-        modules_to_save=list(head) or None,
+        modules_to_save=list(head_modules) or None,
         use_rslora=adapter.variant == "rslora",
         use_dora=adapter.variant == "dora",
-        init_lora_weights=_PISSA if adapter.variant == "pissa" else True,
+        init_lora_weights=_PISSA_INIT if adapter.variant == "pissa" else True,
     )
     try:
         adapted = get_peft_model(model, config)
@@ -67,23 +82,23 @@ def add_adapter(
         names = ", ".join(sorted(config.target_modules))
         raise InputError(f"train.adapter.targets: no layer of the base model is called {names}") from error
     for settings in adapted.peft_config.values():
-        # peft notes where the base lay on this machine.
-        settings.base_model_name_or_path = base
-    require_trainable_head(adapted, head)
+        # PEFT stores the base model's path on this machine.
+        settings.base_model_name_or_path = base_model
+    require_trainable_head(adapted, head_modules)
     if adapter.variant == "pissa":
-        adapted.save_pretrained(folder / _START, save_embedding_layers=False)
+        adapted.save_pretrained(folder / _INITIAL_ADAPTER, save_embedding_layers=False)
     return adapted
 
 
-def require_trainable_head(model: Any, head: tuple[str, ...]) -> None:
-    """Refuse a model whose head would silently stay as it was initialised.
+def require_trainable_head(model: Any, head_modules: tuple[str, ...]) -> None:
+    """Check that every head module is trained; otherwise it would silently keep its initial weights.
 
     Raises:
-        InputError: a weight of the head is quantized, or frozen; it is named.
+        InputError: If a head module is quantized or frozen. The message names it.
     """
-    for module in head:
+    for module in head_modules:
         weights = {name: weight for name, weight in model.named_parameters() if f".{module}." in f".{name}"}
-        trained = [name for name, weight in weights.items() if weight.requires_grad]
+        trainable = [name for name, weight in weights.items() if weight.requires_grad]
         quantized = [
             name
             for name, layer in model.named_modules()
@@ -94,32 +109,35 @@ def require_trainable_head(model: Any, head: tuple[str, ...]) -> None:
                 f"the classification head {module} is quantized ({quantized[0]}) and could not be trained: list it "
                 "among the architecture's head modules"
             )
-        if not trained:
+        if not trainable:
             raise InputError(
                 f"the classification head {module} would not be trained: list it among the architecture's head modules"
             )
 
 
 def save_adapter(model: Any, adapter: Adapter, folder: Path) -> None:
-    """Write the adapter and the trained head into ``folder``.
+    """Write the adapter and the trained head to ``folder``.
 
-    PiSSA takes its start away from the base; the difference to it is a plain LoRA of twice the rank on the untouched
-    base, which is what is stored (huggingface.co/docs/peft, "PiSSA").
+    PiSSA subtracts its initial adapter from the base weights. The difference between the trained and the initial
+    adapter is a plain LoRA of twice the rank on the unmodified base. That LoRA is stored
+    (huggingface.co/docs/peft, "PiSSA").
     """
     if adapter.variant == "pissa":
         head = {name: value for name, value in get_peft_model_state_dict(model).items() if ".lora_" not in name}
         model.save_pretrained(
-            folder, path_initial_model_for_weight_conversion=str(folder / _START), save_embedding_layers=False
+            folder,
+            path_initial_model_for_weight_conversion=str(folder / _INITIAL_ADAPTER),
+            save_embedding_layers=False,
         )
-        shutil.rmtree(folder / _START)
-        # The conversion forgets what is trained beside the adapter.
+        shutil.rmtree(folder / _INITIAL_ADAPTER)
+        # The conversion drops the head.
         save_file({**load_file(folder / SAFETENSORS_WEIGHTS_NAME), **head}, folder / SAFETENSORS_WEIGHTS_NAME)
     else:
-        # Otherwise peft asks the hub whether the vocabulary has grown.
+        # Without this option PEFT queries the Hub to find out whether the vocabulary was resized.
         model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 
 def load_adapter(model: Any, folder: Path) -> Any:
-    """The base with the adapter that lies in ``folder``, to answer with or to merge."""
+    """Return the base ``model`` with the adapter stored in ``folder``, for prediction or merging."""
     return PeftModel.from_pretrained(model, folder)

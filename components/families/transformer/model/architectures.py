@@ -1,36 +1,33 @@
-"""What has to be known of each transformer architecture to fine-tune it: one row a model type.
+"""Table of the supported transformer architectures: one row per ``model_type``.
 
-A head that is not named here fails silently: PEFT and bitsandbytes look for ``score`` and ``classifier`` only, so that
-T5's would be quantized to 4 bits and stay as it was initialised.
+Head modules that are not listed here would fail silently. PEFT and bitsandbytes only recognize the names ``score`` and
+``classifier``, so the head of T5 would be quantized to 4 bits and keep its random initial weights.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from textgate.components.contracts import InputError
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the table."""
+    """Settings for fine-tuning and exporting one architecture."""
 
-    targets: tuple[str, ...]
+    adapter_targets: tuple[str, ...]
     """Linear layers that get an adapter unless the recipe names others."""
-    head: tuple[str, ...]
-    """Modules of the classification head: trained whole beside an adapter, and never quantized."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Values of the configuration that differ from the base model's."""
+    head_modules: tuple[str, ...]
+    """Modules of the classification head. They are fully trained alongside an adapter and never quantized."""
+    config_overrides: dict[str, Any] = field(default_factory=dict)
+    """Values that replace those of the base model's configuration."""
     last_token: bool = False
-    """The head reads the state of the last token, since only that has seen all others."""
+    """True if the head reads the last token, the only one that attends to all others in a decoder."""
     first_token: bool = False
-    """The head reads the state of the first token; and torch.onnx.export makes one operator of each layer's attention,
-    where of others it makes matrix products and a softmax."""
+    """True if the head reads the first token. ``torch.onnx.export`` writes the attention of these architectures as one
+    operator a layer, and that of the others as matrix products and a softmax."""
 
 
-# Dropout inside attention costs a random number for every pair of tokens and keeps the fused kernel away.
+# Dropout inside attention draws a random number for every pair of tokens and rules out the fused kernel.
 _BERT = Architecture(
     ("query", "key", "value"), ("classifier",), {"attention_probs_dropout_prob": 0.0}, first_token=True
 )
@@ -49,7 +46,7 @@ ARCHITECTURES = {
     "llama": _DECODER,
     "mistral": _DECODER,
     "modernbert": Architecture(("Wqkv", "Wo"), ("head", "classifier"), {"attention_dropout": 0.0}),
-    # stella_en_400M_v5 and gte-v1.5; memory-efficient attention and unpadding need kernels that only a GPU has.
+    # stella_en_400M_v5 and gte-v1.5. Their memory-efficient attention and unpadding need GPU kernels.
     "new": Architecture(
         ("qkv_proj", "o_proj"),
         ("classifier",),
@@ -64,16 +61,16 @@ ARCHITECTURES = {
 
 
 def export_options(model_type: str) -> dict[str, str]:
-    """Options of ``from_pretrained`` for a model that is to be exported."""
-    known = ARCHITECTURES.get(model_type)
-    return {"attn_implementation": "sdpa" if known and known.first_token else "eager"}
+    """Return the options of ``from_pretrained`` for loading a model for ONNX export."""
+    architecture = ARCHITECTURES.get(model_type)
+    return {"attn_implementation": "sdpa" if architecture and architecture.first_token else "eager"}
 
 
 def architecture_of(model_type: str) -> Architecture:
-    """The row of a model type.
+    """Return the settings for ``model_type``.
 
     Raises:
-        InputError: it has none.
+        InputError: If the architecture is not supported.
     """
     try:
         return ARCHITECTURES[model_type]
@@ -81,24 +78,3 @@ def architecture_of(model_type: str) -> Architecture:
         raise InputError(
             f"the architecture {model_type!r} cannot be fine-tuned here: {', '.join(ARCHITECTURES)} are known"
         ) from error
-
-
-def read_last_token(model: Any) -> None:
-    """Make a sequence classification model read each text's last token by the attention mask.
-
-    transformers looks for the last id that is not the padding's, or for T5's end of text: a text that holds either, and
-    a padding that is written otherwise, would be read at the wrong place.
-    """
-
-    def forward(
-        input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None, **_: Any
-    ) -> SequenceClassifierOutput:
-        decoder = {"decoder_input_ids": model._shift_right(input_ids)} if model.config.is_encoder_decoder else {}
-        backbone = getattr(model, model.base_model_prefix)
-        states = backbone(input_ids, attention_mask=attention_mask, use_cache=False, **decoder).last_hidden_state
-        last = states[torch.arange(states.shape[0], device=states.device), attention_mask.sum(dim=1) - 1]
-        head = model.classification_head if model.config.is_encoder_decoder else model.score
-        # Adapters keep their heads in float32 whatever the base computes in.
-        return SequenceClassifierOutput(logits=head(last.to(next(head.parameters()).dtype)))
-
-    model.forward = forward

@@ -1,12 +1,16 @@
-"""What a device computes in."""
+"""Choice of the floating-point precision for a device."""
 
 import torch
 
 
-def resolve(precision: str) -> str:
-    """``fp32``, ``bf16`` or ``fp16``: the recipe's where the hardware computes in it, else the best it has.
+def resolve_precision(precision: str) -> str:
+    """Return the precision to compute in on this machine: ``fp32``, ``bf16`` or ``fp16``.
 
-    Where it is emulated, as bf16 on a CPU without its instructions, it is two to three times slower than fp32.
+    The recipe's precision is used if the hardware supports it natively, else the best that it supports. Emulated
+    precisions are avoided: bf16 on a CPU without bf16 instructions is two to three times slower than fp32.
+
+    Args:
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -19,5 +23,5 @@ def resolve(precision: str) -> str:
 
 
 def weights_dtype(precision: str) -> torch.dtype:
-    """The dtype of a frozen base's weights."""
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[resolve(precision)]
+    """Return the dtype in which the weights of a frozen base model are loaded."""
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[resolve_precision(precision)]

@@ -1,6 +1,6 @@
-"""Models whose code lies in their base model and was written for transformers 4, on transformers 5.
+"""Compatibility shim: base models with their own code, written for transformers 4, on transformers 5.
 
-Without this stella_en_400M_v5 loads in silence, and then turns its positions by whatever lay in the memory.
+Without it stella_en_400M_v5 loads without a warning, but its table of rotary positions is uninitialized memory.
 """
 
 from typing import Any
@@ -11,11 +11,12 @@ from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 
-def adapt(model: Any) -> None:
-    """Give a loaded model of remote code what transformers 5 took from it, in place."""
+def patch_remote_code(model: Any) -> None:
+    """Restore in place what a loaded model of remote code lacks on transformers 5. Other models are not changed."""
     if not model.is_remote_code():
         return
-    # Models are built without memory now, so that tables made on the way, which no checkpoint holds, are left unset.
+    # transformers 5 builds models on the meta device and fills only the tensors that the weights files hold. Buffers
+    # that are not stored stay unset, so they are copied from a model that is built with real buffers.
     with no_init_weights(), init_empty_weights(include_buffers=False):
         built = type(model)(model.config)
     with torch.no_grad():
@@ -27,6 +28,6 @@ def adapt(model: Any) -> None:
 
 
 def _extended_attention_mask(self: Any, attention_mask: torch.Tensor, *_: Any) -> torch.Tensor:
-    """A mask (rows, tokens) of 1 and 0 as what is added to attention scores (rows, heads, tokens, tokens)."""
-    kept = attention_mask[:, None, None, :].to(self.dtype)
-    return (1 - kept) * torch.finfo(self.dtype).min
+    """Return a mask (batch, tokens) of 1 and 0 as the addend (batch, 1, 1, tokens) of the attention scores."""
+    mask = attention_mask[:, None, None, :].to(self.dtype)
+    return (1 - mask) * torch.finfo(self.dtype).min

@@ -1,4 +1,4 @@
-"""How many texts a device holds at once while training, found by trying."""
+"""Probe for the largest batch that fits the device's memory during training."""
 
 import ctypes
 import gc
@@ -8,35 +8,43 @@ from typing import Any
 import torch
 
 _USABLE = 0.8
-"""Share of the free memory that a batch may take: the allocator wants some too."""
+"""Share of the free memory that a batch may use; the rest is left for fragmentation in the allocator."""
 
 
 def probe_batch_size(model: Any, longest: Any, batch_size: int) -> int:
-    """The largest divisor of ``batch_size`` whose forward and backward pass of the longest text fits the memory.
+    """Return the largest divisor of ``batch_size`` whose forward and backward pass fits the memory.
 
-    ``longest`` is a batch of that one text. The peak is measured at one and at four texts and grows linearly beyond, so
-    that the probe does not run out of memory by itself. It leaves no gradients, and the random state as it was.
+    The peak memory is measured with one and with four texts and extrapolated linearly, so the probe itself does not run
+    out of memory. Gradients are cleared and the random state is restored.
+
+    Args:
+        model: Model to train. It is moved to the GPU if there is one.
+        longest: Collated batch with one row, the longest training text, and its ``labels``.
+        batch_size: Rows that this device processes per optimizer update.
+
+    Returns:
+        Rows per forward pass, at least 1.
     """
     if torch.cuda.is_available():
         model.to(torch.cuda.current_device())
-    _peak_bytes(model, longest, 1)  # what is loaded and allocated only once
-    one, four = _peak_bytes(model, longest, 1), _peak_bytes(model, longest, 4)
+    _measure_peak(model, longest, 1)  # warm-up: one-time allocations
+    one, four = _measure_peak(model, longest, 1), _measure_peak(model, longest, 4)
     per_row = max((four - one) / 3, 1)
     free = _free_bytes()
-    # Still to come: gradients and Adam's two moments of every weight that is trained.
+    # Not allocated yet: gradient and two Adam moments of every trained weight, 4 bytes each.
     states = 12 * sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     fitting = (free - states) * _USABLE / per_row
-    fitted = max(rows for rows in range(1, batch_size + 1) if batch_size % rows == 0 and (rows == 1 or rows <= fitting))
+    result = max(rows for rows in range(1, batch_size + 1) if batch_size % rows == 0 and (rows == 1 or rows <= fitting))
     print(
         f"a text of {longest['input_ids'].shape[1]} tokens takes {per_row / 2**20:,.1f} MiB to train on, "
-        f"{free / 2**30:,.1f} GiB are free: {fitted} at once",
+        f"{free / 2**30:,.1f} GiB are free: {result} at once",
         flush=True,
     )
-    return fitted
+    return result
 
 
-def _peak_bytes(model: Any, longest: Any, rows: int) -> int:
-    """The most bytes held during a forward and backward pass of so many texts."""
+def _measure_peak(model: Any, longest: Any, rows: int) -> int:
+    """Return the peak memory in bytes of a forward and backward pass of ``longest`` repeated ``rows`` times."""
     device = next(model.parameters()).device
     batch = {name: value.expand(rows, *value.shape[1:]).to(device) for name, value in longest.items()}
     labels = batch.pop("labels")
@@ -46,7 +54,7 @@ def _peak_bytes(model: Any, longest: Any, rows: int) -> int:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = model.train()(**batch).logits
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits.float(), labels))
-        peak = _peak()
+        peak = _peak_bytes()
     model.zero_grad(set_to_none=True)
     return peak
 
@@ -63,14 +71,15 @@ def _reset_peak() -> None:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         return
-    # What the allocator holds free would be taken first, and not be seen: malloc_trim(3) gives it back. musl has none.
+    # Freed memory that the allocator keeps would be reused without raising the peak. malloc_trim(3) returns it to the
+    # system; musl does not have it.
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
-    # Linux: writing 5 sets the peak of the resident set back to what it is (proc(5), /proc/pid/clear_refs).
+    # Linux: writing 5 resets the peak resident set size (proc(5), /proc/pid/clear_refs).
     Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
-def _peak() -> int:
+def _peak_bytes() -> int:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_allocated())

@@ -1,12 +1,16 @@
-"""What the Trainer logged while training, as it is kept of it."""
+"""Summary of the Trainer's log for the bundle: mean loss, and loss and F1 over the epochs."""
 
 from typing import Any
 
-_MEASURED = {"loss": "loss", "eval_f1": "validation_f1"}
+_LOGGED = {"loss": "loss", "eval_f1": "validation_f1"}
 
 
 def mean_loss(log: list[dict[str, Any]]) -> float:
-    """Over every update, those before a training was killed included."""
+    """Return the mean training loss over all updates, including those before the training was interrupted.
+
+    Args:
+        log: ``TrainerState.log_history``, whose losses are means over the updates since the previous entry.
+    """
     total, last = 0.0, 0
     for entry in log:
         if "loss" in entry:
@@ -16,10 +20,13 @@ def mean_loss(log: list[dict[str, Any]]) -> float:
 
 
 def history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """``ModelBundle.history``: all that is the same whenever it is trained, and so no times."""
+    """Return the training loss and validation F1 by epoch, as ``ModelBundle.history``.
+
+    Times are left out, so the same training gives the same history.
+    """
     return [
-        {"epoch": round(float(entry["epoch"]), 4), name: round(float(entry[logged]), 6)}
+        {"epoch": round(float(entry["epoch"]), 4), name: round(float(entry[key]), 6)}
         for entry in log
-        for logged, name in _MEASURED.items()
-        if logged in entry
+        for key, name in _LOGGED.items()
+        if key in entry
     ]

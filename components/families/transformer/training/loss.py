@@ -1,4 +1,4 @@
-"""The loss of a fine-tuned classifier, over a whole update however many batches it was cut into."""
+"""Loss of a fine-tuned classifier, normalized by the texts of an optimizer update rather than of a micro-batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,16 +8,22 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from textgate.components.contracts import FineTuning, TransformerTraining
-from textgate.components.families.transformer.training.distillation import divergence
+from textgate.components.families.transformer.training.distillation import distillation_loss
 
 Loss = Callable[..., torch.Tensor]
+"""A ``compute_loss_func`` of ``transformers.Trainer`` that also takes ``teacher`` probabilities."""
 
 
-def update_loss(training: FineTuning, classes: Sequence[int], labels: int) -> Loss:
-    """Cross-entropy, and with a teacher the weighted sum of it and the divergence from the teacher.
+def build_loss(training: FineTuning, classes: Sequence[int], labels: int) -> Loss:
+    """Return the loss: cross-entropy, or with a teacher the weighted sum of cross-entropy and distillation loss.
 
-    ``classes`` are those of the training texts, of ``labels`` that there are: ``class_weights: balanced`` is
-    n / (labels x count), as in scikit-learn's ``compute_class_weight``.
+    With ``class_weights: balanced`` the weight of a class is n / (labels · count), as in scikit-learn's
+    ``compute_class_weight``.
+
+    Args:
+        training: The recipe's training section.
+        classes: Class indices of the training texts.
+        labels: Number of classes.
     """
     weights = None
     if training.class_weights:
@@ -31,10 +37,10 @@ def update_loss(training: FineTuning, classes: Sequence[int], labels: int) -> Lo
         logits = outputs["logits"].float()
         weight = None if weights is None else weights.to(logits.device)
         total = cross_entropy(logits, target, weight, reduction="sum", label_smoothing=training.label_smoothing)
-        # Validation texts have no teacher.
+        # There are no teacher probabilities for validation texts.
         if distillation and teacher is not None:
-            learned = divergence(logits, teacher, distillation.temperature)
-            total = (1 - distillation.weight) * total + distillation.weight * learned
+            soft = distillation_loss(logits, teacher, distillation.temperature)
+            total = (1 - distillation.weight) * total + distillation.weight * soft
         return total / (len(target) if num_items_in_batch is None else num_items_in_batch)
 
     return loss

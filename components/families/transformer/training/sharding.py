@@ -1,4 +1,4 @@
-"""A model whose weights, gradients and optimizer's state are spread over the devices: FSDP2, through accelerate.
+"""Fully sharded training: weights, gradients and optimizer state are spread over the devices (FSDP2, by accelerate).
 
 Zhao et al., PyTorch FSDP (VLDB 2023); docs.pytorch.org, "Getting Started with Fully Sharded Data Parallel (FSDP2)".
 """
@@ -6,42 +6,42 @@ Zhao et al., PyTorch FSDP (VLDB 2023); docs.pytorch.org, "Getting Started with F
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from textgate.components.contracts import FineTuning
-from textgate.components.families.processes import process_count
+from textgate.components.families.distributed import world_size
 
 
 def fsdp_options(model: Any, training: FineTuning) -> dict[str, Any]:
-    """Arguments of ``TrainingArguments``; none where each process holds the whole model, as accelerate has it on CPUs.
+    """Return the FSDP options of ``TrainingArguments``; empty without ``train.fsdp`` or with a single process.
 
-    A layer of the transformer is gathered at a time. Checkpoints hold whole weights.
+    Transformer layers are gathered one at a time. Checkpoints contain the full weights.
     """
-    if not training.fsdp or process_count() == 1:
+    if not training.fsdp or world_size() == 1:
         return {}
-    wrapping = {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "transformer_layer_cls_to_wrap": _layers(model)}
+    wrapping = {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "transformer_layer_cls_to_wrap": _layer_classes(model)}
     return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT", **wrapping}}
 
 
-def _layers(model: Any) -> list[str]:
-    """Names of the classes of the transformer's layers.
+def _layer_classes(model: Any) -> list[str]:
+    """Return the class names of the transformer's layers.
 
-    BERT's kin count their embeddings among them, which accelerate shards by themselves, and cannot twice.
+    ``_no_split_modules`` of BERT and related models also names the embeddings. accelerate shards embeddings separately
+    and fails if they are wrapped twice, so they are left out.
     """
-    named = {name for part in model.modules() for name in getattr(part, "_no_split_modules", None) or ()}
-    layers = [part for part in model.modules() if type(part).__name__ in named]
+    names = {name for module in model.modules() for name in getattr(module, "_no_split_modules", None) or ()}
+    layers = [module for module in model.modules() if type(module).__name__ in names]
     return sorted(
         {
-            type(part).__name__
-            for part in layers
-            if not any(isinstance(inner, torch.nn.Embedding) for inner in part.modules())
+            type(layer).__name__
+            for layer in layers
+            if not any(isinstance(module, torch.nn.Embedding) for module in layer.modules())
         }
     )
 
 
-def whole_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The weights of a model that was trained in parts, gathered on the CPU; none of one that each process holds."""
-    from torch.distributed.tensor import DTensor
-
+def full_state_dict(model: Any) -> dict[str, torch.Tensor]:
+    """Return the weights of a sharded model, gathered on the CPU; empty if the model is not sharded."""
     state = model.state_dict()
     if not any(isinstance(value, DTensor) for value in state.values()):
         return {}

@@ -1,4 +1,4 @@
-"""Where a training's loss and scores can be followed: TensorBoard files, Weights & Biases, MLflow."""
+"""Experiment tracking of the training loss and scores: TensorBoard files, Weights & Biases, MLflow."""
 
 import copy
 import os
@@ -17,25 +17,28 @@ from transformers.integrations import (
 from textgate.components.contracts import InputError
 
 
-def trackers(logs: Path | None) -> list[TrainerCallback]:
-    """What tells of the training: TensorBoard files in ``logs``, and the services whose variables are set.
+def tracking_callbacks(logs: Path | None) -> list[TrainerCallback]:
+    """Return the Trainer callbacks of TensorBoard and of the tracking services that the environment configures.
 
-    The services read their addresses and keys from the environment themselves.
+    The clients of the services read their addresses and keys from the environment themselves.
+
+    Args:
+        logs: Folder for TensorBoard files; None writes none.
 
     Raises:
-        InputError: a service is asked for whose client is not installed.
+        InputError: If a service is configured but its client is not installed.
     """
-    chosen: list[TrainerCallback] = [_TensorBoard(logs)] if logs else []
+    callbacks: list[TrainerCallback] = [_TensorBoard(logs)] if logs else []
     environment = os.environ
     if environment.get("WANDB_API_KEY") or environment.get("WANDB_MODE") == "offline":
         if not is_wandb_available():
             raise _missing("WANDB_API_KEY or WANDB_MODE", "wandb")
-        chosen.append(WandbCallback())
+        callbacks.append(WandbCallback())
     if environment.get("MLFLOW_TRACKING_URI"):
         if not is_mlflow_available():
             raise _missing("MLFLOW_TRACKING_URI", "mlflow")
-        chosen.append(MLflowCallback())
-    return chosen
+        callbacks.append(MLflowCallback())
+    return callbacks
 
 
 def _missing(variable: str, package: str) -> InputError:
@@ -45,7 +48,7 @@ def _missing(variable: str, package: str) -> InputError:
 
 
 class _TensorBoard(TensorBoardCallback):
-    """Writes into one folder, and for a resumed training also what was logged before it was killed."""
+    """TensorBoard callback that writes to one folder. A resumed training first repeats the entries logged before."""
 
     def __init__(self, logs: Path) -> None:
         super().__init__()
@@ -54,6 +57,6 @@ class _TensorBoard(TensorBoardCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         super().on_train_begin(args, state, control, **others)
         for entry in state.log_history:
-            then = copy.copy(state)
-            then.global_step = entry["step"]
-            super().on_log(args, then, control, {name: value for name, value in entry.items() if name != "step"})
+            past_state = copy.copy(state)
+            past_state.global_step = entry["step"]
+            super().on_log(args, past_state, control, {name: value for name, value in entry.items() if name != "step"})

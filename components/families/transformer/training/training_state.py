@@ -1,11 +1,11 @@
-"""What the Trainer saves of a training, without pickle: tensors as safetensors, all else as JSON.
+"""Checkpoints of the Trainer without pickle: tensors as safetensors, everything else as JSON.
 
-transformers writes the state of the optimizer, the schedule and the random numbers by ``torch.save``, which is pickle.
-What is stored holds none: it is written anew on its way to the store, and turned back on this machine right before the
-Trainer reads it.
+transformers saves the state of the optimizer, the scheduler and the random generators with ``torch.save``, which uses
+pickle. ``pack_checkpoint`` converts a checkpoint before it is uploaded to the store. ``unpack_checkpoint`` converts it
+back on the local machine, right before the Trainer loads it.
 
-training_state.safetensors    every tensor and array, numbered
-training_state.json           file name to its nested values, each tensor replaced by its number
+training_state.safetensors    every tensor and array, under a numeric key
+training_state.json           file name to its nested values, with the key in place of each tensor
 """
 
 import json
@@ -24,35 +24,35 @@ from textgate.components.contracts.files import link_file
 _TENSORS = "training_state.safetensors"
 _STRUCTURE = "training_state.json"
 _PICKLED = (".bin", ".pt", ".pth")
-_NEVER_READ = "training_args.bin"  # the Trainer compares its settings with trainer_state.json
+_UNUSED = "training_args.bin"  # the Trainer never loads it: it compares its settings with trainer_state.json
 
 
-def without_pickle(checkpoint: Path, output: Path) -> None:
-    """Write the Trainer's folder ``checkpoint`` into the new folder ``output``; weights are linked, not copied.
+def pack_checkpoint(checkpoint: Path, output: Path) -> None:
+    """Convert the Trainer's folder ``checkpoint`` to the new folder ``output``. Weights are linked, not copied.
 
-    Tensors are read through a memory map, so that an optimizer's state is not held a second time.
+    Tensors are memory-mapped, so the optimizer state is not held in memory a second time.
 
     Raises:
-        TypeError: the state holds an object that is neither number, text, tensor nor a collection of those.
+        TypeError: If the state holds an object other than numbers, strings, tensors, arrays and collections of them.
     """
     output.mkdir(parents=True)
     tensors = _Tensors()
     structure: dict[str, Any] = {}
     for path in _files(checkpoint):
-        if path.name == _NEVER_READ:
+        if path.name == _UNUSED:
             continue
         if path.suffix in _PICKLED:
             with safe_globals():
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            structure[path.relative_to(checkpoint).as_posix()] = _flat(state, tensors)
+            structure[path.relative_to(checkpoint).as_posix()] = _encode(state, tensors)
         else:
             link_file(path, output / path.relative_to(checkpoint))
-    save_file(tensors.numbered, output / _TENSORS)
+    save_file(tensors.by_key, output / _TENSORS)
     (output / _STRUCTURE).write_text(json.dumps(structure, allow_nan=False), "utf-8")
 
 
-def with_pickle(stored: Path, output: Path) -> None:
-    """Turn the folder ``stored``, which ``without_pickle`` wrote, into the new folder ``output`` for the Trainer."""
+def unpack_checkpoint(stored: Path, output: Path) -> None:
+    """Convert the folder ``stored``, written by ``pack_checkpoint``, to the new folder ``output`` for the Trainer."""
     output.mkdir(parents=True)
     for path in _files(stored):
         if path.name not in (_TENSORS, _STRUCTURE):
@@ -60,28 +60,28 @@ def with_pickle(stored: Path, output: Path) -> None:
     structure = json.loads((stored / _STRUCTURE).read_text("utf-8"))
     with safe_open(stored / _TENSORS, framework="pt") as tensors:
         for name, value in structure.items():
-            torch.save(_nested(value, tensors), output / name)
+            torch.save(_decode(value, tensors), output / name)
 
 
 class _Tensors:
-    """Tensors on their way into one file."""
+    """Collection of tensors to save in one safetensors file."""
 
     def __init__(self) -> None:
-        self.numbered: dict[str, torch.Tensor] = {}
+        self.by_key: dict[str, torch.Tensor] = {}
         self._storages: set[int] = set()
 
     def add(self, tensor: torch.Tensor) -> str:
-        """Take a tensor in; returns its number."""
-        number = str(len(self.numbered))
+        """Add a tensor and return its key in the file."""
+        key = str(len(self.by_key))
         tensor = tensor.contiguous()
-        # safetensors takes no second view of a storage.
-        self.numbered[number] = tensor.clone() if tensor.untyped_storage().data_ptr() in self._storages else tensor
+        # safetensors does not save two views of one storage.
+        self.by_key[key] = tensor.clone() if tensor.untyped_storage().data_ptr() in self._storages else tensor
         self._storages.add(tensor.untyped_storage().data_ptr())
-        return number
+        return key
 
 
-def _flat(value: Any, tensors: _Tensors) -> Any:
-    """``value`` as JSON can hold it; its tensors are taken into ``tensors``."""
+def _encode(value: Any, tensors: _Tensors) -> Any:
+    """Return ``value`` as a JSON value, with its tensors moved to ``tensors``."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -92,19 +92,19 @@ def _flat(value: Any, tensors: _Tensors) -> Any:
         case np.ndarray():
             return {"array": tensors.add(torch.from_numpy(value))}
         case list():
-            return [_flat(item, tensors) for item in value]
+            return [_encode(item, tensors) for item in value]
         case tuple():
-            return {"tuple": [_flat(item, tensors) for item in value]}
+            return {"tuple": [_encode(item, tensors) for item in value]}
         case dict():
-            # Pairs, since a key of JSON is text and an optimizer's are numbers.
-            return {"dict": [[_flat(key, tensors), _flat(item, tensors)] for key, item in value.items()]}
+            # A list of pairs, because the optimizer has integer keys and JSON keys are strings.
+            return {"dict": [[_encode(key, tensors), _encode(item, tensors)] for key, item in value.items()]}
     raise TypeError(f"a training's state holds a {type(value).__name__}, which has no form without pickle")
 
 
-def _nested(value: Any, tensors: Any) -> Any:
-    """What ``_flat`` was given, with the tensors of an open safetensors file."""
+def _decode(value: Any, tensors: Any) -> Any:
+    """Return the value that ``_encode`` encoded, with tensors from the open safetensors file ``tensors``."""
     if isinstance(value, list):
-        return [_nested(item, tensors) for item in value]
+        return [_decode(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -113,13 +113,14 @@ def _nested(value: Any, tensors: Any) -> Any:
             return float(content)
         case "tensor":
             tensor = tensors.get_tensor(content)
-            # One without elements would share its neighbour's place in the file, which torch.save refuses.
+            # An empty tensor shares its offset in the file with the next one, and torch.save refuses shared storage of
+            # different dtypes.
             return tensor if tensor.numel() else tensor.clone()
         case "array":
             return tensors.get_tensor(content).numpy()
         case "tuple":
-            return tuple(_nested(item, tensors) for item in content)
-    return {_nested(key, tensors): _nested(item, tensors) for key, item in content}
+            return tuple(_decode(item, tensors) for item in content)
+    return {_decode(key, tensors): _decode(item, tensors) for key, item in content}
 
 
 def _files(folder: Path) -> list[Path]:
