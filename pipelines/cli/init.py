@@ -1,8 +1,62 @@
-"""``textgate init``: write a recipe for a data file."""
+"""``textgate init``: write a commented recipe for a data file."""
+
+import json
+from pathlib import Path
 
 import click
 
+from textgate.components.contracts import InputError, Recipe
+from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.recipe_draft import MAX_LABELS_LISTED, draft_recipe
+from textgate.pipelines.cli.store_options import json_option
+from textgate.pipelines.cli.yaml_file import YamlFile
 
-@click.command()
-def init() -> None:
-    """Write a recipe for a data file."""
+
+@click.command(
+    epilog=example(
+        "textgate init films.csv",
+        "textgate init films.csv --text review --label sentiment -o films.yaml",
+        "textgate init s3://textgate/imdb.csv -o imdb.yaml --force",
+    )
+)
+@click.argument("source", metavar="FILE_OR_URI")
+@click.option("-o", "--output", type=YamlFile(), default=Path("recipe.yaml"), help="Recipe file to write.")
+@click.option("--text", show_default="guessed", help="Name of the text column.")
+@click.option("--label", show_default="guessed", help="Name of the label column.")
+@click.option("--force", is_flag=True, help="Overwrite the recipe file if it exists.")
+@json_option
+def init(source: str, output: Path, text: str | None, label: str | None, force: bool, as_json: bool) -> None:
+    """Write a commented recipe for a data file.
+
+    FILE_OR_URI is a CSV, TSV, JSONL or Parquet file, a folder of them or of one folder per class, or an s3://, https://,
+    hf:// or pypi:// URI. The text column, the label column and the labels are guessed from the data; the recipe trains
+    TF-IDF with logistic regression and is ready for textgate run.
+    """
+    if output.exists() and not force:
+        raise _exists(output)
+
+    from textgate.pipelines.cli.data_profile import profile
+
+    data = profile(source, text, label)
+    recipe = draft_recipe(data)
+    name = Recipe.parse(recipe, str(output)).name
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(recipe)
+    except FileExistsError:
+        raise _exists(output) from None
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
+    if as_json:
+        found = {"text": data.source.text, "label": data.source.label, "labels": data.labels, "rows": data.rows}
+        click.echo(json.dumps({"recipe": str(output), "name": name, **found}, ensure_ascii=False))
+        return
+    counts = [f"{value} ({count:,})" for value, count in data.labels.items()]
+    more = f" and {len(counts) - MAX_LABELS_LISTED:,} more" if len(counts) > MAX_LABELS_LISTED else ""
+    click.echo(f"wrote {output}: text column {data.source.text!r}, label column {data.source.label!r}")
+    click.echo(f"labels: {', '.join(counts[:MAX_LABELS_LISTED])}{more}")
+    click.echo(f"next: textgate run {output}")
+
+
+def _exists(output: Path) -> InputError:
+    return InputError(f"{output} exists already: overwrite it with --force, or name another file with -o")

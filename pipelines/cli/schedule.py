@@ -58,7 +58,10 @@ def new(
     cron: str,
     name: str | None,
 ) -> None:
-    """Run RECIPE at the times of --cron; each run reads the source again."""
+    """Run RECIPE at the times of --cron.
+
+    Each run reads the source again.
+    """
     from textgate.pipelines.runners.cron import six_fields
     from textgate.pipelines.runners.submit import RUN_ID_PLACEHOLDER, upload
 
@@ -90,11 +93,13 @@ def list_(cluster: "Cluster", as_json: bool) -> None:
     Console(soft_wrap=True).print(table)
 
 
-def _schedule_command(name: str, summary: str, outcome: str, change: "Callable[[Cluster, str], Any]") -> None:
+def _add_command(name: str, summary: str, outcome: str, change: "Callable[[Cluster, str], Any]") -> None:
     """Add a command that changes one schedule and prints its new state."""
 
     @schedule.command(
-        name, help=summary, epilog=example(f"textgate schedule {name} imdb-tfidf --endpoint http://localhost:8888")
+        name,
+        help=f"{summary}\n\nSCHEDULE is the name or the identifier of a schedule.",
+        epilog=example(f"textgate schedule {name} imdb-tfidf --endpoint http://localhost:8888"),
     )
     @click.argument("schedule")
     @cluster_options
@@ -110,19 +115,9 @@ def _delete(cluster: "Cluster", schedule: str) -> Any:
     return deleted
 
 
-_schedule_command(
-    "pause",
-    "Pause SCHEDULE, a name or identifier: no runs start until it is resumed.",
-    "is paused",
-    lambda cluster, schedule: cluster.pause(schedule),
-)
-_schedule_command(
-    "resume",
-    "Resume SCHEDULE, a name or identifier, from its next time on.",
-    "runs again",
-    lambda cluster, schedule: cluster.resume(schedule),
-)
-_schedule_command("delete", "Delete SCHEDULE, a name or identifier; its past runs are kept.", "is deleted", _delete)
+_add_command("pause", "Pause a schedule.", "is paused", lambda cluster, schedule: cluster.pause(schedule))
+_add_command("resume", "Resume a paused schedule.", "runs again", lambda cluster, schedule: cluster.resume(schedule))
+_add_command("delete", "Delete a schedule; its runs are kept.", "is deleted", _delete)
 
 
 def _print_schedule(recurring: Any, sentence: str, as_json: bool) -> None:

@@ -79,21 +79,27 @@ def serve(
     The page / is for trying a model. /openapi.json describes the HTTP API, which includes the Open Inference Protocol
     v2.
     """
-    from textgate.serving.endpoint import Limits
-    from textgate.serving.server import Settings
+    from textgate.serving.endpoint import RequestLimits
+    from textgate.serving.repository import TrafficSplit
+    from textgate.serving.server import ServerSettings
     from textgate.serving.server import serve as serve_models
 
-    settings = Settings(
+    settings = ServerSettings(
         targets=[ModelRef.parse(model) for model in models],
-        home=workspace,
+        workspace=workspace,
         host=host,
         port=port,
         grpc_port=grpc_port,
         threads=workers,
-        limits=Limits(deadline_ms / 1e3, max_body_mb * 2**20, max_texts, max_characters, on_long == "refuse"),
+        limits=RequestLimits(
+            deadline_seconds=deadline_ms / 1e3,
+            max_body_bytes=max_body_mb * 2**20,
+            max_texts=max_texts,
+            max_characters=max_characters,
+            reject_long_texts=on_long == "refuse",
+        ),
         poll_seconds=poll_seconds,
-        challenger_share=challenger_share / 100,
-        shadow_share=shadow_share / 100,
+        traffic=TrafficSplit(challenger_share / 100, shadow_share / 100),
         keys=keys,
         certificate=tls_cert,
         private_key=tls_key,
