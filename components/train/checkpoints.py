@@ -1,9 +1,9 @@
-"""Checkpoints in the store, from which a training that was killed goes on.
+"""Checkpoints of a training in the store, from which a killed training resumes.
 
-checkpoints/<training>/<sha256>           one file's content
-checkpoints/<training>/checkpoint.json    name to sha256 of every file; replaced last, so that it is always whole
+checkpoints/<training>/<sha256>           content of one file
+checkpoints/<training>/checkpoint.json    name and sha256 of every file; written last, so it is always consistent
 
-A file that has not changed since the last checkpoint is not written again.
+A file that has not changed since the last checkpoint is not uploaded again.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from textgate.components.contracts import Dataset, InputError, Training, file_sha256, new_folder
 from textgate.components.contracts.frozen_model import FrozenModel
@@ -26,40 +26,50 @@ _MANIFEST = "checkpoint.json"
 
 
 def checkpoint_prefix(dataset: Dataset, training: Training, weights: str, code: str, processes: int) -> str:
-    """Where in the store only the very same training finds its checkpoints.
+    """Return the prefix of a training's checkpoints; any change to the training changes it.
 
-    ``weights`` is the version of what it starts from, ``code`` that of the steps' code.
+    Args:
+        dataset: Dataset of the training.
+        training: Recipe section ``train``.
+        weights: Versions of the base model and the bundles that it starts from.
+        code: Version of the step's code.
+        processes: Number of processes of the training.
     """
     libraries = [f"{library}=={version(library)}" for library in _LIBRARIES]
-    same = [dataset.manifest.fingerprint, training.model_dump_json(), weights, code, processes, libraries]
-    return f"checkpoints/{hashlib.sha256(json.dumps(same).encode()).hexdigest()}"
+    identity = [dataset.manifest.fingerprint, training.model_dump_json(), weights, code, processes, libraries]
+    return f"checkpoints/{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}"
 
 
 class _Checkpoint(FrozenModel):
-    """``checkpoint.json``."""
+    """Content of ``checkpoint.json``."""
 
-    kept: str
-    """UTC, ISO 8601."""
+    saved_at: str = Field(alias="kept")
+    """Time in UTC, ISO 8601."""
     files: dict[str, str]
+    """File name to sha256."""
 
 
 class StoreCheckpoints:
-    """See ``families.Checkpoints``: the last checkpoint of one training, below ``prefix``.
+    """Implementation of ``families.Checkpoints`` that keeps the last checkpoint of a training in the store.
 
-    It is stored by a thread while the training goes on. A store that cannot be used costs the checkpoint, never the
-    training: it is said in one line.
+    A background thread uploads while the training continues. If the store fails, the checkpoint is lost and one line
+    says so; the training goes on.
+
+    Args:
+        store: Store with the bucket.
+        prefix: See ``checkpoint_prefix``.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store, self._prefix = store, prefix
         self._stored: set[str] = set()
-        """Contents that this process has written or verified."""
+        """Digests of the files that this process has uploaded or verified."""
         self._used = False
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._storing: Future[None] | None = None
+        self._upload: Future[None] | None = None
 
     def restore(self, folder: Path) -> bool:
-        """See ``families.Checkpoints.restore``; a damaged checkpoint counts as none."""
+        """See ``families.Checkpoints.restore``; a damaged checkpoint is ignored with a line of output."""
         self._used = True
         try:
             manifest = self._store.get(self._key(_MANIFEST))
@@ -74,39 +84,39 @@ class StoreCheckpoints:
             print(f"the stored checkpoint cannot be used, training from the beginning: {reason}", flush=True)
             return False
         self._stored.update(checkpoint.files.values())
-        print(f"restored the checkpoint of {checkpoint.kept}", flush=True)
+        print(f"restored the checkpoint of {checkpoint.saved_at}", flush=True)
         return True
 
     def save(self, folder: Path) -> None:
-        """See ``families.Checkpoints.save``; returns once the checkpoint before is stored."""
+        """See ``families.Checkpoints.save``; waits for the upload of the previous checkpoint first."""
         self._used = True
         self.wait()
-        own = Path(tempfile.mkdtemp())
-        shutil.move(folder, own / "checkpoint")
-        self._storing = self._thread.submit(self._keep, own)
+        scratch = Path(tempfile.mkdtemp())
+        shutil.move(folder, scratch / "checkpoint")
+        self._upload = self._thread.submit(self._store_checkpoint, scratch)
 
     def wait(self) -> None:
-        """Return once the last checkpoint is stored."""
-        if self._storing is not None:
-            self._storing.result()
+        """Wait until the last checkpoint is uploaded."""
+        if self._upload is not None:
+            self._upload.result()
 
     def clear(self) -> None:
-        """Remove everything, once the training has succeeded."""
+        """Delete the checkpoints of a training that has succeeded."""
         if not self._used:
             return
         self.wait()
         try:
-            # The manifest first, so that nobody finds one whose files are gone.
+            # The manifest first, so that no reader finds one whose files are gone.
             self._store.delete(self._key(_MANIFEST))
             self._delete_all_but(set())
         except InputError as error:
             print(f"the checkpoints were not removed: {error}", flush=True)
 
-    def _keep(self, own: Path) -> None:
-        folder = own / "checkpoint"
+    def _store_checkpoint(self, scratch: Path) -> None:
+        folder = scratch / "checkpoint"
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {name: file_sha256(path) for name, path in paths.items()}
-        checkpoint = _Checkpoint(kept=datetime.now(UTC).isoformat(timespec="seconds"), files=files)
+        checkpoint = _Checkpoint(saved_at=datetime.now(UTC).isoformat(timespec="seconds"), files=files)
         try:
             for name, digest in files.items():
                 if digest not in self._stored:
@@ -117,7 +127,7 @@ class StoreCheckpoints:
         except InputError as error:
             print(f"the checkpoint was not kept: {error}", flush=True)
         finally:
-            shutil.rmtree(own)
+            shutil.rmtree(scratch)
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}"

@@ -1,4 +1,4 @@
-"""KFP door of train."""
+"""KFP component of the step ``train``."""
 
 from kfp import dsl
 
@@ -19,15 +19,15 @@ def train(
     """Train one model.
 
     Args:
-        dataset: What preprocess made.
+        dataset: Preprocessed dataset.
         name: The recipe's name.
         training: The recipe's section ``train`` as JSON.
-        code: Version of the step's code; it varies the cache key, which cannot see imported code, and a training is
-            resumed by the code that began it only.
+        code: Version of the step's code. KFP's cache key does not cover imported code, so this argument does; and a
+            checkpoint is only resumed by the code that wrote it.
         bucket: Bucket of the store, for checkpoints.
-        model: The trained bundle.
-        logs: TensorBoard's files.
-        nodes: The recipe's section ``resources`` as JSON where it asks for several machines of a cluster.
+        model: Trained bundle.
+        logs: TensorBoard's event files.
+        nodes: The recipe's section ``resources`` as JSON if it requests several machines; otherwise empty.
     """
     from textgate.components.step import step_work
 

@@ -1,4 +1,4 @@
-"""One training on one machine: in this process, or in several that each hold a device."""
+"""Run a training on one machine: in this process, or in one process per GPU."""
 
 import contextlib
 import os
@@ -23,62 +23,71 @@ from textgate.components.storage import Registry, Store
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
 from textgate.components.train.train import train_bundle
 
-_ABOUT_LOGS = """TensorBoard's event files of this training, where its family writes any:
+_LOGS_README = """TensorBoard's event files of this training, where its family writes any:
 
     tensorboard --logdir <this folder>
 """
-# The others wait while the main process stores a checkpoint.
-_PATIENCE = timedelta(hours=2)
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)
+"""Timeout of torch.distributed; long, since all processes wait while the main one stores a checkpoint."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What a train step is given; it travels to every process."""
+    """Arguments of a train step; they are passed to every process of the training."""
 
     dataset: Path
+    """Folder of the preprocessed dataset."""
     name: str
+    """Name of the recipe."""
     training: Training
+    """Recipe section ``train``."""
     code: str
-    """Version of the steps' code."""
+    """Version of the step's code."""
     bucket: str
+    """Bucket of the store."""
     model: Path
-    """Folder the bundle becomes."""
+    """Folder to write the bundle to."""
     logs: Path
+    """Folder to write TensorBoard's files to."""
 
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a training starts from, on this machine; it travels to its every process."""
+    """Local copies of what a recipe names; they are shared by every process on this machine."""
 
-    weights: Path | None
+    base_model: Path | None
+    """Local folder or file of the pretrained weights."""
     bundles: dict[str, Path]
-    """Folders of the finished systems that the recipe names."""
-    checkpoints: str
-    """Where in the store this very training, and no other, keeps its checkpoints."""
+    """Local folders of the finished bundles, by reference."""
+    checkpoint_prefix: str
+    """Prefix in the store of this training's checkpoints; see ``checkpoints.checkpoint_prefix``."""
 
 
 def run(job: TrainingJob) -> ModelBundle:
-    """Train, resuming from the last checkpoint of the very same training if it was killed.
+    """Train a model; a training that was killed resumes from its last checkpoint.
+
+    Returns:
+        The manifest of the bundle that was written to ``job.model``.
 
     Raises:
-        InputError: see ``train_bundle``, ``fetch_inputs`` and ``world_size_for``.
+        InputError: See ``train_bundle``, ``fetch_inputs`` and ``world_size_for``.
     """
     job = resolve_refs(job)
     processes = world_size_for(job.training)
     create_logs_folder(job.logs)
     with tempfile.TemporaryDirectory() as scratch:
-        start = fetch_inputs(job, processes, Path(scratch))
+        inputs = fetch_inputs(job, processes, Path(scratch))
         if processes == 1:
-            return _train(job, start)
-        _in_processes(job, start, processes)
+            return _train(job, inputs)
+        _spawn(job, inputs, processes)
     return ModelBundle.load(job.model)
 
 
 def resolve_refs(job: TrainingJob) -> TrainingJob:
-    """The job with each finished system it names pinned to what stands there now, for every process and the bundle.
+    """Resolve each model reference of the job to a version, so that all processes use and record the same one.
 
     Raises:
-        InputError: there is none.
+        InputError: A model does not exist, or its channel points at no version.
     """
     registry = Registry(Store.from_environment(job.bucket))
     return replace(
@@ -87,21 +96,26 @@ def resolve_refs(job: TrainingJob) -> TrainingJob:
 
 
 def create_logs_folder(logs: Path) -> None:
-    """Make the folder for TensorBoard's files, which is never empty: one without a file is taken for lost."""
+    """Create the folder for TensorBoard's files with a README, since KFP treats an empty artifact as missing."""
     logs.mkdir(parents=True, exist_ok=True)
-    (logs / "README.md").write_text(_ABOUT_LOGS, "utf-8")
+    (logs / "README.md").write_text(_LOGS_README, "utf-8")
 
 
 def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInputs:
-    """What a resolved job starts from when it is trained in so many processes; bundles are brought below ``scratch``.
+    """Fetch the base model and the bundles that a job with resolved references names.
+
+    Args:
+        job: Job from ``resolve_refs``.
+        processes: Number of processes of the training, which its checkpoints depend on.
+        scratch: Folder for downloaded bundles.
 
     Raises:
-        InputError: see ``fetch`` and ``fetch_bundle``, or a finished system has other labels than the dataset.
+        InputError: See ``fetch`` and ``fetch_bundle``; or a bundle has other labels than the dataset.
     """
     dataset = Dataset.open(job.dataset)
     registry = Registry(Store.from_environment(job.bucket))
     uri = getattr(job.training, "base_model", None)
-    weights = fetch(uri, default_downloads()) if uri else None
+    base_model = fetch(uri, default_downloads()) if uri else None
     versions = [content_version(uri)] if uri else []
     bundles = {}
     for reference in bundle_references(job.training):
@@ -109,7 +123,7 @@ def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInp
         _check(reference, bundle, dataset)
         versions.append(bundle.fingerprint)
     prefix = checkpoint_prefix(dataset, job.training, " ".join(versions), job.code, processes)
-    return TrainingInputs(weights, bundles, prefix)
+    return TrainingInputs(base_model, bundles, prefix)
 
 
 def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
@@ -124,10 +138,13 @@ def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
         )
 
 
-def init_process_group(meeting: str) -> None:
-    """Join the processes of a training, which are numbered by RANK, LOCAL_RANK and WORLD_SIZE as torchrun does.
+def init_process_group(init_method: str) -> None:
+    """Join the processes of a training.
 
-    ``meeting`` is where they find each other, an ``init_method`` of torch.distributed.
+    RANK, LOCAL_RANK and WORLD_SIZE are set in the environment, as torchrun does.
+
+    Args:
+        init_method: URL by which the processes find each other; see ``torch.distributed.init_process_group``.
     """
     import torch
 
@@ -136,58 +153,58 @@ def init_process_group(meeting: str) -> None:
         backend = "nccl"
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=size, timeout=_PATIENCE)
+    torch.distributed.init_process_group(backend, init_method, rank=rank, world_size=size, timeout=_COLLECTIVE_TIMEOUT)
 
 
-def run_process(job: TrainingJob, start: TrainingInputs, scratch: Path) -> None:
-    """What each of several joined processes does. The first writes the bundle and speaks.
+def run_process(job: TrainingJob, inputs: TrainingInputs, scratch: Path) -> None:
+    """Train in one process of an initialized process group.
 
-    What the others make is thrown away, in ``scratch``.
+    Rank 0 writes the bundle and prints. The other ranks print nothing, and write their copies to ``scratch``.
     """
     import torch
 
     rank = torch.distributed.get_rank()
     if not rank:
-        _train(job, start)
+        _train(job, inputs)
     else:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            _train(replace(job, model=scratch / f"bundle-{rank}"), start, speaks=False)
+        with open(os.devnull, "w", encoding="utf-8") as devnull, contextlib.redirect_stdout(devnull):
+            _train(replace(job, model=scratch / f"bundle-{rank}"), inputs, main=False)
 
 
-def _train(job: TrainingJob, start: TrainingInputs, speaks: bool = True) -> ModelBundle:
-    checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), start.checkpoints)
-    context = TrainingContext(start.weights, checkpoints, job.logs, start.bundles)
+def _train(job: TrainingJob, inputs: TrainingInputs, main: bool = True) -> ModelBundle:
+    checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), inputs.checkpoint_prefix)
+    context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles)
     bundle = train_bundle(job.dataset, job.name, job.training, job.model, context)
-    if speaks:
+    if main:
         checkpoints.clear()
     return bundle
 
 
-def _in_processes(job: TrainingJob, start: TrainingInputs, processes: int) -> None:
+def _spawn(job: TrainingJob, inputs: TrainingInputs, processes: int) -> None:
     from torch.multiprocessing.spawn import ProcessException, spawn
 
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            spawn(_process, (job, start, processes, Path(scratch)), processes)  # type: ignore[no-untyped-call]
+            spawn(_process, (job, inputs, processes, Path(scratch)), processes)  # type: ignore[no-untyped-call]
         except ProcessException as error:
-            # One that ends takes the others' connections with it, so whoever has a sentence is believed.
-            for sentence in sorted(Path(scratch).glob("sentence-*")):
-                raise InputError(sentence.read_text("utf-8")) from error
+            # A process that ends closes the others' connections, so any of them may be the one that spawn reports.
+            for message in sorted(Path(scratch).glob("error-*")):
+                raise InputError(message.read_text("utf-8")) from error
             raise
 
 
-def _process(rank: int, job: TrainingJob, start: TrainingInputs, processes: int, scratch: Path) -> None:
-    """What process ``rank`` of one machine does."""
+def _process(rank: int, job: TrainingJob, inputs: TrainingInputs, processes: int, scratch: Path) -> None:
+    """Run one spawned process; an InputError is written to a file, for ``_spawn`` to raise."""
     import torch
 
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes))
-    # Loopback, since all are in one pod.
+    # Loopback, since all processes are in one pod.
     os.environ.update(GLOO_SOCKET_IFNAME="lo", NCCL_SOCKET_IFNAME="lo")
-    # They find each other by a file: the usual store would listen on every interface.
+    # A file as rendezvous: the usual TCP store would listen on every interface.
     init_process_group(f"file://{scratch / 'processes'}")
     try:
-        run_process(job, start, scratch)
+        run_process(job, inputs, scratch)
     except InputError as error:
-        (scratch / f"sentence-{rank}").write_text(str(error), "utf-8")
+        (scratch / f"error-{rank}").write_text(str(error), "utf-8")
         sys.exit(2)
     torch.distributed.destroy_process_group()

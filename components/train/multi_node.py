@@ -1,4 +1,4 @@
-"""A training on several machines: what they need goes into the store, and a TrainJob runs it there."""
+"""Run a training on several machines: the input is passed through the store, and a TrainJob runs the processes."""
 
 import json
 import signal
@@ -13,26 +13,28 @@ from textgate.components.train.launch import TrainingJob, resolve_refs
 from textgate.components.train.trainjob import run_train_job
 
 _NAME_LENGTH = 36
-"""The name of a node's pod, which is a label of DNS (63 characters), begins with that of the TrainJob."""
+"""Maximum length of the recipe's name within the TrainJob's. Pod names begin with it and must be DNS labels (63
+characters)."""
 
 
 def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
-    """Train on ``resources.nodes`` machines of the cluster this step runs on; see ``launch.run`` for one.
+    """Train on ``resources.nodes`` machines of this step's cluster; ``launch.run`` trains on one.
 
-    Nothing is left behind: neither on success, nor on failure, nor on SIGTERM, with which Kubernetes ends a pod.
+    The job and its files in the store are removed on success, on failure, and on SIGTERM, with which Kubernetes ends a
+    pod.
 
     Raises:
-        InputError: see ``launch.run`` and ``run_train_job``.
+        InputError: See ``launch.run`` and ``run_train_job``.
     """
     job = resolve_refs(job)
     name = f"train-{job.name[:_NAME_LENGTH]}-{uuid.uuid4().hex[:8]}"
     prefix = f"nodes/{name}"
     store = Store.from_environment(job.bucket)
-    told = {"name": job.name, "training": job.training.model_dump(mode="json"), "code": job.code}
-    with _terminable():
+    fields = {"name": job.name, "training": job.training.model_dump(mode="json"), "code": job.code}
+    with _exit_on_sigterm():
         try:
             store.upload_folder(job.dataset, f"{prefix}/given/dataset")
-            store.put(f"{prefix}/given/job.json", json.dumps(told).encode())
+            store.put(f"{prefix}/given/job.json", json.dumps(fields).encode())
             run_train_job(name, ["torchrun", "-m", "textgate.components.train.node", job.bucket, prefix], resources)
             with new_folder(job.model) as folder:
                 store.download_folder(f"{prefix}/made/model", folder)
@@ -44,14 +46,14 @@ def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM run what stands in ``finally``."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM, so that ``finally`` blocks run; a second SIGTERM is ignored."""
 
-    def end(*_: object) -> None:
+    def exit_(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, exit_)
     try:
         yield
     finally:

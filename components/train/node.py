@@ -1,9 +1,9 @@
-"""One process of a training on several machines, as torchrun starts it on each of them.
+"""Entry point of each process of a training on several machines; torchrun starts it.
 
-What the machines share lies in the store; ``nodes`` puts it there and takes it away:
+The machines exchange files through the store. ``multi_node`` uploads the inputs and removes everything afterwards:
 
-<prefix>/given/job.json, dataset/…    what is trained
-<prefix>/made/model/…, logs/…         what the first process made
+<prefix>/given/job.json, dataset/…    input of the training
+<prefix>/made/model/…, logs/…         output of rank 0
 """
 
 import json
@@ -32,27 +32,31 @@ from textgate.components.train.launch import (
 
 
 def main(bucket: str, prefix: str) -> None:
-    """Take part in the training whose job lies below ``prefix``.
+    """Run one process of the training whose input is below ``prefix``.
+
+    Args:
+        bucket: Bucket of the store.
+        prefix: Prefix of the training's files.
 
     Raises:
-        InputError: see ``launch.run``.
+        InputError: See ``launch.run``.
     """
     import torch
 
     init_process_group("env://")
     store = Store.from_environment(bucket)
     with shared_temporary_folder() as folder:
-        # The first process of each machine brings what is given and the weights; the others find them there.
+        # Local rank 0 downloads the input and the base model; the other processes wait and use its copies.
         if not is_local_main_process():
             barrier()
         else:
             store.download_folder(f"{prefix}/given", folder)
         job = _job(folder, bucket)
-        start = fetch_inputs(job, world_size(), folder)
+        inputs = fetch_inputs(job, world_size(), folder)
         if is_local_main_process():
             create_logs_folder(job.logs)
             barrier()
-        run_process(job, start, folder)
+        run_process(job, inputs, folder)
         if is_main_process():
             store.upload_folder(job.model, f"{prefix}/made/model")
             store.upload_folder(job.logs, f"{prefix}/made/logs")
@@ -60,10 +64,10 @@ def main(bucket: str, prefix: str) -> None:
 
 
 def _job(folder: Path, bucket: str) -> TrainingJob:
-    told = json.loads((folder / "job.json").read_text("utf-8"))
-    training = TypeAdapter(Training).validate_python(told["training"])
+    fields = json.loads((folder / "job.json").read_text("utf-8"))
+    training = TypeAdapter(Training).validate_python(fields["training"])
     return TrainingJob(
-        folder / "dataset", told["name"], training, told["code"], bucket, folder / "model", folder / "logs"
+        folder / "dataset", fields["name"], training, fields["code"], bucket, folder / "model", folder / "logs"
     )
 
 

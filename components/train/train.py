@@ -1,4 +1,4 @@
-"""Fit the family a recipe names, and write the result as a bundle."""
+"""Train the family that a recipe names, and write the result as a bundle."""
 
 import math
 from importlib.metadata import version
@@ -13,28 +13,37 @@ _LIBRARIES = ("gensim", "numpy", "scikit-learn", "tokenizers", "torch", "transfo
 def train_bundle(
     dataset_folder: Path, name: str, training: Training, output: Path, context: TrainingContext
 ) -> ModelBundle:
-    """Train on a preprocessed dataset.
+    """Train on a preprocessed dataset and write a bundle.
+
+    Args:
+        dataset_folder: Folder of the dataset.
+        name: Name of the recipe.
+        training: Recipe section ``train``.
+        output: Folder to write the bundle to; it must not exist.
+        context: Local copies of what ``training`` names, checkpoints and logs.
+
+    Returns:
+        The manifest of the bundle.
 
     Raises:
-        InputError: the dataset has not been preprocessed, the training diverged, or the family cannot use what it was
-            given.
+        InputError: The dataset has not been preprocessed, the training diverged, or the family rejects its input.
     """
     dataset = Dataset.open(dataset_folder)
-    normalizer = dataset.normalizer  # refused before it is trained on, not after
+    normalizer = dataset.normalizer  # raises if the dataset has none; better before the training than after it
     with new_folder(output) as folder:
-        fitted = FAMILIES[training.family]().fit(dataset, training, folder, context)
-        for metric, value in fitted.metrics.items():
+        result = FAMILIES[training.family]().fit(dataset, training, folder, context)
+        for metric, value in result.metrics.items():
             if not math.isfinite(value):
                 raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")
         return ModelBundle(
             name=name,
             family=training.family,
-            runtime=fitted.runtime,
+            runtime=result.runtime,
             labels=dataset.manifest.labels,
             normalizer=normalizer,
             recipe={"train": training.model_dump(mode="json")},
-            metrics=fitted.metrics,
-            history=fitted.history,
+            metrics=result.metrics,
+            history=result.history,
             dataset=dataset.manifest.fingerprint,
             versions={library: version(library) for library in _LIBRARIES},
         ).write(folder)

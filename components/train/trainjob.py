@@ -1,7 +1,8 @@
-"""One TrainJob of Kubeflow Trainer: created by the step's pod, followed to its end, deleted.
+"""Run a TrainJob of Kubeflow Trainer from the step's pod: create it, forward its logs, and delete it.
 
-github.com/kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go, of version 2.2 or newer. Its nodes run in pods
-like the step's own: the same image, service account, security context, and variables for the store and the trackers.
+The manifest follows github.com/kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go, version 2.2 or newer. The
+job's pods copy the step's own pod: image, service account, security context, and the environment variables of the store
+and the experiment trackers.
 """
 
 import json
@@ -19,39 +20,44 @@ from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 
 _API = {"group": "trainer.kubeflow.org", "version": "v1alpha1", "plural": "trainjobs"}
 _RUNTIME = "torch-distributed"
-"""The ClusterTrainingRuntime that Kubeflow Trainer brings for torchrun; its container is called ``node``."""
+"""Name of Kubeflow Trainer's ClusterTrainingRuntime for torchrun; its container is named ``node``."""
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_INDEX = "batch.kubernetes.io/job-completion-index"
-_GIVEN = ("AWS_", "HF_", "MLFLOW_", "PIP_", "TEXTGATE_", "WANDB_")
-# A cluster gives these to every pod of the service account by itself, with the files they name.
-_INJECTED = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
-_SECONDS_BETWEEN_LOOKS = 2.0
-_PATIENCE_SECONDS = 300.0
-"""For an API server that does not answer while the job runs."""
+_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+_COPIED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "PIP_", "TEXTGATE_", "WANDB_")
+# The cluster injects these into every pod of the service account, together with the files they name.
+_INJECTED_PREFIXES = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
+_POLL_SECONDS = 2.0
+_API_OUTAGE_SECONDS = 300.0
+"""Time for which failures of the API server are tolerated while the job runs."""
 _LAST_LINES = 5
-_SOON: dict[str, Any] = {"_request_timeout": 60}
-"""Seconds after which an answer is no longer waited for."""
+"""Number of log lines in the error of a failed job."""
+_TIMEOUT: dict[str, Any] = {"_request_timeout": 60}
+"""Timeout in seconds of each request to the API server."""
 
 
 def on_cluster() -> bool:
-    """Whether this process runs in a pod."""
+    """Return whether this process runs in a pod."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def run_train_job(name: str, command: Sequence[str], resources: Resources) -> None:
-    """Run ``command`` on ``resources.nodes`` machines, each of which has what ``resources`` asks for.
+    """Run ``command`` on several machines as a TrainJob, and print the output of its pods.
 
-    What its pods print is printed here. The job is deleted whatever happens; the step's pod owns it besides, so that
-    it goes with the pod where nobody is left to delete it.
+    The job is always deleted. The step's pod also owns it, so Kubernetes deletes it if the pod is killed first.
+
+    Args:
+        name: Name of the job.
+        command: Command of each node's container.
+        resources: Number of nodes, and the resources of each.
 
     Raises:
-        InputError: the job cannot be created or followed, a process says what it was given is wrong, or the job fails.
+        InputError: The job cannot be created or followed, it fails, or one of its processes reports an InputError.
     """
     cluster = _Cluster.connect()
     try:
-        with _explained(f"create the TrainJob {name} in the namespace {cluster.namespace}"):
+        with _api_errors(f"create the TrainJob {name} in the namespace {cluster.namespace}"):
             body = train_job(name, command, resources, cluster.own_pod())
-            cluster.objects.create_namespaced_custom_object(**_API, namespace=cluster.namespace, body=body, **_SOON)
+            cluster.objects.create_namespaced_custom_object(**_API, namespace=cluster.namespace, body=body, **_TIMEOUT)
         print(f"created the TrainJob {name} on {resources.nodes} nodes", flush=True)
         _follow(cluster, name)
     finally:
@@ -59,20 +65,27 @@ def run_train_job(name: str, command: Sequence[str], resources: Resources) -> No
 
 
 def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict[str, Any]) -> dict[str, Any]:
-    """The manifest, for the step that runs in ``pod``."""
+    """Return the manifest of a TrainJob.
+
+    Args:
+        name: See ``run_train_job``.
+        command: See ``run_train_job``.
+        resources: See ``run_train_job``.
+        pod: Manifest of the step's pod, which the job's pods are modelled on.
+    """
     accelerator = resources.accelerator
-    asked = {"cpu": resources.cpu, "memory": resources.memory}
+    quantities = {"cpu": resources.cpu, "memory": resources.memory}
     if accelerator:
-        asked[accelerator.type] = str(accelerator.count)
+        quantities[accelerator.type] = str(accelerator.count)
     size = {"sizeLimit": resources.shm} if resources.shm else {}
     step = next(container for container in pod["spec"]["containers"] if container["name"] == "main")
-    given = [variable for variable in step.get("env", []) if variable["name"].startswith(_GIVEN)]
-    same = ("serviceAccountName", "imagePullSecrets", "securityContext")
+    variables = [variable for variable in step.get("env", []) if variable["name"].startswith(_COPIED_PREFIXES)]
+    copied = ("serviceAccountName", "imagePullSecrets", "securityContext")
     pod_patch = {
-        **{key: pod["spec"][key] for key in same if key in pod["spec"]},
+        **{key: pod["spec"][key] for key in copied if key in pod["spec"]},
         "nodeSelector": resources.node_selector,
         "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.tolerations],
-        # The devices of a machine exchange gradients through it; a container's own holds 64 MB.
+        # GPUs of one machine exchange gradients through /dev/shm, which is limited to 64 MB by default.
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", **size}}],
         "containers": [
             {
@@ -99,8 +112,8 @@ def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict
                 "command": list(command),
                 "numNodes": resources.nodes,
                 "numProcPerNode": accelerator.count if accelerator else 1,
-                "resourcesPerNode": {"requests": asked, "limits": asked},
-                "env": [variable for variable in given if not variable["name"].startswith(_INJECTED)],
+                "resourcesPerNode": {"requests": quantities, "limits": quantities},
+                "env": [variable for variable in variables if not variable["name"].startswith(_INJECTED_PREFIXES)],
             },
             "runtimePatches": [
                 {
@@ -120,7 +133,7 @@ def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict
 
 @dataclass(frozen=True)
 class _Cluster:
-    """The API of the cluster, and the namespace the step runs in."""
+    """Clients of the cluster's API, and the namespace of the step."""
 
     core: Any
     objects: Any
@@ -131,9 +144,9 @@ class _Cluster:
         from kubernetes import client, config
 
         try:
-            if named := os.environ.get("KUBECONFIG"):
-                config.load_kube_config(named)
-                namespace = config.list_kube_config_contexts(named)[1]["context"].get("namespace", "default")
+            if kubeconfig := os.environ.get("KUBECONFIG"):
+                config.load_kube_config(kubeconfig)
+                namespace = config.list_kube_config_contexts(kubeconfig)[1]["context"].get("namespace", "default")
             else:
                 config.load_incluster_config()
                 namespace = _NAMESPACE.read_text("utf-8").strip()
@@ -142,14 +155,14 @@ class _Cluster:
         return cls(client.CoreV1Api(), client.CustomObjectsApi(), namespace)
 
     def own_pod(self) -> dict[str, Any]:
-        """The pod this step runs in, as in the Kubernetes API."""
+        """Return the manifest of the pod that this step runs in."""
         name = os.environ.get("KFP_POD_NAME") or os.environ["HOSTNAME"]
-        pod = self.core.read_namespaced_pod(name, self.namespace, **_SOON)
+        pod = self.core.read_namespaced_pod(name, self.namespace, **_TIMEOUT)
         return dict(self.core.api_client.sanitize_for_serialization(pod))
 
     def pods(self, job: str) -> list[Any]:
         label = f"jobset.sigs.k8s.io/jobset-name={job}"
-        pods = self.core.list_namespaced_pod(self.namespace, label_selector=label, **_SOON).items
+        pods = self.core.list_namespaced_pod(self.namespace, label_selector=label, **_TIMEOUT).items
         return sorted(pods, key=lambda pod: str(pod.metadata.name))
 
     def delete(self, job: str) -> None:
@@ -157,7 +170,7 @@ class _Cluster:
         from urllib3.exceptions import HTTPError
 
         try:
-            self.objects.delete_namespaced_custom_object(**_API, namespace=self.namespace, name=job, **_SOON)
+            self.objects.delete_namespaced_custom_object(**_API, namespace=self.namespace, name=job, **_TIMEOUT)
         except (ApiException, HTTPError) as error:
             if getattr(error, "status", None) != 404:
                 print(f"the TrainJob {job} was not deleted: {_reason(error)}", flush=True)
@@ -167,62 +180,66 @@ def _follow(cluster: _Cluster, name: str) -> None:
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
-    doing = f"follow the TrainJob {name} in the namespace {cluster.namespace}"
+    action = f"follow the TrainJob {name} in the namespace {cluster.namespace}"
     logs = _Logs(cluster, name)
-    answered = time.monotonic()
+    last_answer = time.monotonic()
     while True:
         try:
-            job = cluster.objects.get_namespaced_custom_object(**_API, namespace=cluster.namespace, name=name, **_SOON)
-            # Read after the state, so that of a job that has ended every line is seen.
+            job = cluster.objects.get_namespaced_custom_object(
+                **_API, namespace=cluster.namespace, name=name, **_TIMEOUT
+            )
+            # Logs are read after the state, so that no line of a finished job is missed.
             logs.forward()
-            answered = time.monotonic()
+            last_answer = time.monotonic()
         except (ApiException, HTTPError) as error:
-            passing = isinstance(error, HTTPError) or error.status == 429 or error.status >= 500
-            if not passing or time.monotonic() - answered > _PATIENCE_SECONDS:
-                with _explained(doing):
+            transient = isinstance(error, HTTPError) or error.status == 429 or error.status >= 500
+            if not transient or time.monotonic() - last_answer > _API_OUTAGE_SECONDS:
+                with _api_errors(action):
                     raise
             job = {}
-        if logs.sentence:
-            raise InputError(logs.sentence)
+        if logs.error:
+            raise InputError(logs.error)
         for condition in job.get("status", {}).get("conditions", []):
             if condition["status"] == "True" and condition["type"] == "Complete":
                 return
             if condition["status"] == "True" and condition["type"] == "Failed":
-                said = " | ".join(logs.last) or "none"
-                why = f"{condition.get('reason', '')}: {condition.get('message', '')}"
-                raise InputError(f"the TrainJob {name} failed ({why}); its last lines: {said}")
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+                lines = " | ".join(logs.last) or "none"
+                reason = f"{condition.get('reason', '')}: {condition.get('message', '')}"
+                raise InputError(f"the TrainJob {name} failed ({reason}); its last lines: {lines}")
+        time.sleep(_POLL_SECONDS)
 
 
 @dataclass
 class _Logs:
-    """What the pods of a job print, on its way to the step's own output."""
+    """Logs of a job's pods, which are forwarded to the step's own output."""
 
     cluster: _Cluster
     job: str
-    sentence: str = ""
-    """What a process says was wrong with what it was given."""
+    error: str = ""
+    """Message of the first InputError that a process reports."""
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    """Last lines of all pods."""
     _read: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """When a pod's log was read last, and the time of its last line."""
+    """By pod: when its log was read last (monotonic seconds), and the timestamp of its last line."""
     _state: str = ""
+    """State of the pods as last printed."""
 
     def forward(self) -> None:
-        """Print what has been said since."""
+        """Print the lines that were logged since the last call."""
         pods = self.cluster.pods(self.job)
-        self._tell(pods)
+        self._print_state(pods)
         for pod in pods:
-            index = (pod.metadata.annotations or {}).get(_INDEX, "0")
+            index = (pod.metadata.annotations or {}).get(_INDEX_ANNOTATION, "0")
             for line in self._lines(pod.metadata.name):
                 if line.startswith(ERROR_PREFIX):
-                    self.sentence = self.sentence or line.removeprefix(ERROR_PREFIX)
+                    self.error = self.error or line.removeprefix(ERROR_PREFIX)
                 elif line.strip() and not line.startswith(WORK_PREFIX):
                     line = line if index == "0" else f"node {index}: {line}"
                     self.last.append(line.strip())
                     print(line, flush=True)
 
-    def _tell(self, pods: Sequence[Any]) -> None:
-        """Say how the pods are, when that has changed, and why one finds no machine."""
+    def _print_state(self, pods: Sequence[Any]) -> None:
+        """Print the phase of each pod if it has changed, and why a pod cannot be scheduled."""
         state = ", ".join(f"{pod.metadata.name} {pod.status.phase}" for pod in pods)
         for pod in pods:
             for condition in pod.status.conditions or []:
@@ -237,28 +254,32 @@ class _Logs:
 
         now = time.monotonic()
         read, latest = self._read.get(pod, (None, ""))
-        # Some seconds more than have passed, since clocks differ; lines are told apart by their time.
-        since = _SOON if read is None else {**_SOON, "since_seconds": int(now - read) + 10}
+        # 10 s of overlap, since clocks differ; lines that were read before are recognized by their timestamp.
+        since = _TIMEOUT if read is None else {**_TIMEOUT, "since_seconds": int(now - read) + 10}
         try:
-            answer = self.cluster.core.read_namespaced_pod_log(
+            response = self.cluster.core.read_namespaced_pod_log(
                 pod, self.cluster.namespace, container="node", timestamps=True, _preload_content=False, **since
             )
         except ApiException as error:
-            if error.status in (400, 404):  # its container has not begun, or the pod is gone
+            if error.status in (400, 404):  # the container has not started, or the pod is gone
                 return
             raise
         seen = latest
-        for line in answer.data.decode("utf-8", "replace").split("\n"):
-            stamp, _, said = line.partition(" ")
-            if stamp > seen:
-                latest = max(latest, stamp)
-                yield said
+        for line in response.data.decode("utf-8", "replace").split("\n"):
+            timestamp, _, text = line.partition(" ")
+            if timestamp > seen:
+                latest = max(latest, timestamp)
+                yield text
         self._read[pod] = now, latest
 
 
 @contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    """Turn what a person can mend into one sentence."""
+def _api_errors(action: str) -> Iterator[None]:
+    """Turn errors of the API server into an InputError that says what to fix.
+
+    Args:
+        action: What the step was about to do, as in "create the TrainJob".
+    """
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
@@ -267,23 +288,23 @@ def _explained(doing: str) -> Iterator[None]:
     except ApiException as error:
         if error.status == 403:
             raise InputError(
-                f"the train step may not {doing}: its service account needs the verbs create, get and delete on "
+                f"the train step may not {action}: its service account needs the verbs create, get and delete on "
                 f"trainjobs.{_API['group']} and get and list on pods and pods/log ({_reason(error)})"
             ) from error
         if error.status == 404:
             raise InputError(
-                f"the train step cannot {doing}: there is none, or the cluster has no Kubeflow Trainer 2.2 or newer "
+                f"the train step cannot {action}: there is none, or the cluster has no Kubeflow Trainer 2.2 or newer "
                 f"({_reason(error)})"
             ) from error
         raise InputError(
-            f"the train step cannot {doing}: Kubernetes answered {error.status}, {_reason(error)}"
+            f"the train step cannot {action}: Kubernetes answered {error.status}, {_reason(error)}"
         ) from error
     except HTTPError as error:
-        raise InputError(f"the train step cannot {doing}: the cluster's API cannot be reached ({error})") from error
+        raise InputError(f"the train step cannot {action}: the cluster's API cannot be reached ({error})") from error
 
 
 def _reason(error: Any) -> str:
-    """What the API server says, in one line; its answer is a Status object."""
+    """Return the message of an ApiException, whose body is a Status object, in one line."""
     try:
         return str(json.loads(error.body)["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
