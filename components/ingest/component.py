@@ -1,4 +1,4 @@
-"""KFP door of ingest."""
+"""KFP components of the ingest step."""
 
 from kfp import dsl
 
@@ -7,13 +7,13 @@ from textgate.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.Dataset]) -> None:
-    """Read a source.
+    """Read a source into a dataset.
 
     Args:
         source: The recipe's section ``source`` as JSON.
-        source_version: What stands behind the URI; unused, it varies the cache key, which cannot see the content.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        dataset: The rows in one split, and the rejected ones.
+        source_version: Version of the content behind the URI. Not used by the code: it is part of the cache key.
+        code: Version of the step's code. Not used by the code: it is part of the cache key.
+        dataset: Dataset with the accepted and the rejected rows.
     """
     from textgate.components.step import step_work
 
@@ -42,11 +42,11 @@ def ingest_part(
 
     Args:
         source: The recipe's section ``source`` as JSON.
-        part: Its number, from 0.
-        parts: How many there are.
+        part: Index of the part, from 0.
+        parts: Number of parts.
         source_version: See ``ingest``.
         code: See ``ingest``.
-        dataset: The rows of this part, and the rejected ones.
+        dataset: Dataset with the accepted and the rejected rows of this part.
     """
     from textgate.components.step import step_work
 
@@ -54,11 +54,11 @@ def ingest_part(
         from pathlib import Path
 
         from textgate.components.contracts import Source
-        from textgate.components.ingest import parts as ingest
+        from textgate.components.ingest import source_parts
         from textgate.components.sources import default_downloads
 
         settings = Source.model_validate_json(source)
-        ingest.ingest_part(settings, part, parts, Path(dataset.path), default_downloads())
+        source_parts.ingest_part(settings, part, parts, Path(dataset.path), default_downloads())
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -68,13 +68,13 @@ def join_parts(
     code: str,
     dataset: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Put the parts of a source together.
+    """Concatenate the parts of a source.
 
     Args:
-        parts: What ``ingest_part`` made of each.
+        parts: Outputs of ``ingest_part``.
         source: The recipe's section ``source`` as JSON.
         code: See ``ingest``.
-        dataset: What ``ingest`` makes of the whole source.
+        dataset: The same dataset as ``ingest`` writes.
     """
     from textgate.components.step import step_work
 
@@ -82,11 +82,11 @@ def join_parts(
         from pathlib import Path
 
         from textgate.components.contracts import Source
-        from textgate.components.ingest import parts as ingest
+        from textgate.components.ingest import source_parts
         from textgate.components.sources import default_downloads
 
         settings, folders = Source.model_validate_json(source), [Path(part.path) for part in parts]
-        manifest = ingest.join_parts(settings, folders, Path(dataset.path), default_downloads())
+        manifest = source_parts.join_parts(settings, folders, Path(dataset.path), default_downloads())
         dataset.metadata.update(
             rows_in=manifest.rows_in,
             rows_out=manifest.rows_out,

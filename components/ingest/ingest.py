@@ -1,4 +1,4 @@
-"""Read a source to its last row, and keep every row with a text and a label or say why not."""
+"""Read a source completely; accept every row that has a text and a label, and reject the others with a reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest, DatasetWriter
-from textgate.components.ingest.hub import read_hub
-from textgate.components.ingest.readers import data_files, laid_out, read
-from textgate.components.ingest.reasons import (
+from textgate.components.ingest.hub_source import read_hub
+from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
+from textgate.components.ingest.raw_rows import RawRow, has_surrogate, is_text_list, to_text
+from textgate.components.ingest.rejection_reasons import (
     EMPTY_TEXT,
     MISSING_LABEL,
     NOT_A_RECORD,
@@ -16,150 +17,176 @@ from textgate.components.ingest.reasons import (
     UNDECODABLE,
     UNKNOWN_LABEL,
 )
-from textgate.components.ingest.records import RawRow, as_text, is_texts, surrogate_in
-from textgate.components.ingest.where import RowFilter
+from textgate.components.ingest.row_filter import RowFilter
 from textgate.components.sources import fetch
 
-SPLIT = "all"
+ALL = "all"
+"""Split of all rows that ``source.test`` does not select."""
 TEST = "test"
-_MOST_LABELS = 1_000
+"""Split of the rows that ``source.test`` selects."""
+_MAX_LABELS = 1_000
 
 
 def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManifest:
-    """Write the source as a dataset; ``downloads`` keeps what is fetched.
+    """Write a source as a dataset.
 
-    Its rows are in one split, ``all``, but for those that ``source.test`` selects, which are in another, ``test``.
+    Args:
+        source: Source settings.
+        output: Folder of the dataset, with the split ``all``, and ``test`` if ``source.test`` is set.
+        downloads: Folder that keeps what is downloaded.
 
     Raises:
-        InputError: there is no such source or column, or it holds no two classes of rows; nothing is written then.
+        InputError: The source or a column does not exist, or there are no two classes. Nothing is written then.
     """
-    filters = Filters.of(source)
+    filters = SourceFilters.parse(source)
     path = None if source.uri.startswith("hf://") else fetch(source.uri, downloads)
     if path is not None:
-        source = laid_out(source, data_files(path))
-    wanted = filters.wanted(source)
-    with dataset_writer(output, splits(source), source.metadata) as writer:
-        records = read_hub(source, wanted) if path is None else read(path, source, wanted, filters.where)
-        rows, filtered = take_all(records, source, filters, writer)
-        return finish(source, writer, rows, filtered)
+        source = apply_csv_layout(source, list_data_files(path))
+    columns = filters.columns(source)
+    with dataset_writer(output, split_names(source), source.metadata) as writer:
+        rows = read_hub(source, columns) if path is None else read_local(path, source, columns, filters.where)
+        row_count, filtered = write_rows(rows, source, filters, writer)
+        return finish_dataset(source, writer, row_count, filtered)
 
 
 @dataclass(frozen=True)
-class Filters:
-    """The source's row filters."""
+class SourceFilters:
+    """Parsed row filters of a source."""
 
     where: RowFilter | None
+    """Selects the rows to read."""
     test: RowFilter | None
+    """Selects the given test split."""
 
     @classmethod
-    def of(cls, source: Source) -> "Filters":
-        """Raises InputError where one cannot be parsed."""
+    def parse(cls, source: Source) -> "SourceFilters":
+        """Parse the filters of a source.
+
+        Raises:
+            InputError: A filter cannot be parsed.
+        """
         return cls(*(RowFilter.parse(text) if text else None for text in (source.where, source.test)))
 
-    def wanted(self, source: Source) -> list[str]:
-        """The columns that are read: text, label, metadata, and what the filters ask for."""
-        asked = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
-        return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(asked)]))
+    def columns(self, source: Source) -> list[str]:
+        """Return the columns to read: text, label, metadata, and the filters' columns."""
+        filtered = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
+        return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(filtered)]))
 
 
-def splits(source: Source) -> list[str]:
-    """Names of the splits that the source is written in."""
-    return [SPLIT, TEST] if source.test else [SPLIT]
+def split_names(source: Source) -> list[str]:
+    """Return the names of the splits to write."""
+    return [ALL, TEST] if source.test else [ALL]
 
 
-def take_all(records: Iterator[RawRow], source: Source, filters: Filters, writer: DatasetWriter) -> tuple[int, int]:
-    """Keep or reject every record; returns how many there were, and how many the row filter did not select."""
+def write_rows(
+    rows: Iterator[RawRow], source: Source, filters: SourceFilters, writer: DatasetWriter
+) -> tuple[int, int]:
+    """Accept or reject every row.
+
+    Returns:
+        Number of rows, and number of rows that the row filter did not select.
+    """
     progress = Progress(total=0)
-    filtered = rows = 0
-    for rows, record in enumerate(records, 1):
-        if filters.where and record.columns is not None and not filters.where.matches(record.columns):
+    filtered = count = 0
+    for count, row in enumerate(rows, 1):
+        if filters.where and row.columns is not None and not filters.where.matches(row.columns):
             filtered += 1
-        elif filters.test and record.columns is not None and filters.test.matches(record.columns):
-            _take(record, source, writer, TEST)
+        elif filters.test and row.columns is not None and filters.test.matches(row.columns):
+            _write_row(row, source, writer, TEST)
         else:
-            _take(record, source, writer, SPLIT)
-        if rows % 1_000 == 0:
-            progress.update(rows, "reading")
-    print(f"read {rows:,} rows", flush=True)
-    return rows, filtered
+            _write_row(row, source, writer, ALL)
+        if count % 1_000 == 0:
+            progress.update(count, "reading")
+    print(f"read {count:,} rows", flush=True)
+    return count, filtered
 
 
-def finish(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> DatasetManifest:
-    """Write the manifest of a source that has been read whole.
+def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> DatasetManifest:
+    """Write the manifest after the last row.
+
+    Args:
+        source: Source settings.
+        writer: Writer of the rows.
+        row_count: Number of rows read.
+        filtered: Number of rows that the row filter did not select.
 
     Raises:
-        InputError: its rows make no task.
+        InputError: The rows cannot be used to train a classifier.
     """
-    labels = _labels(source, writer, rows, filtered)
-    if source.test and not (writer.counts[TEST] and writer.counts[SPLIT]):
-        tested, usable = writer.counts[TEST].total(), writer.counts[TEST].total() + writer.counts[SPLIT].total()
+    labels = _labels(source, writer, row_count, filtered)
+    if source.test and not (writer.counts[TEST] and writer.counts[ALL]):
+        test_rows, usable = writer.counts[TEST].total(), writer.counts[TEST].total() + writer.counts[ALL].total()
         raise InputError(
-            f"source.test {source.test!r} selects {tested:,} of the {usable:,} rows of {source.uri} that can be used: "
-            "it must select some of them and leave others to train on"
+            f"source.test {source.test!r} selects {test_rows:,} of the {usable:,} rows of {source.uri} "
+            "that can be used: it must select some of them and leave others to train on"
         )
     return writer.finish(source.uri, labels, rows_filtered=filtered)
 
 
 def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> None:
-    """Raise InputError where the label column cannot be one of classes."""
-    if len(writer.counts[split]) > _MOST_LABELS:
+    """Check that the label column has at most 1,000 different values.
+
+    Raises:
+        InputError: There are more, so the column probably does not hold the classes.
+    """
+    if len(writer.counts[split]) > _MAX_LABELS:
         raise InputError(
-            f"the label column {source.label!r} of {source.uri} has over {_MOST_LABELS:,} different values: "
+            f"the label column {source.label!r} of {source.uri} has over {_MAX_LABELS:,} different values: "
             "name the column that holds the classes with --set source.label=…"
         )
 
 
-def _take(record: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
-    if record.columns is None:
-        writer.reject(Rejected(record.id, record.reason, None, None))
+def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
+    if row.columns is None:
+        writer.reject(Rejected(row.id, row.reason, None, None))
         return
-    values = [record.columns.get(column) for column in source.text_columns]
-    texts = [as_text(value) for value in values]
+    values = [row.columns.get(column) for column in source.text_columns]
+    texts = [to_text(value) for value in values]
     text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
-    raw = as_text(record.columns.get(source.label)).strip()
-    label = source.labels.get(raw) if source.labels is not None else raw
-    metadata = {column: as_text(record.columns.get(column)).strip() for column in source.metadata}
-    if any(map(surrogate_in, [text, raw, *metadata.values()])):
+    raw_label = to_text(row.columns.get(source.label)).strip()
+    label = source.labels.get(raw_label) if source.labels is not None else raw_label
+    metadata = {column: to_text(row.columns.get(column)).strip() for column in source.metadata}
+    if any(map(has_surrogate, [text, raw_label, *metadata.values()])):
         reason = UNDECODABLE
-    elif isinstance(record.columns.get(source.label), dict | list) or any(
-        isinstance(value, dict | list) and not is_texts(value) for value in values
+    elif isinstance(row.columns.get(source.label), dict | list) or any(
+        isinstance(value, dict | list) and not is_text_list(value) for value in values
     ):
         reason = NOT_A_RECORD
     elif len(text) + sum(map(len, metadata.values())) > source.max_line_bytes:
         reason = OVER_LONG_LINE
     elif not text.strip():
         reason = EMPTY_TEXT
-    elif not raw:
+    elif not raw_label:
         reason = MISSING_LABEL
     elif label is None:
         reason = UNKNOWN_LABEL
     else:
-        writer.add(split, Row(record.id, text, label, metadata))
+        writer.add(split, Row(row.id, text, label, metadata))
         require_few_labels(source, writer, split)
         return
-    writer.reject(Rejected(record.id, reason, raw or None, text))
+    writer.reject(Rejected(row.id, reason, raw_label or None, text))
 
 
-def _labels(source: Source, writer: DatasetWriter, rows: int, filtered: int) -> list[str]:
-    """The label names in class order; InputError where the rows make no task."""
-    found = {label for counts in writer.counts.values() for label in counts}
-    if rows == 0:
+def _labels(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> list[str]:
+    """Return the label names in class order; raise InputError unless there are at least two classes with rows."""
+    labels = {label for counts in writer.counts.values() for label in counts}
+    if row_count == 0:
         raise InputError(f"{source.uri} has no rows")
-    if filtered == rows:
-        raise InputError(f"the row filter {source.where!r} selects none of the {rows:,} rows of {source.uri}")
-    if not found:
+    if filtered == row_count:
+        raise InputError(f"the row filter {source.where!r} selects none of the {row_count:,} rows of {source.uri}")
+    if not labels:
         counts = [f"{count:,} {reason}" for reason, count in sorted(writer.rejected.items())]
         if filtered:
             counts.append(f"{filtered:,} not selected by the row filter {source.where!r}")
         raise InputError(f"no row of {source.uri} can be used: {', '.join(counts)}")
-    if len(found) == 1:
+    if len(labels) == 1:
         raise InputError(
-            f"every row of {source.uri} has the label {found.pop()!r}: a classifier needs at least two classes"
+            f"every row of {source.uri} has the label {labels.pop()!r}: a classifier needs at least two classes"
         )
     if source.labels is None:
-        return sorted(found)
-    named = list(dict.fromkeys(source.labels.values()))
-    absent = [label for label in named if label not in found]
-    if absent:
-        raise InputError(f"no row of {source.uri} has the label {absent[0]!r} that source.labels names")
-    return named
+        return sorted(labels)
+    configured = list(dict.fromkeys(source.labels.values()))
+    unused = [label for label in configured if label not in labels]
+    if unused:
+        raise InputError(f"no row of {source.uri} has the label {unused[0]!r} that source.labels names")
+    return configured

@@ -1,74 +1,96 @@
-"""Two files of one folder, joined by a key: the rows of one with the columns of the other."""
+"""Join of two files by a key: the rows of the left one with the columns of the right one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError
 from textgate.components.contracts.recipe.source import Join
-from textgate.components.ingest.files import read_file
-from textgate.components.ingest.reasons import NO_MATCH, SEVERAL_MATCHES
-from textgate.components.ingest.records import (
-    COLUMNS_COMPARED,
+from textgate.components.ingest.file_formats import read_file
+from textgate.components.ingest.raw_rows import (
+    MAX_KNOWN_COLUMNS,
     SPLIT_COLUMN,
     RawRow,
-    as_text,
+    printable_name,
     require_columns,
-    storable_name,
-    visible,
+    to_text,
+    visible_entries,
 )
+from textgate.components.ingest.rejection_reasons import NO_MATCH, SEVERAL_MATCHES
 
 
-def read_joined(path: Path, join: Join, limit: int, wanted: Sequence[str]) -> Iterator[RawRow]:
-    """The rows of ``join.left`` with the columns that ``join.right`` has for the same key; its own come first.
+def read_joined(path: Path, join: Join, max_line_bytes: int, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Yield the rows of ``join.left`` with the columns that ``join.right`` has for the same key.
 
-    The two files lie in the folder, or in each of several folders in it, whose name is then the column ``split``, as
-    Webis-Clickbait-17 is published. Of the right file only what is ``wanted`` is held, for one folder at a time. A row
-    of the left file without a match is rejected, and one with matches that differ in what is wanted too.
+    A column of both files is taken from the left one. A row without a match is rejected, and so is one with several
+    matches that differ in ``columns``.
+
+    Args:
+        path: Folder of the two files, or of several folders with two such files each; the inner folder's name is then
+            the column ``split``, as Webis-Clickbait-17 is published.
+        join: Names of the files and the key.
+        max_line_bytes: Limit of a row.
+        columns: Columns to read. Those of the right file are held in memory, for one folder at a time.
 
     Raises:
-        InputError: a file is missing or damaged, or neither has a column that is ``wanted``.
+        InputError: A file is missing or damaged, or a column exists in neither file.
     """
     if not path.is_dir():
         raise InputError(f"{path} is one file, but source.join reads {join.left} and {join.right} from a folder")
-    absent = [name for name in (join.left, join.right) if not (path / name).is_file()]
-    if not absent:
-        yield from _joined(path, "", {}, join, limit, wanted)
+    missing = [name for name in (join.left, join.right) if not (path / name).is_file()]
+    if not missing:
+        yield from _join_folder(path, "", {}, join, max_line_bytes, columns)
         return
-    parts = [part for part in visible(path) if (part / join.left).is_file() and (part / join.right).is_file()]
-    if not parts:
-        raise InputError(f"the folder {path} holds no {absent[0]}, which source.join names")
-    for part in parts:
-        name = storable_name(part)
-        yield from _joined(part, f"{name}/", {SPLIT_COLUMN: name}, join, limit, wanted)
+    folders = [
+        folder for folder in visible_entries(path) if (folder / join.left).is_file() and (folder / join.right).is_file()
+    ]
+    if not folders:
+        raise InputError(f"the folder {path} holds no {missing[0]}, which source.join names")
+    for folder in folders:
+        name = printable_name(folder)
+        yield from _join_folder(folder, f"{name}/", {SPLIT_COLUMN: name}, join, max_line_bytes, columns)
 
 
-def _joined(
-    folder: Path, prefix: str, given: dict[str, Any], join: Join, limit: int, wanted: Sequence[str]
+@dataclass
+class _ColumnCheck:
+    """Columns seen so far, to report those that exist in neither file."""
+
+    missing: set[str]
+    known: dict[str, None] = field(default_factory=dict)
+
+    def see(self, columns: dict[str, Any]) -> None:
+        self.missing -= columns.keys()
+        if len(self.known) < MAX_KNOWN_COLUMNS:
+            self.known.update(dict.fromkeys(columns))
+
+
+def _join_folder(
+    folder: Path, prefix: str, constant: dict[str, Any], join: Join, max_line_bytes: int, columns: Sequence[str]
 ) -> Iterator[RawRow]:
-    read = [*wanted, join.on]
-    added = [column for column in wanted if column != join.on and column not in given]
-    known = dict.fromkeys(given)
-    missing = set(wanted) - known.keys()
+    """Join the files of one folder; ``prefix`` is added to row ids, and ``constant`` to the columns of every row."""
+    to_read = [*columns, join.on]
+    right_columns = [column for column in columns if column != join.on and column not in constant]
+    check = _ColumnCheck(set(columns))
+    check.see(constant)
+    # None marks a key with matches that differ.
     matches: dict[str, tuple[Any, ...] | None] = {}
-    for _, columns, _ in read_file(folder / join.right, limit, read, [join.on]):
-        if columns is not None and (key := as_text(columns.get(join.on)).strip()):
-            missing -= columns.keys()
-            if len(known) < COLUMNS_COMPARED:
-                known.update(dict.fromkeys(columns))
-            match = tuple(columns.get(column) for column in added)
+    for row in read_file(folder / join.right, max_line_bytes, to_read, [join.on]):
+        if row.columns is not None and (key := to_text(row.columns.get(join.on)).strip()):
+            check.see(row.columns)
+            match = tuple(row.columns.get(column) for column in right_columns)
             if matches.setdefault(key, match) != match:
                 matches[key] = None
-    for identity, columns, reason in read_file(folder / join.left, limit, read, [join.on]):
-        if columns is None:
-            yield RawRow(f"{prefix}{identity}", None, reason)
+    for row in read_file(folder / join.left, max_line_bytes, to_read, [join.on]):
+        row_id = f"{prefix}{row.id}"
+        if row.columns is None:
+            yield RawRow(row_id, None, row.reason)
             continue
-        missing -= columns.keys()
-        if len(known) < COLUMNS_COMPARED:
-            known.update(dict.fromkeys(columns))
-        key = as_text(columns.get(join.on)).strip()
-        if (found := matches.get(key)) is not None:
-            yield RawRow(f"{prefix}{identity}", {**given, **dict(zip(added, found, strict=True)), **columns})
+        check.see(row.columns)
+        key = to_text(row.columns.get(join.on)).strip()
+        if (values := matches.get(key)) is not None:
+            yield RawRow(row_id, {**constant, **dict(zip(right_columns, values, strict=True)), **row.columns})
         else:
-            yield RawRow(f"{prefix}{identity}", None, SEVERAL_MATCHES if key in matches else NO_MATCH)
-    require_columns([column for column in wanted if column in missing], list(known), f"{join.left} or {join.right}")
+            yield RawRow(row_id, None, SEVERAL_MATCHES if key in matches else NO_MATCH)
+    still_missing = [column for column in columns if column in check.missing]
+    require_columns(still_missing, list(check.known), f"{join.left} or {join.right}")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Source
-from textgate.components.ingest.hub import read_rows
+from textgate.components.ingest.hub_source import read_split
 from textgate.components.ingest.ingest import ingest_source
-from textgate.components.ingest.parts import ingest_part, join_parts
+from textgate.components.ingest.source_parts import ingest_part, join_parts
 
 ROWS = [
     {"text": "fine film", "label": "pos", "genre": " comedy ", "year": "1999"},
@@ -121,7 +121,7 @@ def test_class_numbers_of_the_hub_are_names(tmp_path: Path) -> None:
     rows = {"text": ["a", "b", "c"], "label": [1, 0, 1], "genre": [0, 1, -1], "year": [1999, 2000, 2001]}
     data = datasets.Dataset.from_dict(rows, features=features).to_iterable_dataset()
     source = Source(uri="hf://org/name", metadata=["genre", "year"])
-    records = read_rows(data, "train", source, ["text", "label", "genre", "year"])
+    records = read_split(data, "train", source, ["text", "label", "genre", "year"])
     assert [record.columns and (record.columns["genre"], record.columns["year"]) for record in records] == [
         ("comedy", 1999),
         ("drama", 2000),

@@ -180,7 +180,7 @@ STEPS = {"ingest", "preprocess", "select", *JUDGED}
 @pytest.mark.parametrize(
     ("changed", "family", "steps"),
     [
-        ("components/ingest/readers.py", "linear", {"ingest"}),
+        ("components/ingest/local_source.py", "linear", {"ingest"}),
         ("components/preprocess/preprocess.py", "linear", {"preprocess"}),
         ("components/families/linear.py", "linear", JUDGED),
         ("components/families/linear.py", "word2vec", JUDGED),

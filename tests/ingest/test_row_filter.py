@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from textgate.components.contracts import InputError
-from textgate.components.ingest.where import RowFilter
+from textgate.components.ingest.row_filter import RowFilter
 
 ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None, "huge": 10**400}
 

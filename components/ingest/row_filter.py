@@ -1,4 +1,4 @@
-"""The row filter: comparisons on the source's columns, parsed by Python's own grammar and never run as Python."""
+"""Row filters such as ``source == imdb and stars >= 4``, parsed with Python's grammar but never run as Python."""
 
 import ast
 import operator
@@ -8,10 +8,10 @@ from typing import Any
 
 from textgate.components.contracts import InputError
 
-# Python's own limits on nesting depend on how deep the caller stands.
-_DEEPEST = 50
+# Python's own nesting limit depends on the depth of the caller's stack.
+_MAX_DEPTH = 50
 _EXAMPLE = "such as source == rotten_tomatoes and rating >= 3"
-_ORDERS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+_ORDER_OPERATORS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -21,19 +21,21 @@ _ORDERS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class RowFilter:
-    """A parsed filter over records."""
+    """Parsed filter over the columns of a source."""
 
     expression: str
     _tree: ast.expr
 
     @classmethod
     def parse(cls, expression: str) -> "RowFilter":
-        """``column == value``, !=, <, <=, >, >=, in [a, b], not in; joined by and, or, not and parentheses.
+        """Parse a filter.
 
-        A value may be quoted or a bare word. Equality compares as text, order as numbers.
+        Args:
+            expression: Comparisons ``column == value``, !=, <, <=, >, >=, in [a, b], not in; combined by and, or, not
+                and parentheses. A value is quoted or a bare word. Equality compares text, order compares numbers.
 
         Raises:
-            InputError: anything else.
+            InputError: The expression has another form.
         """
         try:
             tree = ast.parse(expression.strip(), mode="eval").body
@@ -46,17 +48,17 @@ class RowFilter:
 
     @property
     def columns(self) -> set[str]:
-        """The columns it asks for."""
+        """Columns that the filter reads."""
         return _columns(self._tree)
 
-    def matches(self, record: dict[str, Any]) -> bool:
-        """Whether the record is selected; a column it lacks equals nothing."""
-        return _matches(self._tree, record)
+    def matches(self, row: dict[str, Any]) -> bool:
+        """Return whether the filter selects a row; a missing column equals nothing."""
+        return _matches(self._tree, row)
 
 
 def _columns(node: ast.expr, depth: int = 0) -> set[str]:
-    """The columns of a filter; ValueError where it is not one."""
-    if depth > _DEEPEST:
+    """Return the columns of a filter; raise ValueError if the syntax tree is not a filter."""
+    if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     match node:
         case ast.BoolOp(values=values):
@@ -71,7 +73,7 @@ def _columns(node: ast.expr, depth: int = 0) -> set[str]:
                     _constant(element)
             elif isinstance(operation, ast.Eq | ast.NotEq):
                 _constant(value)
-            elif type(operation) in _ORDERS:
+            elif type(operation) in _ORDER_OPERATORS:
                 float(_constant(value))
             else:
                 raise ValueError(ast.dump(operation))
@@ -90,29 +92,29 @@ def _constant(node: ast.expr) -> str:
     raise ValueError(ast.dump(node))
 
 
-def _matches(node: ast.expr, record: dict[str, Any]) -> bool:
+def _matches(node: ast.expr, row: dict[str, Any]) -> bool:
     match node:
         case ast.BoolOp(op=ast.And(), values=values):
-            return all(_matches(value, record) for value in values)
+            return all(_matches(value, row) for value in values)
         case ast.BoolOp(values=values):
-            return any(_matches(value, record) for value in values)
+            return any(_matches(value, row) for value in values)
         case ast.UnaryOp(operand=operand):
-            return not _matches(operand, record)
+            return not _matches(operand, row)
         case ast.Compare(left=ast.Name(id=column), ops=[operation], comparators=[value]):
-            return _compares(record.get(column), operation, value)
+            return _compare(row.get(column), operation, value)
     raise AssertionError(ast.dump(node))
 
 
-def _compares(found: Any, operation: ast.cmpop, value: ast.expr) -> bool:
+def _compare(actual: Any, operation: ast.cmpop, value: ast.expr) -> bool:
     match operation:
         case ast.Eq():
-            return found is not None and str(found) == _constant(value)
+            return actual is not None and str(actual) == _constant(value)
         case ast.NotEq():
-            return found is None or str(found) != _constant(value)
+            return actual is None or str(actual) != _constant(value)
     if isinstance(value, ast.List | ast.Tuple | ast.Set):
-        inside = found is not None and str(found) in {_constant(element) for element in value.elts}
-        return inside == isinstance(operation, ast.In)
+        is_element = actual is not None and str(actual) in {_constant(element) for element in value.elts}
+        return is_element == isinstance(operation, ast.In)
     try:
-        return _ORDERS[type(operation)](float(found), float(_constant(value)))
+        return _ORDER_OPERATORS[type(operation)](float(actual), float(_constant(value)))
     except (TypeError, ValueError, OverflowError):
         return False

@@ -11,7 +11,7 @@ import pytest
 
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
-from textgate.components.ingest.parts import ingest_part, join_parts
+from textgate.components.ingest.source_parts import ingest_part, join_parts
 from textgate.components.storage import Store
 
 

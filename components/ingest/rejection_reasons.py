@@ -1,4 +1,4 @@
-"""Why a row is left out by ingest, in the words that stand in ``rejected.parquet``."""
+"""Reasons for which ingest rejects a row, as written to ``rejected.parquet``."""
 
 EMPTY_TEXT = "empty text"
 MISSING_LABEL = "missing label"

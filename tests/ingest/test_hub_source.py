@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import InputError, Source
-from textgate.components.ingest.hub import read_hub, read_rows
+from textgate.components.ingest.hub_source import read_hub, read_split
 
 WANTED = ["text", "label"]
 
@@ -70,7 +70,7 @@ def test_class_numbers_become_names_unless_the_recipe_maps_the_numbers(
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
     data = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features)
     source = Source(uri="hf://org/name", labels=mapping)
-    records = list(read_rows(data.to_iterable_dataset(), "train", source, WANTED))
+    records = list(read_split(data.to_iterable_dataset(), "train", source, WANTED))
     assert [record.columns and record.columns["label"] for record in records] == labels
     assert [record.id for record in records] == ["train:1", "train:2", "train:3"]
 
@@ -101,7 +101,7 @@ def test_a_data_set_the_hub_has_not_got_is_one_sentence(empty_hub: str, tmp_path
     script = """
 import json
 from textgate.components.contracts import InputError, Source
-from textgate.components.ingest.hub import read_hub
+from textgate.components.ingest.hub_source import read_hub
 try:
     list(read_hub(Source(uri="hf://no-such/data-set@main"), ["text", "label"]))
 except InputError as error:

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
-from textgate.components.ingest.readers import read
-from textgate.components.ingest.records import RawRow
+from textgate.components.ingest.local_source import read_local
+from textgate.components.ingest.raw_rows import RawRow
 
 
 def records(path: Path, **settings_: Any) -> list[RawRow]:
-    return list(read(path, Source(uri=str(path), **settings_), ["text", "label"]))
+    return list(read_local(path, Source(uri=str(path), **settings_), ["text", "label"]))
 
 
 def texts(path: Path, **settings_: Any) -> dict[str, str]:
@@ -246,13 +246,13 @@ def test_memory_is_bounded_by_a_row_not_by_a_line_or_a_row_group(kind: str, tmp_
     script = f"""
 from pathlib import Path
 from textgate.components.contracts import Source
-from textgate.components.ingest.readers import read
+from textgate.components.ingest.local_source import read_local
 def peak() -> int:
     # Not ru_maxrss: a process inherits it from the one that started it, whose own peak would hide any growth.
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 before = peak()
-count = sum(1 for _ in read(Path({str(path)!r}), Source(uri="x"), ["text", "label"]))
+count = sum(1 for _ in read_local(Path({str(path)!r}), Source(uri="x"), ["text", "label"]))
 print(count, peak() - before)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

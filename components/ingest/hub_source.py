@@ -1,0 +1,62 @@
+"""Reader of data sets on the Hugging Face hub, streamed by the ``datasets`` library."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from textgate.components.contracts import InputError, Source
+from textgate.components.ingest.raw_rows import SPLIT_COLUMN, RawRow, require_columns
+from textgate.components.sources import parse_hub_uri
+
+
+def read_hub(source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Yield the rows of every split of ``hf://org/name[@revision]``, with the split's name in a column ``split``.
+
+    A class number of a label or metadata column is replaced by its name, unless ``source.labels`` maps the number. The
+    data set's own code is not run.
+
+    Args:
+        source: Source settings.
+        columns: Columns that must exist.
+
+    Raises:
+        InputError: The data set or a column does not exist, or the data set cannot be read.
+    """
+    import datasets
+
+    name, revision = parse_hub_uri(source.uri)
+    try:
+        splits = datasets.load_dataset(name, revision=revision, streaming=True)
+        for split in sorted(splits):
+            yield from read_split(splits[split], split, source, columns)
+    except InputError:
+        raise
+    except Exception as error:  # the library raises its own errors, those of its transport and Arrow, and OSErrors
+        raise InputError(
+            f"{source.uri} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+
+
+def read_split(rows: Any, split: str, source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Yield the rows of one split.
+
+    Args:
+        rows: A ``datasets.IterableDataset``.
+        split: Name of the split.
+        source: Source settings.
+        columns: Columns that must exist.
+
+    Raises:
+        InputError: A column does not exist.
+    """
+    features = rows.features or {}
+    class_names = {column: getattr(features.get(column), "names", None) for column in (source.label, *source.metadata)}
+    for number, row in enumerate(rows, 1):
+        if number == 1:
+            require_columns(columns, [*row, SPLIT_COLUMN], source.uri)
+        for column, names in class_names.items():
+            value = row.get(column)
+            is_mapped = column == source.label and str(value) in (source.labels or {})
+            if names and isinstance(value, int) and not is_mapped:
+                # The hub marks a missing label by -1.
+                row[column] = names[value] if 0 <= value < len(names) else None
+        yield RawRow(f"{split}:{number}", {**row, SPLIT_COLUMN: split})

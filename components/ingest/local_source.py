@@ -1,0 +1,143 @@
+"""Reader of a source on local disk: a file, a folder of files, a tree of class folders, or two joined files."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from textgate.components.contracts import InputError, Source
+from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
+from textgate.components.ingest.join import read_joined
+from textgate.components.ingest.raw_rows import (
+    SPLIT_COLUMN,
+    RawRow,
+    printable_name,
+    require_columns,
+    visible_entries,
+)
+from textgate.components.ingest.rejection_reasons import OVER_LONG_LINE, UNDECODABLE, UNKNOWN_LABEL
+from textgate.components.ingest.row_filter import RowFilter
+
+# Documentation in a published folder, such as readme.txt and classes.txt of AG News.
+_DOCUMENT_SUFFIXES = (".txt", ".md")
+
+
+def read_local(
+    path: Path, source: Source, columns: Sequence[str], row_filter: RowFilter | None = None
+) -> Iterator[RawRow]:
+    """Yield the rows of a file, of the files of a folder sorted by name, or of two joined files.
+
+    In a tree of class folders ``source.text`` is the content of a file, and ``source.label`` the name of its folder.
+    The column ``split``, if it is read, is the file's name without suffixes, unless the file has such a column; in a
+    tree of ``split/class/*.txt`` it is the name of the upper folder.
+
+    Args:
+        path: File or folder.
+        source: Source settings.
+        columns: Columns to read.
+        row_filter: Filter of the rows; a class folder that it excludes is counted but its files are not opened.
+
+    Raises:
+        InputError: The format is unknown, a file is damaged, or a column is missing.
+    """
+    if source.join:
+        yield from read_joined(path, source.join, source.max_line_bytes, columns)
+        return
+    if path.is_dir() and (class_folders := find_class_folders(path)):
+        known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]
+        require_columns(columns, known, printable_name(path))
+        for split, folder in class_folders:
+            yield from _read_class_folder(split, folder, source, row_filter)
+        return
+    files = list_data_files(path)
+    if not files:
+        raise InputError(f"the folder {path} holds no file: {FORMATS} can be read")
+    yield from read_files(files, source, columns)
+
+
+def read_files(files: Sequence[Path], source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+    """Yield the rows of several files, one file after the other; see ``read_local``."""
+    required = [column for column in columns if column != SPLIT_COLUMN]
+    for file in files:
+        split = printable_name(Path(Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem))
+        for row in read_file(file, source.max_line_bytes, columns, required, source.columns):
+            if row.columns is not None and SPLIT_COLUMN in columns:
+                yield row._replace(columns={SPLIT_COLUMN: split, **row.columns})
+            else:
+                yield row
+
+
+def apply_csv_layout(source: Source, files: Sequence[Path]) -> Source:
+    """Return the source with the settings of ``source.csv`` applied if all ``files`` are CSV or TSV."""
+    if source.csv and files and all(map(is_delimited, files)):
+        return source.model_copy(update=source.csv.model_dump(exclude_none=True))
+    return source
+
+
+def list_data_files(path: Path) -> list[Path]:
+    """Return a file, or the data files of a folder sorted by name."""
+    if not path.is_dir():
+        return [path]
+    return skip_documents([file for file in visible_entries(path) if file.is_file()])
+
+
+def skip_documents(files: list[Path]) -> list[Path]:
+    """Return the files that are neither ``.txt`` nor ``.md``, or all files if there are no others."""
+    return [file for file in files if file.suffix.lower() not in _DOCUMENT_SUFFIXES] or files
+
+
+def find_class_folders(path: Path) -> list[tuple[str | None, Path]]:
+    """Return the folders that hold one class each.
+
+    The tree has two levels, ``split/class/*.txt``, if each of its folders has subfolders with texts. Text files between
+    the levels, such as the lists of URLs in aclImdb, are then ignored.
+
+    Returns:
+        Name of the split, or None in a tree of one level, and folder of the class. Empty if the folder is no such tree.
+    """
+    folders = [folder for folder in visible_entries(path) if folder.is_dir()]
+    subfolders = {
+        folder: [inner for inner in visible_entries(folder) if inner.is_dir() and any(_text_files(inner))]
+        for folder in folders
+    }
+    used = [folder for folder in folders if subfolders[folder] or any(_text_files(folder))]
+    if all(subfolders[folder] for folder in used):
+        return [(folder.name, inner) for folder in used for inner in subfolders[folder]]
+    return [(None, folder) for folder in used if any(_text_files(folder))]
+
+
+def _text_files(folder: Path) -> Iterator[str]:
+    """Yield the names of a folder's text files, unsorted."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".txt") and not entry.name.startswith(".") and entry.is_file():
+                yield entry.name
+
+
+def _read_class_folder(
+    split: str | None, folder: Path, source: Source, row_filter: RowFilter | None
+) -> Iterator[RawRow]:
+    text_column = source.text_columns[0]
+    columns = {source.label: folder.name, **({SPLIT_COLUMN: split} if split else {})}
+    # Excluded folders are listed only: aclImdb has 50,000 unlabelled texts.
+    excluded = row_filter and text_column not in row_filter.columns and not row_filter.matches(columns)
+    unknown = source.labels is not None and folder.name.strip() not in source.labels
+    prefix = "".join(f"{printable_name(part)}/" for part in ([folder.parent, folder] if split else [folder]))
+    for file in map(folder.joinpath, sorted(_text_files(folder))):
+        row_id = f"{prefix}{printable_name(file)}"
+        if excluded:
+            yield RawRow(row_id, columns)
+        elif unknown:
+            yield RawRow(row_id, None, UNKNOWN_LABEL)
+        else:
+            yield _read_text_file(file, row_id, text_column, columns, source.max_line_bytes)
+
+
+def _read_text_file(file: Path, row_id: str, text_column: str, columns: dict[str, str], max_bytes: int) -> RawRow:
+    with file_errors(file), file.open("rb") as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        return RawRow(row_id, None, OVER_LONG_LINE)
+    try:
+        return RawRow(row_id, {text_column: content.decode("utf-8-sig"), **columns})
+    except UnicodeDecodeError:
+        return RawRow(row_id, None, UNDECODABLE)
