@@ -1,4 +1,4 @@
-"""KFP door of merge_quantize."""
+"""KFP component of the step ``merge_quantize``."""
 
 from kfp import dsl
 
@@ -13,14 +13,14 @@ def merge_quantize(
     merged: dsl.Output[dsl.Model],
     changes: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Merge the adapter of a trained bundle, if it has one.
+    """Merge a trained bundle with its base model, if it needs one.
 
     Args:
-        model: The trained bundle.
-        trained: Its evaluation, whose texts the merged bundle is asked again.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        merged: The bundle without an adapter.
-        changes: What merging changed on the test split.
+        model: Trained bundle.
+        trained: Evaluation of the trained bundle; the merged bundle predicts its texts again.
+        code: Version of the step's code; unused, but part of KFP's cache key, which does not cover imported code.
+        merged: Merged bundle, which needs no base model.
+        changes: Difference that merging made on the test split, as JSON; ``null`` if nothing was merged.
     """
     from textgate.components.step import step_work
 

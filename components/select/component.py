@@ -1,4 +1,4 @@
-"""KFP doors of select: one for a sweep on one dataset, one for a sweep over the datasets too."""
+"""KFP components of the step ``select``: for a sweep on one dataset, and for a sweep that also varies the dataset."""
 
 from kfp import dsl
 
@@ -16,10 +16,10 @@ def select(
     """Choose the best model of a sweep by validation F1.
 
     Args:
-        models: The trained bundles, in the order of the sweep.
-        settings: The swept settings of each, as a JSON list.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        model: The best bundle; of equal ones the first.
+        models: Trained bundles, in the order of the sweep.
+        settings: Swept settings of each model, as a JSON list.
+        code: Version of the step's code; unused, but part of KFP's cache key, which does not cover imported code.
+        model: The best bundle; the first of equal ones.
         table: Settings and validation F1 of every model, as JSON.
     """
     from textgate.components.step import step_work
@@ -48,12 +48,12 @@ def select_with_dataset(
     """Choose the best model of a sweep by validation F1, and the dataset it was trained on.
 
     Args:
-        models: The trained bundles, in the order of the sweep.
-        datasets: What each was trained on.
-        settings: The swept settings of each, as a JSON list.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        model: The best bundle; of equal ones the first.
-        dataset: Its dataset.
+        models: Trained bundles, in the order of the sweep.
+        datasets: Dataset of each model.
+        settings: Swept settings of each model, as a JSON list.
+        code: Version of the step's code; unused, but part of KFP's cache key, which does not cover imported code.
+        model: The best bundle; the first of equal ones.
+        dataset: Dataset of the best model.
         table: Settings and validation F1 of every model, as JSON.
     """
     from textgate.components.step import step_work

@@ -1,4 +1,4 @@
-"""Choose the best of a sweep's models by validation F1."""
+"""Choose the best model of a sweep by validation F1."""
 
 import shutil
 from pathlib import Path
@@ -9,14 +9,20 @@ from textgate.components.contracts.bundle import MANIFEST
 
 
 def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path, table: Path) -> int:
-    """Copy the bundle of the highest ``validation_f1`` to ``output`` and write what each reached to ``table``, as JSON.
+    """Copy the bundle with the highest ``validation_f1`` to ``output``, and write a table of all scores.
 
-    ``settings`` are the swept ones of each model, in the order of the sweep; of equal models the first is chosen.
-    Returns the chosen one's position.
+    Args:
+        models: Folders of the bundles, in the order of the sweep.
+        settings: Swept settings of each model, by dotted recipe key.
+        output: Folder to copy the best bundle to.
+        table: File to write the scores to, as JSON (``Candidates``).
+
+    Returns:
+        Index of the best model; the first of equal ones.
 
     Raises:
-        InputError: a bundle is damaged.
-        ValueError: a model was trained with other settings than those at its position.
+        InputError: A bundle is damaged.
+        ValueError: A model was trained with other settings than those at its index.
     """
     bundles = [ModelBundle.parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST)) for folder in models]
     for bundle, swept in zip(bundles, settings, strict=True):
@@ -31,15 +37,15 @@ def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path
         if ModelBundle.load(folder) != bundles[best]:
             raise InputError(f"the bundle {models[best]} was changed while it was copied")
     candidates = [
-        Candidate(settings=swept, validation_f1=score, chosen=number == best)
-        for number, (swept, score) in enumerate(zip(settings, scores, strict=True))
+        Candidate(settings=swept, validation_f1=score, chosen=index == best)
+        for index, (swept, score) in enumerate(zip(settings, scores, strict=True))
     ]
     table.write_bytes(Candidates.dump_json(candidates, indent=2) + b"\n")
     return best
 
 
 def setting(recipe: dict[str, Any], key: str) -> Any:
-    """The value of ``key.inner`` in a recipe or its sections."""
+    """Return the value of a dotted key, such as ``train.C``, in a recipe."""
     value: Any = recipe
     for part in key.split("."):
         value = value[part]

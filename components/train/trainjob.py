@@ -1,8 +1,7 @@
 """Run a TrainJob of Kubeflow Trainer from the step's pod: create it, forward its logs, and delete it.
 
-The manifest follows github.com/kubeflow/trainer, pkg/apis/trainer/v1alpha1/trainjob_types.go, version 2.2 or newer. The
-job's pods copy the step's own pod: image, service account, security context, and the environment variables of the store
-and the experiment trackers.
+The job's pods copy the step's own pod: image, service account, security context, and the environment variables of the
+store and the experiment trackers.
 """
 
 import json
@@ -17,15 +16,10 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Resources
 from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
+from textgate.components.train.trainjob_manifest import API, train_job
 
-_API = {"group": "trainer.kubeflow.org", "version": "v1alpha1", "plural": "trainjobs"}
-_RUNTIME = "torch-distributed"
-"""Name of Kubeflow Trainer's ClusterTrainingRuntime for torchrun; its container is named ``node``."""
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
-_COPIED_PREFIXES = ("AWS_", "HF_", "MLFLOW_", "PIP_", "TEXTGATE_", "WANDB_")
-# The cluster injects these into every pod of the service account, together with the files they name.
-_INJECTED_PREFIXES = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
 _POLL_SECONDS = 2.0
 _API_OUTAGE_SECONDS = 300.0
 """Time for which failures of the API server are tolerated while the job runs."""
@@ -57,78 +51,11 @@ def run_train_job(name: str, command: Sequence[str], resources: Resources) -> No
     try:
         with _api_errors(f"create the TrainJob {name} in the namespace {cluster.namespace}"):
             body = train_job(name, command, resources, cluster.own_pod())
-            cluster.objects.create_namespaced_custom_object(**_API, namespace=cluster.namespace, body=body, **_TIMEOUT)
+            cluster.objects.create_namespaced_custom_object(**API, namespace=cluster.namespace, body=body, **_TIMEOUT)
         print(f"created the TrainJob {name} on {resources.nodes} nodes", flush=True)
         _follow(cluster, name)
     finally:
         cluster.delete(name)
-
-
-def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a TrainJob.
-
-    Args:
-        name: See ``run_train_job``.
-        command: See ``run_train_job``.
-        resources: See ``run_train_job``.
-        pod: Manifest of the step's pod, which the job's pods are modelled on.
-    """
-    accelerator = resources.accelerator
-    quantities = {"cpu": resources.cpu, "memory": resources.memory}
-    if accelerator:
-        quantities[accelerator.type] = str(accelerator.count)
-    size = {"sizeLimit": resources.shm} if resources.shm else {}
-    step = next(container for container in pod["spec"]["containers"] if container["name"] == "main")
-    variables = [variable for variable in step.get("env", []) if variable["name"].startswith(_COPIED_PREFIXES)]
-    copied = ("serviceAccountName", "imagePullSecrets", "securityContext")
-    pod_patch = {
-        **{key: pod["spec"][key] for key in copied if key in pod["spec"]},
-        "nodeSelector": resources.node_selector,
-        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.tolerations],
-        # GPUs of one machine exchange gradients through /dev/shm, which is limited to 64 MB by default.
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", **size}}],
-        "containers": [
-            {
-                "name": "node",
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
-                **{key: step[key] for key in ("securityContext",) if key in step},
-            }
-        ],
-    }
-    pod_template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod_patch}
-    return {
-        "apiVersion": f"{_API['group']}/{_API['version']}",
-        "kind": "TrainJob",
-        "metadata": {
-            "name": name,
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Pod", **{key: pod["metadata"][key] for key in ("name", "uid")}}
-            ],
-        },
-        "spec": {
-            "runtimeRef": {"apiGroup": _API["group"], "kind": "ClusterTrainingRuntime", "name": _RUNTIME},
-            "trainer": {
-                "image": step["image"],
-                "command": list(command),
-                "numNodes": resources.nodes,
-                "numProcPerNode": accelerator.count if accelerator else 1,
-                "resourcesPerNode": {"requests": quantities, "limits": quantities},
-                "env": [variable for variable in variables if not variable["name"].startswith(_INJECTED_PREFIXES)],
-            },
-            "runtimePatches": [
-                {
-                    "manager": "textgate/train",
-                    "trainingRuntimeSpec": {
-                        "template": {
-                            "spec": {
-                                "replicatedJobs": [{"name": "node", "template": {"spec": {"template": pod_template}}}]
-                            }
-                        }
-                    },
-                }
-            ],
-        },
-    }
 
 
 @dataclass(frozen=True)
@@ -161,16 +88,18 @@ class _Cluster:
         return dict(self.core.api_client.sanitize_for_serialization(pod))
 
     def pods(self, job: str) -> list[Any]:
+        """Return the pods of a TrainJob, sorted by name."""
         label = f"jobset.sigs.k8s.io/jobset-name={job}"
         pods = self.core.list_namespaced_pod(self.namespace, label_selector=label, **_TIMEOUT).items
         return sorted(pods, key=lambda pod: str(pod.metadata.name))
 
     def delete(self, job: str) -> None:
+        """Delete a TrainJob; a failure is printed, not raised."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
-            self.objects.delete_namespaced_custom_object(**_API, namespace=self.namespace, name=job, **_TIMEOUT)
+            self.objects.delete_namespaced_custom_object(**API, namespace=self.namespace, name=job, **_TIMEOUT)
         except (ApiException, HTTPError) as error:
             if getattr(error, "status", None) != 404:
                 print(f"the TrainJob {job} was not deleted: {_reason(error)}", flush=True)
@@ -186,7 +115,7 @@ def _follow(cluster: _Cluster, name: str) -> None:
     while True:
         try:
             job = cluster.objects.get_namespaced_custom_object(
-                **_API, namespace=cluster.namespace, name=name, **_TIMEOUT
+                **API, namespace=cluster.namespace, name=name, **_TIMEOUT
             )
             # Logs are read after the state, so that no line of a finished job is missed.
             logs.forward()
@@ -250,6 +179,7 @@ class _Logs:
             print(f"pods of the TrainJob: {state}", flush=True)
 
     def _lines(self, pod: str) -> Iterator[str]:
+        """Yield the lines that a pod has logged since the last call."""
         from kubernetes.client import ApiException
 
         now = time.monotonic()
@@ -289,7 +219,7 @@ def _api_errors(action: str) -> Iterator[None]:
         if error.status == 403:
             raise InputError(
                 f"the train step may not {action}: its service account needs the verbs create, get and delete on "
-                f"trainjobs.{_API['group']} and get and list on pods and pods/log ({_reason(error)})"
+                f"trainjobs.{API['group']} and get and list on pods and pods/log ({_reason(error)})"
             ) from error
         if error.status == 404:
             raise InputError(

@@ -14,8 +14,9 @@ from k8s.checks import VERSIONS, Manifest, problems
 from k8s.conftest import K8S
 
 from textgate.components.contracts import ModelBundle, Resources
+from textgate.components.image import GPU_IMAGE
 from textgate.components.storage import Registry, Store
-from textgate.components.train.trainjob import train_job
+from textgate.components.train.trainjob_manifest import train_job
 from textgate.pipelines.pods import CONFIG_MAP, HUB_SECRET, S3_SECRET, USER
 
 SERVING = {
@@ -235,7 +236,7 @@ def test_the_train_job_of_the_train_step_is_one(custom: dict[str, Any]) -> None:
         "node_selector": {"nvidia.com/gpu.present": "true"},
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
     }
-    main = {"name": "main", "image": "textgate/train-gpu:0.1.0", "env": [{"name": "AWS_REGION", "value": "us-east-1"}]}
+    main = {"name": "main", "image": GPU_IMAGE, "env": [{"name": "AWS_REGION", "value": "us-east-1"}]}
     pod = {
         "metadata": {"name": "train", "uid": "1"},
         "spec": {"serviceAccountName": "pipeline-runner", "securityContext": {"runAsUser": USER}, "containers": [main]},

@@ -75,7 +75,7 @@ def test_a_channel_that_moves_is_another_training(
 ) -> None:
     def prefix() -> str:
         asked = resolve_refs(job(dataset, ensemble("first", systems[2]), store, tmp_path))
-        return fetch_inputs(asked, 1, tmp_path / "scratch").checkpoints
+        return fetch_inputs(asked, 1, tmp_path / "scratch").checkpoint_prefix
 
     before = prefix()
     assert prefix() == before
@@ -94,7 +94,7 @@ def test_a_folder_whose_bundle_changes_is_another_training(
         found.append(fetch_inputs(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
         folder.unlink()
     assert found[0].bundles == found[1].bundles
-    assert found[0].checkpoints != found[1].checkpoints
+    assert found[0].checkpoints != found[1].checkpoint_prefix
 
 
 def test_a_system_that_is_not_there_or_answers_otherwise_is_one_sentence(

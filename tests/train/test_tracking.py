@@ -1,3 +1,5 @@
+"""Experiment tracking with TensorBoard, Weights & Biases and MLflow."""
+
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -21,7 +23,7 @@ def names(logs: Path | None) -> list[str]:
     return [type(tracker).__name__.strip("_") for tracker in tracking_callbacks(logs)]
 
 
-def test_tensorboard_always_and_a_service_only_when_asked(tmp_path: Path) -> None:
+def test_without_configured_services_only_tensorboard_is_used(tmp_path: Path) -> None:
     assert names(tmp_path) == ["TensorBoard"]
     assert names(None) == []
 
@@ -34,7 +36,7 @@ def test_tensorboard_always_and_a_service_only_when_asked(tmp_path: Path) -> Non
         ("MLFLOW_TRACKING_URI", "https://user:a-secret@mlflow", "mlflow"),
     ],
 )
-def test_a_service_whose_client_is_not_installed_is_one_sentence_without_the_secret(
+def test_the_error_of_a_missing_client_does_not_contain_the_secret(
     variable: str, value: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -44,7 +46,7 @@ def test_a_service_whose_client_is_not_installed_is_one_sentence_without_the_sec
     assert "a-secret" not in str(error.value)
 
 
-def test_the_services_are_told_of_the_training(
+def test_services_receive_loss_and_f1(
     dataset: Path,
     training: TransformerTraining,
     tiny_encoder: Path,
@@ -52,7 +54,7 @@ def test_the_services_are_told_of_the_training(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """With stand-ins for the services' clients, which are not installed here."""
+    """The clients of the services are not installed here, so mocks take their place."""
     wandb = MagicMock(__spec__=ModuleSpec("wandb", None))
     mlflow = MagicMock(__spec__=ModuleSpec("mlflow", None), __version__="3.0.0")
     mlflow.utils.validation.MAX_PARAM_VAL_LENGTH = mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH = 250
@@ -64,9 +66,9 @@ def test_the_services_are_told_of_the_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:a-secret@mlflow")
     settings = training.model_copy(update={"epochs": 1})
     train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, logs=tmp_path / "logs"))
-    told = [call.args[0] for call in wandb.log.call_args_list]
-    assert sum("train/loss" in values for values in told) == 4
-    assert sum("eval/f1" in values for values in told) == 3
+    logged = [call.args[0] for call in wandb.log.call_args_list]
+    assert sum("train/loss" in values for values in logged) == 4
+    assert sum("eval/f1" in values for values in logged) == 3
     assert mlflow.log_metrics.call_count >= 7
     out, err = capfd.readouterr()
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,3 +1,5 @@
+"""Packing of the Trainer's checkpoints without pickle."""
+
 import random
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ tensors = st.builds(
     st.sampled_from(DTYPES),
     st.integers(0, 9),
 )
-arrays = st.integers(1, 5).map(lambda size: np.arange(size, dtype=np.uint32))  # the kind that the Trainer can load
+arrays = st.integers(1, 5).map(lambda size: np.arange(size, dtype=np.uint32))  # a dtype that the Trainer loads
 states = st.recursive(
     numbers | tensors | tensors.map(lambda tensor: tensor.mT if tensor.ndim > 1 else tensor) | arrays,
     lambda inner: (
@@ -32,8 +34,8 @@ states = st.recursive(
 )
 
 
-def there_and_back(folder: Path, **states: Any) -> dict[str, Any]:
-    """Save each state as the Trainer does, strip the pickle, put it back, and load it as the Trainer does."""
+def round_trip(folder: Path, **states: Any) -> dict[str, Any]:
+    """Save each state like the Trainer, pack and unpack the checkpoint, and load the states like the Trainer."""
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir()
     for name, state in states.items():
@@ -44,8 +46,8 @@ def there_and_back(folder: Path, **states: Any) -> dict[str, Any]:
         return {name: torch.load(folder / "restored" / f"{name}.pt", weights_only=True) for name in states}
 
 
-def same(left: Any, right: Any) -> bool:
-    """Equal in type, structure and every bit."""
+def identical(left: Any, right: Any) -> bool:
+    """Return True if both are equal in type, structure and every bit."""
     if type(left) is not type(right):
         return False
     match left:
@@ -56,26 +58,26 @@ def same(left: Any, right: Any) -> bool:
         case float():
             return left.hex() == right.hex()
         case list() | tuple():
-            return len(left) == len(right) and all(map(same, left, right))
+            return len(left) == len(right) and all(map(identical, left, right))
         case dict():
-            return same(list(left), list(right)) and all(same(left[key], right[key]) for key in left)
+            return identical(list(left), list(right)) and all(identical(left[key], right[key]) for key in left)
     return bool(left == right)
 
 
 @given(state=states)
 @settings(deadline=None, max_examples=50)
-def test_any_nested_state_comes_back(state: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    back = there_and_back(tmp_path_factory.mktemp("state"), optimizer=state)
-    assert same(back["optimizer"], state)
+def test_any_nested_state_survives_a_round_trip(state: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    restored = round_trip(tmp_path_factory.mktemp("state"), optimizer=state)
+    assert identical(restored["optimizer"], state)
 
 
-def test_views_of_one_storage_come_back(tmp_path: Path) -> None:
-    whole = torch.arange(12.0)
-    state = {0: whole, 1: whole[3:7], 2: whole.view(3, 4).T}
-    assert same(there_and_back(tmp_path, optimizer=state)["optimizer"], state)
+def test_views_of_one_storage_survive_a_round_trip(tmp_path: Path) -> None:
+    storage = torch.arange(12.0)
+    state = {0: storage, 1: storage[3:7], 2: storage.view(3, 4).T}
+    assert identical(round_trip(tmp_path, optimizer=state)["optimizer"], state)
 
 
-def test_a_real_optimizer_schedule_and_random_state_go_on_as_if_never_stored(tmp_path: Path) -> None:
+def test_training_continues_identically_after_a_round_trip(tmp_path: Path) -> None:
     def start() -> tuple[torch.nn.Module, torch.optim.Optimizer, Any]:
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 2))
@@ -83,7 +85,7 @@ def test_a_real_optimizer_schedule_and_random_state_go_on_as_if_never_stored(tmp
         optimizer = torch.optim.AdamW(groups, lr=0.1, fused=True)
         return model, optimizer, get_scheduler("cosine", optimizer, num_warmup_steps=2, num_training_steps=20)
 
-    def go_on(model: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+    def train_five_updates(model: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
         for _ in range(5):
             model(torch.from_numpy(np.random.standard_normal((4, 8))).float() * random.random()).sum().backward()
             optimizer.step()
@@ -91,32 +93,32 @@ def test_a_real_optimizer_schedule_and_random_state_go_on_as_if_never_stored(tmp
             optimizer.zero_grad()
 
     model, optimizer, schedule = start()
-    go_on(model, optimizer, schedule)
+    train_five_updates(model, optimizer, schedule)
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}
-    back = there_and_back(
+    restored = round_trip(
         tmp_path,
         optimizer=optimizer.state_dict(),
         scheduler=schedule.state_dict(),
         rng_state={"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()},
         scaler=torch.amp.GradScaler("cpu").state_dict(),
     )
-    assert same(back["optimizer"], optimizer.state_dict())
-    go_on(model, optimizer, schedule)
+    assert identical(restored["optimizer"], optimizer.state_dict())
+    train_five_updates(model, optimizer, schedule)
 
-    again, second_optimizer, second_schedule = start()
-    again.load_state_dict(weights)
-    second_optimizer.load_state_dict(back["optimizer"])
-    second_schedule.load_state_dict(back["scheduler"])
-    random.setstate(back["rng_state"]["python"])
-    np.random.set_state(back["rng_state"]["numpy"])
-    torch.random.set_rng_state(back["rng_state"]["cpu"])
-    go_on(again, second_optimizer, second_schedule)
-    assert same(dict(again.state_dict()), dict(model.state_dict()))
-    assert same(second_optimizer.state_dict(), optimizer.state_dict())
+    restored_model, second_optimizer, second_schedule = start()
+    restored_model.load_state_dict(weights)
+    second_optimizer.load_state_dict(restored["optimizer"])
+    second_schedule.load_state_dict(restored["scheduler"])
+    random.setstate(restored["rng_state"]["python"])
+    np.random.set_state(restored["rng_state"]["numpy"])
+    torch.random.set_rng_state(restored["rng_state"]["cpu"])
+    train_five_updates(restored_model, second_optimizer, second_schedule)
+    assert identical(dict(restored_model.state_dict()), dict(model.state_dict()))
+    assert identical(second_optimizer.state_dict(), optimizer.state_dict())
     assert second_schedule.get_last_lr() == schedule.get_last_lr()
 
 
-def test_what_is_stored_holds_no_pickle_and_the_weights_unchanged(tmp_path: Path) -> None:
+def test_a_packed_checkpoint_contains_no_pickle_and_the_same_weights(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     (checkpoint / "deeper").mkdir(parents=True)
     torch.save({"lr": 0.1}, checkpoint / "scheduler.pt")
@@ -128,6 +130,6 @@ def test_what_is_stored_holds_no_pickle_and_the_weights_unchanged(tmp_path: Path
     assert stored["deeper/model.safetensors"].read_bytes() == b"weights"
 
 
-def test_an_object_that_only_pickle_could_hold_is_refused(tmp_path: Path) -> None:
+def test_an_object_that_only_pickle_could_store_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="holds a complex, which has no form without pickle"):
-        there_and_back(tmp_path, optimizer={"lr": 1j})
+        round_trip(tmp_path, optimizer={"lr": 1j})
