@@ -1,11 +1,11 @@
-"""Tiny models train on one thread."""
+"""Tests of the model families."""
 
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """A tiny model spends its time on handing work to a second thread."""
+    """Run torch on one thread: for tiny models the overhead of a second thread outweighs its work."""
     import torch
 
     torch.set_num_threads(1)

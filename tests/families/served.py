@@ -1,4 +1,4 @@
-"""A trained bundle as it is served, for tests of what it answers."""
+"""Export of a trained bundle to the form that is served, for tests of its predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from textgate.components.export_onnx.export_onnx import export_bundle
 
 
 def serve(dataset: Path, bundle: Path, output: Path, targets: Sequence[str] = ("onnx-fp32",)) -> ModelBundle:
-    """Export the whole ``bundle`` in the given targets to ``output``."""
-    judged = output.with_name(f"{output.name}-judged")
-    evaluate_bundle(dataset, bundle, judged)
-    served, _ = export_bundle(bundle, dataset, judged, Export.model_validate({"targets": list(targets)}), output)
+    """Export the merged ``bundle`` to ``output`` for the given export targets."""
+    evaluation = output.with_name(f"{output.name}-evaluation")
+    evaluate_bundle(dataset, bundle, evaluation)
+    served, _ = export_bundle(bundle, dataset, evaluation, Export.model_validate({"targets": list(targets)}), output)
     return served

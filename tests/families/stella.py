@@ -1,4 +1,4 @@
-"""A tiny, randomly initialised stand-in for NovaSearch/stella_en_400M_v5, whose code lies in the checkpoint."""
+"""Tiny, randomly initialized stand-in for NovaSearch/stella_en_400M_v5, a base model with remote code."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ CONFIG = {
 
 
 def write_stella(folder: Path) -> Path:
-    """Write the checkpoint: configuration, code, weights, a WordPiece tokenizer and a dense layer after the pooling."""
+    """Write configuration, code, weights, a WordPiece tokenizer and the dense layer after the pooling to ``folder``."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModel, BertTokenizerFast
@@ -47,14 +47,14 @@ def write_stella(folder: Path) -> Path:
     vocabulary = list(
         dict.fromkeys([*words, *map(chr, range(33, 127)), *(f"##{chr(code)}" for code in range(33, 127))])
     )
-    BertTokenizerFast(vocab={word: number for number, word in enumerate(vocabulary)}).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder)
 
     settings = {**CONFIG, "vocab_size": len(vocabulary)}
     (folder / "config.json").write_text(json.dumps(settings))
-    # Without these two it takes xformers, as the true one does.
-    slow = {"unpad_inputs": False, "use_memory_efficient_attention": False}
+    # Without these options the model requires xformers, like the real one.
+    without_xformers = {"unpad_inputs": False, "use_memory_efficient_attention": False}
     torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=True, **slow)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True, **without_xformers)
     AutoModel.from_config(config, trust_remote_code=True).save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(settings, indent=2))
 

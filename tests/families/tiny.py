@@ -1,6 +1,6 @@
-"""Randomly initialised checkpoints of every architecture, small enough to train in a second.
+"""Randomly initialized base models of several architectures, small enough to train in a second.
 
-The configuration class and the modules' names are the true ones; only the sizes differ.
+Configuration classes and module names are those of the real models; only the sizes differ.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ WORDS = ["good", "bad", "yes", "no", "True", "False", *(f"word{number}" for numb
 
 
 def write_tiny(folder: Path, model_type: str) -> Path:
-    """Write a checkpoint of the architecture with a tokenizer of its kind."""
+    """Write a base model of the architecture, with a tokenizer of the matching kind, to ``folder``."""
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -25,11 +25,11 @@ def write_tiny(folder: Path, model_type: str) -> Path:
     return folder
 
 
-def _config(model_type: str, vocabulary: int) -> Any:
+def _config(model_type: str, vocabulary_size: int) -> Any:
     from transformers import BertConfig, DistilBertConfig, LlamaConfig, MistralConfig, T5Config
 
     decoder = {
-        "vocab_size": vocabulary,
+        "vocab_size": vocabulary_size,
         "hidden_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -43,11 +43,11 @@ def _config(model_type: str, vocabulary: int) -> Any:
             return BertConfig(**sizes)
         case "distilbert":
             return DistilBertConfig(
-                vocab_size=vocabulary, dim=64, n_layers=2, n_heads=4, hidden_dim=128, max_position_embeddings=128
+                vocab_size=vocabulary_size, dim=64, n_layers=2, n_heads=4, hidden_dim=128, max_position_embeddings=128
             )
         case "t5":
             return T5Config(
-                vocab_size=vocabulary,
+                vocab_size=vocabulary_size,
                 d_model=64,
                 d_kv=16,
                 d_ff=128,
@@ -64,7 +64,7 @@ def _config(model_type: str, vocabulary: int) -> Any:
 
 
 def _tokenizer(model_type: str) -> Any:
-    """Whole words and single characters; the trainers of ``tokenizers`` break ties otherwise in every process."""
+    """Return a tokenizer whose vocabulary is built by hand: the trainers of ``tokenizers`` are not deterministic."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -72,16 +72,16 @@ def _tokenizer(model_type: str) -> Any:
         special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
         characters = [chr(code) for code in range(33, 127)]
         pieces = [*special.values(), "[MASK]", *WORDS, *characters, *(f"##{character}" for character in characters)]
-        tokenizer = Tokenizer(models.WordPiece(_numbered(pieces), unk_token="[UNK]"))
+        tokenizer = Tokenizer(models.WordPiece(_vocabulary(pieces), unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.post_processor = processors.BertProcessing(
             ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
         )
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **special)
-    # As in the decoders that are meant, no token but the end of a text could serve as padding.
+    # As in Llama and Mistral, there is no padding token: the end-of-sequence token takes its place.
     special = {"pad_token" if model_type == "t5" else "bos_token": "<s>", "eos_token": "</s>"}
-    # Each word, first with a space before it and then without, grows a character at a time.
+    # BPE merges that build each word, with and without a leading space, one character at a time.
     words = [*(f"Ġ{word}" for word in WORDS), *WORDS]
     merges = [(word[:end], word[end]) for word in words for end in range(1, len(word))]
     pieces = [
@@ -89,7 +89,7 @@ def _tokenizer(model_type: str) -> Any:
         *sorted(pre_tokenizers.ByteLevel.alphabet()),
         *(left + right for left, right in merges),
     ]
-    tokenizer = Tokenizer(models.BPE(_numbered(pieces), list(dict.fromkeys(merges))))
+    tokenizer = Tokenizer(models.BPE(_vocabulary(pieces), list(dict.fromkeys(merges))))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     if model_type == "t5":
@@ -99,5 +99,6 @@ def _tokenizer(model_type: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **special)
 
 
-def _numbered(pieces: list[str]) -> dict[str, int]:
-    return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+def _vocabulary(pieces: list[str]) -> dict[str, int]:
+    """Return the ids of the distinct pieces, in order."""
+    return {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}

@@ -1,4 +1,4 @@
-"""What a served bundle answers before its probabilities are brought to its temperature."""
+"""Predictions of a served bundle without its calibration."""
 
 from pathlib import Path
 
@@ -11,5 +11,6 @@ from textgate.components.inference import load_bundle
 
 
 def uncalibrated(folder: Path, texts: list[str]) -> npt.NDArray[np.float64]:
-    """Probabilities (len(texts), labels)."""
-    return apply_temperature(load_bundle(folder).predict_proba(texts), 1 / ModelBundle.load(folder).calibration.temperature)
+    """Return probabilities (texts, labels) with the calibration temperature undone."""
+    temperature = ModelBundle.load(folder).calibration.temperature
+    return apply_temperature(load_bundle(folder).predict_proba(texts), 1 / temperature)

@@ -1,4 +1,4 @@
-"""The configuration that lies in a stella checkpoint: the keys of the true one."""
+"""Configuration of the tiny stella model, with the keys of the real one."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""The model code that lies in a stella checkpoint, in small.
+"""Remote code of the tiny stella model.
 
-Modules, weights and what it asks of transformers are those of the true one: tables of rotations in buffers that no
-checkpoint holds, a mask from ``get_extended_attention_mask``, which transformers 5 has no longer, and attention kernels
-of xformers unless the configuration says otherwise.
+Modules, weights and the use of transformers are those of the real code: rotary tables in non-persistent buffers, a mask
+from ``get_extended_attention_mask``, which transformers 5 removed, and attention kernels of xformers unless the
+configuration disables them.
 """
 
 from typing import Any

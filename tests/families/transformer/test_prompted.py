@@ -1,4 +1,4 @@
-"""A decoder that is asked: its answer is the next-token logits of the label words, in training and when served."""
+"""Prompted decoders: predictions are the next-token logits of the label words, in training and when served."""
 
 import re
 from collections.abc import Callable
@@ -30,10 +30,10 @@ PROMPT = "Is this good?\n{text}\nAnswer:"
 ODD_TEXTS = ["", "good", "</s> bad </s>", "word1 " * 60, "é 漢字"]
 
 
-def training(checkpoint: Path, **changes: Any) -> PromptedTraining:
+def training(base_model: Path, **changes: Any) -> PromptedTraining:
     settings: dict[str, Any] = {
         "family": "prompted",
-        "base_model": str(checkpoint),
+        "base_model": str(base_model),
         "prompt": PROMPT,
         "label_words": {"bad": " no", "good": " yes"},
         "adapter": Adapter(r=8, alpha=16),
@@ -48,19 +48,19 @@ def training(checkpoint: Path, **changes: Any) -> PromptedTraining:
 
 @pytest.fixture(scope="module")
 def trained(tiny: Callable[[str], Path], dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, checkpoint = tmp_path_factory.mktemp("prompted") / "trained", tiny("llama")
-    train_bundle(dataset.path, "tiny", training(checkpoint), folder, TrainingContext(checkpoint))
+    folder, base_model = tmp_path_factory.mktemp("prompted") / "trained", tiny("llama")
+    train_bundle(dataset.path, "tiny", training(base_model), folder, TrainingContext(base_model))
     return folder
 
 
 def next_token_probabilities(
-    model: Any, checkpoint: Path, texts: list[str], around: tuple[str, str], max_tokens: int
+    model: Any, base_model: Path, texts: list[str], around: tuple[str, str], max_tokens: int
 ) -> Any:
-    """What a decoder gives for no and yes after the prompt, computed the long way, one text at a time.
+    """Return the probabilities (texts, 2) of no and yes as next tokens, computed one text at a time.
 
-    ``around`` is what stands before and after a text.
+    ``around`` is the prompt before and after the text.
     """
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(base_model)
     ids = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" no", " yes")]
     before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in around)
     answers = []
@@ -72,24 +72,24 @@ def next_token_probabilities(
     return np.array(answers)
 
 
-def test_an_untrained_one_answers_with_the_next_token_logits_of_the_label_words(
+def test_an_untrained_prompt_predicts_the_next_token_logits_of_the_label_words(
     tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
-    checkpoint = tiny("llama")
-    settings = training(checkpoint, epochs=0, adapter=None)
-    bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
+    base_model = tiny("llama")
+    settings = training(base_model, epochs=0, adapter=None)
+    bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "prompted", TrainingContext(base_model))
     assert bundle.base_model is None
     assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
     assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]
-    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "asked", bundle, None).predict_proba(texts)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "prompted", bundle, None).predict_proba(texts)
+    model = AutoModelForCausalLM.from_pretrained(base_model).eval()
     opening, _, closing = PROMPT.partition("{text}")
-    expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), 64)
+    expected = next_token_probabilities(model, base_model, texts, (opening, closing), 64)
     np.testing.assert_allclose(answers, expected, atol=1e-5)
 
 
-def test_it_learns_and_the_served_one_answers_as_the_trained_one(
+def test_the_exported_model_predicts_like_the_trained_one(
     trained: Path, tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
     bundle = ModelBundle.load(trained)
@@ -105,36 +105,36 @@ def test_it_learns_and_the_served_one_answers_as_the_trained_one(
 
 
 def prompt_of(folder: Path) -> str:
-    """What the tokenizer in a bundle writes around the word bad."""
+    """Return the text \"bad\" with the prompt that the bundle's tokenizer puts around it."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.backend_tokenizer.no_truncation()
     return str(tokenizer.decode(tokenizer("bad")["input_ids"]))
 
 
-def test_the_served_one_is_asked_with_its_shots(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
-    """It says what the decoder it came from says after the prompt and its shots."""
-    checkpoint, max_tokens = tiny("llama"), 100
-    settings = training(checkpoint, adapter=None, epochs=0, shots=4, max_tokens=max_tokens, prompt="Q: {text}\nA:")
-    train_bundle(dataset.path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
-    serve(dataset.path, tmp_path / "asked", tmp_path / "exported")
+def test_the_exported_model_keeps_its_shots(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
+    """It predicts the next-token probabilities of the base model after the prompt and its shots."""
+    base_model, max_tokens = tiny("llama"), 100
+    settings = training(base_model, adapter=None, epochs=0, shots=4, max_tokens=max_tokens, prompt="Q: {text}\nA:")
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "prompted", TrainingContext(base_model))
+    serve(dataset.path, tmp_path / "prompted", tmp_path / "exported")
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1][:9], *ODD_TEXTS]]
-    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-    opening, _, closing = prompt_of(tmp_path / "asked").rpartition("bad")
+    model = AutoModelForCausalLM.from_pretrained(base_model).eval()
+    opening, _, closing = prompt_of(tmp_path / "prompted").rpartition("bad")
     assert opening.count("\nA:") == 4
-    expected = next_token_probabilities(model, checkpoint, texts, (opening, closing), max_tokens)
+    expected = next_token_probabilities(model, base_model, texts, (opening, closing), max_tokens)
     np.testing.assert_allclose(uncalibrated(tmp_path / "exported", texts), expected, atol=1e-4)
 
 
-def test_shots_are_the_last_paragraph_of_the_prompt_over_and_over(
+def test_shots_repeat_the_last_paragraph_of_the_prompt(
     tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
-    checkpoint = tiny("llama")
+    base_model = tiny("llama")
     prompt = "Yes or no.\n\n: {text}\n?"
     seen = []
     for seed in (1, 1, 2):
-        settings = training(checkpoint, adapter=None, epochs=0, shots=6, max_tokens=120, prompt=prompt, seed=seed)
+        settings = training(base_model, adapter=None, epochs=0, shots=6, max_tokens=120, prompt=prompt, seed=seed)
         folder = tmp_path / str(len(seen))
-        train_bundle(dataset.path, "tiny", settings, folder, TrainingContext(checkpoint))
+        train_bundle(dataset.path, "tiny", settings, folder, TrainingContext(base_model))
         seen.append(prompt_of(folder))
     opening, *paragraphs = seen[0].split("\n\n")
     assert opening == "Yes or no."
@@ -144,25 +144,25 @@ def test_shots_are_the_last_paragraph_of_the_prompt_over_and_over(
     for paragraph in paragraphs:
         match = re.fullmatch(r": (.*)\n\? (yes|no)", paragraph)
         assert match
-        (whole,) = (text for text in label_of if text.startswith(match[1]))
-        assert ["no", "yes"][label_of[whole]] == match[2]
+        (full_text,) = (text for text in label_of if text.startswith(match[1]))
+        assert ["no", "yes"][label_of[full_text]] == match[2]
         answers.append(match[2])
     assert len(answers) == 6
-    assert all({*answers[number : number + 2]} == {"yes", "no"} for number in (0, 2, 4))
+    assert all({*answers[start : start + 2]} == {"yes", "no"} for start in (0, 2, 4))
     assert seen[0] == seen[1] != seen[2]
 
 
-def test_an_adapter_is_asked_with_the_shots_it_was_trained_with(
+def test_an_adapter_keeps_the_shots_of_its_training(
     tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
-    checkpoint = tiny("llama")
-    settings = training(checkpoint, epochs=0.2, shots=2)
-    trained = train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", TrainingContext(checkpoint))
+    base_model = tiny("llama")
+    settings = training(base_model, epochs=0.2, shots=2)
+    trained = train_bundle(dataset.path, "tiny", settings, tmp_path / "trained", TrainingContext(base_model))
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
     assert prompt_of(tmp_path / "trained").count("Answer:") == 3
     assert prompt_of(tmp_path / "merged") == prompt_of(tmp_path / "trained")
     _, texts, _ = dataset.columns("test")
-    answers = open_predictor(tmp_path / "trained", trained, checkpoint).predict_proba(texts)
+    answers = open_predictor(tmp_path / "trained", trained, base_model).predict_proba(texts)
     merged = ModelBundle.load(tmp_path / "merged")
     np.testing.assert_allclose(open_predictor(tmp_path / "merged", merged).predict_proba(texts), answers, atol=1e-4)
 
@@ -174,18 +174,18 @@ def test_long_shots_leave_room_for_the_text(tiny: Callable[[str], Path], tmp_pat
             words = " ".join(f"word{number}" for _ in range(90))
             writer.add(split, Row(str(number), words, ["bad", "good"][number // 3]))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
-    checkpoint = tiny("llama")
-    settings = training(checkpoint, adapter=None, epochs=0, shots=2, max_tokens=128, prompt="{text}\nAnswer:")
-    train_bundle(path, "tiny", settings, tmp_path / "asked", TrainingContext(checkpoint))
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "asked")
+    base_model = tiny("llama")
+    settings = training(base_model, adapter=None, epochs=0, shots=2, max_tokens=128, prompt="{text}\nAnswer:")
+    train_bundle(path, "tiny", settings, tmp_path / "prompted", TrainingContext(base_model))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "prompted")
     ids = tokenizer("word5 " * 99, truncation=True, max_length=128)["input_ids"]
     assert len(ids) == 128
-    first, second, asked = (paragraph.count("word") for paragraph in tokenizer.decode(ids).split("\n\n"))
+    first, second, query = (paragraph.count("word") for paragraph in tokenizer.decode(ids).split("\n\n"))
     assert first == second
-    assert 10 < first <= asked < first + 3
+    assert 10 < first <= query < first + 3
 
 
-def test_an_adapter_is_no_shot() -> None:
+def test_an_adapter_needs_epochs() -> None:
     with pytest.raises(ValueError, match="epochs: 0 trains nothing, an adapter neither"):
         training(Path("tiny"), epochs=0)
 
@@ -201,18 +201,18 @@ def test_an_adapter_is_no_shot() -> None:
         ({"shots": 145}, "train.shots=145 is more than the 144 texts of the split train"),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence(
+def test_an_unusable_prompt_gives_a_one_line_error(
     changes: dict[str, Any], sentence: str, tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
-    checkpoint = tiny("llama")
+    base_model = tiny("llama")
     with pytest.raises(InputError, match=sentence):
         train_bundle(
-            dataset.path, "x", training(checkpoint, **changes), tmp_path / "bundle", TrainingContext(checkpoint)
+            dataset.path, "x", training(base_model, **changes), tmp_path / "bundle", TrainingContext(base_model)
         )
     assert not (tmp_path / "bundle").exists()
 
 
-def test_an_encoder_cannot_be_asked(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
-    checkpoint = tiny("bert")
+def test_an_encoder_cannot_be_prompted(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
+    base_model = tiny("bert")
     with pytest.raises(InputError, match="is no decoder, so that no prompt can ask it"):
-        train_bundle(dataset.path, "x", training(checkpoint), tmp_path / "bundle", TrainingContext(checkpoint))
+        train_bundle(dataset.path, "x", training(base_model), tmp_path / "bundle", TrainingContext(base_model))

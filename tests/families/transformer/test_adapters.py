@@ -1,4 +1,4 @@
-"""Adapters on tiny decoders, encoders and encoder-decoders: what is trained, stored, merged and answered."""
+"""Adapters on tiny decoders, encoders and encoder-decoders: training, storage, merging and prediction."""
 
 import json
 import shutil
@@ -28,9 +28,9 @@ from textgate.components.train.train import train_bundle
 Tiny = Callable[[str], Path]
 
 
-def training(checkpoint: Path, adapter: Adapter, **changes: Any) -> TransformerTraining:
+def training(base_model: Path, adapter: Adapter, **changes: Any) -> TransformerTraining:
     settings = {"max_tokens": 32, "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, "precision": "fp32", **changes}
-    return TransformerTraining(family="transformer", base_model=str(checkpoint), adapter=adapter, **settings)
+    return TransformerTraining(family="transformer", base_model=str(base_model), adapter=adapter, **settings)
 
 
 LORA = Adapter(r=4, alpha=8)
@@ -48,26 +48,26 @@ CASES = [
 def trained(
     tiny: Tiny, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, Adapter], tuple[Path, Path]]:
-    """A trained bundle and its checkpoint, made once for each architecture and adapter."""
+    """A function that returns a trained bundle and its base model, trained once per architecture and adapter."""
     folder = tmp_path_factory.mktemp("adapters")
 
     def train(model_type: str, adapter: Adapter = LORA) -> tuple[Path, Path]:
-        checkpoint = tiny(model_type)
+        base_model = tiny(model_type)
         path = folder / f"{model_type}-{adapter.variant}"
         if not path.exists():
-            settings = training(checkpoint, adapter, epochs=4 if "bert" in model_type else 1)
-            train_bundle(dataset.path, "tiny", settings, path, TrainingContext(checkpoint))
-        return path, checkpoint
+            settings = training(base_model, adapter, epochs=4 if "bert" in model_type else 1)
+            train_bundle(dataset.path, "tiny", settings, path, TrainingContext(base_model))
+        return path, base_model
 
     return train
 
 
 @pytest.mark.parametrize(("model_type", "adapter"), CASES, ids=[f"{name}-{a.variant}" for name, a in CASES])
-def test_an_adapter_learns_and_answers_the_same_once_merged(
+def test_adapter_learns_and_merging_keeps_its_predictions(
     model_type: str, adapter: Adapter, trained: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    bundle, checkpoint = trained(model_type, adapter)
-    assert ModelBundle.load(bundle).base_model == str(checkpoint)
+    bundle, base_model = trained(model_type, adapter)
+    assert ModelBundle.load(bundle).base_model == str(base_model)
     assert not list(bundle.rglob("model.safetensors")), "the base must not be stored again"
     before = evaluate_bundle(dataset.path, bundle, tmp_path / "before")
     assert before.manifest.f1.value > 0.8
@@ -76,9 +76,7 @@ def test_an_adapter_learns_and_answers_the_same_once_merged(
     np.testing.assert_allclose(np.log(after.probabilities), np.log(before.probabilities), atol=1e-4)
 
 
-def test_a_merged_bundle_is_a_checkpoint_that_transformers_opens_at_full_precision(
-    trained: Any, tmp_path: Path
-) -> None:
+def test_transformers_loads_a_merged_bundle_in_full_precision(trained: Any, tmp_path: Path) -> None:
     merge_bundle(trained("llama")[0], tmp_path / "merged")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     assert model.config.id2label == {0: "bad", 1: "good"}
@@ -86,16 +84,16 @@ def test_a_merged_bundle_is_a_checkpoint_that_transformers_opens_at_full_precisi
     assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
 
 
-def test_the_same_adapter_training_is_the_same_bytes_and_names_no_folder(
+def test_training_an_adapter_twice_gives_the_same_bytes_and_no_local_path(
     trained: Any, dataset: Dataset, tmp_path: Path
 ) -> None:
-    first, checkpoint = trained("llama")
-    settings = training(checkpoint, LORA).model_copy(update={"base_model": "hf://org/name@" + "a" * 40})
-    train_bundle(dataset.path, "tiny", settings, tmp_path / "again", TrainingContext(checkpoint))
+    first, base_model = trained("llama")
+    settings = training(base_model, LORA).model_copy(update={"base_model": "hf://org/name@" + "a" * 40})
+    train_bundle(dataset.path, "tiny", settings, tmp_path / "again", TrainingContext(base_model))
     weights = "adapter_model.safetensors"
     assert (tmp_path / "again" / weights).read_bytes() == (first / weights).read_bytes()
     for path in (tmp_path / "again").iterdir():
-        assert str(checkpoint).encode() not in path.read_bytes(), path.name
+        assert str(base_model).encode() not in path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("model_type", ["llama", "t5", "distilbert"])
@@ -107,8 +105,8 @@ def test_the_head_is_trained_and_stored_in_full_precision(model_type: str, train
         assert all(value.dtype == torch.float32 for value in weights)
 
 
-def test_a_head_that_would_stay_as_it_was_initialised_is_refused_by_name(tiny: Tiny) -> None:
-    # What PEFT and bitsandbytes do on their own: they look for `score` and `classifier` only.
+def test_a_head_that_would_not_be_trained_is_rejected_by_name(tiny: Tiny) -> None:
+    # The defaults of PEFT and bitsandbytes, which recognize `score` and `classifier` only.
     config = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["score", "classifier"])
     model = AutoModelForSequenceClassification.from_pretrained(tiny("t5"), quantization_config=config)
     with pytest.raises(InputError, match=r"head classification_head is quantized \(.*\) and could not be trained"):
@@ -118,7 +116,7 @@ def test_a_head_that_would_stay_as_it_was_initialised_is_refused_by_name(tiny: T
         require_trainable_head(frozen, ("classification_head",))
 
 
-def test_targets_that_no_layer_has_are_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
+def test_unknown_target_layers_give_a_one_line_error(tiny: Tiny, tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny("llama"))
     with pytest.raises(
         InputError, match=r"train\.adapter\.targets: no layer of the base model is called absent, query"
@@ -127,7 +125,7 @@ def test_targets_that_no_layer_has_are_one_sentence(tiny: Tiny, tmp_path: Path) 
     assert "\n" not in str(error.value)
 
 
-def test_an_adapter_without_its_base_does_not_answer(trained: Any, dataset: Dataset, tmp_path: Path) -> None:
+def test_an_adapter_without_its_base_model_cannot_be_evaluated(trained: Any, dataset: Dataset, tmp_path: Path) -> None:
     folder = shutil.copytree(trained("llama")[0], tmp_path / "trained")
     bundle = ModelBundle.load(folder)
     runtime = bundle.runtime.model_copy(update={"base_model": str(tmp_path / "gone")})
@@ -137,46 +135,46 @@ def test_an_adapter_without_its_base_does_not_answer(trained: Any, dataset: Data
     assert not (tmp_path / "evaluation").exists()
 
 
-def test_an_unknown_architecture_names_those_that_are_known(
+def test_the_error_of_an_unsupported_architecture_lists_the_supported_ones(
     tiny_encoder: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "gpt"
-    checkpoint.mkdir()
+    base_model = tmp_path / "gpt"
+    base_model.mkdir()
     for path in tiny_encoder.iterdir():
-        (checkpoint / path.name).write_bytes(path.read_bytes())
-    config = json.loads((checkpoint / "config.json").read_text())
-    (checkpoint / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+        (base_model / path.name).write_bytes(path.read_bytes())
+    config = json.loads((base_model / "config.json").read_text())
+    (base_model / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
     with pytest.raises(InputError, match="the architecture 'gpt2' cannot be fine-tuned here: bert, distilbert"):
         train_bundle(
-            dataset.path, "x", training(checkpoint, Adapter()), tmp_path / "bundle", TrainingContext(checkpoint)
+            dataset.path, "x", training(base_model, Adapter()), tmp_path / "bundle", TrainingContext(base_model)
         )
 
 
-def test_merging_into_a_base_that_stays_quantized_would_be_seen(trained: Any, dataset: Dataset) -> None:
-    """The tolerance of the comparison above tells a sound merge from one in place into 4 bits."""
-    folder, checkpoint = trained("llama")
+def test_merging_into_quantized_weights_exceeds_the_tolerance(trained: Any, dataset: Dataset) -> None:
+    """The tolerance of the comparison above distinguishes a correct merge from a merge into 4-bit weights."""
+    folder, base_model = trained("llama")
     texts = dataset.columns("test")[1]
-    predictor: Any = EXPORTABLE_FAMILIES["transformer"]().predictor(folder, ModelBundle.load(folder), checkpoint)
-    answers = predictor.predict_proba(texts)
+    predictor: Any = EXPORTABLE_FAMILIES["transformer"]().predictor(folder, ModelBundle.load(folder), base_model)
+    before = predictor.predict_proba(texts)
     predictor._model.merge_adapter()
-    assert np.abs(np.log(predictor.predict_proba(texts)) - np.log(answers)).max() > 1e-2
+    assert np.abs(np.log(predictor.predict_proba(texts)) - np.log(before)).max() > 1e-2
 
 
-def test_a_4_bit_base_still_passes_gradients_on_after_an_evaluation(tiny: Tiny) -> None:
-    """On CPUs with AVX512-BF16 bitsandbytes would pack its weights for answering, and train no more through them."""
-    checkpoint = tiny("llama")
-    settings = training(checkpoint, LORA)
+def test_a_4_bit_base_model_passes_gradients_after_an_evaluation(tiny: Tiny) -> None:
+    """On CPUs with AVX512-BF16 bitsandbytes would repack the weights for inference and stop passing gradients."""
+    base_model = tiny("llama")
+    settings = training(base_model, LORA)
     options = quantization_options(LORA, ("score",), torch.float32)
-    model = load_classifier(checkpoint, settings, ["bad", "good"], **options)
+    model = load_classifier(base_model, settings, ["bad", "good"], **options)
     model.config.pad_token_id = 0
-    model = add_adapter(model, LORA, ("q_proj", "v_proj"), ("score",), "tiny", checkpoint)
+    model = add_adapter(model, LORA, ("q_proj", "v_proj"), ("score",), "tiny", base_model)
     ids = torch.arange(1, 17).reshape(2, 8)
     with torch.inference_mode():
         model.eval()(input_ids=ids)
     model.train()(input_ids=ids, labels=torch.tensor([0, 1])).loss.backward()
-    first = [name for name, _ in model.named_parameters() if "layers.0." in name and "lora_B" in name]
-    assert len(first) == 2
-    for name in first:
+    first_layer = [name for name, _ in model.named_parameters() if "layers.0." in name and "lora_B" in name]
+    assert len(first_layer) == 2
+    for name in first_layer:
         gradient = model.get_parameter(name).grad
         assert gradient is not None, name
         assert gradient.abs().max() > 0, name

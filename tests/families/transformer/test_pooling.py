@@ -23,17 +23,17 @@ def trained() -> AttentionPooling:
     return pooling
 
 
-def test_the_mean_is_over_the_tokens_and_not_over_the_padding() -> None:
+def test_the_mean_ignores_padding() -> None:
     pooled = MeanPooling()(states(), mask())
     for row, length in enumerate(LENGTHS[:3]):
         torch.testing.assert_close(pooled[row], states()[row, :length].mean(dim=0))
 
 
-def test_attention_starts_as_the_mean() -> None:
+def test_initial_attention_weights_give_the_mean() -> None:
     torch.testing.assert_close(AttentionPooling(8)(states(), mask()), MeanPooling()(states(), mask()))
 
 
-def test_attention_weighs_tokens_by_their_scores() -> None:
+def test_attention_weights_tokens_by_the_softmax_of_their_scores() -> None:
     pooling = trained()
     pooled = pooling(states(), mask())
     for row, length in enumerate(LENGTHS[:3]):
@@ -44,7 +44,7 @@ def test_attention_weighs_tokens_by_their_scores() -> None:
 
 @pytest.mark.parametrize("pooling", [MeanPooling(), trained()], ids=["mean", "attention"])
 @pytest.mark.parametrize("padding", [0.0, 1e4, float("nan"), float("inf")])
-def test_what_lies_in_the_padding_does_not_matter(pooling: nn.Module, padding: float) -> None:
+def test_values_in_the_padding_do_not_matter(pooling: nn.Module, padding: float) -> None:
     filled = states().masked_fill(mask()[..., None] == 0, padding).requires_grad_()
     pooled = pooling(filled, mask())
     torch.testing.assert_close(pooled[:3], pooling(states(), mask())[:3])
@@ -56,7 +56,7 @@ def test_what_lies_in_the_padding_does_not_matter(pooling: nn.Module, padding: f
 
 @pytest.mark.parametrize("pooling", [MeanPooling(), trained()], ids=["mean", "attention"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_holds_a_long_text(pooling: nn.Module, dtype: torch.dtype) -> None:
+def test_a_long_text_does_not_overflow_in_half_precision(pooling: nn.Module, dtype: torch.dtype) -> None:
     long = torch.full((1, 4096, 8), 100.0, dtype=dtype)
     pooled = pooling.to(dtype)(long, torch.ones(1, 4096, dtype=torch.long))
     pooling.float()

@@ -1,4 +1,4 @@
-"""How a transformer is trained: batches, losses, measurements on the way, precision."""
+"""Training loop: batches, loss, evaluation during training and precision."""
 
 import re
 from collections.abc import Callable
@@ -23,32 +23,33 @@ TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_toke
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts whose labels cannot be learned, so that F1 goes up and down."""
+    """Texts with random labels, so that F1 fluctuates."""
     path = tmp_path_factory.mktemp("noisy") / "dataset"
     rng = np.random.default_rng(13)
     with dataset_writer(path, ["train", "validation", "test"]) as writer:
-        for number in range(90):
-            split = ["train", "validation", "test"][number % 3]
+        for index in range(90):
+            split = ["train", "validation", "test"][index % 3]
             text = " ".join(f"word{word}" for word in rng.integers(0, 40, 5))
-            writer.add(split, Row(str(number), text, ["bad", "good"][rng.integers(2)]))
+            writer.add(split, Row(str(index), text, ["bad", "good"][rng.integers(2)]))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     return path
 
 
-def measured(said: str) -> list[float]:
-    return [float(f1) for f1 in re.findall(r"^epoch .*validation F1 ([\d.]+)$", said, re.MULTILINE)]
+def validation_scores(output: str) -> list[float]:
+    """Return the F1 scores that a training printed."""
+    return [float(f1) for f1 in re.findall(r"^epoch .*validation F1 ([\d.]+)$", output, re.MULTILINE)]
 
 
-def test_the_best_measurement_is_what_is_returned(
+def test_the_weights_of_the_best_validation_f1_are_kept(
     noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=6, learning_rate=3e-3)
     bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
-    scores = measured(capsys.readouterr().out)
+    scores = validation_scores(capsys.readouterr().out)
     assert len(scores) == 6
-    assert max(scores) > scores[-1], "the last must not be the best, or this shows nothing"
+    assert max(scores) > scores[-1], "the last must not be the best, or the test proves nothing"
     assert bundle.metrics["validation_f1"] == pytest.approx(max(scores), abs=1e-4)
-    # 4 updates an epoch; the loss is logged every 10, before a measurement and at the end.
+    # 4 updates an epoch; the loss is logged every 10 updates, before an evaluation and at the end.
     assert {key for entry in bundle.history for key in entry} == {"epoch", "loss", "validation_f1"}
     f1_scores = {entry["epoch"]: entry["validation_f1"] for entry in bundle.history if "validation_f1" in entry}
     assert f1_scores == pytest.approx(dict(zip(range(1, 7), scores, strict=True)), abs=1e-4)
@@ -58,7 +59,9 @@ def test_the_best_measurement_is_what_is_returned(
     assert bundle.metrics["train_loss"] == pytest.approx(np.average(list(losses.values()), weights=weights), abs=1e-5)
 
 
-def test_what_is_measured_once_ends_its_history(noisy: Path, tiny: Callable[[str], Path], tmp_path: Path) -> None:
+def test_without_evaluations_the_history_ends_with_the_final_f1(
+    noisy: Path, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
     training = TransformerTraining(**TINY, epochs=0.5, learning_rate=3e-3)
     bundle = train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
     loss, last = bundle.history
@@ -66,28 +69,30 @@ def test_what_is_measured_once_ends_its_history(noisy: Path, tiny: Callable[[str
     assert last == {"epoch": 0.5, "validation_f1": pytest.approx(bundle.metrics["validation_f1"], abs=1e-6)}
 
 
-def test_it_stops_early_when_f1_no_longer_rises(
+def test_training_stops_early_when_f1_does_not_improve(
     noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=9, learning_rate=1e-9, early_stopping=2, evaluate_every=0.5)
     train_bundle(noisy, "x", training, tmp_path / "bundle", TrainingContext(tiny("bert")))
-    assert len(measured(capsys.readouterr().out)) == 3
+    assert len(validation_scores(capsys.readouterr().out)) == 3
 
 
-def test_small_batches_summed_up_train_as_one_large_one(
+def test_gradient_accumulation_trains_like_one_large_batch(
     dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     losses = []
-    for at_once in (8, 2):
+    for micro_batch_size in (8, 2):
         training = TransformerTraining(
-            **TINY, epochs=1, learning_rate=1e-3, micro_batch_size=at_once, class_weights="balanced"
+            **TINY, epochs=1, learning_rate=1e-3, micro_batch_size=micro_batch_size, class_weights="balanced"
         )
-        bundle = train_bundle(dataset.path, "x", training, tmp_path / str(at_once), TrainingContext(tiny("llama")))
+        bundle = train_bundle(
+            dataset.path, "x", training, tmp_path / str(micro_batch_size), TrainingContext(tiny("llama"))
+        )
         losses.append(bundle.metrics["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
+def test_the_probed_batch_size_does_not_change_the_result(
     dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = TransformerTraining(**TINY, epochs=0.5)
@@ -100,7 +105,7 @@ def test_auto_finds_a_batch_that_fits_and_leaves_the_result_alone(
     assert probed.files == plain.files
 
 
-def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probed_batch_is_smaller_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     from textgate.components.families.transformer.training import batch_size
 
     class Model(torch.nn.Linear):
@@ -110,22 +115,22 @@ def test_auto_takes_fewer_texts_when_little_memory_is_free(monkeypatch: pytest.M
     model = Model(2_000_000, 2)
     batch = {"input_ids": torch.ones(1, 2_000_000), "labels": torch.tensor([0])}
     per_row = 3 * 8e6
-    freed_but_kept = [np.ones(2**14) for _ in range(4_000)]
+    freed_arrays = [np.ones(2**14) for _ in range(4_000)]
     last = np.ones(2**14)
-    del freed_but_kept
+    del freed_arrays
     monkeypatch.setattr(batch_size, "_free_bytes", lambda: 12 * 4_000_002 + 10 * per_row)
-    fitted = batch_size.probe_batch_size(model, batch, 64)
-    assert 2 <= fitted <= 16
+    result = batch_size.probe_batch_size(model, batch, 64)
+    assert 2 <= result <= 16
     assert last.any()
     assert all(weight.grad is None for weight in model.parameters())
 
 
 @settings(deadline=None, max_examples=40)
 @given(
-    classes=st.lists(st.integers(0, 2), min_size=6, max_size=30).filter(lambda found: set(found) == {0, 1, 2}),
+    classes=st.lists(st.integers(0, 2), min_size=6, max_size=30).filter(lambda classes: set(classes) == {0, 1, 2}),
     smoothing=st.sampled_from([0.0, 0.1]),
 )
-def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: list[int], smoothing: float) -> None:
+def test_the_loss_equals_torchs_with_scikit_learns_class_weights(classes: list[int], smoothing: float) -> None:
     training = TransformerTraining(**TINY, class_weights="balanced", label_smoothing=smoothing)
     target, logits = torch.tensor(classes), torch.randn(len(classes), 3, generator=torch.manual_seed(0))
     weights = compute_class_weight("balanced", classes=np.arange(3), y=classes)
@@ -140,7 +145,7 @@ def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: lis
 
 
 @pytest.mark.parametrize(
-    ("asked", "bf16", "computed"),
+    ("setting", "bf16", "expected"),
     [
         ("auto", True, "bf16"),
         ("auto", False, "fp32"),
@@ -150,9 +155,9 @@ def test_the_loss_is_that_of_torch_with_the_weights_of_scikit_learn(classes: lis
         ("fp16", True, "bf16"),
     ],
 )
-def test_a_cpu_computes_in_what_it_has_instructions_for(
-    asked: str, bf16: bool, computed: str, monkeypatch: pytest.MonkeyPatch
+def test_a_cpu_computes_in_a_precision_that_it_supports_natively(
+    setting: str, bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert precision.resolve_precision(asked) == computed
+    assert precision.resolve_precision(setting) == expected

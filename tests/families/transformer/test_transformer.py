@@ -1,3 +1,5 @@
+"""Fully fine-tuned encoders: training, export and errors."""
+
 import json
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def test_it_learns(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
     assert evaluation.manifest.runtime == "transformers"
 
 
-def test_the_same_data_and_seed_are_the_same_bytes(
+def test_the_same_data_and_seed_give_the_same_bytes(
     dataset: Dataset, tiny_encoder: Path, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
     train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "again", TrainingContext(tiny_encoder))
@@ -50,15 +52,15 @@ def test_the_same_data_and_seed_are_the_same_bytes(
     assert ModelBundle.load(tmp_path / "exported") == ModelBundle.load(exported)
 
 
-def test_full_precision_onnx_answers_as_torch_does(dataset: Dataset, trained: Path, exported: Path) -> None:
+def test_full_precision_onnx_predicts_like_torch(dataset: Dataset, trained: Path, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS]
-    torch_answers = (
+    expected = (
         EXPORTABLE_FAMILIES["transformer"]().predictor(trained, ModelBundle.load(trained), None).predict_proba(texts)
     )
-    np.testing.assert_allclose(uncalibrated(exported, texts), torch_answers, atol=1e-5)
+    np.testing.assert_allclose(uncalibrated(exported, texts), expected, atol=1e-5)
 
 
-def test_an_answer_does_not_depend_on_its_neighbours(dataset: Dataset, exported: Path) -> None:
+def test_a_prediction_does_not_depend_on_the_other_texts_in_the_batch(dataset: Dataset, exported: Path) -> None:
     texts = [*dataset.columns("test")[1], *ODD_TEXTS] * 3
     predictor = load_bundle(exported)
     together = predictor.predict_proba(texts)
@@ -77,8 +79,8 @@ def test_int8_is_smaller_and_agrees(dataset: Dataset, trained: Path, exported: P
     ]
     assert sizes[0] < 0.7 * sizes[1]
     texts = dataset.columns("test")[1]
-    answers = [load_bundle(folder).predict_proba(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
-    assert np.mean(answers[0] == answers[1]) > 0.95
+    predictions = [load_bundle(folder).predict_proba(texts).argmax(axis=1) for folder in (tmp_path / "int8", exported)]
+    assert np.mean(predictions[0] == predictions[1]) > 0.95
 
 
 def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +90,7 @@ def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest
     assert "nothing to merge: the bundle is whole" in capsys.readouterr().out
 
 
-def test_progress_tells_epoch_loss_rate_and_time_left(
+def test_progress_lines_have_epoch_loss_and_rate(
     dataset: Dataset, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(tiny_encoder))
@@ -99,7 +101,7 @@ def test_progress_tells_epoch_loss_rate_and_time_left(
     assert "rows/s" in last
 
 
-def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
+def test_an_unexported_bundle_is_not_served_and_an_exported_one_is_not_exported_again(
     dataset: Dataset, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="answers with 'transformers', which is not served: export it first"):
@@ -109,7 +111,7 @@ def test_a_trained_bundle_is_not_served_and_an_exported_one_is_not_exported(
     assert not (tmp_path / "twice").exists()
 
 
-def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_diverging_training_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"learning_rate": 1e38, "epochs": 1, "warmup": 0})
     with pytest.raises(InputError, match=r"the training diverged: .* is nan; lower train\.learning_rate"):
         train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(tiny_encoder))
@@ -117,21 +119,21 @@ def test_a_training_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encode
 
 
 @pytest.mark.parametrize("damage", ["no config", "no weights", "not a model"])
-def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(
+def test_a_base_model_that_cannot_be_loaded_gives_a_one_line_error(
     damage: str, dataset: Dataset, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
+    base_model = tmp_path / "base_model"
+    base_model.mkdir()
     for path in tiny_encoder.iterdir():
-        (checkpoint / path.name).write_bytes(path.read_bytes())
+        (base_model / path.name).write_bytes(path.read_bytes())
     if damage == "no config":
-        (checkpoint / "config.json").unlink()
+        (base_model / "config.json").unlink()
     elif damage == "no weights":
-        (checkpoint / "model.safetensors").unlink()
+        (base_model / "model.safetensors").unlink()
     else:
-        (checkpoint / "config.json").write_text(json.dumps({"model_type": "toaster"}))
-    said = "'toaster' cannot be fine-tuned" if damage == "not a model" else "the base model tiny cannot be loaded"
-    with pytest.raises(InputError, match=said) as error:
-        train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(checkpoint))
+        (base_model / "config.json").write_text(json.dumps({"model_type": "toaster"}))
+    message = "'toaster' cannot be fine-tuned" if damage == "not a model" else "the base model tiny cannot be loaded"
+    with pytest.raises(InputError, match=message) as error:
+        train_bundle(dataset.path, "tiny", TRAINING, tmp_path / "bundle", TrainingContext(base_model))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "bundle").exists()

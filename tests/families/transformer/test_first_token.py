@@ -1,4 +1,4 @@
-"""Computing the last layer for the first token alone changes no answer."""
+"""Computing the last layer for the first token only does not change the logits."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from textgate.components.families.transformer.model.architectures import ARCHITE
 
 BERT = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
 SIZES = {"distilbert": {"n_layers": 3, "n_heads": 4, "dim": 32, "hidden_dim": 64}}
-KINDS = sorted(name for name, architecture in ARCHITECTURES.items() if architecture.first_token)
+MODEL_TYPES = sorted(name for name, architecture in ARCHITECTURES.items() if architecture.first_token)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_logits_stay_the_same_and_the_work_gets_less(kind: str) -> None:
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_logits_stay_the_same_and_only_the_first_token_is_computed(model_type: str) -> None:
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **SIZES.get(kind, BERT))
+    config = AutoConfig.for_model(model_type, vocab_size=50, pad_token_id=0, **SIZES.get(model_type, BERT))
     model = AutoModelForSequenceClassification.from_config(config).eval()
     ids = torch.randint(1, 50, (4, 9))
     mask = (torch.arange(9) < torch.tensor([9, 1, 5, 7])[:, None]).long()
