@@ -79,7 +79,7 @@ def model_card(
             ],
         ),
         rejected=table(["Reason", "Rows"], [[reason, _thousands(rows)] for reason, rows in dataset.rejected.items()]),
-        rules=bullets(f"{'Holds' if rule.passed else 'Fails'}: {rule.words}." for rule in decision.rules),
+        rules=bullets(f"{'Holds' if rule.passed else 'Fails'}: {rule.message}." for rule in decision.rules),
         metrics=table(
             ["Metric", *_BOUNDS], [[METRICS.get(name, name), *_cells(found)] for name, found in judged.metrics.items()]
         ),
@@ -110,7 +110,7 @@ def model_card(
             ["Data set", "Texts", "F1", "From", "To", "Accuracy", "From", "To"],
             [
                 [there.name, _thousands(there.rows), *_cells(there.f1), *_cells(there.accuracy)]
-                for there in judged.domains
+                for there in judged.out_of_domain
             ],
         ),
         limits=bullets(limits(bundle, judged)),

@@ -84,10 +84,10 @@ def _weakest(judged: EvaluationManifest) -> Iterator[str]:
 
 
 def _elsewhere(judged: EvaluationManifest) -> Iterator[str]:
-    if not judged.domains:
+    if not judged.out_of_domain:
         yield "Texts of other origin than its data were not tried: expect it to do worse on them."
         return
-    worst = min(judged.domains, key=lambda domain: domain.f1.value)
+    worst = min(judged.out_of_domain, key=lambda domain: domain.f1.value)
     yield (
         f"On texts of other origin it does worst on {worst.name}: F1 {in_words(worst.f1)}, against "
         f"{judged.f1.value:.4f} on texts like those it learnt from."

@@ -23,7 +23,7 @@ snapshot = snapshot_download("{REPOSITORY}", ignore_patterns=["README.md", ".git
 shutil.copytree(snapshot, "{bundle.name}")
 model = load_bundle("{bundle.name}")
 probabilities = model.predict_proba(["a text of yours"])
-print([model.bundle.labels[number] for number in model.bundle.calibration.classes(probabilities)], probabilities)
+print([model.bundle.labels[number] for number in model.bundle.calibration.predict(probabilities)], probabilities)
 """,
         "python",
     )

@@ -13,9 +13,9 @@ from textgate.components.contracts.comparison import (
     EXPORTED,
     MEASUREMENTS,
     SERVED,
+    ComparedSystem,
     Comparison,
-    Limits,
-    System,
+    CostLimits,
     SystemMetrics,
 )
 from textgate.components.contracts.measurement import Measurements
@@ -26,7 +26,7 @@ _SEED = 13
 
 
 def compare_systems(
-    dataset_folder: Path, recipes: Sequence[Recipe], failed: Sequence[str], folders: Sequence[Path], limits: Limits
+    dataset_folder: Path, recipes: Sequence[Recipe], failed: Sequence[str], folders: Sequence[Path], limits: CostLimits
 ) -> Comparison:
     """Time the systems in turns, test every difference, and choose.
 
@@ -54,9 +54,9 @@ def compare_systems(
         for name, timing, cost, fast, quick in zip(names, timings, costs, fastest, quickest, strict=True)
     }
     family = {recipe.name: recipe.train.family for recipe in recipes}
-    systems = [System(recipe=name, family=family[name], measured=measured[name]) for name in names]
+    systems = [ComparedSystem(recipe=name, family=family[name], metrics=measured[name]) for name in names]
     systems += [
-        System(recipe=recipe.name, family=recipe.train.family, failed=why)
+        ComparedSystem(recipe=recipe.name, family=recipe.train.family, failed=why)
         for recipe, why in zip(recipes, failed, strict=True)
         if why
     ]
@@ -71,7 +71,7 @@ def compare_systems(
         pairs=pairs,
         winner=winner,
         as_good=as_good,
-        words=words,
+        message=words,
     )
 
 
@@ -87,7 +87,9 @@ def _training(served: Evaluation) -> TrainingCost:
     return cost
 
 
-def _measured(folder: Path, served: Evaluation, timing: Timing, cost: TrainingCost, limits: Limits) -> SystemMetrics:
+def _measured(
+    folder: Path, served: Evaluation, timing: Timing, cost: TrainingCost, limits: CostLimits
+) -> SystemMetrics:
     """All but what only others tell of it."""
     bundle = folder / EXPORTED / MANIFEST
     size = ModelBundle.parse(bundle.read_bytes(), str(bundle)).size

@@ -50,11 +50,11 @@ def compare(
         from textgate.components.compare.compare import compare_systems
         from textgate.components.compare.page import write_comparison
         from textgate.components.contracts import Recipe
-        from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, TRAINED, Limits
+        from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, TRAINED, CostLimits
 
         asked = [Recipe.model_validate(one) for one in json.loads(recipes)]
         folders = [Path(system.path) for system in systems]
-        found = compare_systems(Path(dataset.path), asked, failed, folders, Limits.model_validate_json(limits))
+        found = compare_systems(Path(dataset.path), asked, failed, folders, CostLimits.model_validate_json(limits))
         Path(comparison.path).write_text(found.model_dump_json(indent=2) + "\n", "utf-8")
         write_comparison(Path(page.path), found, asked)
         winners = [number for number, one in enumerate(asked) if one.name == found.winner]

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from textgate.components.contracts import Evaluation, InputError
-from textgate.components.contracts.comparison import Limits, Pair, System, SystemMetrics
+from textgate.components.contracts.comparison import ComparedSystem, CostLimits, SystemMetrics, SystemPair
 from textgate.components.metrics import holm, paired_test
 
 LEVEL = 0.05
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-def compare_pairs(answers: Mapping[str, Evaluation]) -> list[Pair]:
+def compare_pairs(answers: Mapping[str, Evaluation]) -> list[SystemPair]:
     """Test each system with each of those after it, on the same texts, corrected for the number of tests (Holm).
 
     Raises:
@@ -23,10 +23,10 @@ def compare_pairs(answers: Mapping[str, Evaluation]) -> list[Pair]:
         ours, theirs = answers[first], answers[second]
         if ours.ids != theirs.ids or ours.manifest.dataset != theirs.manifest.dataset:
             raise InputError(f"{first} and {second} were evaluated on different texts: evaluate both on one dataset")
-        tests.append(paired_test(ours.classes, ours.predicted, theirs.predicted, len(ours.manifest.labels)))
+        tests.append(paired_test(ours.truth, ours.predicted, theirs.predicted, len(ours.manifest.labels)))
     corrected = holm([test.p_value for test in tests])
     return [
-        Pair(
+        SystemPair(
             first=first,
             second=second,
             f1_difference=test.f1_difference,
@@ -38,7 +38,7 @@ def compare_pairs(answers: Mapping[str, Evaluation]) -> list[Pair]:
     ]
 
 
-def letters(names: Sequence[str], pairs: Sequence[Pair]) -> dict[str, str]:
+def letters(names: Sequence[str], pairs: Sequence[SystemPair]) -> dict[str, str]:
     """A compact letter display: two names share a letter if and only if they do not differ significantly.
 
     ``names`` are in the order in which letters are given out. Piepho, An Algorithm for a Letter-Based Representation of
@@ -73,12 +73,14 @@ def on_front(scores: Sequence[float], costs: Sequence[float]) -> list[bool]:
     ]
 
 
-def choose(systems: Sequence[System], pairs: Sequence[Pair], limits: Limits) -> tuple[str | None, list[str], str]:
+def choose(
+    systems: Sequence[ComparedSystem], pairs: Sequence[SystemPair], limits: CostLimits
+) -> tuple[str | None, list[str], str]:
     """The highest F1 within the limits, the others there that are not significantly worse, and the decision in words.
 
     ``systems`` are ordered by F1, the highest first.
     """
-    ran = {system.recipe: system.measured for system in systems if system.measured}
+    ran = {system.recipe: system.metrics for system in systems if system.metrics}
     if not ran:
         return None, [], "nothing won: every system failed"
     within = [name for name, measured in ran.items() if measured.within_limits]
@@ -88,7 +90,7 @@ def choose(systems: Sequence[System], pairs: Sequence[Pair], limits: Limits) -> 
     winner = within[0]
     apart = {pair.second: pair for pair in pairs if pair.first == winner}
     as_good = [name for name in within[1:] if not apart[name].significant]
-    of_those = f" of the {len(within)} systems within {_asked(limits)}" if limits != Limits() else ""
+    of_those = f" of the {len(within)} systems within {_asked(limits)}" if limits != CostLimits() else ""
     words = f"{winner} wins: it has the highest F1{of_those}, {ran[winner].f1}"
     if as_good:
         told = (f"{name} ({_cheaper(ran[name], ran[winner])}p {apart[name].p_holm:.2g})" for name in as_good)
@@ -98,7 +100,7 @@ def choose(systems: Sequence[System], pairs: Sequence[Pair], limits: Limits) -> 
     return winner, [], words
 
 
-def _asked(limits: Limits) -> str:
+def _asked(limits: CostLimits) -> str:
     latency = [f"{limits.max_latency_ms:g} ms a text"] if limits.max_latency_ms is not None else []
     size = [f"{limits.max_size_mb:g} MB"] if limits.max_size_mb is not None else []
     return " and ".join([*latency, *size])

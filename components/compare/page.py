@@ -22,7 +22,7 @@ _PARTS = [
 
 def write_comparison(path: Path, comparison: Comparison, recipes: Sequence[Recipe]) -> None:
     """Write the page to ``path``; ``recipes`` are those that were compared."""
-    ran = {system.recipe: system.measured for system in comparison.systems if system.measured}
+    ran = {system.recipe: system.metrics for system in comparison.systems if system.metrics}
     write_page(
         path,
         "textgate.components.compare",

@@ -1,4 +1,4 @@
-"""What steps hand each other, and nothing else: the ground floor every room may import."""
+"""Data types that pipeline steps exchange. Every other package may import this one."""
 
 from textgate.components.contracts.bundle import (
     Calibration,

@@ -1,9 +1,9 @@
-"""ModelBundle: a trained classifier as a folder that answers for itself.
+"""ModelBundle: a self-contained folder with a trained classifier.
 
-    <folder>/bundle.json      the manifest, naming every other file with its sha256 and size
-    <folder>/...              the files of the runtime it names
+    <folder>/bundle.json      manifest with sha256 and size of every other file
+    <folder>/...              files of the runtime
 
-A bundle that does not match its manifest does not load. Nothing in it is pickled: safetensors, ONNX and JSON only.
+A bundle that does not match its manifest does not load. Nothing is pickled: safetensors, ONNX and JSON only.
 """
 
 import hashlib
@@ -25,64 +25,72 @@ MANIFEST = "bundle.json"
 
 
 class LinearRuntime(FrozenModel):
-    """Weighted counts of n-grams and a linear layer, from plain arrays (``model.safetensors``, ``vocabulary.json``)."""
+    """Linear layer on weighted n-gram counts, in plain arrays (``model.safetensors``, ``vocabulary.json``)."""
 
     name: Literal["linear"] = "linear"
     ngrams: tuple[int, int]
+    """Lengths of the shortest and the longest n-gram, in words."""
     sublinear: bool
+    """Use 1 + log(tf) instead of the term frequency tf."""
     norm: Literal["l2", "l1"] = "l2"
-    """What a text's weighted counts are divided by: their Euclidean length, as in TF-IDF, or their sum, for a mean."""
+    """Norm of a text's weighted counts: ``l2`` as in TF-IDF, ``l1`` for a mean over the words."""
 
 
 class OnnxRuntime(FrozenModel):
-    """An ONNX graph on ONNX Runtime behind ``tokenizer.json``."""
+    """ONNX graph for ONNX Runtime, with the tokenizer in ``tokenizer.json``."""
 
     name: Literal["onnx"] = "onnx"
     precision: Literal["fp32", "fp16", "int8", "int4"]
+    """Number format of the weights."""
     graph: str = "model.onnx"
-    """File of the graph in the bundle."""
+    """Path of the graph in the bundle."""
     excluded_nodes: int = Field(default=0, alias="kept")
     """Number of nodes that stay in full precision because quantizing them cost too much accuracy."""
     blocks: bool = False
-    """Rounded numbers share a scale by the block, not by the channel."""
+    """Whether quantization scales are per block rather than per channel."""
     max_tokens: int = Field(gt=0)
+    """Longest input in tokens; longer texts are truncated."""
     opset: int
+    """Version of the ONNX operator set."""
     producer: str
-    """What exported the graph, with its version."""
+    """Exporter of the graph with its version."""
     inputs: dict[str, list[str | int]]
-    """Name to shape, int64; an axis with a name is dynamic."""
+    """Name to shape of the int64 inputs; a named axis is dynamic."""
     outputs: dict[str, list[str | int]]
-    """Name to shape, float32."""
+    """Name to shape of the float32 outputs."""
 
 
 class TransformersRuntime(FrozenModel):
-    """A Hugging Face checkpoint folder: what is trained, and what vLLM, TEI or KServe's own runtime would serve.
+    """Hugging Face model folder: the form that is trained, and that vLLM, TEI or KServe's own runtime can serve.
 
-    It answers with torch, so the ``serving`` of this package does not.
+    It needs torch, so the server of this package does not serve it.
     """
 
     name: Literal["transformers"] = "transformers"
     folder: str = ""
-    """In the bundle."""
+    """Folder in the bundle; empty for the bundle itself."""
     quantization: Literal["nf4"] | None = None
+    """4-bit NormalFloat weights, or None for full precision."""
     max_tokens: int = Field(gt=0)
+    """Longest input in tokens; longer texts are truncated."""
     base_model: str | None = Field(default=None, alias="checkpoint")
-    """URI of the pretrained weights that the bundle's files go on top of; None when the files are whole."""
+    """URI of the pretrained weights that the files of the bundle (an adapter or a head) extend; None if it is
+    complete."""
 
 
 class EnsembleRuntime(FrozenModel):
-    """The weighted mean of the calibrated probabilities of whole bundles in folders of this one."""
+    """Weighted mean of the calibrated probabilities of several bundles, each in a folder of this one."""
 
     name: Literal["ensemble"] = "ensemble"
     members: list[str] = Field(min_length=2)
-    """Folders in the bundle, each a served bundle of the same labels."""
+    """Folders in the bundle, each with a bundle of the same labels."""
     weights: list[Annotated[float, Field(ge=0)]] = Field(min_length=2)
-    """Of each member; they sum to 1."""
+    """Weight per member; they sum to 1."""
     max_tokens: int | None = Field(default=None, gt=0)
-    """Of the member that reads furthest, among those that do not read everything."""
+    """Longest input in tokens of any member that truncates; None if no member does."""
 
     @model_validator(mode="after")
-    def _a_share_each(self) -> "EnsembleRuntime":
+    def _one_weight_per_member(self) -> "EnsembleRuntime":
         if len(self.weights) != len(self.members) or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
             raise ValueError("weights must be one a member and sum to 1")
         return self
@@ -92,79 +100,84 @@ Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime | Ensemble
 
 
 class Calibration(FrozenModel):
-    """How probabilities become an answer; fitted on the split ``validation``."""
+    """Temperature and decision threshold, fitted on the validation split."""
 
     temperature: float = Field(default=1.0, gt=0)
-    """Probabilities are raised to 1 / temperature and normalised."""
+    """Temperature of the softmax: probabilities are raised to 1 / temperature and normalized."""
     threshold: float | None = Field(default=None, ge=0, le=1)
-    """Of two classes the last is answered from this probability on; without it, the more probable one."""
+    """Lowest probability of class 1 at which it is predicted, for two classes; None predicts the more probable
+    class."""
 
-    def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Class numbers (n,) int64 for calibrated ``probabilities`` (n, classes)."""
+    def predict(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Return the index of the predicted class, (n,) int64, for calibrated probabilities (n, classes) float64."""
         if self.threshold is None:
             return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
         return (probabilities[:, 1] >= self.threshold).astype(np.int64)
 
 
 class FileEntry(FrozenModel):
-    """One file of a bundle."""
+    """Digest and size of a file in a bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
+    """Size in bytes."""
 
 
 class ModelBundle(FrozenModel):
-    """``bundle.json``."""
+    """Content of ``bundle.json``."""
 
     format_version: Literal[1] = 1
     name: str
-    """The recipe's name."""
+    """Name of the recipe."""
     family: str
+    """Model family, such as ``transformer``."""
     runtime: Runtime
+    """Runtime that computes the predictions."""
     labels: list[str] = Field(min_length=2)
     """Label names in the order of the probabilities."""
     normalizer: TextNormalizer
     recipe: dict[str, Any]
-    """The recipe sections that shaped the weights; thresholds of the gates are not among them."""
+    """Sections of the recipe that determine the weights; gate thresholds are not included."""
     metrics: dict[str, float]
-    """Measured on the validation split while training."""
+    """Metric name to value on the validation split, from training."""
     history: list[dict[str, float]] = []
-    """What was measured while training, in its order: ``epoch`` with ``loss`` or ``validation_f1``."""
+    """Training history in order: ``epoch`` with ``loss`` or ``validation_f1``."""
     dataset: str
-    """Fingerprint of the dataset it was trained on."""
+    """Fingerprint of the training dataset."""
     versions: dict[str, str]
-    """Library versions at training."""
+    """Library name to version during training."""
     calibration: Calibration = Calibration()
     alternatives: dict[str, Runtime] = Field(default_factory=dict)
-    """Further runtimes by target; what only one needs lies in a folder of its target's name."""
+    """Further runtimes by export target; files that only one of them needs are in a folder named after the target."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
+    """Path in the bundle to digest and size, for every file except the manifest."""
 
     @property
     def base_model(self) -> str | None:
-        """URI of the pretrained weights it takes besides its own files to answer; None when it is whole."""
+        """URI of the pretrained weights that the bundle needs besides its own files; None if it is complete."""
         return self.runtime.base_model if isinstance(self.runtime, TransformersRuntime) else None
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of the longest text that it reads whole; None when it reads every text whole."""
+        """Longest input in tokens; None if texts are never truncated."""
         return None if isinstance(self.runtime, LinearRuntime) else self.runtime.max_tokens
 
     @property
     def size(self) -> int:
-        """Bytes of the files that its runtime needs to answer; those of the alternatives are not counted."""
-        beside = tuple(f"{target}/" for target in self.alternatives)
-        return sum(entry.size for name, entry in self.files.items() if not name.startswith(beside))
+        """Bytes of the files that the runtime needs, without those of the alternatives."""
+        alternatives = tuple(f"{target}/" for target in self.alternatives)
+        return sum(entry.size for name, entry in self.files.items() if not name.startswith(alternatives))
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the canonical manifest, and through it of every file.
+        """Sha256 of the canonical manifest, which contains the sha256 of every file.
 
-        Defaults are left out, so that a field added later changes no bundle that was made before.
+        Defaults are left out, so that a new field does not change the fingerprints of existing bundles.
         """
         return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode("utf-8")).hexdigest()
 
     def write(self, folder: Path) -> "ModelBundle":
-        """Hash every file that lies in ``folder`` and write the manifest beside them; returns the manifest written."""
+        """Hash every file in ``folder`` and write the manifest there; return the manifest with its files."""
         files = {name: _entry(folder / name) for name in _names(folder)}
         manifest = self.model_copy(update={"files": files})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
@@ -172,10 +185,10 @@ class ModelBundle(FrozenModel):
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> "ModelBundle":
-        """A manifest from its JSON; ``where`` names it in errors.
+        """Parse the JSON of a manifest; ``where`` names it in error messages.
 
         Raises:
-            InputError: not a bundle manifest, or it names a file outside its folder.
+            InputError: The text is not a bundle manifest, or it names a file outside the bundle.
         """
         bundle = parse_json(cls, text, where, "a bundle manifest")
         for name in bundle.files:
@@ -189,7 +202,8 @@ class ModelBundle(FrozenModel):
         """Read the manifest and check every file against it.
 
         Raises:
-            InputError: no manifest, or a file is missing, unlisted, a link, or of another size or sha256; it is named.
+            InputError: There is no manifest, or a file is missing, not listed, a link, or has another size or sha256.
+                The message names the file.
         """
         folder = Path(folder)
         if (folder / MANIFEST).is_symlink():

@@ -1,4 +1,4 @@
-"""Candidate: one combination of a sweep, as select hands it to the report."""
+"""Candidate: one combination of a hyper-parameter sweep, the output of the step select."""
 
 from typing import Any
 
@@ -8,12 +8,15 @@ from textgate.components.contracts.frozen_model import FrozenModel
 
 
 class Candidate(FrozenModel):
-    """One row of a sweep's table."""
+    """One trained combination of a sweep."""
 
     settings: dict[str, Any]
     """Swept key, such as ``train.C``, to its value."""
     validation_f1: float
+    """F1 on the validation split."""
     chosen: bool
+    """Whether this combination had the best F1 and was selected."""
 
 
 Candidates = TypeAdapter(list[Candidate])
+"""Parser and serializer of a JSON list of candidates."""

@@ -1,11 +1,11 @@
-"""Comparison: systems on one split, as compare hands it to people.
+"""Comparison: several systems on the same test split, the output of the step compare.
 
-One JSON file, ``Comparison``. What it is made of is a folder a system, which one that failed does not leave:
+The step reads one folder per system that did not fail:
 
-<folder>/exported           the bundle that would be served
-<folder>/trained, served    evaluations of the bundle as trained and as served
-<folder>/measurements.json  what every target of its export keeps and costs
-<folder>/merge.json         what merging its adapter changed
+<folder>/exported           bundle that would be served
+<folder>/trained, served    evaluations of the trained and of the served bundle
+<folder>/measurements.json  accuracy and cost of every export target (Measurements)
+<folder>/merge.json         changes from merging the adapter (MergeResult)
 """
 
 from typing import Literal
@@ -20,91 +20,97 @@ EXPORTED, TRAINED, SERVED = "exported", "trained", "served"
 MEASUREMENTS, MERGE = "measurements.json", "merge.json"
 
 
-class Limits(FrozenModel):
-    """What the winner may cost to serve."""
+class CostLimits(FrozenModel):
+    """Limits on the serving cost of the winner."""
 
     max_latency_ms: float | None = Field(default=None, gt=0)
-    """Of one text."""
+    """Median latency of one text, in milliseconds."""
     max_size_mb: float | None = Field(default=None, gt=0)
-    """Of the files it needs to answer, in 10^6 bytes."""
+    """Size of the files that prediction needs, in 10^6 bytes."""
 
 
 class SystemMetrics(FrozenModel):
-    """What a system reached as it would be served, and what it costs."""
+    """Scores and costs of the form of a system that would be served."""
 
     target: str
-    """What of it would be served: a target of its export, or ``linear``."""
+    """Export target that would be served, or ``linear``."""
     f1: Estimate
     accuracy: Estimate
     latency_ms: float
-    """Median over texts of the test split, each asked about alone."""
+    """Median latency of single texts of the test split, in milliseconds."""
     texts_per_second: float
-    """In batches of 32."""
+    """Throughput in batches of 32."""
     bytes: int
-    """Of the files it needs to answer."""
+    """Size of the files that prediction needs."""
     memory: int
-    """Bytes resident at most while it answers."""
+    """Peak resident memory during prediction, in bytes."""
     training: TrainingCost
     within_limits: bool
+    """Whether latency and size are within the limits of the comparison."""
     on_latency_front: bool
-    """No other has as high an F1 and answers as fast, and is better in one of the two."""
+    """Whether it is on the Pareto front of F1 and latency: no other system is at least as good in both and better in
+    one."""
     on_training_front: bool
-    """No other has as high an F1 and is trained as fast, and is better in one of the two."""
+    """Whether it is on the Pareto front of F1 and training time."""
     letters: str
-    """Two systems that share a letter do not differ significantly; all others do."""
+    """Compact letter display: two systems differ significantly exactly if they share no letter."""
 
 
-class System(FrozenModel):
-    """One row: what became of a recipe."""
+class ComparedSystem(FrozenModel):
+    """One row of a comparison: a recipe with its metrics, or with the reason why it failed."""
 
     recipe: str
+    """Name of the recipe."""
     family: str
     failed: str | None = None
-    """Why, as a sentence."""
-    measured: SystemMetrics | None = None
-    """None where it failed."""
+    """Reason of the failure as a sentence; None if the system was measured."""
+    metrics: SystemMetrics | None = Field(default=None, alias="measured")
+    """Scores and costs; None if the system failed."""
 
 
-class Pair(FrozenModel):
-    """Two systems on the same texts."""
+class SystemPair(FrozenModel):
+    """Significance test of two systems on the same texts."""
 
     first: str
+    """Recipe of the first system."""
     second: str
+    """Recipe of the second system."""
     f1_difference: Estimate
-    """F1 of the first less F1 of the second; its interval is that of this pair alone."""
+    """F1 of the first minus F1 of the second; the interval is not corrected for the number of pairs."""
     p_value: float
-    """Two-sided, approximate randomisation."""
+    """Two-sided p-value of the null hypothesis of equal F1, by approximate randomization."""
     p_holm: float
-    """Corrected for the number of pairs."""
+    """p-value corrected for the number of pairs (Holm)."""
     significant: bool
+    """Whether the corrected p-value is below the significance level."""
 
 
 class Comparison(FrozenModel):
-    """``comparison.json``."""
+    """Content of ``comparison.json``."""
 
     format_version: Literal[1] = 1
     dataset: str
-    """Fingerprint."""
+    """Fingerprint of the dataset."""
     labels: list[str]
     rows: int
-    """Of the test split."""
-    limits: Limits
-    systems: list[System]
-    """By F1, the highest first; those that failed come last."""
-    pairs: list[Pair]
-    """Each with each, in the order of the systems."""
+    """Rows of the test split."""
+    limits: CostLimits
+    systems: list[ComparedSystem]
+    """Systems by descending F1; failed systems come last."""
+    pairs: list[SystemPair]
+    """All pairs, in the order of the systems."""
     winner: str | None
-    """The highest F1 within the limits."""
+    """Recipe with the highest F1 within the limits; None if there is none."""
     as_good: list[str]
-    """Others within the limits that are not significantly worse than the winner."""
-    words: str
-    """Who won and why, or why nobody did, as a sentence."""
+    """Other recipes within the limits that are not significantly worse than the winner."""
+    message: str = Field(alias="words")
+    """The winner and the reason, or the reason why there is no winner, as a sentence."""
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> "Comparison":
-        """A comparison from its JSON; ``where`` names it in errors.
+        """Parse the JSON of a comparison; ``where`` names it in error messages.
 
         Raises:
-            InputError: not a comparison.
+            InputError: The text is not a comparison.
         """
         return parse_json(cls, text, where, "a comparison")

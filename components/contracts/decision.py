@@ -1,4 +1,4 @@
-"""GateDecision: promote or reject, every rule in words a person can read."""
+"""GateDecision: promote or reject, with the result of every rule."""
 
 from typing import Literal
 
@@ -10,51 +10,55 @@ from textgate.components.contracts.parse import parse_json
 
 
 class Rule(FrozenModel):
-    """One rule with what it asked, what was found and whether that is enough."""
+    """Result of one rule of a gate."""
 
     name: str
+    """Name of the rule, such as ``min_f1``."""
     threshold: float | None
-    """None where the rule is not about a number."""
+    """Value that was required; None if the rule does not compare a number."""
     value: Estimate | None
+    """Value that was measured; None if the rule does not compare a number."""
     passed: bool
-    words: str
-    """The rule, the value and the threshold as one sentence."""
+    message: str = Field(alias="words")
+    """Rule, value and threshold as one sentence."""
 
 
 class GateDecision(FrozenModel):
-    """What a gate says of one bundle on one dataset."""
+    """Decision of a gate on one bundle and one dataset."""
 
     format_version: Literal[1] = 1
     gate: Literal["trained", "served"]
+    """Gate 1 judges the trained model, gate 2 the served one."""
     bundle: str
-    """Fingerprint of the bundle that was judged."""
+    """Fingerprint of the judged bundle."""
     dataset: str
-    """Fingerprint of the dataset it was judged on."""
+    """Fingerprint of the dataset."""
     champion: str | None = None
-    """The version it was compared with."""
+    """Version of the champion that the bundle was compared with; None if there was none."""
     rules: list[Rule] = Field(min_length=1)
+    """Results of all rules, in the order they were checked."""
 
     @property
     def passed(self) -> bool:
-        """Every rule holds."""
+        """Whether every rule passed."""
         return all(rule.passed for rule in self.rules)
 
     @property
     def verdict(self) -> Literal["promote", "reject"]:
-        """The decision as one word."""
+        """Decision as one word."""
         return "promote" if self.passed else "reject"
 
     @property
-    def words(self) -> str:
-        """The decision as a sentence: the rules that failed, or all of them when none did."""
+    def message(self) -> str:
+        """Decision as a sentence with the messages of the rules that failed, or of all rules if none did."""
         rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
-        return f"{self.verdict}: {'; '.join(rule.words for rule in rules)}"
+        return f"{self.verdict}: {'; '.join(rule.message for rule in rules)}"
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> "GateDecision":
-        """A decision from its JSON; ``where`` names it in errors.
+        """Parse the JSON of a decision; ``where`` names it in error messages.
 
         Raises:
-            InputError: not a gate's decision.
+            InputError: The text is not a gate decision.
         """
         return parse_json(cls, text, where, "a gate decision")

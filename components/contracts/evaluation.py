@@ -1,8 +1,8 @@
-"""Evaluation: one model's answers on one split, as evaluate hands them to the gates.
+"""Evaluation: predictions and scores of one model on one split, the output of the step evaluate.
 
-<folder>/evaluation.json          what was judged on what, with its metrics (EvaluationManifest)
-<folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one a class)
-<folder>/insight.json             why it answers so, and where the texts lie (Insight)
+<folder>/evaluation.json          bundle, dataset and metrics (EvaluationManifest)
+<folder>/predictions.parquet      id, text, label, predicted, probabilities (list<float64>, one per class)
+<folder>/insight.json             explained errors, top words and the map of embeddings (Insight)
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
 
 
 class Estimate(FrozenModel):
-    """A number with its 95 % bootstrap interval."""
+    """Value with its 95 % bootstrap interval, from ``low`` to ``high``."""
 
     value: float
     low: float
@@ -46,174 +46,194 @@ class Estimate(FrozenModel):
 
 
 class ClassScores(FrozenModel):
-    """How well one class is told from the others."""
+    """Scores of one class against the others."""
 
     rows: int
-    """Of the test split that are of this class."""
+    """Support: rows of the split with this label."""
     precision: Estimate
     recall: Estimate
     f1: Estimate
 
 
 class Slice(FrozenModel):
-    """The rows that have one value of a column, judged by themselves."""
+    """Scores of the rows that share one value of a column."""
 
     column: str
-    """``length`` (in words), ``source`` (the file a row comes from) or a column of ``source.metadata``."""
+    """``length`` (in words), ``source`` (file of the row) or a column of ``source.metadata``."""
     value: str
+    """Value of the column, or its range such as ``1 to 9``."""
     rows: int
     f1: Estimate
     accuracy: Estimate
 
 
 class RobustnessResult(FrozenModel):
-    """What is left when the texts are written otherwise but mean the same."""
+    """Scores on perturbed texts whose meaning is unchanged."""
 
     perturbation: str
+    """Name of the perturbation, such as ``typos``."""
     rows: int
-    """Drawn from the test split, that the perturbation changes anything of."""
+    """Sampled rows of the test split that the perturbation changes."""
     changed: float
-    """Share of them that get another answer."""
+    """Share of these rows with another prediction after the perturbation."""
     f1_before: Estimate
+    """F1 on the original texts."""
     f1: Estimate
+    """F1 on the perturbed texts."""
     f1_difference: Estimate
-    """Paired bootstrap."""
+    """F1 after minus F1 before, paired bootstrap."""
 
 
 class OutOfDomainSet(FrozenModel):
-    """Another data set, on which nothing was trained."""
+    """Scores on another data set with the same labels, of which nothing was used in training."""
 
     name: str
+    """Name in ``evaluate.out_of_domain`` of the recipe."""
     dataset: str
-    """Fingerprint."""
+    """Fingerprint of the dataset."""
     rows: int
     f1: Estimate
     accuracy: Estimate
 
 
 class TrainingCost(FrozenModel):
-    """What training took, on the machine it ran on."""
+    """Cost of the training on the machine it ran on."""
 
     seconds: float
     peak_memory: int
-    """Bytes resident at most."""
+    """Peak resident memory in bytes."""
 
 
 class EvaluationManifest(FrozenModel):
-    """``evaluation.json``."""
+    """Content of ``evaluation.json``."""
 
     format_version: Literal[2] = 2
     bundle: str
-    """Fingerprint of the bundle that answered."""
+    """Fingerprint of the evaluated bundle."""
     runtime: str
+    """Runtime that computed the predictions, such as ``onnx``."""
     dataset: str
     """Fingerprint of the dataset."""
     split: str
+    """Split of the dataset, such as ``test``."""
     labels: list[str]
     metrics: dict[str, Estimate]
-    """By name, those of ``textgate.components.metrics.METRICS``; ``f1`` and ``accuracy`` are always among them."""
+    """Metric name to value, as in ``textgate.components.metrics.METRICS``; ``f1`` and ``accuracy`` are always
+    present."""
     per_class: dict[str, ClassScores]
+    """Label name to scores."""
     confusion: list[list[int]]
-    """Rows are true labels, columns predicted ones."""
+    """Confusion matrix: rows are true labels, columns predicted labels."""
     calibration: Calibration = Calibration()
-    """The bundle's, which is in the probabilities and decides the predicted labels."""
+    """Calibration of the bundle; the stored probabilities are calibrated."""
     calibration_error_before: float
     """Expected calibration error without the bundle's temperature."""
     rows_per_second: float
+    """Throughput of the evaluation."""
     slices: list[Slice] = []
+    """Scores by text length, source file and metadata."""
     length_bias: Estimate | None = None
-    """Accuracy on the longest quarter of the texts less that on the shortest; None where most are equally long."""
+    """Accuracy on the longest quarter of the texts minus that on the shortest; None if most have the same length."""
     robustness: list[RobustnessResult] = []
-    domains: list[OutOfDomainSet] = []
+    """One result per perturbation."""
+    out_of_domain: list[OutOfDomainSet] = Field(default=[], alias="domains")
+    """Scores on further data sets."""
     history: list[dict[str, float]] = []
-    """The bundle's, see there."""
+    """Training history of the bundle, see ``ModelBundle.history``."""
     training_cost: TrainingCost | None = None
+    """Cost of the training; None if it is not known."""
     versions: dict[str, str] = {}
     """Library versions at training."""
 
     @property
     def f1(self) -> Estimate:
-        """Of the last label where there are two, macro over the labels where there are more."""
+        """F1 of the last label for two labels, macro F1 for more."""
         return self.metrics["f1"]
 
     @property
     def accuracy(self) -> Estimate:
-        """Share of right answers."""
+        """Share of correct predictions."""
         return self.metrics["accuracy"]
 
 
 class WordContribution(FrozenModel):
-    """What some words of a text do for the answer; offsets in code points."""
+    """Contribution of a span of words to a prediction."""
 
     start: int
+    """Offset of the first character, in code points."""
     end: int
+    """Offset behind the last character, in code points."""
     contribution: float
-    """See ``textgate.components.inference.explain``: above 0 they speak for the label."""
+    """Contribution as in ``textgate.components.inference.explain``; positive values support the label."""
 
 
 class ExplainedError(FrozenModel):
-    """A wrong answer, with what speaks for it."""
+    """Wrong prediction with its explanation."""
 
     row: int
-    """Number in the predictions."""
+    """Index of the row in the predictions."""
     contributions: list[WordContribution]
-    """For the label that was answered."""
+    """Contributions to the predicted label."""
 
 
 class TopWord(FrozenModel):
-    """A word that speaks for a class wherever it stands."""
+    """Word with a large mean contribution to a class."""
 
     word: str
     contribution: float
-    """Mean over the texts it stands in."""
+    """Mean contribution over the texts that contain the word."""
     texts: int
+    """Number of sampled texts that contain the word."""
 
 
-class Point(FrozenModel):
-    """A text on the map: near others that the model takes for alike."""
+class MapPoint(FrozenModel):
+    """Position of a text on the two-dimensional map of embeddings."""
 
     row: int
-    """Number in the predictions."""
+    """Index of the row in the predictions."""
     x: float
     y: float
 
 
 class Insight(FrozenModel):
-    """``insight.json``: empty where nobody asked."""
+    """Content of ``insight.json``; each list is empty if the analysis was turned off."""
 
     errors: list[ExplainedError] = []
-    """The wrong answers given with the highest probability, most confident first."""
+    """Wrong predictions with the highest probability, most confident first."""
     top_words: dict[str, list[TopWord]] = Field(default={}, alias="telling_words")
-    """By label, the most telling first."""
-    map: list[Point] = []
+    """Label name to its top words, by descending contribution."""
+    map: list[MapPoint] = []
+    """Positions of a sample of the texts on the map of embeddings."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The manifest and the answers: ``classes`` (n,) int64 is the truth, ``probabilities`` (n, classes) float64."""
+    """Manifest, predictions and analyses of one model on a split of n rows."""
 
     manifest: EvaluationManifest
     ids: list[str]
     texts: list[str]
-    classes: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.int64]
+    """Index of the true class per row, (n,) int64."""
     probabilities: npt.NDArray[np.float64]
+    """Calibrated probabilities, (n, classes) float64."""
     insight: Insight = field(default_factory=Insight)
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The class answered for each row, (n,) int64."""
-        return self.manifest.calibration.classes(self.probabilities)
+        """Index of the predicted class per row, (n,) int64."""
+        return self.manifest.calibration.predict(self.probabilities)
 
     def write(self, path: Path) -> None:
-        """Write the folder, whole or not at all."""
+        """Write the folder atomically."""
         labels = self.manifest.labels
         with new_folder(path) as folder:
             table = pa.Table.from_pydict(
                 {
                     "id": self.ids,
                     "text": self.texts,
-                    "label": [labels[number] for number in self.classes],
-                    "predicted": [labels[number] for number in self.predicted],
+                    "label": [labels[index] for index in self.truth],
+                    "predicted": [labels[index] for index in self.predicted],
                     "probabilities": list(self.probabilities),
                 },
                 schema=SCHEMA,
@@ -224,10 +244,10 @@ class Evaluation:
 
     @classmethod
     def open(cls, path: str | Path) -> "Evaluation":
-        """Read a folder that ``write`` made.
+        """Read a folder written by ``write``.
 
         Raises:
-            InputError: the folder is not a readable evaluation.
+            InputError: The folder is not a readable evaluation.
         """
         folder = Path(path)
         try:
@@ -237,8 +257,8 @@ class Evaluation:
             if any(column.null_count for column in table.columns):
                 raise ValueError("a column is missing or has empty cells")
             rows = table.to_pydict()
-            classes = [manifest.labels.index(label) for label in rows["label"]]
+            truth = [manifest.labels.index(label) for label in rows["label"]]
             probabilities = np.array(rows["probabilities"], dtype=np.float64).reshape(len(table), len(manifest.labels))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{folder} is not a readable evaluation ({error})") from error
-        return cls(manifest, rows["id"], rows["text"], np.array(classes, dtype=np.int64), probabilities, insight)
+        return cls(manifest, rows["id"], rows["text"], np.array(truth, dtype=np.int64), probabilities, insight)

@@ -1,4 +1,4 @@
-"""Digests of files, and folders that appear whole or not at all."""
+"""File digests, hard links and atomically created folders."""
 
 import hashlib
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read in pieces."""
+    """Return the hex sha256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Put the file ``source`` at ``target`` too, its folder with it: as a second name, or a copy on another disk."""
+    """Hard-link ``source`` at ``target``, or copy it to another disk; create the folder of ``target``."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -26,7 +26,7 @@ def link_file(source: Path, target: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes ``path`` when the body ends well, and vanishes when it raises.
+    """Yield a temporary folder that is renamed to ``path`` if the body succeeds, and deleted if it raises.
 
     Raises:
         FileExistsError: ``path`` exists and is not an empty folder.

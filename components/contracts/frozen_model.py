@@ -1,4 +1,4 @@
-"""FrozenModel: the base of everything that a step writes as JSON and another reads."""
+"""FrozenModel: base class of everything that one step writes as JSON and another reads."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,6 +1,6 @@
-"""Measurements: what each way of serving a model costs and keeps, as export_onnx hands them to the gate and the report.
+"""Measurements (output of export_onnx) and MergeResult (output of merge_quantize): accuracy and cost of export targets.
 
-One JSON file, ``Measurements``; and ``Merge``, what merging an adapter changed before.
+Each is one JSON file.
 """
 
 from collections.abc import Sequence
@@ -12,94 +12,98 @@ from textgate.components.contracts.parse import parse_json
 
 
 class Speed(FrozenModel):
-    """Answers of one batch of equal texts, on every core, tokenization included."""
+    """Prediction time of one batch size and text length, on all CPU cores, tokenization included."""
 
     batch: int
+    """Texts per batch."""
     tokens: int
-    """Of each text."""
+    """Length of each text in tokens."""
     milliseconds: float
-    """Median of a batch."""
+    """Median time of a batch."""
 
     @property
     def texts_per_second(self) -> float:
-        """Throughput at this batch and length."""
+        """Throughput at this batch size and text length."""
         return self.batch / self.milliseconds * 1_000
 
 
 def throughput(speeds: Sequence[Speed]) -> float:
-    """Texts per second in the largest batch of the middle length that was measured."""
+    """Return the texts per second in the largest batch of the median text length among ``speeds``."""
     lengths = sorted({speed.tokens for speed in speeds})
     middle = lengths[len(lengths) // 2]
     return max((speed for speed in speeds if speed.tokens == middle), key=lambda s: s.batch).texts_per_second
 
 
 class Measurement(FrozenModel):
-    """One target, made and asked about every text of the test split."""
+    """Accuracy and cost of one export target on the test split."""
 
     target: str
+    """Name of the export target, such as ``onnx-int8``."""
     bytes: int
-    """Of the files it needs to answer."""
+    """Size of the files that prediction needs."""
     parity: float
-    """Mean absolute difference of its probabilities from the trained model's."""
+    """Mean absolute difference between its probabilities and those of the trained model."""
     agreement: float
-    """Share of texts with the trained model's most probable class."""
+    """Share of texts with the same most probable class as the trained model."""
     f1: Estimate
     f1_difference: Estimate
-    """To the trained model's, paired bootstrap."""
+    """F1 minus F1 of the trained model, paired bootstrap."""
     speeds: list[Speed]
+    """Prediction times by batch size and text length."""
     peak_memory: int
-    """Bytes resident at most in a process that loads it and answers the batches above."""
+    """Peak resident memory, in bytes, of a process that loads it and predicts the batches of ``speeds``."""
     refused: str | None = None
-    """Why it should not be served, as a sentence; None where it may be."""
+    """Reason why it must not be served, as a sentence; None if it may be served."""
 
     @property
     def texts_per_second(self) -> float:
-        """See ``throughput``."""
+        """Throughput, see ``throughput``."""
         return throughput(self.speeds)
 
 
-class Merge(FrozenModel):
-    """What merging an adapter into its base changed, on the test split."""
+class MergeResult(FrozenModel):
+    """Changes on the test split from merging an adapter into its base model."""
 
     agreement: float
     """Share of texts with the same most probable class."""
     logit_difference: float
-    """Mean absolute; of logits centred on their mean in each text, which is what probabilities tell of them."""
+    """Mean absolute difference of the logits, centred per text: probabilities determine logits up to a constant."""
     f1_before: Estimate
     f1_after: Estimate
     f1_difference: Estimate
-    """Paired bootstrap."""
+    """F1 after minus F1 before, paired bootstrap."""
 
     @classmethod
-    def open(cls, path: Path) -> "Merge | None":
-        """Read the file of the step; None where there was nothing to merge.
+    def open(cls, path: Path) -> "MergeResult | None":
+        """Read the file of the step; return None if there was no adapter to merge.
 
         Raises:
-            InputError: it is none.
+            InputError: The file is not a merge result.
         """
         content = path.read_bytes()
         return None if content.strip() == b"null" else parse_json(cls, content, str(path), "what a merge changed")
 
 
 class Measurements(FrozenModel):
-    """Every target that was made, and the one that is served."""
+    """Measurements of all export targets, and the choice of the served one."""
 
     served: str
+    """Name of the target that is served."""
     max_f1_loss: float
-    """Below the trained model's F1, that was allowed."""
+    """Allowed loss of F1, from the recipe."""
     min_agreement: float
-    """With the trained model, that was asked for."""
+    """Required agreement with the trained model, from the recipe."""
     targets: list[Measurement]
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the measurements as JSON."""
         path.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
 
     @classmethod
     def open(cls, path: Path) -> "Measurements":
-        """Read a file that ``write`` made.
+        """Read a file written by ``write``.
 
         Raises:
-            InputError: it is none.
+            InputError: The file is not a list of measurements.
         """
         return parse_json(cls, path.read_bytes(), str(path), "a list of measurements")

@@ -1,4 +1,4 @@
-"""TextNormalizer: the one way this product cleans text, in training and in serving."""
+"""TextNormalizer: the only text cleaning in this package, used by training and by serving."""
 
 import html
 import re
@@ -13,11 +13,11 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
 _OVERLONG_NUMBER = re.compile(r"&#[0-9]{100,};?")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-# Not the @ of an address; a run of mentions goes at once, since what is left of @a@b would be one again.
+# Does not match the @ of an e-mail address. Matches adjacent mentions at once: the rest of @a@b would match again.
 _MENTION = re.compile(r"(?<!\w)(?:@\w+)+")
-# Neither C#4 nor &#39; is one. The possessive ++ and the lookbehind keep a megabyte of # from being read n times.
+# Matches neither C#4 nor &#39;. The possessive ++ and the lookbehind keep the time linear for a megabyte of #.
 _HASH = re.compile(r"(?<![\w&#])#++(?=\w)")
-# Up to the ASCII hyphen, then curly quotes, dashes and the ellipsis.
+# ASCII punctuation up to the hyphen, then typographic quotes, dashes and the ellipsis.
 _SPECIAL = re.compile(r"[^\w\s.,!?;:'\"()\-\u2018\u2019\u201c\u201d\u2013\u2014\u2026]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
@@ -26,9 +26,9 @@ _PASSES = 10
 
 
 class TextNormalizer(FrozenModel):
-    """Settings of the cleaning, carried by the recipe, the dataset and the bundle.
+    """Settings of the text cleaning, stored in the recipe, the dataset and the bundle.
 
-    Control characters and unpaired surrogates never pass, whatever the settings: they cannot be stored or tokenised.
+    Control characters and unpaired surrogates are always replaced: they cannot be stored or tokenized.
     """
 
     # The recipe's section preprocess.normalizer: each docstring below is the description of a key.
@@ -54,16 +54,16 @@ class TextNormalizer(FrozenModel):
     """Replace each run of white space by one space, and strip both ends."""
 
     def __call__(self, text: str) -> str:
-        """Clean one text.
+        """Return the cleaned text.
 
-        Normalising twice changes nothing: cleaning repeats until it no longer changes the text (``&amp;lt;`` needs two
-        passes, a decomposed capital too), so a stored clean text is predicted exactly as the raw one.
+        The function is idempotent: it repeats the cleaning until the text no longer changes (``&amp;lt;`` needs two
+        passes, and so does a decomposed capital), so that a stored clean text is predicted exactly as the raw one.
         """
         for _ in range(_PASSES):
             if (cleaned := self._pass(text)) == text:
                 return text
             text = cleaned
-        # Markup nested deeper than anyone writes: peeling it layer by layer would take hours for a hostile megabyte.
+        # Deeply nested markup, as in an attack: removing one level per pass would take hours for a megabyte.
         text = _BRACKETS.sub(" ", text)
         while (cleaned := self._pass(text)) != text:
             text = cleaned
@@ -73,10 +73,10 @@ class TextNormalizer(FrozenModel):
         if not text.isascii():
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if self.remove_html:
-            # No comment ends after the last "-->"; to look for the end of each that begins there would be quadratic.
+            # No comment ends after the last "-->". Searching for one there would take quadratic time.
             head, end, tail = text.rpartition("-->")
             text = _TAG_OR_COMMENT.sub(" ", head + end) + _TAG.sub(" ", tail)
-            # No character has such a number, and html.unescape raises on 4,301 digits.
+            # No code point has that many digits, and html.unescape raises on 4,301 of them.
             text = html.unescape(_OVERLONG_NUMBER.sub("\ufffd", text))
         if self.remove_urls:
             text = _URL.sub(" ", text)
@@ -97,5 +97,5 @@ class TextNormalizer(FrozenModel):
 
 
 def _space_unless_mark(special: re.Match[str]) -> str:
-    """A mark, such as a vowel sign of Hindi, is a part of its letter."""
+    """Keep combining marks, such as the vowel signs of Hindi, which belong to their letter."""
     return special[0] if unicodedata.category(special[0]).startswith("M") else " "

@@ -1,4 +1,4 @@
-"""Read what another step or another run wrote."""
+"""JSON parser with error messages for the user."""
 
 from typing import TypeVar
 
@@ -10,10 +10,16 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def parse_json(model: type[_Model], text: str | bytes, where: str, what: str) -> _Model:
-    """``text`` as a ``model``; errors name it by ``where`` and say ``what`` it should be, such as "a gate decision".
+    """Parse JSON into a pydantic model.
+
+    Args:
+        model: Class to parse into.
+        text: The JSON.
+        where: Name of the file in error messages.
+        what: What the file should be, such as "a gate decision".
 
     Raises:
-        InputError: it is none; the first fault is named by its key.
+        InputError: The text is not valid. The message names the key of the first error.
     """
     try:
         return model.model_validate_json(text)

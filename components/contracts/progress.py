@@ -1,4 +1,4 @@
-"""How a step says how far it is: one plain line, readable in a pod's log and parsed by the local runner."""
+"""Progress lines of a step: plain text, readable in a pod's log and parsed by the local runner."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ _SECONDS_BETWEEN_LINES = 1.0
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``8.3s``, ``2m05s``, ``1h02m``."""
+    """Format seconds as ``8.3s``, ``2m05s`` or ``1h02m``."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -19,18 +19,18 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Progress:
-    """Prints at most one line a second: items done, rate, time left and whatever else the step knows.
-
-    ``total`` may be 0 when nobody knows how much there is; then no time left is given.
-    """
+    """Progress printer: at most one line per second with items done, rate and time left."""
 
     total: int
+    """Number of items, or 0 if it is not known; then no time left is printed."""
     unit: str = "rows"
+    """Plural noun for the items."""
     started: float = field(default_factory=time.monotonic)
+    """Start time on the monotonic clock, in seconds."""
     _printed: float = field(default_factory=time.monotonic)
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` items are finished; ``note`` is put first, such as ``epoch 1 of 2``."""
+        """Print that ``done`` of ``total`` items are finished, after a ``note`` such as ``epoch 1 of 2``."""
         now = time.monotonic()
         if now - self._printed < _SECONDS_BETWEEN_LINES and done != self.total:
             return
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ProgressLine:
-    """One parsed line."""
+    """Parsed progress line."""
 
     done: int
     total: int
@@ -54,6 +54,6 @@ class ProgressLine:
 
     @classmethod
     def parse(cls, line: str) -> "ProgressLine | None":
-        """The progress in ``line``, or None when the line is something else."""
+        """Return the progress in ``line``, or None if it is not a progress line."""
         match = _LINE.match(line)
         return cls(int(match["done"]), int(match["total"]), match["text"].rstrip()) if match else None

@@ -1,4 +1,4 @@
-"""RunRecord: what a run came to, written to the store by the exit handler whatever happened."""
+"""RunRecord: result of a pipeline run, written to the store by the exit handler even if the run failed."""
 
 from typing import Any, Literal
 
@@ -7,26 +7,33 @@ from textgate.components.contracts.frozen_model import FrozenModel
 
 
 class Promotion(FrozenModel):
-    """A version that became champion."""
+    """Promotion of a version to champion."""
 
     model: str
+    """Name of the model in the registry."""
     version: str
+    """Version that became champion."""
     previous: str | None
-    """The champion before, if there was one."""
+    """Version of the previous champion; None if there was none."""
 
 
 class RunRecord(FrozenModel):
-    """``runs/<run>/record.json``."""
+    """Content of ``runs/<run>/record.json``."""
 
     format_version: Literal[1] = 1
     run: str
+    """Identifier of the run."""
     recipe: dict[str, Any]
+    """Recipe with all overrides applied."""
     source_version: str = ""
-    """What stood behind the source's URI when the run was started; empty where nobody said."""
+    """Version of the source at the start of the run, such as its ETag or revision; empty if it is not known."""
     state: str
-    """The pipeline's own word: SUCCEEDED, FAILED, …"""
+    """State of the run in Kubeflow Pipelines, such as SUCCEEDED or FAILED."""
     error: str | None
+    """Reason of the failure; None if the run succeeded."""
     decisions: list[GateDecision]
+    """Decisions of the gates that were reached, in order."""
     promotion: Promotion | None
+    """Promotion that resulted from the run; None if the champion did not change."""
     finished: str
-    """UTC, ISO 8601."""
+    """Time of the end in UTC, ISO 8601."""

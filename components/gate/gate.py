@@ -59,7 +59,9 @@ def gate_served_model(
     result = judge_served(evaluation, before, measured, champion, recipe.gate, cost)
     _write(result, decision)
     data = Dataset.open(dataset).manifest
-    write_report(report, result, recipe, data, evaluation, before, measured, MergeResult.open(merge), sweep=_sweep(sweep))
+    write_report(
+        report, result, recipe, data, evaluation, before, measured, MergeResult.open(merge), sweep=_sweep(sweep)
+    )
     bundle = ModelBundle.parse((exported / MANIFEST).read_bytes(), str(exported / MANIFEST))
     card.write_text(model_card(bundle, recipe, data, evaluation, before, result, measured), "utf-8")
     return result

@@ -85,7 +85,7 @@ def _f1_rule(who: str, evaluation: Evaluation, gate: Gate) -> Rule:
     passed = value.value >= gate.min_f1
     verb = "reaches" if passed else "does not reach"
     words = f"{who} has F1 {value} on {len(evaluation.ids):,} test texts and {verb} the threshold {gate.min_f1:g}"
-    return Rule(name="min_f1", threshold=gate.min_f1, value=value, passed=passed, words=words)
+    return Rule(name="min_f1", threshold=gate.min_f1, value=value, passed=passed, message=words)
 
 
 def _agreement_rule(served: Evaluation, trained: Evaluation, min_agreement: float) -> Rule:
@@ -97,30 +97,30 @@ def _agreement_rule(served: Evaluation, trained: Evaluation, min_agreement: floa
         f"the served model answers as the trained one on {value.value:.2%} of the test texts, "
         f"{verb} the {min_agreement:.2%} asked for"
     )
-    return Rule(name="min_agreement", threshold=min_agreement, value=value, passed=passed, words=words)
+    return Rule(name="min_agreement", threshold=min_agreement, value=value, passed=passed, message=words)
 
 
 def _loss_rule(served: Evaluation, trained: Evaluation, max_f1_loss: float) -> Rule:
     ours, theirs = (evaluation.probabilities.argmax(axis=1) for evaluation in (served, trained))
-    value = f1_difference(served.classes, ours, theirs, len(served.manifest.labels))
+    value = f1_difference(served.truth, ours, theirs, len(served.manifest.labels))
     passed = value.value >= -max_f1_loss
     words = (
         f"its F1 differs from the trained model's by {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}]: "
         f"{'not' if passed else 'it is'} lower by more than {max_f1_loss:g}"
     )
-    return Rule(name="export_loss", threshold=-max_f1_loss, value=value, passed=passed, words=words)
+    return Rule(name="export_loss", threshold=-max_f1_loss, value=value, passed=passed, message=words)
 
 
 def _champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Cost | None) -> list[Rule]:
     if champion.bundle == served.manifest.bundle:
         words = f"it is the champion already (version {champion.version}), so there is nothing to promote"
-        return [Rule(name="differs_from_champion", threshold=None, value=None, passed=False, words=words)]
+        return [Rule(name="differs_from_champion", threshold=None, value=None, passed=False, message=words)]
     if champion.labels != served.manifest.labels or champion.predicted is None:
         words = (
             f"the champion {champion.version} answers {', '.join(champion.labels)}, not "
             f"{', '.join(served.manifest.labels)}: give this model a name of its own (--set model=…)"
         )
-        return [Rule(name="same_labels", threshold=None, value=None, passed=False, words=words)]
+        return [Rule(name="same_labels", threshold=None, value=None, passed=False, message=words)]
     value = _difference(served, champion.predicted)
     passed = value.low >= -gate.margin
     outcome = "not worse" if passed else "may be worse"
@@ -128,7 +128,7 @@ def _champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Co
         f"the F1 differs from champion {champion.version} by {value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}] "
         f"(paired bootstrap, 95 %): {outcome} by more than {gate.margin:g}"
     )
-    rules = [Rule(name="margin", threshold=-gate.margin, value=value, passed=passed, words=words)]
+    rules = [Rule(name="margin", threshold=-gate.margin, value=value, passed=passed, message=words)]
     if gate.improvement and cost and champion.cost:
         rules.append(_improvement_rule(gate.improvement, value, cost, champion.cost))
     return rules
@@ -149,8 +149,8 @@ def _improvement_rule(asked: Sequence[str], f1: Estimate, cost: Cost, champion: 
         if better
         else f"it is no improvement on the champion in {' or '.join(asked)}"
     )
-    return Rule(name="improvement", threshold=None, value=None, passed=bool(better), words=words)
+    return Rule(name="improvement", threshold=None, value=None, passed=bool(better), message=words)
 
 
 def _difference(served: Evaluation, champion: npt.NDArray[np.int64]) -> Estimate:
-    return f1_difference(served.classes, served.predicted, champion, len(served.manifest.labels))
+    return f1_difference(served.truth, served.predicted, champion, len(served.manifest.labels))

@@ -41,7 +41,7 @@ def classify(predictor: Predictor, bundle: ModelBundle, texts: Sequence[str]) ->
         truncated = cut_off.tolist()
     else:
         probabilities = predictor.predict_proba(texts)
-    classes = bundle.calibration.classes(probabilities).tolist()
+    classes = bundle.calibration.predict(probabilities).tolist()
     rows = zip(texts, classes, probabilities.tolist(), truncated, strict=True)
     return [
         Prediction(text, bundle.labels[index], row[index], dict(zip(bundle.labels, row, strict=True)), cut)

@@ -16,7 +16,7 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
     """
     bundle = ModelBundle.load(bundle_folder)
     if not decision.passed or decision.gate != "served":
-        raise InputError(f"only what gate 2 lets pass is promoted, and its decision is {decision.words}")
+        raise InputError(f"only what gate 2 lets pass is promoted, and its decision is {decision.message}")
     if decision.bundle != bundle.fingerprint:
         raise InputError(
             f"gate 2 judged the bundle {decision.bundle[:12]}, not {bundle.fingerprint[:12]} in {bundle_folder}"
@@ -26,7 +26,7 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
     if champion and (champion.run, champion.version) == (run, version):
         return Promotion(model=model, version=version, previous=champion.previous)
     move = registry.update_channel(
-        model, version, run=run, reason=decision.words, decision=decision, expected=decision.champion
+        model, version, run=run, reason=decision.message, decision=decision, expected=decision.champion
     )
     print(f"promoted {model} {version}" + (f", before {move.previous}" if move.previous else ""), flush=True)
     return Promotion(model=model, version=version, previous=move.previous)

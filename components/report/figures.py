@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from textgate.components.contracts import Candidate, Evaluation
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import EvaluationManifest, Point
+from textgate.components.contracts.evaluation import EvaluationManifest, MapPoint
 from textgate.components.metrics import precision_recall_points, reliability, roc_points
 from textgate.components.report.charts import Dot, Line, bars, cloud, cut, histogram, intervals, line_chart
 from textgate.components.report.page import interval, percent, signed
@@ -23,7 +23,7 @@ _UNIT = Axis("", 0, 1)
 
 def curves(evaluation: Evaluation) -> list[Markup]:
     """ROC and precision-recall curve: of the last label of two, of each against the rest where there are more."""
-    labels, truth = evaluation.manifest.labels, evaluation.classes
+    labels, truth = evaluation.manifest.labels, evaluation.truth
     rows = np.bincount(truth, minlength=len(labels))
     drawable = [number for number in np.argsort(-rows, kind="stable") if 0 < rows[number] < len(truth)]
     drawn = sorted(drawable[:SERIES]) if len(labels) > 2 else [number for number in drawable if number == 1]
@@ -74,7 +74,7 @@ def _range(values: Sequence[float]) -> str:
 
 def calibration(evaluation: Evaluation) -> list[Markup]:
     """Reliability curve, and how sure the answers are."""
-    bins = reliability(evaluation.classes, evaluation.probabilities)
+    bins = reliability(evaluation.truth, evaluation.probabilities)
     confidence, right, rows = max(bins, key=lambda found: found[2])
     least = 1 / len(evaluation.manifest.labels)
     sure = np.maximum(evaluation.probabilities.max(axis=1), least)
@@ -182,11 +182,11 @@ def robustness(judged: EvaluationManifest) -> list[Markup]:
     ]
 
 
-def maps(evaluation: Evaluation, points: Sequence[Point]) -> list[Markup]:
+def maps(evaluation: Evaluation, points: Sequence[MapPoint]) -> list[Markup]:
     """Where the texts lie, by class and by whether they are answered rightly; their words under the pointer."""
     if not points:
         return []
-    labels, truth, predicted = evaluation.manifest.labels, evaluation.classes, evaluation.predicted
+    labels, truth, predicted = evaluation.manifest.labels, evaluation.truth, evaluation.predicted
     points = points[:_MAP_POINTS]
     common = np.argsort(-np.bincount(truth, minlength=len(labels)), kind="stable")
     named = sorted(int(number) for number in (common if len(labels) <= SERIES else common[: SERIES - 1]))

@@ -11,7 +11,7 @@ import yaml
 from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import EvaluationManifest, TopWord, WordContribution
-from textgate.components.contracts.measurement import Measurement, Measurements, Merge
+from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult
 from textgate.components.metrics import METRICS
 from textgate.components.report import figures
 from textgate.components.report.charts import range_bar, share_bar
@@ -36,7 +36,7 @@ def write_report(
     judged: Evaluation,
     trained: Evaluation | None = None,
     measured: Measurements | None = None,
-    merge: Merge | None = None,
+    merge: MergeResult | None = None,
     sweep: Sequence[Candidate] = (),
 ) -> None:
     """Write the page of a gate's decision on ``judged``; what is not known has no place on it.
@@ -67,7 +67,7 @@ def write_report(
         Part("calibration", "Calibration", "calibration.html"),
         *([Part("slices", "Slices", "slices.html")] if manifest.slices else []),
         *([Part("robustness", "Robustness", "robustness.html")] if manifest.robustness else []),
-        *([Part("domains", "Out of domain", "domains.html")] if manifest.domains else []),
+        *([Part("domains", "Out of domain", "domains.html")] if manifest.out_of_domain else []),
         Part("data", "Data", "data.html"),
         *([Part("map", "Map of the texts", "map.html")] if points else []),
         *([Part("training", "Training", "training.html")] if drawn["training"] or sweep else []),
@@ -87,7 +87,7 @@ def write_report(
         recipe=recipe,
         dataset=dataset,
         judged=manifest,
-        rows=len(judged.classes),
+        rows=len(judged.truth),
         figures=drawn,
         metrics=_metrics(manifest, before),
         per_class=[(label, found, range_bar(found.f1)) for label, found in manifest.per_class.items()],
@@ -192,13 +192,13 @@ def _errors(evaluation: Evaluation) -> list[_Error]:
     labels, predicted = evaluation.manifest.labels, evaluation.predicted
     confidence = evaluation.probabilities[np.arange(len(predicted)), predicted]
     explained = {error.row: error.contributions for error in evaluation.insight.errors}
-    wrong = np.flatnonzero(predicted != evaluation.classes)
+    wrong = np.flatnonzero(predicted != evaluation.truth)
     worst = [int(row) for row in wrong[np.argsort(-confidence[wrong], kind="stable")]]
     shown = (list(explained) or worst)[:_ERRORS]
     return [
         _Error(
             evaluation.ids[row],
-            labels[evaluation.classes[row]],
+            labels[evaluation.truth[row]],
             labels[predicted[row]],
             float(confidence[row]),
             _spans(evaluation.texts[row], explained.get(row, [])),

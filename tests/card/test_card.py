@@ -116,7 +116,9 @@ def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **cha
             )
             for name, drop in {"case": 0.03, "typos": 0.1}.items()
         ],
-        domains=[OutOfDomainSet(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))],
+        out_of_domain=[
+            OutOfDomainSet(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))
+        ],
         training_cost=TrainingCost(seconds=7_200, peak_memory=1_500_000_000),
     )
     told = {labels[0]: [TopWord(word=word, contribution=1.25, texts=3) for word in words or ["dull"]]}
@@ -135,7 +137,7 @@ def dataset(labels: list[str] = LABELS, source: str = "films.csv", **rejected: i
 
 
 def decision(words: str = "F1 reaches the threshold 0.8", passed: bool = True) -> GateDecision:
-    rule = Rule(name="min_f1", threshold=0.8, value=estimate(0.8), passed=passed, words=words)
+    rule = Rule(name="min_f1", threshold=0.8, value=estimate(0.8), passed=passed, message=words)
     return GateDecision(gate="served", bundle="b" * 64, dataset="d" * 64, champion="605127f62e6b", rules=[rule])
 
 
@@ -261,7 +263,7 @@ def test_what_nobody_looked_at_is_a_limit_and_chance_is_called_so() -> None:
     nothing = evaluation(
         slices=[],
         robustness=[],
-        domains=[],
+        out_of_domain=[],
         length_bias=estimate(0.01),
         per_class={},
         metrics={"f1": estimate(0.8), "accuracy": estimate(0.8)},
@@ -283,7 +285,7 @@ def test_what_nobody_looked_at_is_a_limit_and_chance_is_called_so() -> None:
 def test_a_rejection_a_run_without_a_cost_and_an_empty_table_are_said_plainly() -> None:
     recipe = RECIPE.replace("made-up film reviews", '""')
     none = Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=[])
-    judged = evaluation(slices=[], robustness=[], domains=[], training_cost=None, per_class={})
+    judged = evaluation(slices=[], robustness=[], out_of_domain=[], training_cost=None, per_class={})
     said = card(recipe, evaluation=judged, decision=decision(passed=False), measured=none, dataset=dataset())
     assert "Rejected by the gate" in said
     assert "- Fails: F1 reaches" in said
@@ -434,5 +436,5 @@ def test_the_snippet_without_textgate_answers_what_the_bundle_answers(
     with redirect_stdout(printed):
         exec(snippet, {})
     answered, _, probabilities = printed.getvalue().partition(" ")
-    assert answered == label == loaded.bundle.labels[calibration.classes(expected)[0]]
+    assert answered == label == loaded.bundle.labels[calibration.predict(expected)[0]]
     assert eval(probabilities) == pytest.approx(dict(zip(LABELS, expected[0], strict=True)), abs=1e-12)

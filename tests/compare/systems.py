@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textgate.components.contracts import Estimate, Evaluation, EvaluationManifest, TrainingCost
-from textgate.components.contracts.comparison import System, SystemMetrics
+from textgate.components.contracts.comparison import ComparedSystem, SystemMetrics
 
 
 def estimate(value: float) -> Estimate:
@@ -39,10 +39,10 @@ def system(
     seconds: float = 1,
     within: bool = True,
     failed: str | None = None,
-) -> System:
+) -> ComparedSystem:
     """A row of the table."""
     if failed:
-        return System(recipe=name, family="linear", failed=failed)
+        return ComparedSystem(recipe=name, family="linear", failed=failed)
     measured = SystemMetrics(
         target="linear",
         f1=estimate(f1),
@@ -57,4 +57,4 @@ def system(
         on_training_front=False,
         letters="a",
     )
-    return System(recipe=name, family="linear", measured=measured)
+    return ComparedSystem(recipe=name, family="linear", metrics=measured)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from textgate.components.compare.judge import choose, compare_pairs, letters, on_front
 from textgate.components.contracts import InputError
-from textgate.components.contracts.comparison import Limits, Pair
+from textgate.components.contracts.comparison import CostLimits, SystemPair
 
 NAMES = ["first", "second", "third", "fourth", "fifth"]
 
 
-def pair(first: str, second: str, p_holm: float) -> Pair:
+def pair(first: str, second: str, p_holm: float) -> SystemPair:
     difference = estimate(0.05)
-    return Pair(
+    return SystemPair(
         first=first, second=second, f1_difference=difference, p_value=p_holm, p_holm=p_holm, significant=p_holm <= 0.05
     )
 
@@ -110,7 +110,7 @@ def test_the_highest_f1_wins_and_those_as_good_are_named_with_what_they_save() -
         system("odd", failed="no label word fits"),
     ]
     pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
-    assert choose(systems, pairs, Limits()) == (
+    assert choose(systems, pairs, CostLimits()) == (
         "large",
         ["small"],
         "large wins: it has the highest F1, 0.9000 [0.8800, 0.9200]; not significantly worse: small (answers 10.0 "
@@ -125,7 +125,7 @@ def test_limits_leave_out_what_costs_more() -> None:
         system("words", 0.80),
     ]
     pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
-    winner, as_good, words = choose(systems, pairs, Limits(max_latency_ms=5, max_size_mb=50))
+    winner, as_good, words = choose(systems, pairs, CostLimits(max_latency_ms=5, max_size_mb=50))
     assert (winner, as_good) == ("small", [])
     assert words == (
         "small wins: it has the highest F1 of the 2 systems within 5 ms a text and 50 MB, 0.8900 [0.8700, 0.9100], and "
@@ -135,12 +135,12 @@ def test_limits_leave_out_what_costs_more() -> None:
 
 def test_without_a_system_within_the_limits_nothing_wins() -> None:
     dear, broken = system("dear", 0.9, within=False), system("broken", failed="it was killed")
-    assert choose([dear, broken], [], Limits(max_size_mb=1)) == (
+    assert choose([dear, broken], [], CostLimits(max_size_mb=1)) == (
         None,
         [],
         "nothing won: the only system that did not fail is not within 1 MB",
     )
-    assert choose([broken], [], Limits()) == (None, [], "nothing won: every system failed")
+    assert choose([broken], [], CostLimits()) == (None, [], "nothing won: every system failed")
 
 
 def test_the_file_is_read_back(tmp_path: Path) -> None:

@@ -6,23 +6,23 @@ from pathlib import Path
 from compare.systems import estimate, system
 
 from textgate.components.compare.page import write_comparison
-from textgate.components.contracts.comparison import Comparison, Limits, Pair, System
+from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits, SystemPair
 from textgate.pipelines import recipes
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def page(folder: Path, systems: list[System], winner: str | None, pairs: list[Pair]) -> str:
+def page(folder: Path, systems: list[ComparedSystem], winner: str | None, pairs: list[SystemPair]) -> str:
     comparison = Comparison(
         dataset="1" * 64,
         labels=["bad", HOSTILE],
         rows=1_280,
-        limits=Limits(max_size_mb=50),
+        limits=CostLimits(max_size_mb=50),
         systems=systems,
         pairs=pairs,
         winner=winner,
         as_good=[],
-        words=f"{winner} wins" if winner else "nothing won",
+        message=f"{winner} wins" if winner else "nothing won",
     )
     path = folder / "comparison.html"
     write_comparison(path, comparison, [recipes.load("quickstart"), recipes.load("toxic-lsa")])
@@ -30,7 +30,7 @@ def page(folder: Path, systems: list[System], winner: str | None, pairs: list[Pa
 
 
 def test_the_page_has_the_winner_both_plots_every_pair_and_why_a_system_failed(tmp_path: Path) -> None:
-    apart = Pair(
+    apart = SystemPair(
         first="quickstart",
         second="toxic-lsa",
         f1_difference=estimate(0.1),

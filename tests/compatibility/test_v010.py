@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving.running import TEXTGATE, Running, running
+from serving.server_process import TEXTGATE, ServerProcess, start_server
 
 from textgate.components.contracts import (
     Dataset,
@@ -19,7 +19,7 @@ from textgate.components.contracts import (
     Recipe,
     RunRecord,
 )
-from textgate.components.contracts.measurement import Measurements, Merge
+from textgate.components.contracts.measurement import Measurements, MergeResult
 from textgate.components.contracts.parse import parse_json
 from textgate.components.inference import load_bundle
 from textgate.components.storage import ModelRef, Registry, Store
@@ -95,14 +95,14 @@ def cli(bucket: Store, environment: dict[str, str], tmp_path: Path) -> Any:
 @pytest.fixture(scope="module")
 def server(
     bucket: Store, store_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
+) -> Iterator[ServerProcess]:
     """A server of every model that has a champion."""
     home = tmp_path_factory.mktemp("home")
-    with running(store_environment, bucket.bucket, home, home) as server:
+    with start_server(store_environment, bucket.bucket, home, home) as server:
         yield server
 
 
-def classify(server: Running, model: str, channel: str) -> None:
+def classify(server: ServerProcess, model: str, channel: str) -> None:
     """Send the texts to ``:classify`` and compare the response with version 0.1.0."""
     texts = [found["text"] for found in expected(model, channel)["predictions"]]
     response = server.post(f"/v1/models/{model}:classify", {"texts": texts, "top_k": 2})
@@ -130,7 +130,7 @@ def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
     loaded = load_bundle(tmp_path / "bundle")
     texts = [found["text"] for found in before["predictions"]]
     probabilities = loaded.predict_proba(texts)
-    labels = [bundle.labels[index] for index in bundle.calibration.classes(probabilities)]
+    labels = [bundle.labels[index] for index in bundle.calibration.predict(probabilities)]
     predictions = [
         {"text": text, "label": label, "probabilities": dict(zip(bundle.labels, row.tolist(), strict=True))}
         for text, label, row in zip(texts, labels, probabilities, strict=True)
@@ -192,7 +192,7 @@ def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -
     assert judged.probabilities.shape == (35, 2)
     np.testing.assert_allclose(judged.probabilities.sum(axis=1), 1, atol=1e-9)
     confusion = np.zeros((2, 2), dtype=int)
-    np.add.at(confusion, (judged.classes, judged.predicted), 1)
+    np.add.at(confusion, (judged.truth, judged.predicted), 1)
     assert confusion.tolist() == judged.manifest.confusion
     assert judged.insight.top_words
 
@@ -202,7 +202,7 @@ def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -
         assert decision in load_record(bucket, run).decisions
     measured = Measurements.open(tmp_path / "export-onnx" / "measurements")
     assert measured.served in {target.target for target in measured.targets}
-    assert Merge.open(tmp_path / "merge-quantize" / "changes") is None
+    assert MergeResult.open(tmp_path / "merge-quantize" / "changes") is None
     parse_json(Promotion, (tmp_path / "promotion.json").read_bytes(), run, "a promotion")
 
 
@@ -254,10 +254,12 @@ def test_predict_prints_the_same_predictions(cli: Any, model: str, channel: str)
 
 
 @pytest.mark.parametrize("model", EXPECTED["models"])
-def test_the_endpoint_classifies_with_every_champion(server: Running, model: str) -> None:
+def test_the_endpoint_classifies_with_every_champion(server: ServerProcess, model: str) -> None:
     classify(server, model, "champion")
 
 
 def test_the_endpoint_classifies_with_a_challenger(bucket: Store, environment: dict[str, str], tmp_path: Path) -> None:
-    with running(environment, bucket.bucket, tmp_path, tmp_path, "v010-linear", "--challenger-share", "100") as server:
+    with start_server(
+        environment, bucket.bucket, tmp_path, tmp_path, "v010-linear", "--challenger-share", "100"
+    ) as server:
         classify(server, "v010-linear", "challenger")

@@ -25,9 +25,15 @@ from textgate.components.contracts import (
 TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 ESTIMATE = st.builds(Estimate, value=NUMBER, low=NUMBER, high=NUMBER)
-RULE = st.builds(
-    Rule, name=TEXT, threshold=st.none() | NUMBER, value=st.none() | ESTIMATE, passed=st.booleans(), words=TEXT
-)
+RULE = st.fixed_dictionaries(
+    {
+        "name": TEXT,
+        "threshold": st.none() | NUMBER,
+        "value": st.none() | ESTIMATE,
+        "passed": st.booleans(),
+        "message": TEXT,
+    }
+).map(Rule.model_validate)
 DECISION = st.builds(
     GateDecision,
     gate=st.sampled_from(["trained", "served"]),
@@ -61,8 +67,8 @@ def test_any_decision_comes_back_with_its_verdict(decision: GateDecision) -> Non
     failed = [rule for rule in decision.rules if not rule.passed]
     assert read.passed is not bool(failed)
     assert read.verdict == ("reject" if failed else "promote")
-    said = "; ".join(rule.words for rule in failed or decision.rules)
-    assert read.words == f"{read.verdict}: {said}"
+    said = "; ".join(rule.message for rule in failed or decision.rules)
+    assert read.message == f"{read.verdict}: {said}"
 
 
 @settings(deadline=None, max_examples=60)

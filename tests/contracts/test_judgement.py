@@ -39,7 +39,7 @@ def evaluation(texts: list[str], probabilities: np.ndarray) -> Evaluation:
 
 
 def rule(passed: bool, words: str) -> Rule:
-    return Rule(name="min_f1", threshold=0.5, value=HALF, passed=passed, words=words)
+    return Rule(name="min_f1", threshold=0.5, value=HALF, passed=passed, message=words)
 
 
 def decision(*rules: Rule) -> GateDecision:
@@ -58,7 +58,7 @@ def test_an_evaluation_comes_back_to_the_last_bit(
     read = Evaluation.open(path)
     assert (read.manifest, read.ids, read.texts) == (written.manifest, written.ids, written.texts)
     np.testing.assert_array_equal(read.probabilities, written.probabilities)
-    np.testing.assert_array_equal(read.classes, written.classes)
+    np.testing.assert_array_equal(read.truth, written.truth)
 
 
 def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
 
 def test_a_decision_passes_when_every_rule_does_and_says_why_not_otherwise() -> None:
     good, bad = rule(True, "it is good"), rule(False, "it is slow")
-    assert decision(good, good).words == "promote: it is good; it is good"
+    assert decision(good, good).message == "promote: it is good; it is good"
     assert decision(good, bad).verdict == "reject"
-    assert decision(good, bad).words == "reject: it is slow"
+    assert decision(good, bad).message == "reject: it is slow"
 
 
 def test_decision_and_record_survive_json() -> None:

@@ -21,7 +21,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
+from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
 from textgate.components.gate.gate import gate_served_model, gate_trained_model
 from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate
@@ -80,8 +80,8 @@ def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
     assert judge_trained(evaluation(wrong_at(range(100))), GATE).passed
     decision = judge_trained(evaluation(wrong_at(range(300))), GATE)
     assert not decision.passed
-    assert decision.words.startswith("reject: the trained model has F1 0.7000 [0.6")
-    assert decision.words.endswith("on 1,000 test texts and does not reach the threshold 0.8")
+    assert decision.message.startswith("reject: the trained model has F1 0.7000 [0.6")
+    assert decision.message.endswith("on 1,000 test texts and does not reach the threshold 0.8")
     exactly = Gate(min_f1=judge_trained(evaluation(wrong_at(range(300))), GATE).rules[0].value.value)  # type: ignore[union-attr]
     assert judge_trained(evaluation(wrong_at(range(300))), exactly).passed
 
@@ -98,8 +98,8 @@ def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one()
     )
     assert failed(a_little) == []
     assert failed(more) == ["export_loss"]
-    assert "its F1 differs from the trained model's by -0.0300 [-0.04" in more.words
-    assert "it is lower by more than 0.02" in more.words
+    assert "its F1 differs from the trained model's by -0.0300 [-0.04" in more.message
+    assert "it is lower by more than 0.02" in more.message
     elsewhere = wrong_at(range(900, 1000))
     assert failed(judge_served(evaluation(elsewhere), evaluation(good), MEASURED, None, GATE)) == ["min_agreement"]
 
@@ -110,8 +110,8 @@ def test_gate_2_holds_the_served_model_to_the_champion() -> None:
     assert judge_served(new, new, MEASURED, champion(wrong_at(range(98))), GATE).passed
     worse = judge_served(new, new, MEASURED, champion(wrong_at(range(60))), GATE)
     assert failed(worse) == ["margin"]
-    assert "the F1 differs from champion v1 by -0.0400 [-0.0" in worse.words
-    assert "(paired bootstrap, 95 %): may be worse by more than 0.02" in worse.words
+    assert "the F1 differs from champion v1 by -0.0400 [-0.0" in worse.message
+    assert "(paired bootstrap, 95 %): may be worse by more than 0.02" in worse.message
     assert worse.champion == "v1"
 
 
@@ -125,12 +125,12 @@ def test_a_recipe_may_ask_for_an_improvement_in_f1_speed_or_size() -> None:
 
     same = judged(["f1", "speed", "size"], Cost(1_000, 500.0))
     assert failed(same) == ["improvement"]
-    assert "it is no improvement on the champion in f1 or speed or size" in same.words
+    assert "it is no improvement on the champion in f1 or speed or size" in same.message
     faster = judged(["f1", "speed", "size"], Cost(1_000, 750.0))
     assert faster.passed
-    assert "against the champion, it answers 1.50 times as many texts a second" in faster.words
+    assert "against the champion, it answers 1.50 times as many texts a second" in faster.message
     assert failed(judged(["f1", "size"], Cost(1_000, 750.0))) == ["improvement"]
-    assert "it takes 40% of the bytes" in judged(["size"], Cost(400)).words
+    assert "it takes 40% of the bytes" in judged(["size"], Cost(400)).message
     assert judged(["f1"], Cost(1_000), wrong_at(range(150))).passed
     # Faster at a worse F1 is none.
     assert failed(judged(["speed"], Cost(1_000, 750.0), wrong_at(range(60)))) == ["margin"]
@@ -139,14 +139,14 @@ def test_a_recipe_may_ask_for_an_improvement_in_f1_speed_or_size() -> None:
 def test_the_champion_itself_and_another_task_are_told_apart() -> None:
     new = evaluation(wrong_at(range(100)), bundle="same")
     again = judge_served(new, new, MEASURED, champion(None, bundle="same"), GATE)
-    assert again.words == "reject: it is the champion already (version v1), so there is nothing to promote"
+    assert again.message == "reject: it is the champion already (version v1), so there is nothing to promote"
     other = judge_served(new, new, MEASURED, champion(None, labels=["spam", "ham"]), GATE)
-    assert "the champion v1 answers spam, ham, not bad, good: give this model a name of its own" in other.words
+    assert "the champion v1 answers spam, ham, not bad, good: give this model a name of its own" in other.message
 
 
 def test_evaluations_of_different_texts_are_not_compared() -> None:
     new = evaluation(TRUTH)
-    shifted = Evaluation(new.manifest, new.ids[::-1], new.texts, new.classes, new.probabilities)
+    shifted = Evaluation(new.manifest, new.ids[::-1], new.texts, new.truth, new.probabilities)
     with pytest.raises(InputError, match="were evaluated on different texts"):
         judge_served(new, shifted, MEASURED, None, GATE)
 
@@ -183,7 +183,7 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     version = promote_bundle(registry, "model", perfect, judged, "run-1").version
 
     poor = evaluation(wrong_at(range(100)))
-    Evaluation(poor.manifest, poor.ids, texts, poor.classes, poor.probabilities).write(tmp_path / "evaluation")
+    Evaluation(poor.manifest, poor.ids, texts, poor.truth, poor.probabilities).write(tmp_path / "evaluation")
     estimate = poor.manifest.f1
     measurement = Measurement(
         target="onnx-int8",
@@ -197,7 +197,7 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
         refused="it loses too much",
     )
     MEASURED.model_copy(update={"targets": [measurement]}).write(tmp_path / "measurements")
-    change = Merge(
+    change = MergeResult(
         agreement=0.9985, logit_difference=0.01, f1_before=estimate, f1_after=estimate, f1_difference=estimate
     )
     (tmp_path / "merge").write_text(change.model_dump_json())
@@ -216,7 +216,7 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     )
     assert decision.champion == version
     assert failed(decision) == ["margin"]
-    assert "by -0.1000" in decision.words
+    assert "by -0.1000" in decision.message
     page = (tmp_path / "page.html").read_text("utf-8")
     assert 'onnx-int8</th><td class="n">1.5 MB</td><td class="n">2,000</td><td class="n">100 MB</td>' in page
     assert "changed the answers to 0.15 % of the test texts and the logits by 0.0100 on average" in page

@@ -67,7 +67,7 @@ def test_the_best_threshold_is_as_good_as_any() -> None:
     scores = np.round(np.clip(truth * 0.25 + rng.normal(0.3, 0.2, 400), 0, 1), 2)
     threshold = threshold_for_f1(truth, scores)
     best = max(f1_score(truth, scores >= cut) for cut in np.linspace(-0.01, 1.01, 500))
-    found = Calibration(threshold=threshold).classes(np.stack([1 - scores, scores], axis=1))
+    found = Calibration(threshold=threshold).predict(np.stack([1 - scores, scores], axis=1))
     assert f1_score(truth, found) == pytest.approx(best)
     assert f1_score(truth, found) > f1_score(truth, scores >= 0.5)
 
@@ -89,6 +89,6 @@ def test_a_precision_that_no_threshold_has_is_refused_with_the_highest_there_is(
 
 def test_without_a_threshold_the_most_probable_class_is_answered() -> None:
     probabilities = np.array([[0.6, 0.4], [0.4, 0.6]])
-    assert Calibration().classes(probabilities).tolist() == [0, 1]
-    assert Calibration(threshold=0.3).classes(probabilities).tolist() == [1, 1]
-    assert Calibration(threshold=0.7).classes(probabilities).tolist() == [0, 0]
+    assert Calibration().predict(probabilities).tolist() == [0, 1]
+    assert Calibration(threshold=0.3).predict(probabilities).tolist() == [1, 1]
+    assert Calibration(threshold=0.7).predict(probabilities).tolist() == [0, 0]

@@ -50,7 +50,7 @@ class Desk:
 def decision(passed: bool, gate: str = "served") -> GateDecision:
     f1 = Estimate(value=0.91, low=0.88, high=0.94) if passed else Estimate(value=0.51, low=0.45, high=0.57)
     words = f"the served model has F1 {f1}"
-    rule = Rule(name="min_f1", threshold=0.8, value=f1, passed=passed, words=words)
+    rule = Rule(name="min_f1", threshold=0.8, value=f1, passed=passed, message=words)
     return GateDecision.model_validate({"gate": gate, "bundle": "b" * 64, "dataset": "d" * 64, "rules": [rule]})
 
 

@@ -21,13 +21,13 @@ from textgate.components.contracts import (
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import (
     ExplainedError,
-    Point,
+    MapPoint,
     RobustnessResult,
     Slice,
     TopWord,
     WordContribution,
 )
-from textgate.components.contracts.measurement import Measurement, Measurements, Merge, Speed
+from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
 from textgate.components.inference.explain import erase
 from textgate.components.metrics import calibration_error, class_scores, confusion, estimates
 
@@ -130,7 +130,7 @@ def evaluation(
                     ("synonyms", -0.021),
                 )
             ],
-            "domains": [
+            "out_of_domain": [
                 OutOfDomainSet(
                     name="imdb",
                     dataset="e" * 64,
@@ -187,11 +187,13 @@ def _explained(
     ]
 
 
-def _map(rng: np.random.Generator, truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> list[Point]:
+def _map(
+    rng: np.random.Generator, truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
+) -> list[MapPoint]:
     rows = np.sort(rng.permutation(len(truth))[:2_000])
     angles = 2 * np.pi * np.where(rng.random(len(rows)) < 0.8, predicted[rows], truth[rows]) / probabilities.shape[1]
     places = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 4 + rng.normal(size=(len(rows), 2))
-    return [Point(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
+    return [MapPoint(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
 
 
 def _moved(found: Estimate, by: float) -> Estimate:
@@ -203,9 +205,9 @@ def decision(f1: Estimate, passed: bool) -> GateDecision:
         f"the served model has F1 {f1} on 600 test texts and {'reaches' if passed else 'does not reach'} the threshold"
     )
     rules = [
-        Rule(name="min_f1", threshold=0.85, value=f1, passed=passed, words=f"{words} 0.85"),
+        Rule(name="min_f1", threshold=0.85, value=f1, passed=passed, message=f"{words} 0.85"),
         Rule(
-            name="margin", threshold=0.01, value=None, passed=True, words="the F1 differs from champion v1 by +0.0100"
+            name="margin", threshold=0.01, value=None, passed=True, message="the F1 differs from champion v1 by +0.0100"
         ),
     ]
     return GateDecision(gate="served", bundle="a" * 64, dataset="d" * 64, champion="v-2026-11-20-1", rules=rules)
@@ -266,9 +268,9 @@ def measurements(f1: Estimate) -> Measurements:
     return Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=targets)
 
 
-def merge(f1: Estimate) -> Merge:
+def merge(f1: Estimate) -> MergeResult:
     change = Estimate(value=0.0, low=-0.002, high=0.002)
-    return Merge(agreement=0.9985, logit_difference=0.01, f1_before=f1, f1_after=f1, f1_difference=change)
+    return MergeResult(agreement=0.9985, logit_difference=0.01, f1_before=f1, f1_after=f1, f1_difference=change)
 
 
 def sweep() -> list[Candidate]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from report.made import MARKUP, decision, evaluation, whole_run
 
 from textgate.components.contracts import Candidate, Evaluation, Insight
-from textgate.components.contracts.evaluation import ExplainedError, Point, WordContribution
+from textgate.components.contracts.evaluation import ExplainedError, MapPoint, WordContribution
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import _spans, write_report
 
@@ -183,9 +183,9 @@ def test_drawings_are_well_formed_and_have_finite_numbers_only(page: Page) -> No
     "change",
     [
         {"probabilities": np.tile([1.0, 0.0], (60, 1))},
-        {"classes": np.zeros(60, dtype=np.int64)},
+        {"truth": np.zeros(60, dtype=np.int64)},
         {"texts": [""] * 60},
-        {"insight": Insight(map=[Point(row=0, x=1.0, y=1.0)])},
+        {"insight": Insight(map=[MapPoint(row=0, x=1.0, y=1.0)])},
     ],
     ids=["one answer", "one class", "no words", "one point"],
 )
@@ -222,7 +222,7 @@ def test_a_sweep_of_several_settings_is_a_table_only(run: dict[str, Any], tmp_pa
 
 def test_words_are_marked_by_what_they_do_for_the_answer(run: dict[str, Any], tmp_path: Path) -> None:
     judged: Evaluation = run["judged"]
-    wrong = int(np.flatnonzero(judged.predicted != judged.classes)[0])
+    wrong = int(np.flatnonzero(judged.predicted != judged.truth)[0])
     texts = list(judged.texts)
     texts[wrong] = "not a good film & <b>long</b>"
     words = [("not", 0, 3, -1.5), ("good", 6, 10, 3.0), ("film", 11, 15, 0.1)]
@@ -259,10 +259,10 @@ def test_the_page_of_ten_thousand_long_texts_is_under_three_megabytes(tmp_path: 
         judged.manifest,
         [f"a/long/path/to/some/file-{row}.csv:{row}" for row in range(10_000)],
         ["\u6f22\u5b57 & <" * 120] * 10_000,
-        np.tile(judged.classes, 40),
+        np.tile(judged.truth, 40),
         np.tile(judged.probabilities, (40, 1)),
         judged.insight.model_copy(
-            update={"map": [Point(row=row, x=float(rng.normal()), y=float(rng.normal())) for row in range(10_000)]}
+            update={"map": [MapPoint(row=row, x=float(rng.normal()), y=float(rng.normal())) for row in range(10_000)]}
         ),
     )
     write_report(tmp_path / "report.html", **run | {"judged": many})
