@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live line per running step on a terminal, otherwise plain lines."""
 
 import time
 from typing import TextIO
@@ -14,52 +14,52 @@ _SECONDS_BETWEEN_PLAIN_LINES = 5.0
 
 
 class Display:
-    """Follows one run on ``stream``."""
+    """Progress display of one run on a text stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
         self._live: Live | None = None
-        self._working: dict[str, str] = {}
-        """What is shown of each step that works now."""
+        self._running: dict[str, str] = {}
+        """Line of each running step."""
         self._last_lines: dict[str, float] = {}
 
     def step_started(self, step: str) -> None:
-        """A step begins to work."""
-        self._working[step] = step
+        """Show that a step runs."""
+        self._running[step] = step
         if self._console.is_terminal:
-            self._show_working()
+            self._show_running()
         else:
             self._console.print(f"{step}: started", markup=False)
         self._last_lines[step] = time.monotonic()
 
     def step_progress(self, step: str, text: str) -> None:
-        """A step says how far it is."""
+        """Show the progress of a step; outside a terminal at most every five seconds."""
         if self._console.is_terminal:
-            self._working[step] = f"{step}: {text}"
-            self._show_working()
+            self._running[step] = f"{step}: {text}"
+            self._show_running()
         elif time.monotonic() - self._last_lines[step] >= _SECONDS_BETWEEN_PLAIN_LINES:
             self._console.print(f"{step}: {text}", markup=False)
             self._last_lines[step] = time.monotonic()
 
     def step_ended(self, step: str, outcome: str, seconds: float) -> None:
-        """A step ended: ``outcome`` is done, cached or failed."""
-        self._working.pop(step, None)
-        self._show_working()
+        """Show that a step ended with the outcome done, cached or failed."""
+        self._running.pop(step, None)
+        self._show_running()
         took = "" if outcome == "cached" else f" in {duration(seconds)}"
         self._console.print(f"{step}: {outcome}{took}", markup=False)
 
-    def _show_working(self) -> None:
-        """A live line for each step that works."""
-        if not self._working:
+    def _show_running(self) -> None:
+        """Update the live lines."""
+        if not self._running:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
             return
-        shown = Group(*[Spinner("dots", Text(line)) for line in self._working.values()])
+        shown = Group(*[Spinner("dots", Text(line)) for line in self._running.values()])
         if self._live is not None:
             self._live.update(shown, refresh=True)
         else:
-            # Standard output belongs to whoever reads what kfp.local prints; a live line must not take it over.
+            # RunLog replaces standard output to read what kfp.local prints; the live lines must not redirect it.
             self._live = Live(
                 shown, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False
             )

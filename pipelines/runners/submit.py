@@ -1,4 +1,4 @@
-"""Run a recipe's pipeline on a cluster, and follow it to what the gates decided."""
+"""Run a recipe's pipeline on a cluster: ``upload`` it, ``start`` a run, and ``follow`` the run to its end."""
 
 import tempfile
 import time
@@ -22,33 +22,35 @@ from textgate.pipelines.sweep import Combination
 from textgate.pipelines.training import compile_pipeline
 
 RUN_ID_PLACEHOLDER = "[[RunUUID]]"
-"""KFP puts the run's identifier in its place, so that every run of a schedule reads the source anew."""
+"""KFP replaces it by the id of the run, so that every run of a schedule reads the source again."""
 _VERSION_CHARACTERS = 12
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 _LAST_LINES = 10
 _PATIENCE_SECONDS = 300.0
-"""For an API server that does not answer while a run is followed."""
+"""Time without an answer of the API server after which following a run fails."""
 
 
 @dataclass(frozen=True)
 class UploadedPipeline:
-    """A recipe's pipeline on the cluster."""
+    """Pipeline of a recipe on the cluster."""
 
     pipeline: str
+    """Id of the pipeline."""
     version: str
+    """Id of its version."""
     version_name: str
     steps: frozenset[str]
-    """Names of the tasks that do work, which tells them from the graphs they stand in."""
+    """Names of the tasks that run a container, without those that are graphs of other tasks."""
 
     @property
     def reference(self) -> tuple[str, str]:
-        """Identifiers of pipeline and version."""
+        """Ids of the pipeline and of its version."""
         return self.pipeline, self.version
 
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """A run that completed on the cluster, whatever its gates decided."""
+    """A completed run on the cluster, whether or not its gates passed."""
 
     record: RunRecord
     steps: list[StepResult]
@@ -56,24 +58,24 @@ class ClusterRun:
 
 
 def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Combination] = ()) -> UploadedPipeline:
-    """Compile the pipeline of the recipe, or of a sweep over it, and bring it to the cluster.
+    """Compile the pipeline of a recipe, or of a sweep over it, and upload it.
 
-    Its version is named by its content, so that a pipeline that has not changed is not uploaded again.
+    The version is named by a hash of the compiled pipeline, so an unchanged pipeline is not uploaded again.
 
     Raises:
-        InputError: the source, or a finished system that the recipe builds on, lies on this machine, where no step of a
-            cluster finds it, or see ``Cluster``.
+        InputError: The source, or a bundle that the recipe builds on, is a local path; or see ``Cluster``.
+        UnavailableError: See ``Cluster``.
     """
     if "://" not in recipe.source.uri or recipe.source.uri.startswith("file://"):
         raise InputError(
-            f"the source {recipe.source.uri} lies on this machine, where the steps of a cluster do not find it: put it "
-            "into the store and give --source s3://bucket/key"
+            f"the source {recipe.source.uri} is on this machine, where the steps of a cluster cannot read it: upload "
+            "it to the store and give --source s3://bucket/key"
         )
     for reference in bundle_references(recipe.train):
         if is_path(reference) and "://" not in reference:
             raise InputError(
-                f"the finished system {reference} lies on this machine, where the steps of a cluster do not find it: "
-                "put it into the store and name it s3://bucket/folder/, or name a model of the registry"
+                f"the bundle {reference} is on this machine, where the steps of a cluster cannot read it: upload it to "
+                "the store and name it s3://bucket/folder/, or name a model of the registry"
             )
     cluster.check()
     with tempfile.TemporaryDirectory() as folder:
@@ -87,10 +89,22 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
 def start(
     cluster: Cluster, recipe: Recipe, uploaded: UploadedPipeline, bucket: str, experiment: str | None, name: str | None
 ) -> str:
-    """Start a run; returns its identifier.
+    """Start a run.
+
+    Args:
+        cluster: API server.
+        recipe: Recipe of the pipeline.
+        uploaded: Uploaded pipeline.
+        bucket: Bucket of the store.
+        experiment: Name of the experiment; by default the recipe's model.
+        name: Name of the run; by default the recipe's name and the time.
+
+    Returns:
+        Id of the run.
 
     Raises:
-        InputError: the source cannot be asked for its version, or see ``Cluster``.
+        InputError: The version of the source cannot be read; or see ``Cluster``.
+        UnavailableError: See ``Cluster``.
     """
     parameters = {"bucket": bucket, "source_version": content_version(recipe.source.uri)}
     name = name or f"{recipe.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
@@ -100,53 +114,61 @@ def start(
 def follow(
     cluster: Cluster, run: str, steps: frozenset[str], store: Store, display: Display, poll_seconds: float
 ) -> ClusterRun:
-    """Show a run's steps until it has ended.
+    """Show the progress of a run until it ends.
+
+    Args:
+        cluster: API server.
+        run: Id of the run.
+        steps: See ``UploadedPipeline.steps``.
+        store: Store that the run's record is read from.
+        display: Display of the steps' progress.
+        poll_seconds: Interval of the requests.
 
     Raises:
-        RunFailedError: it failed or was stopped; the step is named, with the last lines it printed.
-        InputError: a step says what it was given is wrong, or the run left no record in the store.
-        UnavailableError: the API server did not answer for minutes.
+        RunFailedError: The run failed or was stopped. The message names the step and shows its last lines.
+        InputError: A step reports that its input is wrong, or the store has no record of the run.
+        UnavailableError: The API server did not answer for five minutes.
     """
     started = time.monotonic()
     progress = _Progress(steps, display)
-    for found in _looks(cluster, run, poll_seconds):
-        progress.see(found)
-        if found.state in _ENDED:
+    for snapshot in _poll(cluster, run, poll_seconds):
+        progress.update(snapshot)
+        if snapshot.state in _ENDED:
             break
-    if found.state != "SUCCEEDED" or progress.failed:
-        raise _failure(cluster, found, progress.failed)
+    if snapshot.state != "SUCCEEDED" or progress.failed:
+        raise _failure(cluster, snapshot, progress.failed)
     return ClusterRun(load_record(store, run), progress.ended, time.monotonic() - started)
 
 
-def _looks(cluster: Cluster, run: str, poll_seconds: float) -> Iterator[Any]:
-    """The run, again and again; what comes and goes between here and the cluster does not end the watch."""
+def _poll(cluster: Cluster, run: str, poll_seconds: float) -> Iterator[Any]:
+    """Yield the current state of the run again and again; tolerate a server that is unavailable for a while."""
     answered = time.monotonic()
     while True:
         try:
-            found = cluster.run(run)
+            snapshot = cluster.run(run)
         except UnavailableError:
             if time.monotonic() - answered > _PATIENCE_SECONDS:
                 raise
         else:
             answered = time.monotonic()
-            yield found
+            yield snapshot
         time.sleep(poll_seconds)
 
 
 class _Progress:
-    """What has been shown of a run's steps."""
+    """State of a run's steps as shown on the display."""
 
     def __init__(self, steps: frozenset[str], display: Display) -> None:
         self.ended: list[StepResult] = []
         self.failed: list[Any] = []
-        """Tasks that failed, in the order of their ends."""
+        """Tasks that failed, sorted by their end."""
         self._steps, self._display = steps, display
         self._titles: dict[str, str] = {}
-        """Of each task that was seen at work or after it, by its identifier."""
+        """Title of each started task, by the id of the task."""
         self._done: set[str] = set()
 
-    def see(self, run: Any) -> None:
-        """Show what has changed."""
+    def update(self, run: Any) -> None:
+        """Show the changes since the last call."""
         tasks = [task for task in _tasks(run) if task.display_name in self._steps]
         for task in sorted(tasks, key=_start):
             if task.state in ("RUNNING", "SUCCEEDED", "FAILED") and task.task_id not in self._titles:
@@ -159,49 +181,49 @@ class _Progress:
                 outcome = "done" if task.state == "SUCCEEDED" else "failed"
                 self.ended.append(StepResult(self._titles[task.task_id], outcome, seconds, seconds))
                 self._display.step_ended(self._titles[task.task_id], outcome, seconds)
-        # A step whose driver failed never began to work.
+        # If the driver of a step failed, the step itself has no task.
         self.failed = sorted((task for task in _tasks(run) if _failed_step(task) in self._steps), key=_end)
 
     def _title(self, step: str) -> str:
-        again = sum(title == step or title.startswith(f"{step} (") for title in self._titles.values())
-        return f"{step} ({again + 1})" if again else step
+        earlier = sum(title == step or title.startswith(f"{step} (") for title in self._titles.values())
+        return f"{step} ({earlier + 1})" if earlier else step
 
 
 def _failure(cluster: Cluster, run: Any, failed: list[Any]) -> Exception:
-    where = f"the run is at {cluster.page(run.run_id)}"
+    page = f"the run is at {cluster.page(run.run_id)}"
     if not failed:
-        said = f": {run.error.message}" if run.error and run.error.message else ""
-        return RunFailedError(f"the run ended {run.state}{said}; {where}")
+        message = f": {run.error.message}" if run.error and run.error.message else ""
+        return RunFailedError(f"the run ended {run.state}{message}; {page}")
     step = _failed_step(failed[0])
     lines = _log(cluster, run, failed[0])
     for line in lines:
         if line.startswith(ERROR_PREFIX):
-            return InputError(f"step {step}: {line.removeprefix(ERROR_PREFIX)}; {where}")
+            return InputError(f"step {step}: {line.removeprefix(ERROR_PREFIX)}; {page}")
     if not lines:
-        return RunFailedError(f"step {step} failed, and the cluster gives no log of it; {where}")
+        return RunFailedError(f"step {step} failed, and the cluster gives no log of it; {page}")
     last = (f"    {line}" for line in lines[-_LAST_LINES:])
-    return RunFailedError("\n".join([f"step {step} failed; {where}; its last lines:", *last]))
+    return RunFailedError("\n".join([f"step {step} failed; {page}; its last lines:", *last]))
 
 
 def _log(cluster: Cluster, run: Any, task: Any) -> list[str]:
-    """What the task's last try printed."""
+    """Return the log lines of the task's last attempt."""
     for pod in _pods(run, task):
         lines = [line.rstrip() for line in cluster.log(run.run_id, pod).splitlines()]
-        if said := [line for line in lines if line and not line.startswith(WORK_PREFIX)]:
-            return said
+        if kept := [line for line in lines if line and not line.startswith(WORK_PREFIX)]:
+            return kept
     return []
 
 
 def _pods(run: Any, task: Any) -> list[str]:
-    """Names that the pod of the task's last try may have.
+    """Return possible names of the pod of the task's last attempt.
 
-    KFP 2.17 fills in neither ``pod_name`` nor ``executor_detail`` (kubeflow/pipelines issue 14007), only the nodes of
-    Argo's graph that stand below one another: a task has a node ``executor``, and that one a node for every try. Argo
-    names a pod <workflow>-<template>-<number>, and its node <workflow>-<number>.
+    KFP 2.17 sets neither ``pod_name`` nor ``executor_detail`` (kubeflow/pipelines issue 14007), only the child nodes in
+    Argo's graph: a task has a node ``executor``, which has a node per attempt. The name of a pod is
+    <workflow>-<template>-<number>, that of its node <workflow>-<number>.
     """
-    tries = [other for other in _tasks(run) if other.display_name == "executor" and other.state == "FAILED"]
+    attempts = [other for other in _tasks(run) if other.display_name == "executor" and other.state == "FAILED"]
     names = [task.pod_name] if task.pod_name else []
-    for node in [*sorted(tries, key=_end)[:1], task]:
+    for node in [*sorted(attempts, key=_end)[:1], task]:
         for child in reversed(node.child_tasks or []):
             workflow, _, number = (child.pod_name or "").rpartition("-")
             if workflow:

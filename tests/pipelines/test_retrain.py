@@ -14,7 +14,7 @@ from textgate.components.contracts import Estimate, EvaluationManifest
 from textgate.components.sources import content_version
 from textgate.components.storage import Registry, Store
 from textgate.pipelines.runners.retrain import population_stability_index
-from textgate.serving.feedback import Journal
+from textgate.serving.feedback import FeedbackLog
 
 Champion = Callable[[str], str]
 
@@ -45,12 +45,12 @@ def judged(store: Store, no: int, yes: int) -> None:
 
 def answered(store: Store, version: str, labels: list[str], right: list[str] | None = None) -> None:
     """The endpoint answered so, and was told afterwards what would have been right."""
-    journal = Journal(store, share=1.0)
+    log = FeedbackLog(store, share=1.0)
     for number, label in enumerate(labels):
-        journal.answered(f"request-{number}", "films", version, ["a text"], [label], [0.8])
+        log.add_prediction(f"request-{number}", "films", version, ["a text"], [label], [0.8])
     for number, label in enumerate(right or []):
-        journal.feedback(f"request-{number}", 0, "films", label)
-    journal.close()
+        log.add_feedback(f"request-{number}", 0, "films", label)
+    log.close()
 
 
 def test_nothing_new_is_nothing_to_do(desk: Desk, champion: Champion) -> None:
@@ -75,7 +75,7 @@ def test_new_data_are_trained_on_once(desk: Desk, champion: Champion) -> None:
 
     told = desk.give_json("retrain", "films.yaml")
     (reason,) = told["reasons"]
-    assert reason.startswith(f"what s3://{desk.store.bucket}/films.csv holds is not what the champion ")
+    assert reason.startswith(f"s3://{desk.store.bucket}/films.csv has changed since the champion ")
     assert told["done"].startswith(f"submitted {told['run']}: http://127.0.0.1:")
     (run,) = desk.server.runs.values()
     assert run["runtime_config"]["parameters"]["source_version"] == source_version(desk)
@@ -108,7 +108,7 @@ def test_a_champion_of_which_nobody_knows_what_it_was_made_of_is_trained_again_o
 ) -> None:
     champion("")
     (reason,) = desk.give_json("retrain", "films.yaml")["reasons"]
-    assert "may not be what the champion" in reason
+    assert "may have changed since the champion" in reason
     assert desk.give_json("retrain", "films.yaml")["reasons"] == []
 
 
@@ -125,8 +125,8 @@ def test_answers_that_are_spread_otherwise_are_drift(desk: Desk, champion: Champ
     assert told["psi"] == pytest.approx(1.32, abs=0.01)
     (reason,) = told["reasons"]
     assert reason == (
-        "the labels of the last 800 answers are spread otherwise than on the test split: population stability index "
-        f"{told['psi']:.3f}, 0.25 or more"
+        "the labels of the last 800 predictions are distributed differently from those on the test split: "
+        f"population stability index {told['psi']:.3f}, limit 0.25"
     )
     assert desk.give_json("retrain", "films.yaml", "--max-psi", "2")["reasons"] == []
     assert desk.give_json("retrain", "films.yaml")["run"] in desk.server.runs

@@ -76,12 +76,12 @@ def test_cron_lines(given: str, made: str) -> None:
         ("* * * 13 *", "the month must be 1 to 12, not '13'"),
         ("* * * * 7", "the day of the week must be 0 to 6, not '7'"),
         ("* * * * funday", "the day of the week must be 0 to 6, not 'funday'"),
-        ("*/0 * * * *", "'*/0' stands for no minute"),
-        ("5-1 * * * *", "'5-1' stands for no minute"),
-        ("1,,2 * * * *", "'' is no minute"),
-        ("-1 * * * *", "'-1' is no minute"),
+        ("*/0 * * * *", "'*/0' matches no minute"),
+        ("5-1 * * * *", "'5-1' matches no minute"),
+        ("1,,2 * * * *", "'' is not a valid minute"),
+        ("-1 * * * *", "'-1' is not a valid minute"),
         ("61 0 3 * * 1", "the second must be 0 to 59"),
-        ("0 0 31 2,4 *", "never comes: none of its months has that day"),
+        ("0 0 31 2,4 *", "matches no date: none of its months has that day"),
     ],
 )
 def test_what_is_no_cron_line_is_said_in_one_sentence(given: str, sentence: str) -> None:

@@ -181,15 +181,15 @@ def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(desk: D
     page = desk.give("submit", "films.yaml")
     desk.server.page = False
     assert page.exit_code == 2
-    assert "shows a page where it should answer: sign in again, or mend --endpoint" in page.stderr
+    assert "returned an HTML page instead of JSON: sign in again, or correct --endpoint" in page.stderr
 
     (desk.folder / "films.csv").write_text("text,label\n")
     for arguments, sentence in {
-        ("--source", "films.csv"): "lies on this machine, where the steps of a cluster do not find it",
+        ("--source", "films.csv"): "is on this machine, where the steps of a cluster cannot read it",
         ("--source", f"s3://{desk.store.bucket}/none.csv"): "there is nothing at s3://",
         (
             *("--set", "train={family: ensemble, members: [{bundle: films}, {bundle: ./dull}]}"),
-        ): f"the finished system {desk.folder}/dull lies on this machine, where the steps of a cluster do not find it",
+        ): f"the bundle {desk.folder}/dull is on this machine, where the steps of a cluster cannot read it",
         ("--token-env", "NOT_THERE"): "--token-env NOT_THERE: there is no such variable in the environment",
         ("--token-file", "not-there"): "the token file not-there cannot be read",
     }.items():
@@ -208,4 +208,4 @@ def test_what_the_server_says_is_wrong_is_passed_on(desk: Desk) -> None:
     desk.server.broken = False
     unknown = desk.give("schedule", "list", "--endpoint", f"{desk.server.address}/elsewhere")
     assert unknown.exit_code == 2
-    assert "knows nothing of that: Not Found" in unknown.stderr
+    assert "has no such resource: Not Found" in unknown.stderr
