@@ -1,10 +1,10 @@
-"""From requests to batches: one queue, and a thread for each core that drains it.
+"""Batching across requests: one queue, and one worker thread for each core.
 
-A thread takes what has waited longest and with it as many more texts for the same version as make a good batch: batches
-grow with the load and nothing waits for company (continuous batching as in Clipper, Crankshaw et al. 2017, section 4.3,
-without its delay). Where there is one batch and no other, all threads work on it together. A batch is of one version,
-so a swap mixes none. A request is refused at the door when those before it would keep it waiting too long, by the time
-that texts have lately taken; so what is accepted is answered in time.
+A worker takes the chunk that has waited longest and adds chunks of the same version until the batch has a good size.
+Batches therefore grow with the load, and no request waits for others to arrive: continuous batching as in Clipper
+(Crankshaw et al. 2017, section 4.3), without its delay. If there is only one batch, all threads work on it together. A
+batch belongs to one version, so a swap never mixes two. A request is rejected on arrival if the queue would delay it
+for too long, as estimated from recent processing times, so that accepted requests are answered in time.
 """
 
 import asyncio
@@ -23,147 +23,149 @@ from textgate.serving.errors import RequestError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 
-_WEIGHT_OF_A_BATCH = 1_400
-"""Characters, and what each text costs beside them, that make some 256 tokens."""
-_BATCHES_OF_A_TURN = 8
-"""That a thread takes at once, at most: sorted by length together, they are fuller and less padded."""
-_WEIGHT_OF_A_TEXT = 16
-"""What a text costs beside its characters, in characters: its special tokens and its share of the way."""
-_CHARACTERS_OF_A_TOKEN = 8
+_BATCH_COST = 1_400
+"""Cost of a batch, in characters including the overhead of each text: about 256 tokens."""
+_MAX_BATCHES_PER_TURN = 8
+"""Most batches that a worker takes at once: sorted by length together, they are fuller and have less padding."""
+_TEXT_OVERHEAD = 16
+"""Cost of a text in addition to its characters, in characters: special tokens and handling."""
+_CHARACTERS_PER_TOKEN = 8
 _NICE = 10
-"""How far a thread that predicts stands behind the event loop's."""
-_MEMORY = 0.8
-"""How much of the measured pace stays when a new measurement comes in."""
+"""Niceness of the worker threads relative to the event loop."""
+_SMOOTHING = 0.8
+"""Weight of the previous estimate in the moving average of the processing time."""
 
 
 @dataclass(eq=False)
-class Version:
-    """A version of a model that is ready to answer."""
+class ServedVersion:
+    """Version of a model that is loaded and warmed up."""
 
     model: str
     version: str
     loaded: LoadedBundle
-    """Predicts on one thread."""
-    together: LoadedBundle
-    """Predicts on all of them."""
-    pace: float = 0.0
-    """Seconds of one thread for a unit of weight, as lately measured."""
+    """The bundle, predicting on one thread."""
+    parallel: LoadedBundle
+    """The bundle, predicting on all threads."""
+    seconds_per_cost: float = 0.0
+    """Moving average of one thread's processing time for a unit of cost."""
 
     def __post_init__(self) -> None:
-        self._longest = (self.loaded.bundle.max_tokens or sys.maxsize) * _CHARACTERS_OF_A_TOKEN
+        self._max_characters = (self.loaded.bundle.max_tokens or sys.maxsize) * _CHARACTERS_PER_TOKEN
 
-    def weight(self, text: str) -> int:
-        """What a text costs, in characters; its end does not count where the model does not read it."""
-        return _WEIGHT_OF_A_TEXT + min(len(text), self._longest)
+    def cost(self, text: str) -> int:
+        """Return the estimated cost of a text in characters, without what the model will truncate."""
+        return _TEXT_OVERHEAD + min(len(text), self._max_characters)
 
-    def measured(self, seconds: float, weight: int) -> None:
-        """Take a turn of a thread into the pace."""
-        pace = seconds / weight
-        self.pace = _MEMORY * self.pace + (1 - _MEMORY) * pace if self.pace else pace
+    def record_timing(self, seconds: float, cost: int) -> None:
+        """Update the moving average with the time that one thread took."""
+        latest = seconds / cost
+        previous = self.seconds_per_cost
+        self.seconds_per_cost = _SMOOTHING * previous + (1 - _SMOOTHING) * latest if previous else latest
 
 
 @dataclass(frozen=True)
 class BatchPrediction:
-    """What a version says of the texts of one request."""
+    """Predictions of one version for the texts of one request."""
 
     model: str
     version: str
     labels: list[str]
-    """All of the model's, in the order of the probabilities."""
-    chosen: list[int]
-    """Of each text the number of the label answered, by the bundle's threshold where it has one."""
+    """All labels of the model, in the order of the probabilities."""
+    label_indices: list[int]
+    """Index of each text's predicted label; the bundle's decision threshold is applied if it has one."""
     probabilities: list[list[float]]
-    """Of each text those of all labels."""
+    """Probabilities of all labels for each text."""
     truncated: list[bool]
-    """Of each text whether its end was not read."""
+    """For each text, True if the model did not read its end."""
 
 
 @dataclass(eq=False)
-class _Request:
-    """Texts of one caller, and the answers to them so far; only the event loop's thread touches it."""
+class _PendingRequest:
+    """Texts of one request and their results so far; used on the event loop's thread only."""
 
-    version: Version
+    version: ServedVersion
     future: "asyncio.Future[BatchPrediction]"
-    answers: BatchPrediction
-    missing: int
+    prediction: BatchPrediction
+    remaining: int
+    """Number of texts without a result."""
 
-    def take(self, row: int, chosen: int, probabilities: list[float], truncated: bool) -> None:
-        answers = self.answers
-        answers.chosen[row], answers.probabilities[row], answers.truncated[row] = chosen, probabilities, truncated
-        self.missing -= 1
-        if not self.missing and not self.future.done():
-            self.future.set_result(answers)
+    def set_result(self, row: int, label_index: int, probabilities: list[float], truncated: bool) -> None:
+        prediction = self.prediction
+        prediction.label_indices[row], prediction.probabilities[row] = label_index, probabilities
+        prediction.truncated[row] = truncated
+        self.remaining -= 1
+        if not self.remaining and not self.future.done():
+            self.future.set_result(prediction)
 
 
 @dataclass(eq=False)
-class _Piece:
-    """Texts of a request that one thread answers in one turn."""
+class _Chunk:
+    """Texts of one request that are processed in one turn of a worker."""
 
-    request: _Request
+    request: _PendingRequest
     rows: list[int]
     texts: list[str]
-    weight: int
+    cost: int
     seconds: float
-    """What it is expected to take."""
+    """Estimated processing time."""
     arrived: float
 
 
 @dataclass
 class Batcher:
-    """The queue and its threads; ``answer`` is called on the event loop it was made on."""
+    """Queue and worker threads; ``predict`` must be called on the event loop on which the batcher was created."""
 
     threads: int
-    longest_wait: float
-    """Seconds a request may be expected to wait."""
+    max_wait_seconds: float
+    """Longest time that a request may be expected to wait in the queue."""
     metrics: Metrics
-    _queues: dict[Version, deque[_Piece]] = field(default_factory=dict)
-    _seconds: float = 0.0
-    _texts: int = 0
-    _busy: int = 0
-    """Threads that predict."""
+    _queues: dict[ServedVersion, deque[_Chunk]] = field(default_factory=dict)
+    _queued_seconds: float = 0.0
+    _queued_texts: int = 0
+    _busy_threads: int = 0
     _closed: bool = False
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.metrics.queue_texts.set_function(lambda: self._texts)
-        self.metrics.queue_seconds.set_function(lambda: self._seconds)
+        self.metrics.queue_texts.set_function(lambda: self._queued_texts)
+        self.metrics.queue_seconds.set_function(lambda: self._queued_seconds)
         self._changed = threading.Condition()
         self._workers = [
-            threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(self.threads)
+            threading.Thread(target=self._run_worker, name=f"worker-{index}", daemon=True)
+            for index in range(self.threads)
         ]
         for worker in self._workers:
             worker.start()
 
-    async def answer(self, version: Version, texts: Sequence[str], deadline: float) -> BatchPrediction:
-        """Answer ``texts`` within ``deadline`` seconds.
+    async def predict(self, version: ServedVersion, texts: Sequence[str], deadline_seconds: float) -> BatchPrediction:
+        """Classify ``texts`` within ``deadline_seconds``.
 
         Raises:
-            RequestError: 429 when too much waits already, 504 when the deadline has passed.
+            RequestError: 429 if the queue is too long; 504 if the deadline has passed.
         """
-        self.admit(deadline)
+        self.check_capacity(deadline_seconds)
         count, labels = len(texts), version.loaded.bundle.labels
-        answers = BatchPrediction(version.model, version.version, labels, [0] * count, [[]] * count, [False] * count)
+        prediction = BatchPrediction(version.model, version.version, labels, [0] * count, [[]] * count, [False] * count)
         future: asyncio.Future[BatchPrediction] = self._loop.create_future()
-        request = _Request(version, future, answers, count)
-        pieces = _pieces(request, texts)
+        chunks = _split(_PendingRequest(version, future, prediction, count), texts)
         with self._changed:
-            self._queues.setdefault(version, deque()).extend(pieces)
-            self._count(pieces, 1)
-            self._changed.notify(len(pieces))
-        timer = self._loop.call_later(deadline, _give_up, future, deadline)
+            self._queues.setdefault(version, deque()).extend(chunks)
+            self._update_backlog(chunks, 1)
+            self._changed.notify(len(chunks))
+        timer = self._loop.call_later(deadline_seconds, _time_out, future, deadline_seconds)
         try:
             return await future
         finally:
             timer.cancel()
 
-    def admit(self, deadline: float = math.inf) -> None:
-        """Let a request in that can be answered within ``deadline`` seconds.
+    def check_capacity(self, deadline_seconds: float = math.inf) -> None:
+        """Check that a request that arrives now can be answered within ``deadline_seconds``.
 
         Raises:
-            RequestError: 429, too much waits already.
+            RequestError: 429 if the queue is too long.
         """
-        wait = self._seconds / self.threads
-        if wait > min(self.longest_wait, deadline):
+        wait = self._queued_seconds / self.threads
+        if wait > min(self.max_wait_seconds, deadline_seconds):
             raise RequestError(
                 429,
                 f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
@@ -172,121 +174,126 @@ class Batcher:
             )
 
     def close(self) -> None:
-        """Answer what waits, then end the threads."""
+        """Process the queue, then stop the worker threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for worker in self._workers:
             worker.join()
 
-    def _count(self, pieces: Sequence[_Piece], sign: int) -> None:
-        for piece in pieces:
-            self._seconds = max(0.0, self._seconds + sign * piece.seconds)
-            self._texts += sign * len(piece.texts)
+    def _update_backlog(self, chunks: Sequence[_Chunk], sign: int) -> None:
+        for chunk in chunks:
+            self._queued_seconds = max(0.0, self._queued_seconds + sign * chunk.seconds)
+            self._queued_texts += sign * len(chunk.texts)
 
-    def _work(self) -> None:
-        # What comes in is read, and refused if need be, however much there is to predict.
+    def _run_worker(self) -> None:
+        # The event loop reads and rejects requests at normal priority, however much there is to predict.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
-            taken, alone = self._take()
-            if not taken:
+            chunks, is_only_batch = self._next_batch()
+            if not chunks:
                 return
-            # Whoever asked may have given up.
-            pieces = [piece for piece in taken if not piece.request.future.done()]
-            if pieces:
-                self._run(pieces, alone)
+            # The client may have given up.
+            chunks = [chunk for chunk in chunks if not chunk.request.future.done()]
+            if chunks:
+                self._predict_batch(chunks, is_only_batch)
             with self._changed:
-                self._busy -= 1
+                self._busy_threads -= 1
 
-    def _take(self) -> tuple[list[_Piece], bool]:
-        """What to do next, all of one version, and whether it is all there is to do; nothing when the work is over."""
+    def _next_batch(self) -> tuple[list[_Chunk], bool]:
+        """Wait for the next batch.
+
+        Returns:
+            Chunks of one version, none if the batcher is closed and the queue is empty; and whether no other batch is
+            queued or being processed.
+        """
         with self._changed:
             while not self._queues:
                 if self._closed:
                     return [], False
                 self._changed.wait()
             version, queue = min(self._queues.items(), key=lambda item: item[1][0].arrived)
-            # The threads share what waits, but no batch is torn up for it.
-            share = sum(piece.weight for piece in queue) / self.threads
-            turn = min(max(share, _WEIGHT_OF_A_BATCH), _BATCHES_OF_A_TURN * _WEIGHT_OF_A_BATCH)
-            pieces, weight = [queue.popleft()], 0
-            while queue and (weight := weight + pieces[-1].weight) + queue[0].weight <= turn:
-                pieces.append(queue.popleft())
+            # The threads share the queue evenly, but no batch is split for that.
+            fair_cost = sum(chunk.cost for chunk in queue) / self.threads
+            max_cost = min(max(fair_cost, _BATCH_COST), _MAX_BATCHES_PER_TURN * _BATCH_COST)
+            chunks, cost = [queue.popleft()], 0
+            while queue and (cost := cost + chunks[-1].cost) + queue[0].cost <= max_cost:
+                chunks.append(queue.popleft())
             if not queue:
                 del self._queues[version]
-            self._count(pieces, -1)
-            self._busy += 1
-            return pieces, not self._queues and self._busy == 1
+            self._update_backlog(chunks, -1)
+            self._busy_threads += 1
+            return chunks, not self._queues and self._busy_threads == 1
 
-    def _run(self, pieces: list[_Piece], alone: bool) -> None:
-        version = pieces[0].request.version
-        predictor = version.together if alone else version.loaded
-        owners = [(piece.request, row) for piece in pieces for row in piece.rows]
+    def _predict_batch(self, chunks: list[_Chunk], is_only_batch: bool) -> None:
+        version = chunks[0].request.version
+        predictor = version.parallel if is_only_batch else version.loaded
+        owners = [(chunk.request, row) for chunk in chunks for row in chunk.rows]
         now = time.monotonic()
-        waits = [now - piece.arrived for piece in pieces]
+        waits = [now - chunk.arrived for chunk in chunks]
         started = time.perf_counter()
-        classes = version.loaded.bundle.calibration.classes
+        predict_classes = version.loaded.bundle.calibration.predict
         try:
-            for part in predictor.predict_batches([text for piece in pieces for text in piece.texts]):
-                found = [part.rows, classes(part.probabilities), part.probabilities, part.truncated]
-                answers = list(zip(*(column.tolist() for column in found), strict=True))
-                self._loop.call_soon_threadsafe(self._deliver, version, owners, answers, part, waits)
+            for part in predictor.predict_batches([text for chunk in chunks for text in chunk.texts]):
+                columns = [part.rows, predict_classes(part.probabilities), part.probabilities, part.truncated]
+                results = list(zip(*(column.tolist() for column in columns), strict=True))
+                self._loop.call_soon_threadsafe(self._deliver, version, owners, results, part, waits)
                 waits = []
         except Exception as error:  # a thread must live on, whatever a model does
             log_event("a model failed", logging.ERROR, error, model=version.model, version=version.version)
-            self._loop.call_soon_threadsafe(_fail, pieces)
+            self._loop.call_soon_threadsafe(_fail, chunks)
         if predictor is version.loaded:
-            version.measured(time.perf_counter() - started, sum(piece.weight for piece in pieces))
+            version.record_timing(time.perf_counter() - started, sum(chunk.cost for chunk in chunks))
 
     def _deliver(
         self,
-        version: Version,
-        owners: list[tuple[_Request, int]],
-        answers: list[tuple[int, int, list[float], bool]],
+        version: ServedVersion,
+        owners: list[tuple[_PendingRequest, int]],
+        results: list[tuple[int, int, list[float], bool]],
         part: PartialPrediction,
         waits: list[float],
     ) -> None:
-        for row, chosen, probabilities, truncated in answers:
-            request, its_row = owners[row]
-            request.take(its_row, chosen, probabilities, truncated)
-        # Whoever waits for these is answered first.
-        self._loop.call_soon(self._meter, version, part, waits)
+        for index, label_index, probabilities, truncated in results:
+            request, row = owners[index]
+            request.set_result(row, label_index, probabilities, truncated)
+        # The waiting clients come first.
+        self._loop.call_soon(self._record_metrics, version, part, waits)
 
-    def _meter(self, version: Version, part: PartialPrediction, waits: list[float]) -> None:
-        metrics, names = self.metrics, (version.model, version.version)
-        metrics.child(metrics.batch_texts, *names).observe(len(part.rows))
-        metrics.child(metrics.texts, *names).inc(len(part.rows))
-        metrics.child(metrics.tokens, *names).inc(part.tokens)
-        metrics.child(metrics.truncated, *names).inc(int(part.truncated.sum()))
-        waited = metrics.child(metrics.wait_seconds, *names)
+    def _record_metrics(self, version: ServedVersion, part: PartialPrediction, waits: list[float]) -> None:
+        metrics, labels = self.metrics, (version.model, version.version)
+        metrics.child(metrics.batch_texts, *labels).observe(len(part.rows))
+        metrics.child(metrics.texts, *labels).inc(len(part.rows))
+        metrics.child(metrics.tokens, *labels).inc(part.tokens)
+        metrics.child(metrics.truncated, *labels).inc(int(part.truncated.sum()))
+        wait_seconds = metrics.child(metrics.wait_seconds, *labels)
         for wait in waits:
-            waited.observe(wait)
+            wait_seconds.observe(wait)
 
 
-def _pieces(request: _Request, texts: Sequence[str]) -> list[_Piece]:
-    """The texts of a request, the shortest first, in turns of one thread."""
+def _split(request: _PendingRequest, texts: Sequence[str]) -> list[_Chunk]:
+    """Split the texts of a request into chunks of at most the cost of a batch, the shortest texts first."""
     now, version = time.monotonic(), request.version
-    pieces: list[_Piece] = []
-    weights = [version.weight(text) for text in texts]
-    for row in sorted(range(len(texts)), key=weights.__getitem__):
-        if not pieces or pieces[-1].weight + weights[row] > _WEIGHT_OF_A_BATCH:
-            pieces.append(_Piece(request, [], [], 0, 0.0, now))
-        piece = pieces[-1]
-        piece.rows.append(row)
-        piece.texts.append(texts[row])
-        piece.weight += weights[row]
-        piece.seconds += weights[row] * version.pace
-    return pieces
+    chunks: list[_Chunk] = []
+    costs = [version.cost(text) for text in texts]
+    for row in sorted(range(len(texts)), key=costs.__getitem__):
+        if not chunks or chunks[-1].cost + costs[row] > _BATCH_COST:
+            chunks.append(_Chunk(request, [], [], 0, 0.0, now))
+        chunk = chunks[-1]
+        chunk.rows.append(row)
+        chunk.texts.append(texts[row])
+        chunk.cost += costs[row]
+        chunk.seconds += costs[row] * version.seconds_per_cost
+    return chunks
 
 
-def _give_up(future: "asyncio.Future[BatchPrediction]", deadline: float) -> None:
+def _time_out(future: "asyncio.Future[BatchPrediction]", seconds: float) -> None:
     if not future.done():
-        future.set_exception(RequestError(504, f"no answer within the {deadline:g} s that a request may take"))
+        future.set_exception(RequestError(504, f"no answer within the {seconds:g} s that a request may take"))
 
 
-def _fail(pieces: list[_Piece]) -> None:
-    for piece in pieces:
-        if not piece.request.future.done():
-            piece.request.future.set_exception(
+def _fail(chunks: list[_Chunk]) -> None:
+    for chunk in chunks:
+        if not chunk.request.future.done():
+            chunk.request.future.set_exception(
                 RequestError(500, "the model failed on these texts; the server's log says how")
             )

@@ -1,4 +1,4 @@
-"""What HTTP and gRPC both answer with: limits, the choice of a version, the batcher, shadows and explanations."""
+"""Operations behind both HTTP and gRPC: classify, explain, record feedback, load and unload models."""
 
 import asyncio
 import logging
@@ -11,33 +11,34 @@ import numpy as np
 from textgate.components.contracts import InputError
 from textgate.components.inference.explain import Contribution, erase
 from textgate.components.storage import CHAMPION, ModelRef
-from textgate.serving.batching import Batcher, BatchPrediction, Version
+from textgate.serving.batching import Batcher, BatchPrediction, ServedVersion
 from textgate.serving.errors import RequestError
-from textgate.serving.feedback import Journal
+from textgate.serving.feedback import FeedbackLog
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import SHADOW, Repository
-from textgate.serving.sampling import sampled
+from textgate.serving.sampling import is_sampled
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a request may be."""
+class RequestLimits:
+    """Limits of a request."""
 
-    deadline: float = 5.0
-    """Seconds until a request is answered or given up."""
-    body: int = 8 * 2**20
-    """Bytes of its body."""
-    texts: int = 1_024
-    characters: int = 100_000
-    """Of one text."""
-    refuse_long: bool = False
-    """Whether a text longer than the model reads is refused; else its end is left out, and the answer says so."""
+    deadline_seconds: float = 5.0
+    """Seconds until a request is answered or fails."""
+    max_body_bytes: int = 8 * 2**20
+    """Size of the body, or of a gRPC message."""
+    max_texts: int = 1_024
+    """Number of texts."""
+    max_characters: int = 100_000
+    """Length of one text in characters."""
+    reject_long_texts: bool = False
+    """True to reject a text that is longer than the model reads; False to truncate it and mark the prediction."""
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A model as the repository's index lists it."""
+    """Entry of the repository index, with the field names of the protocol."""
 
     name: str
     version: str
@@ -48,83 +49,94 @@ class IndexEntry:
 
 @dataclass(eq=False)
 class Endpoint:
-    """The models of a repository behind one batcher."""
+    """The models of a repository, served through one batcher."""
 
     repository: Repository
     batcher: Batcher
-    limits: Limits
+    limits: RequestLimits
     metrics: Metrics
-    journal: Journal
-    shadow_share: float = 0.0
-    """Of the requests, 0 to 1, that a model's shadow answers too."""
-    _shadows: set[asyncio.Task[None]] = field(default_factory=set)
+    feedback_log: FeedbackLog
+    _shadow_tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to answer with."""
+        """True if at least one model is served."""
         return bool(self.repository.models)
 
-    async def answer(
+    async def classify(
         self,
         model: str,
         texts: Sequence[str],
         request_id: str,
         version: str | None = None,
-        deadline: float | None = None,
+        deadline_seconds: float | None = None,
     ) -> BatchPrediction:
-        """Classify ``texts``; ``deadline`` in seconds, if the caller's is nearer than the server's.
+        """Classify texts.
+
+        Args:
+            model: Name of the model.
+            texts: Raw texts; the bundle normalizes them.
+            request_id: Id that decides whether the challenger answers and whether the shadow is compared.
+            version: Version to use instead of the champion or challenger.
+            deadline_seconds: Deadline of the client; the server's deadline applies if it is shorter.
 
         Raises:
-            RequestError: the model is not served, the texts are over a limit, or there is too much to do.
+            RequestError: If the model is not served, the texts exceed a limit, or the server is overloaded.
         """
-        chosen = self.repository.find(model, version) if version else self.repository.choose(model, request_id)
-        self._check(texts)
-        deadline = self.limits.deadline if deadline is None else min(deadline, self.limits.deadline)
-        answers = await self.batcher.answer(chosen, texts, deadline)
-        self._check_length(answers, len(texts))
-        # Whoever asked is answered first.
-        asyncio.get_running_loop().call_soon(self._remember, request_id, texts, answers)
+        served = self.repository.find(model, version) if version else self.repository.choose(model, request_id)
+        self._check_texts(texts)
+        limit = self.limits.deadline_seconds
+        deadline_seconds = limit if deadline_seconds is None else min(deadline_seconds, limit)
+        prediction = await self.batcher.predict(served, texts, deadline_seconds)
+        self._check_truncation(prediction, len(texts))
+        # The waiting client comes first.
+        asyncio.get_running_loop().call_soon(self._log_prediction, request_id, texts, prediction)
         shadow = self.repository.models[model].shadow if model in self.repository.models else None
-        if shadow is not None and shadow is not chosen and sampled(request_id, self.shadow_share, SHADOW):
-            task = asyncio.create_task(self._shadow(shadow, texts, answers))
-            self._shadows.add(task)
-            task.add_done_callback(self._shadows.discard)
-        return answers
+        shadow_share = self.repository.traffic.shadow_share
+        if shadow is not None and shadow is not served and is_sampled(request_id, shadow_share, SHADOW):
+            task = asyncio.create_task(self._compare_shadow(shadow, texts, prediction))
+            self._shadow_tasks.add(task)
+            task.add_done_callback(self._shadow_tasks.discard)
+        return prediction
 
     async def explain(
         self, model: str, text: str, label: str | None, request_id: str
     ) -> tuple[BatchPrediction, str, list[Contribution]]:
-        """Classify one text and tell what each word contributes to ``label``, or to the one that is answered.
+        """Classify one text and compute the contribution of each word to a label.
+
+        Returns:
+            The prediction, whose first row is the complete text; the explained label, which is ``label`` or the
+            predicted one; and the contribution of each word.
 
         Raises:
-            RequestError: as for ``answer``, or the model has no such label.
+            RequestError: As for ``classify``, or if the model has no such label.
         """
-        chosen = self.repository.choose(model, request_id)
-        labels = chosen.loaded.bundle.labels
-        if label is not None and label not in labels:
-            raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
-        self._check([text])
+        served = self.repository.choose(model, request_id)
+        labels = served.loaded.bundle.labels
+        if label is not None:
+            _check_label(model, label, labels)
+        self._check_texts([text])
         erasures = await asyncio.to_thread(erase, text)
-        # The whole text is the first of them; of a blank one there are none.
-        answers = await self.batcher.answer(chosen, erasures.texts or [text], self.limits.deadline)
-        self._check_length(answers, 1)
-        label = label or labels[answers.chosen[0]]
-        return answers, label, erasures.contributions(np.array(answers.probabilities), labels.index(label))
+        # The first erasure is the complete text; a blank text has no erasures.
+        prediction = await self.batcher.predict(served, erasures.texts or [text], self.limits.deadline_seconds)
+        self._check_truncation(prediction, 1)
+        label = label or labels[prediction.label_indices[0]]
+        contributions = erasures.contributions(np.array(prediction.probabilities), labels.index(label))
+        return prediction, label, contributions
 
-    def describe(self, model: str, version: str | None = None) -> Version:
-        """A version that is served; the main one of the model when none is named.
-
-        Raises:
-            RequestError: 404, it is not served.
-        """
+    def find(self, model: str, version: str | None = None) -> ServedVersion:
+        """Return a served version; see ``Repository.find``."""
         return self.repository.find(model, version)
 
     async def index(self) -> list[IndexEntry]:
-        """Every model of the registry that has a champion, or is served; when the store is away, those served."""
+        """List the models that are served or have a champion in the registry.
+
+        If the store does not answer, only the served models are listed.
+        """
         champions: dict[str, str] = {}
         try:
-            found = await asyncio.to_thread(self.repository.registry.models)
-            champions = {model: channels[CHAMPION] for model, channels in found.items() if CHAMPION in channels}
+            registered = await asyncio.to_thread(self.repository.registry.models)
+            champions = {model: channels[CHAMPION] for model, channels in registered.items() if CHAMPION in channels}
         except InputError as error:
             log_event("the store does not answer", logging.WARNING, reason=str(error))
         served = {model: served.main.version for model, served in self.repository.models.items()}
@@ -136,26 +148,30 @@ class Endpoint:
         ]
 
     def feedback(self, model: str | None, request_id: str, index: int, label: str) -> None:
-        """Keep the right label of a text that was answered.
+        """Record the correct label of a text.
+
+        Args:
+            model: Name of the model; may be None if only one is served.
+            request_id: Id of the request that classified the text.
+            index: Index of the text in that request.
+            label: Correct label.
 
         Raises:
-            RequestError: the model is not named where several are served, is not served, or has no such label.
+            RequestError: If the model is ambiguous or not served, or has no such label.
         """
         if model is None:
             if len(self.repository.models) != 1:
                 raise RequestError(422, f"model: name one of those served: {', '.join(self.repository.models)}")
             (model,) = self.repository.models
-        labels = self.describe(model).loaded.bundle.labels
-        if label not in labels:
-            raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
-        self.journal.feedback(request_id, index, model, label)
+        _check_label(model, label, self.find(model).loaded.bundle.labels)
+        self.feedback_log.add_feedback(request_id, index, model, label)
         self.metrics.feedback.labels(model).inc()
 
     async def load(self, model: str) -> None:
-        """Serve a model of the registry, or take in where its channels point now.
+        """Load a model of the registry, or update it to the version that its channel points at.
 
         Raises:
-            RequestError: 404, it cannot be served.
+            RequestError: 404 if it cannot be served.
         """
         served = self.repository.models.get(model)
         target = served.target if served else ModelRef(model)
@@ -165,52 +181,59 @@ class Endpoint:
             raise RequestError(404, str(error)) from error
 
     async def unload(self, model: str) -> None:
-        """Serve a model no longer.
+        """Stop serving a model.
 
         Raises:
-            RequestError: 404, it is not served.
+            RequestError: 404 if it is not served.
         """
         try:
             await asyncio.to_thread(self.repository.unload, model)
         except InputError as error:
             raise RequestError(404, str(error)) from error
 
-    def _remember(self, request_id: str, texts: Sequence[str], answers: BatchPrediction) -> None:
-        labels = [answers.labels[number] for number in answers.chosen]
-        scores = [row[number] for row, number in zip(answers.probabilities, answers.chosen, strict=True)]
-        self.journal.answered(request_id, answers.model, answers.version, texts, labels, scores)
+    def _log_prediction(self, request_id: str, texts: Sequence[str], prediction: BatchPrediction) -> None:
+        indices = prediction.label_indices
+        labels = [prediction.labels[index] for index in indices]
+        scores = [row[index] for row, index in zip(prediction.probabilities, indices, strict=True)]
+        self.feedback_log.add_prediction(request_id, prediction.model, prediction.version, texts, labels, scores)
 
-    def _check(self, texts: Sequence[str]) -> None:
+    def _check_texts(self, texts: Sequence[str]) -> None:
+        limits = self.limits
         if not texts:
             raise RequestError(422, "there is no text to answer: give at least one")
-        if len(texts) > self.limits.texts:
-            raise RequestError(422, f"{len(texts)} texts are more than the {self.limits.texts} that a request may have")
+        if len(texts) > limits.max_texts:
+            raise RequestError(422, f"{len(texts)} texts are more than the {limits.max_texts} that a request may have")
         for row, text in enumerate(texts):
-            if len(text) > self.limits.characters:
+            if len(text) > limits.max_characters:
                 raise RequestError(
                     422,
-                    f"text {row} has {len(text)} characters, more than the {self.limits.characters} that it may have",
+                    f"text {row} has {len(text)} characters, more than the {limits.max_characters} that it may have",
                 )
 
-    def _check_length(self, answers: BatchPrediction, texts: int) -> None:
-        """Of the first ``texts``, when what is longer than the model reads is to be refused."""
-        if self.limits.refuse_long and any(answers.truncated[:texts]):
-            row = answers.truncated.index(True)
-            raise RequestError(422, f"text {row} is longer than {answers.model} reads, and this server cuts none")
+    def _check_truncation(self, prediction: BatchPrediction, texts: int) -> None:
+        """Reject the request if one of its first ``texts`` was truncated and the server does not truncate."""
+        if self.limits.reject_long_texts and any(prediction.truncated[:texts]):
+            row = prediction.truncated.index(True)
+            raise RequestError(422, f"text {row} is longer than {prediction.model} reads, and this server cuts none")
 
-    async def _shadow(self, shadow: Version, texts: Sequence[str], answers: BatchPrediction) -> None:
-        """Let the shadow answer what was answered, and count how it differs; nobody waits for it."""
+    async def _compare_shadow(self, shadow: ServedVersion, texts: Sequence[str], prediction: BatchPrediction) -> None:
+        """Classify the texts with the shadow too, and count the differences; no client waits for this."""
         try:
-            others = await self.batcher.answer(shadow, texts, self.limits.deadline)
-        except RequestError as refused:
-            log_event("the shadow did not answer", logging.DEBUG, model=shadow.model, reason=refused.message)
+            other = await self.batcher.predict(shadow, texts, self.limits.deadline_seconds)
+        except RequestError as error:
+            log_event("the shadow did not answer", logging.DEBUG, model=shadow.model, reason=error.message)
             return
-        names = (shadow.model, shadow.version)
-        if others.labels != answers.labels:
+        labels = (shadow.model, shadow.version)
+        if other.labels != prediction.labels:
             log_event("the shadow has other labels", logging.WARNING, model=shadow.model, version=shadow.version)
             return
-        same = sum(map(eq, others.chosen, answers.chosen))
-        self.metrics.shadow_texts.labels(*names, "yes").inc(same)
-        self.metrics.shadow_texts.labels(*names, "no").inc(len(texts) - same)
-        for difference in np.abs(np.subtract(others.probabilities, answers.probabilities)).max(axis=1):
-            self.metrics.shadow_difference.labels(*names).observe(difference)
+        same = sum(map(eq, other.label_indices, prediction.label_indices))
+        self.metrics.shadow_texts.labels(*labels, "yes").inc(same)
+        self.metrics.shadow_texts.labels(*labels, "no").inc(len(texts) - same)
+        for difference in np.abs(np.subtract(other.probabilities, prediction.probabilities)).max(axis=1):
+            self.metrics.shadow_difference.labels(*labels).observe(difference)
+
+
+def _check_label(model: str, label: str, labels: Sequence[str]) -> None:
+    if label not in labels:
+        raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")

@@ -1,13 +1,13 @@
-"""API keys: a file of one line a key, `name role sha256`, that holds no key.
+"""API keys: a file with one line per key, `name role sha256`, that does not contain the keys themselves.
 
     # name  role   sha256 of the key
     films   user   9f86d081884c7d65...
     deploy  admin  60303ae22b998861...
 
-Plain SHA-256, unsalted and fast, is enough since the keys are made here, of 256 random bits: nobody can try them all,
-and no two are alike. NIST SP 800-63B-3, 5.1.2.2: secrets of at least 112 bits of entropy are hashed with an approved
-one-way function; salt and a slow function are for weaker ones. OWASP ASVS 5.0, 6.5.2, draws the same line. For the same
-reason nothing may get into the file but what ``new_key`` made: a password would be found in no time.
+Plain SHA-256, fast and without salt, is sufficient because keys are generated from 256 random bits: they cannot be
+guessed, and no two are equal. NIST SP 800-63B-3, 5.1.2.2: secrets with at least 112 bits of entropy are hashed with an
+approved one-way function; salt and a slow function are for weaker secrets. OWASP ASVS 5.0, 6.5.2, draws the same line.
+The file must therefore contain only keys made by ``new_key``: a password would be found quickly.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from textgate.components.contracts import InputError
 Role = Literal["user", "admin"]
 
 _ROLES: dict[str, Role] = {"user": "user", "admin": "admin"}
-_BYTES = 32
-_MARK = "tg_"
-"""What a key begins with, so that people and scanners for leaked secrets know it for one."""
+_KEY_BYTES = 32
+_PREFIX = "tg_"
+"""Prefix of a key, by which people and secret scanners recognize it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LINE = f"a line is NAME {'|'.join(_ROLES)} SHA256"
@@ -36,26 +36,26 @@ _LINE = f"a line is NAME {'|'.join(_ROLES)} SHA256"
 
 @dataclass(frozen=True)
 class KeyHolder:
-    """Who a key was made for."""
+    """Person or program that an API key was issued to."""
 
     name: str
-    """Safe to log."""
+    """Name, safe to log."""
     role: Role
     digest: bytes = field(repr=False)
 
 
 class Keys:
-    """The keys that are let in."""
+    """Accepted API keys."""
 
     def __init__(self, holders: Sequence[KeyHolder]) -> None:
         self._holders = tuple(holders)
 
     @classmethod
     def read(cls, path: Path) -> "Keys":
-        """Read a file of keys; it may be a link, as in a mounted secret.
+        """Read a key file; ``path`` may be a symbolic link, as in a mounted secret.
 
         Raises:
-            InputError: it cannot be read, somebody besides its owner may write it, or a line is not what it should be.
+            InputError: If the file cannot be read, others than its owner may write it, or a line is invalid.
         """
         try:
             with path.open("rb") as file:
@@ -69,7 +69,7 @@ class Keys:
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            holder = _holder(line, f"{path}, line {number}")
+            holder = _parse_line(line, f"{path}, line {number}")
             if holder.name in holders:
                 raise InputError(
                     f"{path}, line {number}: the name {holder.name} is taken by a line before: choose another"
@@ -83,14 +83,14 @@ class Keys:
             raise InputError(f"{path} holds no key, so nobody would be let in: {_LINE}")
         return cls(list(holders.values()))
 
-    def holder(self, presented: str | None) -> KeyHolder | None:
-        """Whose key was presented; None when it is nobody's.
+    def find(self, key: str | None) -> KeyHolder | None:
+        """Return the holder of a key; None if the key is unknown.
 
-        Every key is compared, each in constant time, so the time it takes tells nothing about any of them.
+        Every stored key is compared in constant time, so that the duration reveals nothing about them.
         """
-        if presented is None:
+        if key is None:
             return None
-        digest, found = _digest(presented), None
+        digest, found = _digest(key), None
         for holder in self._holders:
             if hmac.compare_digest(digest, holder.digest):
                 found = holder
@@ -98,17 +98,20 @@ class Keys:
 
 
 def new_key(name: str, role: Role) -> tuple[str, str]:
-    """A new key, which is kept nowhere, and its line for the file.
+    """Generate an API key.
+
+    Returns:
+        The key, which is not stored anywhere, and its line for the key file.
 
     Raises:
-        InputError: the name is none.
+        InputError: If the name is invalid.
     """
-    key = _MARK + secrets.token_urlsafe(_BYTES)
-    return key, f"{_checked(name, 'the key')} {role} {_digest(key).hex()}"
+    key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    return key, f"{_check_name(name, 'the key')} {role} {_digest(key).hex()}"
 
 
-def _holder(line: str, where: str) -> KeyHolder:
-    """What a line says; it is never shown in an error, since it may be a key itself."""
+def _parse_line(line: str, where: str) -> KeyHolder:
+    """Parse a line; error messages never contain it, because it may be a key put there by mistake."""
     words = line.split()
     if len(words) != 3:
         raise InputError(f"{where}: it has {len(words)} words instead of 3: {_LINE}")
@@ -117,10 +120,10 @@ def _holder(line: str, where: str) -> KeyHolder:
         raise InputError(f"{where}: its second word is none of {', '.join(_ROLES)}: {_LINE}")
     if not _SHA256.fullmatch(digest):
         raise InputError(f"{where}: its third word is not a SHA-256 in 64 lower-case hexadecimal digits")
-    return KeyHolder(_checked(name, where), _ROLES[role], bytes.fromhex(digest))
+    return KeyHolder(_check_name(name, where), _ROLES[role], bytes.fromhex(digest))
 
 
-def _checked(name: str, where: str) -> str:
+def _check_name(name: str, where: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(f"{where}: its name is not 1 to 64 ASCII letters, digits, dots, hyphens and underscores")
     return name

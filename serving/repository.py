@@ -1,9 +1,8 @@
-"""The models a server answers with: taken from the registry, checked, warmed up, and followed as their channels move.
+"""Models that the server serves: downloaded from the registry, checked, warmed up and kept up to date.
 
-A new version is made ready beside the one that answers and takes its place in one assignment; what was asked before is
-answered by the old one, which is let go of with its last request. A version that cannot be read or fails its check is
-refused, and the one before goes on. Each channel's last good version is remembered on disk, so that a restart needs no
-store.
+A new version is loaded while the current one serves, and replaces it in one assignment; requests that are already
+running finish on the old version. If a new version cannot be read or fails its check, it is refused and the current one
+stays. The last version of each channel is stored on disk, so that a restart works without the store.
 """
 
 import logging
@@ -17,98 +16,116 @@ from typing import Literal
 from textgate.components.contracts import InputError, OnnxRuntime
 from textgate.components.inference import LoadedBundle, load_bundle
 from textgate.components.storage import CHAMPION, ModelRef, Registry
-from textgate.serving.batching import Version
+from textgate.serving.batching import ServedVersion
 from textgate.serving.errors import RequestError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
-from textgate.serving.sampling import sampled
+from textgate.serving.sampling import is_sampled
 
 CHALLENGER, SHADOW = "challenger", "shadow"
-_WARM_UP = [" ".join(["warm", "up"] * pairs) for pairs in (1, 2, 8, 32)]
+_WARM_UP_TEXTS = [" ".join(["warm", "up"] * pairs) for pairs in (1, 2, 8, 32)]
 _RETRY_SECONDS = 60.0
-"""Until a version that was refused is tried again."""
+"""Time after which a refused version is tried again."""
+
+_Role = Literal["main", "challenger", "shadow"]
 
 
 @dataclass(frozen=True)
-class Served:
-    """The versions that answer for one model, by role."""
+class TrafficSplit:
+    """Shares of the requests (0 to 1) for the versions other than the main one."""
+
+    challenger_share: float = 0.0
+    """Share that the challenger answers."""
+    shadow_share: float = 0.0
+    """Share that the shadow answers in addition to the main version, for comparison only."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """Versions of one model by role."""
 
     target: ModelRef
-    main: Version
-    challenger: Version | None = None
-    shadow: Version | None = None
+    main: ServedVersion
+    challenger: ServedVersion | None = None
+    shadow: ServedVersion | None = None
 
     @property
-    def versions(self) -> dict[str, Version]:
-        """By channel; a version given for good stands under ``pinned``."""
+    def versions(self) -> dict[str, ServedVersion]:
+        """Versions by channel; a main version that does not follow a channel has the key ``pinned``."""
         main = "pinned" if self.target.version else self.target.channel
-        found = {main: self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
-        return {channel: version for channel, version in found.items() if version is not None}
+        versions = {main: self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
+        return {channel: version for channel, version in versions.items() if version is not None}
 
 
 @dataclass
 class Repository:
-    """Models by name. Reading is safe from any thread; ``load``, ``unload`` and ``follow`` block and take turns."""
+    """Served models by name.
+
+    Reading ``models`` is safe from any thread. ``load``, ``unload`` and ``update`` block, and exclude each other.
+    """
 
     registry: Registry
-    home: Path
+    workspace: Path
+    """Folder in which downloaded bundles and the last version of each channel are stored."""
     metrics: Metrics
     threads: int
-    """That predict: each for itself, or together where there is a single request."""
-    challenger_share: float = 0.0
-    """Of the requests, 0 to 1, that go to a model's challenger when it has one."""
-    shadow: bool = False
-    """Whether what the channel ``shadow`` points at is loaded too."""
-    models: dict[str, Served] = field(default_factory=dict)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Number of threads that predict."""
+    traffic: TrafficSplit = field(default_factory=TrafficSplit)
+    models: dict[str, ServedModel] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _refused: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
-    _fetched: set[tuple[str, str]] = field(default_factory=set)
+    """By model and channel: the refused version, and the time at which it may be tried again."""
+    _downloaded: set[tuple[str, str]] = field(default_factory=set)
+    """Models and versions that this process downloaded."""
     _tried: set[tuple[str, str]] = field(default_factory=set)
+    """Models and versions that were loaded, successfully or not."""
     _store_is_away: bool = False
 
     def load(self, target: ModelRef) -> None:
-        """Serve a model, or look for its newest version now.
+        """Start to serve a model, or update it to its newest version.
 
         Raises:
-            InputError: no such model, channel or version, or it cannot be served.
+            InputError: If the model, channel or version does not exist or cannot be served.
         """
-        with self._turn:
-            version = target.version or self._pointed_at(target.model, target.channel) or self.registry.resolve(target)
+        with self._lock:
+            version = (
+                target.version or self._channel_version(target.model, target.channel) or self.registry.resolve(target)
+            )
             self._tried.add((target.model, version))
             served = self.models.get(target.model)
             if served is None or served.main.version != version or served.target != target:
-                opened = self._open(target.model, version)
-                self._replace(Served(target, opened, *((served.challenger, served.shadow) if served else ())))
-            self._follow_beside(target.model)
+                main = self._open(target.model, version)
+                self._replace(ServedModel(target, main, *((served.challenger, served.shadow) if served else ())))
+            self._update_other_roles(target.model)
 
     def unload(self, model: str) -> None:
-        """Serve a model no longer; what was asked of it before is still answered.
+        """Stop serving a model; requests that are already running finish.
 
         Raises:
-            InputError: it is not served.
+            InputError: If the model is not served.
         """
-        with self._turn:
+        with self._lock:
             if model not in self.models:
                 raise InputError(f"the model {model} is not served")
             self.models = {name: served for name, served in self.models.items() if name != model}
-            self._changed()
+            self._publish_changes()
             log_event("unloaded", model=model)
 
-    def follow(self) -> None:
-        """Bring every model to where its channels point now. What goes wrong is logged and tried again next time."""
+    def update(self) -> None:
+        """Update every model to the versions that its channels point at; errors are logged and tried again later."""
         for model, served in list(self.models.items()):
-            with self._turn:
+            with self._lock:
                 if self.models.get(model) is not served:
                     continue
                 if served.target.version is None:
-                    self._swap(model, served.target.channel, "main")
-                self._follow_beside(model)
+                    self._update_role(model, served.target.channel, "main")
+                self._update_other_roles(model)
 
-    def take_in(self) -> None:
-        """Serve every model that has got a champion; one that was refused or unloaded, when its champion moves.
+    def load_new_models(self) -> None:
+        """Load every model that has a champion; one that was refused or unloaded, only when its champion changes.
 
         Raises:
-            InputError: the store does not answer.
+            InputError: If the store does not answer.
         """
         for model, channels in self.registry.models().items():
             champion = channels.get(CHAMPION)
@@ -121,11 +138,11 @@ class Repository:
                     "version refused", logging.ERROR, model=model, channel=CHAMPION, version=champion, reason=str(error)
                 )
 
-    def find(self, model: str, version: str | None = None) -> Version:
-        """A version that is served; the main one of the model when none is named.
+    def find(self, model: str, version: str | None = None) -> ServedVersion:
+        """Return a served version of a model; the main one if ``version`` is None.
 
         Raises:
-            RequestError: 404, it is not served.
+            RequestError: 404 if it is not served.
         """
         served = self.models.get(model)
         if served is None:
@@ -133,138 +150,141 @@ class Repository:
             raise RequestError(404, f"no model {model[:100]!r} is served here; those that are: {names}")
         if version is None:
             return served.main
-        known = {found.version: found for found in served.versions.values()}
-        if version not in known:
-            names = ", ".join(sorted(known))
+        by_name = {candidate.version: candidate for candidate in served.versions.values()}
+        if version not in by_name:
+            names = ", ".join(sorted(by_name))
             raise RequestError(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
-        return known[version]
+        return by_name[version]
 
-    def choose(self, model: str, request_id: str) -> Version:
-        """The version that answers a request: by its id the challenger or the main one.
+    def choose(self, model: str, request_id: str) -> ServedVersion:
+        """Return the version for a request: the challenger for its share of the request ids, else the main one.
 
         Raises:
-            RequestError: 404, the model is not served.
+            RequestError: 404 if the model is not served.
         """
         main = self.find(model)
         challenger = self.models[model].challenger
-        return challenger if challenger and sampled(request_id, self.challenger_share, CHALLENGER) else main
+        return challenger if challenger and is_sampled(request_id, self.traffic.challenger_share, CHALLENGER) else main
 
-    def _follow_beside(self, model: str) -> None:
-        if self.challenger_share:
-            self._swap(model, CHALLENGER, "challenger")
-        if self.shadow:
-            self._swap(model, SHADOW, "shadow")
+    def _update_other_roles(self, model: str) -> None:
+        if self.traffic.challenger_share:
+            self._update_role(model, CHALLENGER, "challenger")
+        if self.traffic.shadow_share > 0:
+            self._update_role(model, SHADOW, "shadow")
 
-    def _swap(self, model: str, channel: str, role: Literal["main", "challenger", "shadow"]) -> None:
-        """Put what ``channel`` points at into its ``role``, if it can be."""
+    def _update_role(self, model: str, channel: str, role: _Role) -> None:
+        """Load the version that ``channel`` points at into ``role``, unless it is there already or is refused."""
         served = self.models[model]
-        current: Version | None = getattr(served, role)
+        current: ServedVersion | None = getattr(served, role)
         try:
-            pointed = self._pointed_at(model, channel)
+            version = self._channel_version(model, channel)
         except InputError as error:
             if not self._store_is_away:
                 log_event("the store does not answer", logging.WARNING, model=model, reason=str(error))
             self._store_is_away = True
             return
         self._store_is_away = False
-        if pointed == (current.version if current else None) or (pointed is None and role == "main"):
+        if version == (current.version if current else None) or (version is None and role == "main"):
             return
         refused = self._refused.get((model, channel))
-        if refused and refused[0] == pointed and time.monotonic() < refused[1]:
+        if refused and refused[0] == version and time.monotonic() < refused[1]:
             return
         try:
-            opened = self._open(model, pointed) if pointed else None
+            opened = self._open(model, version) if version else None
         except InputError as error:
             log_event(
-                "version refused", logging.ERROR, model=model, channel=channel, version=pointed, reason=str(error)
+                "version refused", logging.ERROR, model=model, channel=channel, version=version, reason=str(error)
             )
             self.metrics.swaps.labels(model, channel, "refused").inc()
-            self._refused[model, channel] = (pointed or "", time.monotonic() + _RETRY_SECONDS)
+            self._refused[model, channel] = (version or "", time.monotonic() + _RETRY_SECONDS)
             return
         self.metrics.swaps.labels(model, channel, "taken").inc()
         match role, opened:
-            case "main", Version():
+            case "main", ServedVersion():
                 self._replace(replace(served, main=opened))
             case "challenger", _:
                 self._replace(replace(served, challenger=opened))
             case _:
                 self._replace(replace(served, shadow=opened))
 
-    def _replace(self, served: Served) -> None:
+    def _replace(self, served: ServedModel) -> None:
         self.models = dict(sorted({**self.models, served.target.model: served}.items()))
-        self._changed()
+        self._publish_changes()
 
-    def _changed(self) -> None:
-        """Show what answers now, and remove from the disk what was fetched and answers no longer."""
+    def _publish_changes(self) -> None:
+        """Update metrics and log, and delete downloaded bundles that are not served any more."""
         self.metrics.serving.clear()
-        answering = set()
+        in_use = set()
         for model, served in self.models.items():
             for channel, version in served.versions.items():
                 self.metrics.serving.labels(model, version.version, channel).set(1)
-                answering.add((model, version.version))
+                in_use.add((model, version.version))
             versions = {channel: version.version for channel, version in served.versions.items()}
             log_event("serving", model=model, versions=versions)
-        for model, name in sorted(self._fetched - answering):
+        for model, name in sorted(self._downloaded - in_use):
             shutil.rmtree(self._folder(model, name), ignore_errors=True)
-        self._fetched &= answering
+        self._downloaded &= in_use
 
-    def _pointed_at(self, model: str, channel: str) -> str | None:
-        """The version a channel points at; at the start, as last seen when the store does not answer."""
-        seen = self.home / "channels" / model / channel
+    def _channel_version(self, model: str, channel: str) -> str | None:
+        """Return the version that a channel points at.
+
+        If the store does not answer while the server starts, the last version that was seen is returned.
+        """
+        last_seen = self.workspace / "channels" / model / channel
         try:
-            move = self.registry.channel(model, channel)
+            pointer = self.registry.channel(model, channel)
         except InputError as error:
-            if model in self.models or not seen.exists():
+            if model in self.models or not last_seen.exists():
                 raise
-            log_event("the store does not answer: served is what was last seen", logging.WARNING, reason=str(error))
-            return seen.read_text("utf-8")
-        if move is None:
+            log_event("the store does not answer: serving the last known version", logging.WARNING, reason=str(error))
+            return last_seen.read_text("utf-8")
+        if pointer is None:
             return None
-        seen.parent.mkdir(parents=True, exist_ok=True)
-        written = seen.with_name(f"{channel}.new")
-        written.write_text(move.version, "utf-8")
-        written.replace(seen)
-        return move.version
+        last_seen.parent.mkdir(parents=True, exist_ok=True)
+        new_file = last_seen.with_name(f"{channel}.new")
+        new_file.write_text(pointer.version, "utf-8")
+        new_file.replace(last_seen)
+        return pointer.version
 
-    def _open(self, model: str, version: str) -> Version:
-        """Read, check and warm up a version, from the disk if it lies there undamaged; one that answers is ready."""
-        for found in self.models[model].versions.values() if model in self.models else ():
-            if found.version == version:
-                return found
+    def _open(self, model: str, version: str) -> ServedVersion:
+        """Return a version that is checked and warmed up; download it unless it is served or on disk undamaged."""
+        for served in self.models[model].versions.values() if model in self.models else ():
+            if served.version == version:
+                return served
         folder = self._folder(model, version)
         if folder.exists():
             try:
-                return self._warmed(model, version, folder)
+                return self._warm_up(model, version, folder)
             except InputError as error:
-                log_event("fetched again", logging.WARNING, model=model, version=version, reason=str(error))
+                log_event("downloaded again", logging.WARNING, model=model, version=version, reason=str(error))
                 shutil.rmtree(folder)
         self.registry.download(model, version, folder)
-        self._fetched.add((model, version))
-        return self._warmed(model, version, folder)
+        self._downloaded.add((model, version))
+        return self._warm_up(model, version, folder)
 
-    def _warmed(self, model: str, version: str, folder: Path) -> Version:
-        """Ready to answer, its pace known."""
-        each = load_bundle(folder, threads=1)
-        if not each.bundle.fingerprint.startswith(version):
-            raise InputError(f"what lies under {version} is the bundle {each.bundle.fingerprint[:12]}")
-        ready = Version(model, version, each, self._together(folder, each))
+    def _warm_up(self, model: str, version: str, folder: Path) -> ServedVersion:
+        """Load a bundle, run it once on a few texts, and measure its processing time."""
+        loaded = load_bundle(folder, threads=1)
+        if not loaded.bundle.fingerprint.startswith(version):
+            raise InputError(f"what lies under {version} is the bundle {loaded.bundle.fingerprint[:12]}")
+        served = ServedVersion(model, version, loaded, self._load_parallel(folder, loaded))
         for _ in range(2):
-            ready.together.predict_proba(_WARM_UP)
+            served.parallel.predict_proba(_WARM_UP_TEXTS)
             started = time.perf_counter()
-            each.predict_proba(_WARM_UP)
-            ready.measured(time.perf_counter() - started, sum(map(ready.weight, _WARM_UP)))
-        return ready
+            loaded.predict_proba(_WARM_UP_TEXTS)
+            served.record_timing(time.perf_counter() - started, sum(map(served.cost, _WARM_UP_TEXTS)))
+        return served
 
-    def _together(self, folder: Path, each: LoadedBundle) -> LoadedBundle:
-        """What answers with all threads as ``each`` does with one."""
-        runtime = each.bundle.runtime
+    def _load_parallel(self, folder: Path, loaded: LoadedBundle) -> LoadedBundle:
+        """Return the bundle of ``loaded`` with a predictor that uses all threads."""
+        runtime = loaded.bundle.runtime
         if self.threads == 1 or not isinstance(runtime, OnnxRuntime):
-            return each
+            return loaded
         from textgate.components.inference.onnx import OnnxPredictor
 
         return replace(
-            each, predictor=OnnxPredictor(folder, each.bundle.normalizer, runtime, self.threads, in_server=True)
+            loaded, predictor=OnnxPredictor(folder, loaded.bundle.normalizer, runtime, self.threads, in_server=True)
         )
 
     def _folder(self, model: str, version: str) -> Path:
-        return self.home / "models" / model / version
+        return self.workspace / "models" / model / version

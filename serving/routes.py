@@ -1,199 +1,152 @@
-"""The plain routes: classify and explain, Hugging Face's shape, feedback, the models, the page."""
+"""The table of all HTTP routes: routing, authorization and the OpenAPI document are derived from it."""
 
-from dataclasses import asdict, dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import PurePath
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from textgate.components.inference.explain import METHOD
-from textgate.serving.app import Request, Response, Route, answer_json
+from textgate.serving import schemas
 from textgate.serving.endpoint import Endpoint
-from textgate.serving.errors import RequestError
-from textgate.serving.metrics import CONTENT_TYPE
-
-_PAGE = resources.files("textgate.serving") / "page"
-_TYPES = {
-    ".html": b"text/html; charset=utf-8",
-    ".js": b"text/javascript; charset=utf-8",
-    ".css": b"text/css; charset=utf-8",
-}
+from textgate.serving.native_api import NativeApi
+from textgate.serving.open_inference_http import OpenInferenceApi
+from textgate.serving.openapi import openapi_route
+from textgate.serving.routing import Route
+from textgate.serving.web_page import page_routes
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+def all_routes(endpoint: Endpoint) -> list[Route]:
+    """Return every route of the server; those without a summary are not part of the documented interface."""
+    documented = [*_native_routes(endpoint), *_open_inference_routes(endpoint)]
+    metrics = Route("GET", "/metrics", NativeApi(endpoint).metrics)
+    return [*documented, metrics, openapi_route(documented), *page_routes()]
 
 
-TopK = Annotated[int, Field(ge=1, description="How many of the labels to list, the most probable first.")]
+def _native_routes(endpoint: Endpoint) -> list[Route]:
+    api, check_capacity = NativeApi(endpoint), endpoint.batcher.check_capacity
+    return [
+        Route(
+            "POST",
+            "/v1/models/{model}:classify",
+            api.classify,
+            summary="Classify texts",
+            request_model=schemas.ClassifyRequest,
+            response_schema=schemas.CLASSIFY_RESPONSE,
+            check_capacity=check_capacity,
+        ),
+        Route(
+            "POST",
+            "/v1/models/{model}:explain",
+            api.explain,
+            summary="Classify a text and return the contribution of each word",
+            request_model=schemas.ExplainRequest,
+            response_schema=schemas.EXPLAIN_RESPONSE,
+            check_capacity=check_capacity,
+        ),
+        Route(
+            "POST",
+            "/models/{model}",
+            api.hugging_face,
+            summary="Classify texts, in Hugging Face's format",
+            request_model=schemas.HubRequest,
+            response_schema=schemas.HUB_RESPONSE,
+            check_capacity=check_capacity,
+        ),
+        Route(
+            "POST",
+            "/v1/feedback",
+            api.feedback,
+            summary="Report the correct label of a text that was classified",
+            request_model=schemas.FeedbackRequest,
+            response_schema=schemas.FEEDBACK_RESPONSE,
+            success_status=202,
+        ),
+        Route(
+            "GET",
+            "/v1/models",
+            api.models,
+            summary="List the served models",
+            response_schema=schemas.MODELS_RESPONSE,
+        ),
+    ]
 
 
-class ClassifyRequest(_Strict):
-    """Texts to classify."""
-
-    texts: list[str] = Field(min_length=1, examples=[["You Won't Believe What Happened Next"]])
-    top_k: TopK = 1
-
-
-class ExplainRequest(_Strict):
-    """One text to explain."""
-
-    text: str = Field(examples=["You Won't Believe What Happened Next"])
-    label: str | None = Field(default=None, description="What the words speak for; the answered label without it.")
-
-
-class FeedbackRequest(_Strict):
-    """The right label of a text that was answered."""
-
-    request_id: str = Field(min_length=1, max_length=128, description="X-Request-Id of the answer.")
-    label: str = Field(description="The right one.")
-    index: int = Field(default=0, ge=0, description="Which of the request's texts.")
-    model: str | None = Field(default=None, description="Needed when several models are served.")
-
-
-class HubParameters(BaseModel):
-    """As transformers' text-classification pipeline takes them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    top_k: TopK | None = None
-    function_to_apply: Annotated[str, Field(pattern="^softmax$")] | None = None
-
-
-class HubRequest(BaseModel):
-    """Hugging Face's text-classification request."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    inputs: str | list[str] = Field(examples=["You Won't Believe What Happened Next"])
-    parameters: HubParameters | None = None
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def parsed(model: type[_Model], body: bytes) -> _Model:
-    """The body as a ``model``.
-
-    Raises:
-        RequestError: 400, it is no JSON; 422, a key of it is not right.
-    """
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise RequestError(400, f"the body is not JSON: {first['msg']}") from error
-        where = ".".join(map(str, first["loc"])) or "the body"
-        raise RequestError(422, f"{where}: {first['msg']}") from error
+def _open_inference_routes(endpoint: Endpoint) -> list[Route]:
+    api = OpenInferenceApi(endpoint)
+    return [
+        Route(
+            "GET",
+            "/v2",
+            api.server_metadata,
+            summary="Describe the server",
+            response_schema=schemas.SERVER_METADATA,
+        ),
+        Route(
+            "GET",
+            "/v2/health/live",
+            api.server_live,
+            summary="Report whether the server is running",
+            response_schema=schemas.SERVER_LIVE,
+            role=None,
+        ),
+        Route(
+            "GET",
+            "/v2/health/ready",
+            api.server_ready,
+            summary="Report whether the server is ready",
+            response_schema=schemas.SERVER_READY,
+            role=None,
+        ),
+        *_model_routes("/v2/models/{model}", endpoint),
+        *_model_routes("/v2/models/{model}/versions/{version}", endpoint),
+        *(
+            Route(
+                method,
+                "/v2/repository/index",
+                api.repository_index,
+                summary="List the models of the registry",
+                response_schema=schemas.REPOSITORY_INDEX,
+            )
+            for method in ("GET", "POST")
+        ),
+        Route(
+            "POST",
+            "/v2/repository/models/{model}/load",
+            api.load,
+            summary="Load a model (admin)",
+            response_schema=schemas.EMPTY_OBJECT,
+            role="admin",
+        ),
+        Route(
+            "POST",
+            "/v2/repository/models/{model}/unload",
+            api.unload,
+            summary="Unload a model (admin)",
+            response_schema=schemas.EMPTY_OBJECT,
+            role="admin",
+        ),
+    ]
 
 
-@dataclass(frozen=True)
-class PlainRoutes:
-    """Everything but the Open Inference Protocol."""
-
-    endpoint: Endpoint
-
-    def table(self) -> list[Route]:
-        """The routes."""
-        admit = self.endpoint.batcher.admit
-        return [
-            Route("POST", "/v1/models/{model}:classify", self.classify, admit=admit),
-            Route("POST", "/v1/models/{model}:explain", self.explain, admit=admit),
-            Route("POST", "/models/{model}", self.hub, admit=admit),
-            Route("POST", "/v1/feedback", self.feedback),
-            Route("GET", "/v1/models", self.models),
-            Route("GET", "/metrics", self.metrics),
-            *(_page(file) for file in _PAGE.iterdir() if PurePath(file.name).suffix in _TYPES),
-        ]
-
-    async def classify(self, request: Request) -> Response:
-        """Label, score and the most probable labels of each text."""
-        asked = parsed(ClassifyRequest, request.body)
-        request.texts = len(asked.texts)
-        answers = await self.endpoint.answer(request.names["model"], asked.texts, request.id)
-        request.answered_by = (answers.model, answers.version)
-        predictions = [
-            {
-                "label": answers.labels[chosen],
-                "score": row[chosen],
-                "truncated": truncated,
-                "top": _best(answers.labels, row, asked.top_k),
-            }
-            for row, chosen, truncated in zip(answers.probabilities, answers.chosen, answers.truncated, strict=True)
-        ]
-        return answer_json({**_by(request), "predictions": predictions})
-
-    async def explain(self, request: Request) -> Response:
-        """What each word contributes to a label."""
-        asked = parsed(ExplainRequest, request.body)
-        request.texts = 1
-        answers, label, words = await self.endpoint.explain(request.names["model"], asked.text, asked.label, request.id)
-        request.answered_by = (answers.model, answers.version)
-        return answer_json(
-            {
-                **_by(request),
-                "label": label,
-                "score": answers.probabilities[0][answers.labels.index(label)],
-                "truncated": answers.truncated[0],
-                "method": METHOD,
-                "words": [asdict(word) for word in words],
-            }
-        )
-
-    async def hub(self, request: Request) -> Response:
-        """Labels and scores of each text, the most probable first (huggingface.co, "Text Classification" task)."""
-        asked = parsed(HubRequest, request.body)
-        texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
-        request.texts = len(texts)
-        answers = await self.endpoint.answer(request.names["model"], texts, request.id)
-        request.answered_by = (answers.model, answers.version)
-        count = (asked.parameters.top_k if asked.parameters else None) or len(answers.labels)
-        return answer_json([_best(answers.labels, row, count) for row in answers.probabilities])
-
-    async def feedback(self, request: Request) -> Response:
-        """Keep the right label of a text that was answered."""
-        asked = parsed(FeedbackRequest, request.body)
-        self.endpoint.feedback(asked.model, asked.request_id, asked.index, asked.label)
-        return answer_json({"accepted": True}, 202)
-
-    async def models(self, request: Request) -> Response:
-        """What is served."""
-        listed = [
-            {
-                "name": name,
-                "channel": channel,
-                "version": version.version,
-                "labels": version.loaded.bundle.labels,
-                "max_tokens": version.loaded.bundle.max_tokens,
-            }
-            for name, served in self.endpoint.repository.models.items()
-            for channel, version in served.versions.items()
-        ]
-        return answer_json({"models": listed})
-
-    async def metrics(self, request: Request) -> Response:
-        """The counters, for Prometheus."""
-        return Response(self.endpoint.metrics.page(), type=CONTENT_TYPE.encode("ascii"))
-
-
-def _page(file: Traversable) -> Route:
-    """A file of the page to try a model on, read once."""
-    body = file.read_bytes()
-
-    async def answer(request: Request) -> Response:
-        return Response(body, type=_TYPES[PurePath(file.name).suffix])
-
-    return Route("GET", "/" if file.name == "index.html" else f"/{file.name}", answer, role=None)
-
-
-def _by(request: Request) -> dict[str, Any]:
-    model, version = request.answered_by
-    return {"model": model, "version": version, "request_id": request.id}
-
-
-def _best(labels: list[str], row: list[float], count: int) -> list[dict[str, Any]]:
-    """The ``count`` most probable labels; of equals the one that comes first."""
-    order = sorted(range(len(labels)), key=lambda number: -row[number])[:count]
-    return [{"label": labels[number], "score": row[number]} for number in order]
+def _model_routes(path: str, endpoint: Endpoint) -> list[Route]:
+    api = OpenInferenceApi(endpoint)
+    return [
+        Route(
+            "GET",
+            path,
+            api.model_metadata,
+            summary="Describe a model",
+            response_schema=schemas.MODEL_METADATA,
+        ),
+        Route(
+            "GET",
+            f"{path}/ready",
+            api.model_ready,
+            summary="Report whether a model is ready",
+            response_schema=schemas.MODEL_READY,
+        ),
+        Route(
+            "POST",
+            f"{path}/infer",
+            api.infer,
+            summary="Classify the texts of a tensor",
+            request_model=schemas.InferRequest,
+            response_schema=schemas.INFER_RESPONSE,
+            binary_response=True,
+            check_capacity=endpoint.batcher.check_capacity,
+        ),
+    ]

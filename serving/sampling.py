@@ -1,12 +1,18 @@
-"""Which requests a share of them is."""
+"""Deterministic sampling of requests by their id."""
 
 import hashlib
 
 
-def sampled(request_id: str, share: float, purpose: str) -> bool:
-    """Whether a request is among the ``share`` (0 to 1) of all; the same on every server, and for all its texts.
+def is_sampled(request_id: str, share: float, purpose: str) -> bool:
+    """Return whether a request is in the sample for a purpose.
 
-    Shares for different purposes are independent: what a challenger answers is neither all logged nor never.
+    The decision depends on the arguments only, so every server makes the same one. Samples for different purposes are
+    independent: of the requests that the challenger answers, the same share is logged as of all others.
+
+    Args:
+        request_id: Id of the request.
+        share: Share of all requests to sample, 0 to 1.
+        purpose: Name that separates independent samples.
     """
     if share <= 0:
         return False

@@ -1,4 +1,4 @@
-"""The server: models, batcher, HTTP and gRPC put together, and its life from the first check to the last answer."""
+"""The server: it puts models, batcher, HTTP and gRPC together, and runs them until a signal ends it."""
 
 import asyncio
 import logging
@@ -16,61 +16,74 @@ import uvloop
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import CHAMPION, ModelRef, Registry
-from textgate.serving.app import Http
+from textgate.serving.app import Application
 from textgate.serving.batching import Batcher
-from textgate.serving.endpoint import Endpoint, Limits
-from textgate.serving.feedback import Journal
-from textgate.serving.grpc_server import start_grpc
+from textgate.serving.endpoint import Endpoint, RequestLimits
+from textgate.serving.feedback import FeedbackLog
+from textgate.serving.grpc_server import GrpcService, start_grpc
 from textgate.serving.keys import Keys
 from textgate.serving.log import log_event, start_log
 from textgate.serving.metrics import Metrics
-from textgate.serving.oip import OipRoutes
-from textgate.serving.openapi import openapi_route
 from textgate.serving.protocol import Connections
-from textgate.serving.repository import Repository
-from textgate.serving.routes import PlainRoutes
+from textgate.serving.repository import Repository, TrafficSplit
+from textgate.serving.routes import all_routes
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _BACKLOG = 2048
-"""Connections that may wait to be accepted."""
-_COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_Tls = tuple[ssl.SSLContext, tuple[bytes, bytes]]
-"""For HTTP; for gRPC the private key and its certificate chain, in PEM."""
+"""Number of connections that may wait to be accepted."""
+_OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What ``textgate serve`` is told."""
+class ServerSettings:
+    """Settings of ``textgate serve``."""
 
     targets: Sequence[ModelRef]
-    """None: every model that has a champion."""
-    home: Path
+    """Models to serve; if empty, every model that has a champion."""
+    workspace: Path
+    """Folder for downloaded bundles."""
     host: str = "127.0.0.1"
     port: int = 8080
+    """HTTP port; 0 picks a free one."""
     grpc_port: int = 8081
+    """gRPC port; 0 picks a free one."""
     threads: int = 0
-    """That predict; 0: one for each core this process may use."""
-    limits: Limits = field(default_factory=Limits)
+    """Number of threads that predict; 0 means one for each core that the process may use."""
+    limits: RequestLimits = field(default_factory=RequestLimits)
     poll_seconds: float = 5.0
-    challenger_share: float = 0.0
-    shadow_share: float = 0.0
+    """Seconds between two looks at the channels of the registry."""
+    traffic: TrafficSplit = field(default_factory=TrafficSplit)
     keys: Path | None = None
+    """File of API keys."""
     certificate: Path | None = None
+    """TLS certificate chain, PEM."""
     private_key: Path | None = None
+    """Private key of the certificate, PEM."""
     log_predictions: float = 0.0
+    """Share of the requests, 0 to 1, whose texts and predictions are written to the store."""
     drain_seconds: float = 20.0
+    """Seconds to finish running requests after a signal."""
 
 
-def serve(settings: Settings, registry: Registry) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what was asked.
+@dataclass(frozen=True)
+class _Tls:
+    """TLS configuration for HTTP and for gRPC."""
+
+    context: ssl.SSLContext
+    pem: tuple[bytes, bytes]
+    """Private key and certificate chain."""
+
+
+def serve(settings: ServerSettings, registry: Registry) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the running requests.
 
     Raises:
-        InputError: a model cannot be served, or the address, the keys or the certificate cannot be used.
+        InputError: If a model cannot be served, or the address, the keys or the certificate cannot be used.
     """
-    # Each thread tokenizes its own batch; a pool beside them would only take their cores.
+    # Each thread tokenizes its own batch; the tokenizers' own thread pool would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     keys = Keys.read(settings.keys) if settings.keys else None
     if keys is None and settings.host not in _LOOPBACK:
@@ -78,34 +91,35 @@ def serve(settings: Settings, registry: Registry) -> None:
             f"{settings.host} can be reached from elsewhere, so it is served with keys only: textgate keys new NAME, "
             "and --keys FILE"
         )
-    tls = _tls(settings)
+    tls = _load_tls(settings)
     start_log()
-    _allow_connections()
+    _raise_connection_limit()
     uvloop.run(_serve(settings, registry, keys, tls))
 
 
-async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls: _Tls | None) -> None:
+async def _serve(settings: ServerSettings, registry: Registry, keys: Keys | None, tls: _Tls | None) -> None:
     metrics, limits = Metrics(), settings.limits
     threads = settings.threads or len(os.sched_getaffinity(0))
-    repository = Repository(
-        registry, settings.home, metrics, threads, settings.challenger_share, settings.shadow_share > 0
-    )
+    repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic)
     listening = _listen(settings.host, settings.port)
     for target in settings.targets or _champions(registry):
         await asyncio.to_thread(repository.load, target)
-    batcher = Batcher(threads, limits.deadline / 2, metrics)
-    journal = Journal(registry.store, settings.log_predictions)
-    endpoint = Endpoint(repository, batcher, limits, metrics, journal, settings.shadow_share)
-    tracing = _tracing()
-    routes = [*PlainRoutes(endpoint).table(), *OipRoutes(endpoint).table(), openapi_route()]
-    connections = Connections(Http(routes, keys, limits.body, metrics, tracing))
-    pem = tls[1] if tls else None
+    batcher = Batcher(threads, limits.deadline_seconds / 2, metrics)
+    feedback_log = FeedbackLog(registry.store, settings.log_predictions)
+    endpoint = Endpoint(repository, batcher, limits, metrics, feedback_log)
+    tracing = _start_tracing()
+    application = Application(all_routes(endpoint), keys, limits.max_body_bytes, metrics, tracing)
+    connections = Connections(application)
     grpc_server, grpc_port = await start_grpc(
-        endpoint, settings.host, settings.grpc_port, keys, pem, limits.body, tracing
+        GrpcService(endpoint, keys, tracing),
+        settings.host,
+        settings.grpc_port,
+        max_message_bytes=limits.max_body_bytes,
+        tls=tls.pem if tls else None,
     )
-    asked_to_end = _signals()
+    stop = _stop_on_signal()
     server = await asyncio.get_running_loop().create_server(
-        connections.connect, sock=listening, ssl=tls[0] if tls else None, backlog=_BACKLOG
+        connections.connect, sock=listening, ssl=tls.context if tls else None, backlog=_BACKLOG
     )
     log_event(
         "ready",
@@ -113,35 +127,35 @@ async def _serve(settings: Settings, registry: Registry, keys: Keys | None, tls:
         grpc=f"{settings.host}:{grpc_port}",
         threads=batcher.threads,
     )
-    following = asyncio.create_task(_follow(repository, settings))
-    await asked_to_end.wait()
+    polling = asyncio.create_task(_poll(repository, settings))
+    await stop.wait()
     log_event("draining")
     server.close()
-    following.cancel()
+    polling.cancel()
     await asyncio.gather(connections.drain(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
     await asyncio.to_thread(batcher.close)
-    await asyncio.to_thread(journal.close)
+    await asyncio.to_thread(feedback_log.close)
     if tracing:
         tracing.close()
     log_event("stopped")
 
 
-def _signals() -> asyncio.Event:
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
-    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+def _stop_on_signal() -> asyncio.Event:
+    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def ask(sign: signal.Signals) -> None:
+    def on_signal(sign: signal.Signals) -> None:
         loop.remove_signal_handler(sign)
-        asked.set()
+        stop.set()
 
     for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, ask, sign)
-    return asked
+        loop.add_signal_handler(sign, on_signal, sign)
+    return stop
 
 
-def _tracing() -> "Tracing | None":
-    """When OpenTelemetry's variables name a collector; it is imported only then."""
-    if not any(os.environ.get(name) for name in _COLLECTOR):
+def _start_tracing() -> "Tracing | None":
+    """Start tracing if OpenTelemetry's environment variables name a collector; only then is it imported."""
+    if not any(os.environ.get(name) for name in _OTLP_VARIABLES):
         return None
     from textgate.serving.tracing import Tracing
 
@@ -149,13 +163,13 @@ def _tracing() -> "Tracing | None":
 
 
 def _champions(registry: Registry) -> list[ModelRef]:
-    found = [ModelRef(model) for model, channels in registry.models().items() if CHAMPION in channels]
-    if not found:
+    champions = [ModelRef(model) for model, channels in registry.models().items() if CHAMPION in channels]
+    if not champions:
         raise InputError("there is no model to serve yet: textgate run quickstart")
-    return found
+    return champions
 
 
-def _tls(settings: Settings) -> _Tls | None:
+def _load_tls(settings: ServerSettings) -> _Tls | None:
     if settings.certificate is None and settings.private_key is None:
         return None
     if settings.certificate is None or settings.private_key is None:
@@ -167,20 +181,21 @@ def _tls(settings: Settings) -> _Tls | None:
         raise InputError(
             f"{settings.certificate} and {settings.private_key} are no certificate and its key, in PEM ({error})"
         ) from error
-    return context, (settings.private_key.read_bytes(), settings.certificate.read_bytes())
+    return _Tls(context, (settings.private_key.read_bytes(), settings.certificate.read_bytes()))
 
 
-async def _follow(repository: Repository, settings: Settings) -> None:
+async def _poll(repository: Repository, settings: ServerSettings) -> None:
+    """Update the served models every ``poll_seconds``."""
     while True:
         await asyncio.sleep(settings.poll_seconds)
         try:
-            await asyncio.to_thread(repository.follow)
+            await asyncio.to_thread(repository.update)
             if not settings.targets:
-                await asyncio.to_thread(repository.take_in)
+                await asyncio.to_thread(repository.load_new_models)
         except InputError:
-            pass  # the store is away, which following has told
-        except Exception as error:  # what answers now goes on answering
-            log_event("following failed", logging.ERROR, error)
+            pass  # the store does not answer, which update has logged
+        except Exception as error:  # the served models go on
+            log_event("the registry could not be polled", logging.ERROR, error)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -194,7 +209,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _allow_connections() -> None:
-    """As many open connections as the machine lets this process have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _raise_connection_limit() -> None:
+    """Allow as many open connections as the system permits this process."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

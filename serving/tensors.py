@@ -1,12 +1,13 @@
-"""Texts, answers and metadata of the Open Inference Protocol v2, the same over HTTP and gRPC.
+"""Encoding and decoding of Open Inference Protocol v2 tensors, shared by HTTP and gRPC.
 
-In comes one tensor, ``text``, BYTES [n] or [n, 1]; out come those of ``output_metadata``. The raw form of a tensor is
-the protocol's binary one: row-major, little-endian, and before each element of a BYTES tensor its length in 4 bytes.
+A request has one input tensor, ``text``, BYTES [n] or [n, 1]; a response has the tensors of ``output_metadata``. In
+the protocol's binary form a tensor is row-major and little-endian, and each element of a BYTES tensor is preceded by
+its length in 4 bytes.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,28 @@ from textgate.serving.errors import RequestError
 Values = npt.NDArray[np.float64] | npt.NDArray[np.bool_] | list[str]
 
 
+class InputTensor(Protocol):
+    """Name, datatype and shape of an input tensor, as both JSON and protobuf requests have them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the tensor."""
+        ...
+
+    @property
+    def datatype(self) -> str:
+        """Datatype by its name in the protocol."""
+        ...
+
+    @property
+    def shape(self) -> Iterable[int]:
+        """Size of each dimension."""
+        ...
+
+
 @dataclass(frozen=True)
 class TensorMetadata:
-    """What a tensor is, without its values; -1 in a shape is any size."""
+    """Name, datatype and shape of a tensor; -1 in a shape means any size."""
 
     name: str
     datatype: str
@@ -28,18 +48,18 @@ class TensorMetadata:
 
 @dataclass(frozen=True)
 class Tensor(TensorMetadata):
-    """A tensor of an answer; ``values`` are strings where its datatype is BYTES."""
+    """Output tensor; ``values`` are strings if its datatype is BYTES."""
 
     values: Values
 
     def raw(self) -> bytes:
-        """The binary form."""
+        """Return the values in binary form."""
         if isinstance(self.values, list):
             return encode_bytes_tensor(self.values)
         return self.values.astype(self.values.dtype.newbyteorder("<")).tobytes()
 
     def data(self) -> list[Any]:
-        """The elements in row-major order, for JSON and for gRPC's typed contents."""
+        """Return the values as a flat list in row-major order, for JSON and for gRPC's typed contents."""
         return self.values if isinstance(self.values, list) else self.values.ravel().tolist()
 
 
@@ -47,32 +67,32 @@ INPUT = TensorMetadata("text", "BYTES", (-1,))
 _OUTPUTS = ("label", "score", "probabilities", "truncated")
 
 
-def output_metadata(labels: int) -> list[TensorMetadata]:
-    """The tensors that a model of so many labels answers."""
+def output_metadata(label_count: int) -> list[TensorMetadata]:
+    """Return the output tensors of a model with ``label_count`` labels."""
     return [
         TensorMetadata("label", "BYTES", (-1,)),
         TensorMetadata("score", "FP64", (-1,)),
-        TensorMetadata("probabilities", "FP64", (-1, labels)),
+        TensorMetadata("probabilities", "FP64", (-1, label_count)),
         TensorMetadata("truncated", "BOOL", (-1,)),
     ]
 
 
-def count_texts(inputs: Sequence[TensorMetadata]) -> int:
-    """How many texts the inputs of a request announce.
+def count_texts(inputs: Iterable[InputTensor]) -> int:
+    """Return the number of texts that the shape of a request's input tensor announces.
 
     Raises:
-        RequestError: 400, they are not the one tensor of texts.
+        RequestError: 400 if the inputs are not one tensor of texts.
     """
-    names = [tensor.name for tensor in inputs]
+    tensors = list(inputs)
+    names = [tensor.name for tensor in tensors]
     if names != [INPUT.name]:
         given = ", ".join(map(repr, names)) or "none"
         raise RequestError(400, f"the input is to be one tensor, 'text', of BYTES; given: {given}")
-    tensor = inputs[0]
-    if tensor.datatype != INPUT.datatype:
-        raise RequestError(400, f"the tensor 'text' is to be of datatype BYTES, not {tensor.datatype!r}")
-    count, *rest = tensor.shape or (0,)
+    if tensors[0].datatype != INPUT.datatype:
+        raise RequestError(400, f"the tensor 'text' is to be of datatype BYTES, not {tensors[0].datatype!r}")
+    shape = list(tensors[0].shape)
+    count, *rest = shape or [0]
     if count < 1 or rest not in ([], [1]):
-        shape = list(tensor.shape)
         raise RequestError(
             400, f"the tensor 'text' is to have the shape [n] or [n, 1] with n of at least 1, not {shape}"
         )
@@ -80,48 +100,46 @@ def count_texts(inputs: Sequence[TensorMetadata]) -> int:
 
 
 def decode_bytes_tensor(raw: bytes, count: int) -> list[str]:
-    """The texts of a BYTES tensor in its binary form.
+    """Decode a BYTES tensor from its binary form.
 
     Raises:
-        RequestError: 400, it does not hold ``count`` elements to the byte, or one is not UTF-8.
+        RequestError: 400 if it is not exactly ``count`` elements long, or an element is not UTF-8.
     """
     elements: list[bytes] = []
-    place = 0
-    while place < len(raw) and len(elements) < count:
-        start = place + 4
-        place = start + int.from_bytes(raw[place:start], "little")
-        if len(raw) < place:
+    end = 0
+    while end < len(raw) and len(elements) < count:
+        start = end + 4
+        end = start + int.from_bytes(raw[end:start], "little")
+        if len(raw) < end:
             raise RequestError(400, f"the tensor 'text' ends within its element {len(elements)}")
-        elements.append(raw[start:place])
+        elements.append(raw[start:end])
     if len(elements) < count:
         raise RequestError(400, f"the tensor 'text' ends after {len(elements)} elements, where its shape says {count}")
-    if place < len(raw):
-        raise RequestError(
-            400, f"the tensor 'text' has {len(raw) - place} bytes after the {count} elements of its shape"
-        )
+    if end < len(raw):
+        raise RequestError(400, f"the tensor 'text' has {len(raw) - end} bytes after the {count} elements of its shape")
     return decode_elements(elements, count)
 
 
 def decode_elements(elements: Sequence[bytes], count: int) -> list[str]:
-    """The texts of a BYTES tensor whose elements are apart already.
+    """Decode the elements of a BYTES tensor.
 
     Raises:
-        RequestError: 400, they are not ``count``, or one is not UTF-8.
+        RequestError: 400 if there are not ``count`` elements, or one is not UTF-8.
     """
     if len(elements) != count:
         raise RequestError(400, f"the tensor 'text' has {len(elements)} elements, where its shape says {count}")
     texts = []
-    for number, element in enumerate(elements):
+    for index, element in enumerate(elements):
         try:
             texts.append(element.decode("utf-8"))
         except UnicodeDecodeError as error:
-            place = f"the element {number} of the tensor 'text' is not UTF-8"
-            raise RequestError(400, f"{place}: {error.reason} at its byte {error.start}") from error
+            message = f"the element {index} of the tensor 'text' is not UTF-8"
+            raise RequestError(400, f"{message}: {error.reason} at its byte {error.start}") from error
     return texts
 
 
 def encode_bytes_tensor(texts: Iterable[str]) -> bytes:
-    """A BYTES tensor in its binary form."""
+    """Encode a BYTES tensor in its binary form."""
     parts: list[bytes] = []
     for text in texts:
         element = text.encode("utf-8")
@@ -130,28 +148,33 @@ def encode_bytes_tensor(texts: Iterable[str]) -> bytes:
 
 
 def check_outputs(names: Iterable[str]) -> None:
-    """Before anything is computed: whether the tensors a request asks for are there to be had.
+    """Check that the requested output tensors exist; to be called before anything is computed.
 
     Raises:
-        RequestError: 400, one is not.
+        RequestError: 400 if there is no such output tensor.
     """
     for name in names:
         if name not in _OUTPUTS:
             raise RequestError(400, f"there is no output tensor {name!r}; there are: {', '.join(_OUTPUTS)}")
 
 
-def output_tensors(answers: BatchPrediction, wanted: Collection[str] | None = None) -> list[Tensor]:
-    """The answers as tensors, in the order of ``output_metadata``: all, or those ``wanted``."""
-    probabilities = np.array(answers.probabilities)
-    rows, labels = probabilities.shape
+def output_tensors(prediction: BatchPrediction, names: Collection[str] | None = None) -> list[Tensor]:
+    """Return a prediction as tensors, in the order of ``output_metadata``.
+
+    Args:
+        prediction: Predictions for the texts of one request.
+        names: The tensors to return; all if it is empty or None.
+    """
+    probabilities = np.array(prediction.probabilities)
+    rows, label_count = probabilities.shape
     values: dict[str, Values] = {
-        "label": [answers.labels[number] for number in answers.chosen],
-        "score": probabilities[np.arange(rows), answers.chosen],
+        "label": [prediction.labels[index] for index in prediction.label_indices],
+        "score": probabilities[np.arange(rows), prediction.label_indices],
         "probabilities": probabilities,
-        "truncated": np.array(answers.truncated),
+        "truncated": np.array(prediction.truncated),
     }
     return [
         Tensor(tensor.name, tensor.datatype, (rows, *tensor.shape[1:]), values[tensor.name])
-        for tensor in output_metadata(labels)
-        if not wanted or tensor.name in wanted
+        for tensor in output_metadata(label_count)
+        if not names or tensor.name in names
     ]

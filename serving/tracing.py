@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, when its variables name a collector (opentelemetry.io, "OTLP Exporter Configuration")."""
+"""OpenTelemetry spans, sent if the environment names a collector (opentelemetry.io, "OTLP Exporter Configuration")."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 
 class Tracing:
-    """A span for each request, in the trace that its ``traceparent`` header names."""
+    """Tracer with a span for each request, in the trace that its ``traceparent`` header names."""
 
     def __init__(self) -> None:
         self._provider = TracerProvider(resource=Resource.create({"service.name": "textgate"}))
@@ -20,7 +20,7 @@ class Tracing:
 
     @contextmanager
     def span(self, name: str, headers: Mapping[bytes, bytes]) -> Iterator[trace.Span]:
-        """Time what is done inside; nothing of a request's text is in a span."""
+        """Record a span around the code inside; it contains no text of the request."""
         context = propagate.extract(
             {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         )
@@ -28,5 +28,5 @@ class Tracing:
             yield span
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send the remaining spans."""
         self._provider.shutdown()

@@ -1,16 +1,16 @@
-// CSV in and out.
+// Reading and writing CSV.
 
-import { Refusal } from "./endpoint.js";
+import { UserError } from "./api.js";
 
 export async function readText(file) {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer()); // drops a byte order mark
+    return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer()); // removes a byte order mark
   } catch {
-    throw new Refusal(`The file ${file.name} is not UTF-8 text: save it as "CSV UTF-8".`);
+    throw new UserError(`The file ${file.name} is not UTF-8 text: save it as "CSV UTF-8".`);
   }
 }
 
-/** Records of fields (RFC 4180), separated by whichever of comma, semicolon and tab the first line has most of. */
+/** Parses CSV (RFC 4180) into records; the separator is the most frequent of comma, semicolon and tab in line one. */
 export function parse(content, name) {
   const firstLine = content.slice(0, content.search(/[\r\n]|$/));
   const [separator] = [",", ";", "\t"].sort((a, b) => firstLine.split(b).length - firstLine.split(a).length);
@@ -18,37 +18,37 @@ export function parse(content, name) {
   const records = [];
   let record = [];
   let field = "";
-  let at = 0;
+  let position = 0;
   const endField = () => {
     record.push(field);
     field = "";
   };
   const endRecord = () => {
     endField();
-    if (record.length > 1 || record[0]) records.push(record); // a blank line is no record
+    if (record.length > 1 || record[0]) records.push(record); // skip blank lines
     record = [];
   };
   const readQuoted = () => {
     for (;;) {
-      const end = content.indexOf('"', at);
+      const end = content.indexOf('"', position);
       if (end < 0)
-        throw new Refusal(`The file ${name} has a quote that is never closed, in or after row ${records.length}.`);
+        throw new UserError(`The file ${name} has a quote that is never closed, in or after row ${records.length}.`);
       field += content.slice(at, end);
-      at = end + 1;
-      if (content[at] !== '"') return;
-      field += content[at++];
+      position = end + 1;
+      if (content[position] !== '"') return;
+      field += content[position++];
     }
   };
-  while (at < content.length) {
+  while (position < content.length) {
     special.lastIndex = at;
     const next = special.exec(content)?.index ?? content.length;
-    field += content.slice(at, next);
-    at = next + 1;
+    field += content.slice(position, next);
+    position = next + 1;
     if (content[next] === '"' && field) field += '"';
     else if (content[next] === '"') readQuoted();
     else if (content[next] === separator) endField();
     else if (next < content.length) {
-      if (content[next] === "\r" && content[at] === "\n") at++;
+      if (content[next] === "\r" && content[position] === "\n") position++;
       endRecord();
     }
   }
@@ -56,7 +56,7 @@ export function parse(content, name) {
   return records;
 }
 
-/** One line of CSV. A cell that a spreadsheet would run as a formula gets an apostrophe before it (OWASP). */
+/** Formats a line of CSV; a cell that a spreadsheet would run as a formula is prefixed with an apostrophe (OWASP). */
 export function line(values) {
   const cells = values.map((value) => {
     const formula = /^[=+\-@\t\r\n＝＋－＠]/.test(value) && !/^[+-]?\d+(\.\d+)?$/.test(value);

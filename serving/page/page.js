@@ -1,61 +1,61 @@
-// The page at /: asks this endpoint's own routes and shows what they answer. It stores nothing.
+// The page at /: it calls the routes of this endpoint and shows the results. It stores nothing.
 
-import { byId, count, options, shortened } from "./elements.js";
-import { Refusal, ask, say } from "./endpoint.js";
-import { classifyText } from "./one.js";
-import { classifyTable, endTable, openFile, textsOfFile, textsOfLines } from "./table.js";
+import { byId, count, options, shortened } from "./dom.js";
+import { UserError, fetchJson, showError } from "./api.js";
+import { classifyText } from "./single.js";
+import { classifyTable, endTable, openFile, textsOfFile, textsOfLines } from "./batch.js";
 
 let models = [];
-let running = null; // the AbortController of the submission under way
+let current = null; // AbortController of the running submission
 
-const mode = () => byId("ask").elements.mode.value;
-const chosenModel = () => models.find((model) => model.name === byId("model").value);
+const mode = () => byId("classify-form").elements.mode.value;
+const selectedModel = () => models.find((model) => model.name === byId("model").value);
 
-/** Asked before every classification too, so that a model loaded, swapped or taken away since is noticed. */
+/** Updates the list of models; called before every classification, because models may change at any time. */
 async function loadModels(signal) {
-  const served = (await ask("v1/models", null, signal)).models;
-  if (!served.length) throw new Refusal("This endpoint serves no model yet.");
+  const served = (await fetchJson("v1/models", null, signal)).models;
+  if (!served.length) throw new UserError("This endpoint serves no model yet.");
   models = served;
   const select = byId("model");
-  const before = select.value;
+  const previous = select.value;
   const names = [...new Set(models.map((model) => model.name))];
   select.replaceChildren(...options(names.map((name) => [name, name])));
-  if (names.includes(before)) select.value = before;
+  if (names.includes(previous)) select.value = previous;
   select.hidden = byId("model-label").hidden = names.length === 1;
   byId("only-model").textContent = names.length === 1 ? names[0] : "";
   byId("serving").hidden = false;
   showModel();
-  if (before && select.value !== before)
-    throw new Refusal(`The model ${before} is not served any more; ${select.value} is chosen now.`);
+  if (previous && select.value !== previous)
+    throw new UserError(`The model ${previous} is no longer served; ${select.value} is selected now.`);
 }
 
 function showModel() {
-  const { version, labels, max_tokens } = chosenModel();
-  const reads = max_tokens ? `, reads ${count(max_tokens, "token")}` : "";
-  byId("about-model").textContent = `version ${shortened(version, 12)}, ${count(labels.length, "label")}${reads}`;
+  const { version, labels, max_tokens } = selectedModel();
+  const limit = max_tokens ? `, at most ${count(max_tokens, "token")}` : "";
+  byId("about-model").textContent = `version ${shortened(version, 12)}, ${count(labels.length, "label")}${limit}`;
 }
 
 function showMode() {
   byId("typed").hidden = mode() === "csv";
   byId("from-file").hidden = mode() !== "csv";
-  byId("text-label").textContent = mode() === "lines" ? "Texts, one a line" : "Text";
-  byId("text").placeholder = mode() === "lines" ? "Type or paste texts, one a line" : "Type or paste a text";
+  byId("text-label").textContent = mode() === "lines" ? "Texts, one per line" : "Text";
+  byId("text").placeholder = mode() === "lines" ? "Type or paste texts, one per line" : "Type or paste a text";
 }
 
-/** Classifies what was typed or chosen; a submission still under way gives way to this one. */
+/** Classifies the text, lines or file; a running submission is cancelled. */
 async function submit() {
-  running?.abort();
-  const mine = (running = new AbortController());
+  current?.abort();
+  const controller = (current = new AbortController());
   byId("error").textContent = byId("status").textContent = "";
   byId("answer").ariaBusy = "true";
   try {
-    await loadModels(mine.signal);
-    await classify(byId("text").value, mine.signal);
+    await loadModels(controller.signal);
+    await classify(byId("text").value, controller.signal);
   } catch (error) {
-    if (running === mine && error.name !== "AbortError") say(error);
+    if (current === controller && error.name !== "AbortError") showError(error);
   } finally {
-    if (running === mine) {
-      running = null;
+    if (current === controller) {
+      current = null;
       byId("answer").ariaBusy = "false";
       endTable();
     }
@@ -63,19 +63,19 @@ async function submit() {
 }
 
 async function classify(typed, signal) {
-  if (mode() === "csv") return classifyTable(textsOfFile(), chosenModel(), signal);
-  if (mode() === "lines") return classifyTable(textsOfLines(typed), chosenModel(), signal);
-  if (!typed.trim()) throw new Refusal("Type or paste a text first.");
-  return classifyText(typed, chosenModel(), signal);
+  if (mode() === "csv") return classifyTable(textsOfFile(), selectedModel(), signal);
+  if (mode() === "lines") return classifyTable(textsOfLines(typed), selectedModel(), signal);
+  if (!typed.trim()) throw new UserError("Type or paste a text first.");
+  return classifyText(typed, selectedModel(), signal);
 }
 
 function open(file) {
-  byId("ask").elements.mode.value = "csv";
+  byId("classify-form").elements.mode.value = "csv";
   showMode();
   openFile(file);
 }
 
-byId("ask").addEventListener("submit", (event) => {
+byId("classify-form").addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
 });
@@ -84,13 +84,13 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   submit();
 });
-byId("cancel").addEventListener("click", () => running?.abort());
+byId("cancel").addEventListener("click", () => current?.abort());
 byId("model").addEventListener("change", showModel);
-for (const radio of byId("ask").elements.mode) radio.addEventListener("change", showMode);
+for (const radio of byId("classify-form").elements.mode) radio.addEventListener("change", showMode);
 
 byId("file").addEventListener("change", () => {
   if (byId("file").files.length) open(byId("file").files[0]);
-  byId("file").value = ""; // so that the same file, changed, can be chosen again
+  byId("file").value = ""; // so that the same file can be chosen again after a change
 });
 const carriesFiles = (event) => event.dataTransfer.types.includes("Files");
 addEventListener("dragover", (event) => {
@@ -109,4 +109,4 @@ addEventListener("drop", (event) => {
 });
 
 showMode();
-loadModels().catch(say);
+loadModels().catch(showError);

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving.running import Running, promote, running
+from serving.server_process import ServerProcess, promote, start_server
 
 from textgate.components.contracts import Dataset, Export, LinearTraining, ModelBundle, OnnxRuntime, TransformerTraining
-from textgate.components.export_onnx.make import TargetExporter
+from textgate.components.contracts.export_target import EXPORT_TARGETS
+from textgate.components.export_onnx.target_exporter import TargetExporter
 from textgate.components.families import TrainingContext
 from textgate.components.storage import Registry, Store
 from textgate.components.train.train import train_bundle
@@ -22,10 +23,10 @@ def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest
     train_bundle(dataset.path, "small", training, folder / "trained", TrainingContext(tiny_encoder))
     # As the export step makes it, without its measurements, which take longer than the rest.
     trained = ModelBundle.load(folder / "trained")
-    maker = TargetExporter(folder / "trained", folder, trained, dataset, Export(targets=["onnx-int8"]))
-    made = maker.make("onnx-int8")
-    assert isinstance(made.runtime, OnnxRuntime)
-    assert (made.runtime.precision, made.runtime.blocks) == ("int8", False)
+    exporter = TargetExporter(folder / "trained", folder, trained, dataset, Export(targets=["onnx-int8"]))
+    bundle = exporter.export(EXPORT_TARGETS["onnx-int8"])
+    assert isinstance(bundle.runtime, OnnxRuntime)
+    assert (bundle.runtime.precision, bundle.runtime.blocks) == ("int8", False)
     return folder / "onnx-int8"
 
 
@@ -40,7 +41,7 @@ def other_bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def server(
     store_environment: dict[str, str], served_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
+) -> Iterator[ServerProcess]:
     """A server of the model ``small``, with the defaults of the command, for tests that change nothing."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store_environment.items():
@@ -48,7 +49,7 @@ def server(
         store = Store.from_environment(f"served-{uuid.uuid4().hex[:12]}")
         store.ensure_bucket()
         promote(Registry(store), served_bundle)
-    with running(store_environment, store.bucket, tmp_path_factory.mktemp("home"), served_bundle) as server:
+    with start_server(store_environment, store.bucket, tmp_path_factory.mktemp("home"), served_bundle) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Who may ask: keys, roles, TLS, loopback; and what is kept of what was asked."""
+"""Access to the server (keys, roles, TLS, loopback), and the data that it stores or sends."""
 
 import gzip
 import os
@@ -12,64 +12,64 @@ from pathlib import Path
 import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from serving.running import TEXTGATE, Running, running
+from serving.server_process import TEXTGATE, ServerProcess, start_server
 
 from textgate.components.storage import Registry
-from textgate.serving.feedback import read_journal
+from textgate.serving.feedback import read_feedback_log
 from textgate.serving.keys import new_key
 
 
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
-    """A user's and an admin's key, in a file."""
-    made = {role: new_key(role, role) for role in ("user", "admin")}
+    """A user key and an admin key, and the file that accepts them."""
+    keys = {role: new_key(role, role) for role in ("user", "admin")}
     path = tmp_path / "keys"
-    path.write_text("".join(f"{line}\n" for _, line in made.values()))
+    path.write_text("".join(f"{line}\n" for _, line in keys.values()))
     path.chmod(0o600)
-    return {"file": str(path), **{role: key for role, (key, _) in made.items()}}
+    return {"file": str(path), **{role: key for role, (key, _) in keys.items()}}
 
 
 @pytest.fixture
-def guarded(
+def server_with_keys(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path, keys: dict[str, str]
-) -> Iterator[Running]:
-    """A server that asks for keys."""
+) -> Iterator[ServerProcess]:
+    """A server that requires keys."""
     arguments = ("--keys", keys["file"], "--host", "0.0.0.0")
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
         server.http = server.http.replace("0.0.0.0", "127.0.0.1")
         yield server
 
 
-def test_with_keys_nobody_is_answered_without_one(guarded: Running, keys: dict[str, str]) -> None:
+def test_with_keys_a_request_without_a_key_is_rejected(server_with_keys: ServerProcess, keys: dict[str, str]) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}, {"Authorization": keys["user"]}):
-        response = guarded.classify(["a"], headers=headers)
+        response = server_with_keys.classify(["a"], headers=headers)
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
     for headers in ({"Authorization": f"Bearer {keys['user']}"}, {"X-API-Key": keys["user"]}):
-        assert guarded.classify(["a"], headers=headers).status_code == 200
-    assert guarded.get("/metrics").status_code == 401
+        assert server_with_keys.classify(["a"], headers=headers).status_code == 200
+    assert server_with_keys.get("/metrics").status_code == 401
     for path in ("/", "/openapi.json", "/v2/health/live", "/v2/health/ready"):
-        assert guarded.get(path).status_code == 200
-    # Who asked is in the log by name; no key is.
-    guarded.until("request", status=200, key="user")
-    assert keys["user"] not in str(guarded.seen)
+        assert server_with_keys.get(path).status_code == 200
+    # The log has the name of the key, never the key.
+    server_with_keys.wait_for("request", status=200, key="user")
+    assert keys["user"] not in str(server_with_keys.log_lines)
 
 
-def test_only_an_admin_loads_and_unloads(guarded: Running, keys: dict[str, str]) -> None:
+def test_only_an_admin_loads_and_unloads(server_with_keys: ServerProcess, keys: dict[str, str]) -> None:
     user, admin = ({"Authorization": f"Bearer {keys[role]}"} for role in ("user", "admin"))
     unload, load = ("/v2/repository/models/small/unload", "/v2/repository/models/small/load")
-    assert guarded.post(unload, {}, headers=user).status_code == 403
-    assert guarded.classify(["a"], headers=user).status_code == 200
-    assert guarded.post(unload, {}, headers=admin).status_code == 200
-    assert guarded.classify(["a"], headers=user).status_code == 404
-    assert guarded.get("/v2/health/ready").status_code == 503
-    index = guarded.post("/v2/repository/index", {}, headers=user).json()
+    assert server_with_keys.post(unload, {}, headers=user).status_code == 403
+    assert server_with_keys.classify(["a"], headers=user).status_code == 200
+    assert server_with_keys.post(unload, {}, headers=admin).status_code == 200
+    assert server_with_keys.classify(["a"], headers=user).status_code == 404
+    assert server_with_keys.get("/v2/health/ready").status_code == 503
+    index = server_with_keys.post("/v2/repository/index", {}, headers=user).json()
     assert [(entry["name"], entry["state"]) for entry in index] == [("small", "UNAVAILABLE")]
-    assert guarded.post("/v2/repository/models/none/load", {}, headers=admin).status_code == 404
-    assert guarded.post(load, {}, headers=admin).status_code == 200
-    assert guarded.classify(["a"], headers=user).status_code == 200
+    assert server_with_keys.post("/v2/repository/models/none/load", {}, headers=admin).status_code == 404
+    assert server_with_keys.post(load, {}, headers=admin).status_code == 200
+    assert server_with_keys.classify(["a"], headers=user).status_code == 200
 
 
-def test_without_keys_only_loopback_is_served(environment: dict[str, str], tmp_path: Path) -> None:
+def test_without_keys_the_server_listens_on_loopback_only(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = [TEXTGATE, "serve", "--home", str(tmp_path), "--host", "0.0.0.0", "--port", "0", "--grpc-port", "0"]
     done = subprocess.run(arguments, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 2
@@ -87,7 +87,7 @@ def test_tls_by_files(registry: Registry, environment: dict[str, str], served_bu
         capture_output=True,
     )
     arguments = ("--tls-cert", str(certificate), "--tls-key", str(key))
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
         assert server.http.startswith("https://")
         assert server.classify(["a"], verify=str(certificate)).status_code == 200
         with pytest.raises(requests.exceptions.SSLError):
@@ -95,30 +95,32 @@ def test_tls_by_files(registry: Registry, environment: dict[str, str], served_bu
     for wrong in (("--tls-cert", str(certificate)), ("--tls-cert", str(key), "--tls-key", str(key))):
         with (
             pytest.raises(AssertionError, match=r"Error: .*(a certificate and its key|no certificate and its key)"),
-            running(environment, registry.store.bucket, tmp_path, served_bundle, *wrong),
+            start_server(environment, registry.store.bucket, tmp_path, served_bundle, *wrong),
         ):
             pass
 
 
-def test_feedback_and_predictions_are_kept_in_the_store(
+def test_feedback_and_predictions_are_written_to_the_store(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
     texts = ["word1 good", "word2 bad"]
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--log-predictions", "100") as server:
+    with start_server(
+        environment, registry.store.bucket, tmp_path, served_bundle, "--log-predictions", "100"
+    ) as server:
         answer = server.classify(texts).json()
-        told = {"request_id": answer["request_id"], "index": 1, "label": "good"}
-        assert server.post("/v1/feedback", told).status_code == 202
-    (row,) = read_journal(registry.store, "feedback", "small").to_pylist()
+        feedback = {"request_id": answer["request_id"], "index": 1, "label": "good"}
+        assert server.post("/v1/feedback", feedback).status_code == 202
+    (row,) = read_feedback_log(registry.store, "feedback", "small").to_pylist()
     predicted = answer["predictions"][1]
     assert {name: row[name] for name in ("request_id", "index", "label", "version", "predicted", "score")} == {
-        **told,
+        **feedback,
         "version": answer["version"],
         "predicted": predicted["label"],
         "score": predicted["score"],
     }
-    kept = read_journal(registry.store, "predictions", "small").to_pylist()
-    assert [row["text"] for row in kept] == texts
-    assert [row["label"] for row in kept] == [found["label"] for found in answer["predictions"]]
+    logged = read_feedback_log(registry.store, "predictions", "small").to_pylist()
+    assert [row["text"] for row in logged] == texts
+    assert [row["label"] for row in logged] == [prediction["label"] for prediction in answer["predictions"]]
 
 
 def test_a_span_is_sent_for_each_request_when_a_collector_is_named(
@@ -126,7 +128,7 @@ def test_a_span_is_sent_for_each_request_when_a_collector_is_named(
 ) -> None:
     with collector() as (address, received):
         variables = {**environment, "OTEL_EXPORTER_OTLP_ENDPOINT": address}
-        with running(variables, registry.store.bucket, tmp_path, served_bundle) as server:
+        with start_server(variables, registry.store.bucket, tmp_path, served_bundle) as server:
             trace = "0af7651916cd43dd8448eb211c80319c"
             server.classify(["a secret"], headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
     sent = [
@@ -142,7 +144,7 @@ def test_a_span_is_sent_for_each_request_when_a_collector_is_named(
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """An OTLP collector that keeps what it is sent."""
+    """Run an OTLP collector; yield its address and the bodies that it receives."""
     received: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):

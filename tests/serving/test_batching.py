@@ -11,7 +11,7 @@ from words import write_words
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import LoadedBundle, PartialPrediction
-from textgate.serving.batching import Batcher, Version
+from textgate.serving.batching import Batcher, ServedVersion
 from textgate.serving.metrics import Metrics
 
 SECONDS = 30.0
@@ -53,17 +53,19 @@ def together() -> Waiting:
 
 
 @pytest.fixture
-def version(each: Waiting, together: Waiting, tmp_path: Path) -> Version:
+def version(each: Waiting, together: Waiting, tmp_path: Path) -> ServedVersion:
     bundle = ModelBundle.load(write_words(tmp_path / "words"))
-    return Version("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
+    return ServedVersion("words", "1", LoadedBundle(bundle, each), LoadedBundle(bundle, together))
 
 
-def test_a_request_has_all_threads_until_another_comes(each: Waiting, together: Waiting, version: Version) -> None:
+def test_a_request_has_all_threads_until_another_comes(
+    each: Waiting, together: Waiting, version: ServedVersion
+) -> None:
     async def ask() -> None:
         batcher = Batcher(2, SECONDS, Metrics())
-        first = asyncio.create_task(batcher.answer(version, ["good"], SECONDS))
+        first = asyncio.create_task(batcher.predict(version, ["good"], SECONDS))
         assert await together.asked()
-        second = asyncio.create_task(batcher.answer(version, ["bad"], SECONDS))
+        second = asyncio.create_task(batcher.predict(version, ["bad"], SECONDS))
         assert await each.asked()
         for predictor in (each, together):
             predictor.let.set()
@@ -74,10 +76,10 @@ def test_a_request_has_all_threads_until_another_comes(each: Waiting, together: 
     assert not together.asked_by_now()
 
 
-def test_many_texts_are_shared_out(each: Waiting, together: Waiting, version: Version) -> None:
+def test_many_texts_are_shared_out(each: Waiting, together: Waiting, version: ServedVersion) -> None:
     async def ask() -> None:
         batcher = Batcher(2, SECONDS, Metrics())
-        answer = asyncio.create_task(batcher.answer(version, ["good " * 250] * 8, SECONDS))
+        answer = asyncio.create_task(batcher.predict(version, ["good " * 250] * 8, SECONDS))
         assert await each.asked(times=2)
         assert not together.asked_by_now()
         for predictor in (each, together):
@@ -88,18 +90,18 @@ def test_many_texts_are_shared_out(each: Waiting, together: Waiting, version: Ve
     asyncio.run(ask())
 
 
-def test_a_pace_is_learnt_from_one_thread_alone(each: Waiting, together: Waiting, version: Version) -> None:
+def test_a_pace_is_learnt_from_one_thread_alone(each: Waiting, together: Waiting, version: ServedVersion) -> None:
     """A single worker, which has no other to work with, learns from every batch; the work of several tells nothing."""
 
-    async def ask(asked: Version, threads: int) -> None:
+    async def ask(asked: ServedVersion, threads: int) -> None:
         batcher = Batcher(threads, SECONDS, Metrics())
-        await batcher.answer(asked, ["good"], SECONDS)
+        await batcher.predict(asked, ["good"], SECONDS)
         await asyncio.to_thread(batcher.close)
 
     for predictor in (each, together):
         predictor.let.set()
     asyncio.run(ask(version, 2))
-    assert version.pace == 0
-    single = Version("words", "1", version.loaded, version.loaded)
+    assert version.seconds_per_cost == 0
+    single = ServedVersion("words", "1", version.loaded, version.loaded)
     asyncio.run(ask(single, 1))
-    assert single.pace > 0
+    assert single.seconds_per_cost > 0

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from serving.running import Running
+from serving.server_process import ServerProcess
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import load_bundle
@@ -26,10 +26,10 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def expected(server: Running) -> dict[str, Any]:
+def expected(server: ServerProcess) -> dict[str, Any]:
     """What is to come out for TEXTS, by the names of the tensors."""
-    bundle, probabilities = ModelBundle.load(server.folder), load_bundle(server.folder).predict_proba(TEXTS)
-    chosen = bundle.calibration.classes(probabilities)
+    bundle, probabilities = ModelBundle.load(server.bundle), load_bundle(server.bundle).predict_proba(TEXTS)
+    chosen = bundle.calibration.predict(probabilities)
     return {
         "label": [bundle.labels[number] for number in chosen],
         "score": probabilities[np.arange(len(TEXTS)), chosen],
@@ -57,7 +57,7 @@ def assert_answer(answer: dict[str, Any], expected: dict[str, Any]) -> None:
     np.testing.assert_allclose(rows, expected["probabilities"], atol=1e-6)
 
 
-def test_tritonclient_over_http(server: Running, expected: dict[str, Any]) -> None:
+def test_tritonclient_over_http(server: ServerProcess, expected: dict[str, Any]) -> None:
     answer = told("triton_http.py", urlsplit(server.http).netloc, server.model)
     assert answer["live"] is answer["ready"] is answer["model_ready"] is True
     assert answer["server"]["name"] == "textgate"
@@ -79,7 +79,7 @@ def test_tritonclient_over_http(server: Running, expected: dict[str, Any]) -> No
     assert "no output tensor 'logits'" in output
 
 
-def test_tritonclient_over_grpc(server: Running, expected: dict[str, Any]) -> None:
+def test_tritonclient_over_grpc(server: ServerProcess, expected: dict[str, Any]) -> None:
     answer = told("triton_grpc.py", server.grpc, server.model)
     assert answer["live"] is answer["ready"] is answer["model_ready"] is True
     assert answer["server"]["name"] == "textgate"
@@ -99,7 +99,7 @@ def test_tritonclient_over_grpc(server: Running, expected: dict[str, Any]) -> No
     assert unload[0] == "StatusCode.PERMISSION_DENIED"
 
 
-def test_kserve(server: Running, expected: dict[str, Any]) -> None:
+def test_kserve(server: ServerProcess, expected: dict[str, Any]) -> None:
     answer = told("kserve_clients.py", server.http, server.grpc, server.model)
     for way in ("http", "grpc"):
         said = answer[way]
@@ -111,8 +111,8 @@ def test_kserve(server: Running, expected: dict[str, Any]) -> None:
     assert answer["grpc"]["binary"]["version"] == expected["version"]
 
 
-def test_hugging_face(server: Running, expected: dict[str, Any]) -> None:
-    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load_bundle(server.folder)
+def test_hugging_face(server: ServerProcess, expected: dict[str, Any]) -> None:
+    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load_bundle(server.bundle)
     alone = [loaded.predict_proba([text])[0] for text in TEXTS]
     for found, top, row in zip(answer["all"], answer["top"], alone, strict=True):
         order = np.argsort(-row, kind="stable")
@@ -140,7 +140,7 @@ status_code_conformance.enabled = true
 """
 
 
-def test_schemathesis(server: Running, expected: dict[str, Any], tmp_path: Path) -> None:
+def test_schemathesis(server: ServerProcess, expected: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS.format(model=server.model, version=expected["version"]))
     command = [ENVIRONMENT / "st", "run", f"{server.http}/openapi.json", "--no-color", "--suppress-health-check", "all"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)

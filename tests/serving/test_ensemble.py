@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving.running import Running, promote, running
+from serving.server_process import ServerProcess, promote, start_server
 
 from textgate.components.contracts import Dataset, EnsembleTraining, ModelBundle
 from textgate.components.families import TrainingContext
@@ -31,7 +31,7 @@ def ensemble(
 @pytest.fixture(scope="module")
 def server(
     store_environment: dict[str, str], ensemble: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
+) -> Iterator[ServerProcess]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store_environment.items():
             patch.setenv(name, value)
@@ -39,14 +39,16 @@ def server(
         store.ensure_bucket()
         promote(Registry(store), ensemble, "both")
     home = tmp_path_factory.mktemp("home")
-    with running(store_environment, store.bucket, home, ensemble, model="both") as server:
+    with start_server(store_environment, store.bucket, home, ensemble, model="both") as server:
         yield server
 
 
 def test_the_endpoint_answers_what_the_bundle_answers(
-    server: Running, served_bundle: Path, other_bundle: Path, ensemble: Path
+    server: ServerProcess, served_bundle: Path, other_bundle: Path, ensemble: Path
 ) -> None:
-    expected = (2 * load_bundle(served_bundle).predict_proba(TEXTS) + load_bundle(other_bundle).predict_proba(TEXTS)) / 3
+    expected = (
+        2 * load_bundle(served_bundle).predict_proba(TEXTS) + load_bundle(other_bundle).predict_proba(TEXTS)
+    ) / 3
     np.testing.assert_allclose(load_bundle(ensemble).predict_proba(TEXTS), expected, atol=1e-6, rtol=0)
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
     answered = server.post("/v2/models/both/infer", {"inputs": [tensor]}).json()
@@ -59,7 +61,7 @@ def test_the_endpoint_answers_what_the_bundle_answers(
     np.testing.assert_allclose([found["score"] for found in predictions], expected.max(axis=1), atol=1e-6)
 
 
-def test_it_is_described_counted_and_explained(server: Running) -> None:
+def test_it_is_described_counted_and_explained(server: ServerProcess) -> None:
     (listed,) = server.get("/v1/models").json()["models"]
     assert (listed["name"], listed["labels"], listed["max_tokens"]) == ("both", ["bad", "good"], 32)
     explained = server.post("/v1/models/both:explain", {"text": "word1 good word2"}).json()

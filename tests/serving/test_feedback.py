@@ -18,21 +18,21 @@ from botocore.exceptions import ReadTimeoutError
 
 from textgate.components.contracts import InputError, TextNormalizer
 from textgate.components.storage import EmbeddedStore, Store
-from textgate.serving.feedback import REMEMBERED_REQUESTS, SCHEMAS, Journal, Kind, read_journal
-from textgate.serving.sampling import sampled
+from textgate.serving.feedback import REMEMBERED_REQUESTS, SCHEMAS, FeedbackLog, Kind, read_feedback_log
+from textgate.serving.sampling import is_sampled
 
 Seen = queue.Queue[str]
 WAIT = 120
 HOUR = 3600.0
 
 
-def answer(journal: Journal, request: str, texts: list[str], model: str = "films", version: str = "v1") -> None:
+def answer(log: FeedbackLog, request: str, texts: list[str], model: str = "films", version: str = "v1") -> None:
     labels = ["good" if "good" in text else "bad" for text in texts]
-    journal.answered(request, model, version, texts, labels, [0.5 + len(text) / 1000 for text in texts])
+    log.add_prediction(request, model, version, texts, labels, [0.5 + len(text) / 1000 for text in texts])
 
 
 def rows(store: Store, kind: Kind = "feedback", model: str = "films") -> list[dict[str, Any]]:
-    return list(read_journal(store, kind, model).to_pylist())
+    return list(read_feedback_log(store, kind, model).to_pylist())
 
 
 def calls(store: Store, event: str) -> Seen:
@@ -58,20 +58,20 @@ def impatient(endpoint: str, credentials: dict[str, str], bucket: str = "textgat
 
 @pytest.fixture
 def said() -> Iterator[Seen]:
-    """What the journal says in the log, as it says it."""
+    """Messages that the feedback log writes to the server log, as they come."""
     seen: Seen = queue.Queue()
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             seen.put(record.getMessage())
 
-    log, handler = logging.getLogger("textgate.serving"), Handler()
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    logger, handler = logging.getLogger("textgate.serving"), Handler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield seen
-    log.removeHandler(handler)
-    log.setLevel(level)
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ def embedded(tmp_path: Path) -> Iterator[EmbeddedStore]:
 
 
 def test_feedback_carries_what_had_been_answered(store: Store) -> None:
-    journal, before = Journal(store), datetime.now(UTC)
-    answer(journal, "r1", ["a good film", "dull"])
-    answer(journal, "r1", ["dull"], model="other", version="v9")
-    answer(journal, "r2", ["dull"])
-    answer(journal, "r2", ["good, after all"], version="v2")
+    log, before = FeedbackLog(store), datetime.now(UTC)
+    answer(log, "r1", ["a good film", "dull"])
+    answer(log, "r1", ["dull"], model="other", version="v9")
+    answer(log, "r2", ["dull"])
+    answer(log, "r2", ["good, after all"], version="v2")
     for request, index, label in [
         ("r1", 0, "bad"),
         ("r1", 1, "bad"),
@@ -96,11 +96,11 @@ def test_feedback_carries_what_had_been_answered(store: Store) -> None:
         ("r1", 2, "bad"),
         ("r3", 0, "bad"),
     ]:
-        journal.feedback(request, index, "films", label)
-    journal.feedback("r1", 0, "other", "good")
-    journal.close()
+        log.add_feedback(request, index, "films", label)
+    log.add_feedback("r1", 0, "other", "good")
+    log.close()
 
-    found = read_journal(store, "feedback", "films")
+    found = read_feedback_log(store, "feedback", "films")
     assert found.schema == SCHEMAS["feedback"]
     assert [tuple(row.values())[1:] for row in found.to_pylist()] == [
         ("r1", 0, "films", "bad", "v1", "good", 0.511),
@@ -115,24 +115,24 @@ def test_feedback_carries_what_had_been_answered(store: Store) -> None:
         ("r1", 0, "other", "good", "v9", "bad", 0.504)
     ]
     assert rows(store, "predictions") == []
-    assert journal.dropped == 0
+    assert log.dropped == 0
     days = "|".join({before.date().isoformat(), datetime.now(UTC).date().isoformat()})
     for item in store.objects(""):
         assert re.fullmatch(rf"feedback/(films|other)/({days})/[0-9a-f-]{{36}}\.parquet", item.key)
 
 
 def test_predictions_of_a_share_of_the_requests_are_written_whole(store: Store) -> None:
-    journal = Journal(store, share=0.4, rows=7)
+    log = FeedbackLog(store, share=0.4, rows=7)
     asked = [f"request {number}" for number in range(50)]
     for request in asked:
-        answer(journal, request, [f"good {request}", "dull", "???"])
-    journal.close()
-    found = read_journal(store, "predictions", "films")
+        answer(log, request, [f"good {request}", "dull", "???"])
+    log.close()
+    found = read_feedback_log(store, "predictions", "films")
     assert found.schema == SCHEMAS["predictions"]
     expected = [
         (request, index, "films", "v1", text, label, 0.5 + len(text) / 1000)
         for request in asked
-        if sampled(request, 0.4, "predictions")
+        if is_sampled(request, 0.4, "predictions")
         for index, (text, label) in enumerate([(f"good {request}", "good"), ("dull", "bad"), ("???", "bad")])
     ]
     assert [tuple(row.values())[1:] for row in found.to_pylist()] == expected
@@ -140,19 +140,19 @@ def test_predictions_of_a_share_of_the_requests_are_written_whole(store: Store) 
 
 
 def test_only_the_last_requests_are_remembered(store: Store) -> None:
-    journal = Journal(store)
+    log = FeedbackLog(store)
     for number in range(REMEMBERED_REQUESTS + 1):
-        answer(journal, str(number), ["a good film"])
+        answer(log, str(number), ["a good film"])
         if number == 1:
-            answer(journal, "0", ["a good film"])
+            answer(log, "0", ["a good film"])
     for number in range(3):
-        journal.feedback(str(number), 0, "films", "bad")
+        log.add_feedback(str(number), 0, "films", "bad")
     # Requests with many texts take the place of several.
     for number in range(500):
-        answer(journal, f"many {number}", ["dull"] * 1_024)
+        answer(log, f"many {number}", ["dull"] * 1_024)
     for request in ("many 0", "many 499", str(REMEMBERED_REQUESTS)):
-        journal.feedback(request, 1, "films", "good")
-    journal.close()
+        log.add_feedback(request, 1, "films", "good")
+    log.close()
     found = {row["request_id"]: row["predicted"] for row in rows(store)}
     assert found == {
         "0": "good",
@@ -166,42 +166,42 @@ def test_only_the_last_requests_are_remembered(store: Store) -> None:
 
 def test_rows_are_written_when_they_are_many_or_long_or_old(store: Store) -> None:
     written = calls(store, "after-call")
-    many = Journal(store, rows=3, seconds=HOUR)
+    many = FeedbackLog(store, rows=3, seconds=HOUR)
     for index in range(3):
-        many.feedback("many", index, "films", "bad")
+        many.add_feedback("many", index, "films", "bad")
     written.get(timeout=WAIT)
     assert len(rows(store)) == 3
 
-    long = Journal(store, share=1.0, seconds=HOUR, memory=4_000_000)
+    long = FeedbackLog(store, share=1.0, seconds=HOUR, memory=4_000_000)
     answer(long, "long", ["x" * 1_000_000])
     written.get(timeout=WAIT)
     assert len(rows(store, "predictions")) == 1
 
-    old = Journal(store, seconds=0.05)
-    old.feedback("old", 0, "films", "bad")
+    old = FeedbackLog(store, seconds=0.05)
+    old.add_feedback("old", 0, "films", "bad")
     written.get(timeout=WAIT)
     assert len(rows(store)) == 4
-    for journal in (many, long, old):
-        journal.close()
-        journal.close()
+    for log in (many, long, old):
+        log.close()
+        log.close()
     assert written.empty()
     assert len(rows(store)) == 4
 
 
 def test_rows_from_several_threads_are_all_there(store: Store) -> None:
-    journal, start = Journal(store, rows=7), threading.Barrier(4)
+    log, start = FeedbackLog(store, rows=7), threading.Barrier(4)
 
     def note(thread: int) -> None:
         start.wait()
         for number in range(250):
-            journal.feedback(f"{thread}", number, "films", "bad")
+            log.add_feedback(f"{thread}", number, "films", "bad")
 
     threads = [threading.Thread(target=note, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    journal.close(WAIT)
+    log.close(WAIT)
     found = sorted((row["request_id"], row["index"]) for row in rows(store))
     assert found == [(str(thread), number) for thread in range(4) for number in range(250)]
 
@@ -211,21 +211,21 @@ def test_a_store_that_was_away_gets_every_row_once(embedded: EmbeddedStore, said
     store.ensure_bucket()
     attempts = calls(store, "before-call")
     embedded.stop()
-    journal = Journal(store, rows=2, seconds=0.05)
+    log = FeedbackLog(store, rows=2, seconds=0.05)
     for number in range(2):
-        journal.feedback(str(number), 0, "films", "bad")
+        log.add_feedback(str(number), 0, "films", "bad")
     assert said.get(timeout=WAIT) == "the store is away: feedback is kept and tried again"
     for number in range(2, 5):
-        journal.feedback(str(number), 0, "films", "bad")
+        log.add_feedback(str(number), 0, "films", "bad")
     for _ in range(5):
         attempts.get(timeout=WAIT)
     assert said.empty()
     embedded.start()
     assert said.get(timeout=WAIT) == "the store is back: feedback is written again"
-    journal.feedback("5", 0, "films", "bad")
-    journal.close()
+    log.add_feedback("5", 0, "films", "bad")
+    log.close()
     assert [row["request_id"] for row in rows(store)] == [str(number) for number in range(6)]
-    assert journal.dropped == 0
+    assert log.dropped == 0
     assert said.empty()
 
 
@@ -237,11 +237,11 @@ def test_an_object_whose_answer_was_lost_is_not_there_twice(store: Store, said: 
             raise ReadTimeoutError(endpoint_url="http://store")
 
     store.client.meta.events.register("after-call.s3.PutObject", lose)
-    journal = Journal(store, rows=1, seconds=0.05)
-    journal.feedback("r", 0, "films", "bad")
+    log = FeedbackLog(store, rows=1, seconds=0.05)
+    log.add_feedback("r", 0, "films", "bad")
     assert said.get(timeout=WAIT).startswith("the store is away")
     assert said.get(timeout=WAIT).startswith("the store is back")
-    journal.close()
+    log.close()
     assert [row["request_id"] for row in rows(store)] == ["r"]
 
 
@@ -250,26 +250,26 @@ def test_while_the_store_is_away_the_oldest_rows_make_room(embedded: EmbeddedSto
     store.ensure_bucket()
     attempts = calls(store, "before-call")
     embedded.stop()
-    journal = Journal(store, rows=1, seconds=HOUR, memory=20_000)
+    log = FeedbackLog(store, rows=1, seconds=HOUR, memory=20_000)
     for number in range(20):
-        journal.feedback(str(number), 0, "films", "bad")
+        log.add_feedback(str(number), 0, "films", "bad")
         attempts.get(timeout=WAIT)
     embedded.start()
-    journal.close(WAIT)
+    log.close(WAIT)
     kept = [int(row["request_id"]) for row in rows(store)]
     assert 2 < len(kept) < 15
     assert kept == list(range(20))[-len(kept) :]
-    assert journal.dropped == 20 - len(kept)
+    assert log.dropped == 20 - len(kept)
 
 
 def test_a_store_that_stays_away_is_told_of_and_counted(store: Store, environment: dict[str, str], said: Seen) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        journal = Journal(impatient(f"http://127.0.0.1:{taken.getsockname()[1]}", environment), share=1.0)
-        answer(journal, "r1", ["a good film", "dull"])
-        journal.feedback("r1", 0, "films", "bad")
-        journal.close(WAIT)
-    assert journal.dropped == 3
+        log = FeedbackLog(impatient(f"http://127.0.0.1:{taken.getsockname()[1]}", environment), share=1.0)
+        answer(log, "r1", ["a good film", "dull"])
+        log.add_feedback("r1", 0, "films", "bad")
+        log.close(WAIT)
+    assert log.dropped == 3
     assert said.get_nowait().startswith("the store is away")
     assert said.get_nowait() == "feedback is lost: the store stayed away until the end"
     assert said.empty()
@@ -278,30 +278,30 @@ def test_a_store_that_stays_away_is_told_of_and_counted(store: Store, environmen
 def test_a_store_that_hangs_holds_up_nobody(environment: dict[str, str], said: Seen) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         hanging = impatient(f"http://127.0.0.1:{server.getsockname()[1]}", environment)
-        journal = Journal(hanging, share=1.0, rows=1, memory=100_000)
-        journal.feedback("first", 0, "films", "bad")
+        log = FeedbackLog(hanging, share=1.0, rows=1, memory=100_000)
+        log.add_feedback("first", 0, "films", "bad")
         connection, _ = server.accept()
         # The thread waits for the store now; what comes meanwhile is taken at once, up to the limit of memory.
         for number in range(1_000):
-            answer(journal, str(number), ["a good film"])
-        assert 800 < journal.dropped < 1_000
-        journal.close(0.01)
+            answer(log, str(number), ["a good film"])
+        assert 800 < log.dropped < 1_000
+        log.close(0.01)
         assert said.get_nowait() == "feedback was not written in time"
         connection.close()
     assert said.get(timeout=WAIT).startswith("the store is away")
     assert said.get(timeout=WAIT).startswith("feedback is lost")
-    assert journal.dropped == 1_001
+    assert log.dropped == 1_001
 
 
 ODD = ["", "\ud800", "a\udfffé", "\ud83d\ude00", "\x00\x1b", "漢字 👩‍👩‍👧", "x" * 100_000, "\u202e"]
 
 
 def test_odd_texts_are_stored_as_the_normaliser_reads_them(store: Store) -> None:
-    journal = Journal(store, share=1.0)
-    answer(journal, "odd \ud800", ODD)
+    log = FeedbackLog(store, share=1.0)
+    answer(log, "odd \ud800", ODD)
     for index, text in enumerate(ODD):
-        journal.feedback("odd \ud800", index, "films", text)
-    journal.close()
+        log.add_feedback("odd \ud800", index, "films", text)
+    log.close()
     plain = TextNormalizer(unicode="none", collapse_whitespace=False)
     predicted, corrected = rows(store, "predictions"), rows(store)
     assert [plain(row["text"]) for row in predicted] == [plain(text) for text in ODD]
@@ -311,16 +311,16 @@ def test_odd_texts_are_stored_as_the_normaliser_reads_them(store: Store) -> None
 
 
 def test_what_cannot_be_stored_harms_nothing_else(store: Store, said: Seen) -> None:
-    journal = Journal(store, rows=1)
+    log = FeedbackLog(store, rows=1)
     for index in (-1, 2**31, 10**30):
-        journal.feedback("r1", index, "films", "bad")
-    assert journal.dropped == 3
-    journal.feedback("r1", 0, "films", 5)  # type: ignore[arg-type]
+        log.add_feedback("r1", index, "films", "bad")
+    assert log.dropped == 3
+    log.add_feedback("r1", 0, "films", 5)  # type: ignore[arg-type]
     assert said.get(timeout=WAIT) == "feedback is lost: it cannot be stored"
-    journal.feedback("r1", 2**31 - 1, "films", "bad")
-    journal.close()
+    log.add_feedback("r1", 2**31 - 1, "films", "bad")
+    log.close()
     assert [(row["index"], row["label"]) for row in rows(store)] == [(2**31 - 1, "bad")]
-    assert journal.dropped == 4
+    assert log.dropped == 4
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -346,7 +346,7 @@ def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
     store.put("feedback/films-2/2026-03-02/0.parquet", b"of no concern")
 
     def hours_since(since: datetime | None) -> list[str]:
-        return list(read_journal(store, "feedback", "films", since)["request_id"].to_pylist())
+        return list(read_feedback_log(store, "feedback", "films", since)["request_id"].to_pylist())
 
     assert hours_since(None) == ["20", "21", "22", "23", "00", "01", "02", "03"]
     assert hours_since(midnight - timedelta(hours=1)) == ["23", "00", "01", "02", "03"]
@@ -354,7 +354,7 @@ def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
     tokyo = (midnight + timedelta(hours=2)).astimezone(timezone(timedelta(hours=9)))
     assert hours_since(tokyo) == ["02", "03"]
     assert hours_since(midnight + timedelta(days=1)) == []
-    empty = read_journal(store, "predictions", "films")
+    empty = read_feedback_log(store, "predictions", "films")
     assert (empty.num_rows, empty.schema) == (0, SCHEMAS["predictions"])
 
 
@@ -369,5 +369,5 @@ def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
 def test_an_object_that_is_none_is_named(data: bytes, message: str, store: Store) -> None:
     store.put("feedback/films/2026-03-01/x.parquet", data)
     with pytest.raises(InputError, match=message):
-        read_journal(store, "feedback", "films")
-    assert read_journal(store, "feedback", "films", datetime(2026, 3, 2, tzinfo=UTC)).num_rows == 0
+        read_feedback_log(store, "feedback", "films")
+    assert read_feedback_log(store, "feedback", "films", datetime(2026, 3, 2, tzinfo=UTC)).num_rows == 0

@@ -14,14 +14,14 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving.running import Running, running
+from serving.server_process import ServerProcess, start_server
 
 from textgate.components.contracts import InputError
 from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry
 from textgate.serving import open_inference_pb2 as pb
 from textgate.serving.errors import RequestError
-from textgate.serving.grpc_server import start_grpc
+from textgate.serving.grpc_server import GrpcService, start_grpc
 from textgate.serving.keys import new_key
 from textgate.serving.metrics import Metrics
 from textgate.serving.tensors import encode_bytes_tensor
@@ -53,7 +53,7 @@ class Stub:
 
 
 @pytest.fixture(scope="module")
-def stub(server: Running) -> Iterator[Stub]:
+def stub(server: ServerProcess) -> Iterator[Stub]:
     with grpc.insecure_channel(server.grpc) as channel:
         yield Stub(channel)
 
@@ -65,10 +65,10 @@ def tensor(texts: Sequence[str], contents: bool = False, **fields: Any) -> dict[
 
 @GENEROUS
 @given(st.lists(TEXT, min_size=1, max_size=6))
-def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: Running, stub: Stub, texts: list[str]) -> None:
+def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: ServerProcess, stub: Stub, texts: list[str]) -> None:
     raw = stub.infer(inputs=[tensor(texts)], raw_input_contents=[encode_bytes_tensor(texts)])
     typed = stub.infer(inputs=[tensor(texts, contents=True)])
-    loaded = load_bundle(server.folder)
+    loaded = load_bundle(server.bundle)
     for response in (raw, typed):
         assert [output.name for output in response.outputs] == ["label", "score", "probabilities", "truncated"]
         assert [list(output.shape) for output in response.outputs] == [
@@ -89,14 +89,14 @@ def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: Running, stub
     assert not any(output.HasField("contents") for output in raw.outputs)
 
 
-def test_a_request_has_its_id(server: Running, stub: Stub) -> None:
+def test_a_request_has_its_id(server: ServerProcess, stub: Stub) -> None:
     request = pb.ModelInferRequest(model_name="small", id="seven", inputs=[tensor(["a"], contents=True)])
     assert stub.call("ModelInfer", request).id == "seven"
     request.id = ""
     assert stub.call("ModelInfer", request, metadata=[("x-request-id", "mine")]).id == "mine"
     first, second = (stub.call("ModelInfer", request, metadata=[("x-request-id", "not one")]).id for _ in range(2))
     assert first != second
-    server.until("request", route="grpc ModelInfer", request_id=second, status=200, texts=1)
+    server.wait_for("request", route="grpc ModelInfer", request_id=second, status=200, texts=1)
 
 
 TYPED, RAW = tensor(["a", "b"], contents=True), encode_bytes_tensor(["a", "b"])
@@ -144,7 +144,7 @@ def test_a_message_larger_than_the_limit_is_refused_unread(stub: Stub, compressi
     assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
 
 
-def test_what_is_not_served_is_not_found(server: Running, stub: Stub) -> None:
+def test_what_is_not_served_is_not_found(server: ServerProcess, stub: Stub) -> None:
     for name in ("ModelReady", "ModelMetadata"):
         request = GetMessageClass(METHODS[name].input_type)
         assert stub.refused(name, request(name="none")).code() is grpc.StatusCode.NOT_FOUND
@@ -155,16 +155,16 @@ def test_what_is_not_served_is_not_found(server: Running, stub: Stub) -> None:
     assert "those that are: small" in unknown.details()
 
 
-def test_the_calls_are_in_the_metrics(server: Running, stub: Stub) -> None:
+def test_the_calls_are_in_the_metrics(server: ServerProcess, stub: Stub) -> None:
     stub.infer(inputs=[TYPED])
     counted = re.compile(r'^textgate_requests_total\{.*route="grpc ModelInfer",status="200".*\} [1-9]', re.MULTILINE)
     assert counted.search(server.get("/metrics").text)
 
 
-async def infer_from(answer: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
+async def infer_from(classify: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
     """How a call ends whose endpoint answers so."""
-    endpoint: Any = SimpleNamespace(metrics=Metrics(), answer=answer)
-    server, port = await start_grpc(endpoint, "127.0.0.1", 0, None, None, 2**20)
+    endpoint: Any = SimpleNamespace(metrics=Metrics(), classify=classify)
+    server, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
@@ -210,10 +210,10 @@ def test_a_failure_of_the_server_tells_nothing_of_the_request() -> None:
 def test_a_port_that_is_taken_is_one_sentence() -> None:
     async def start_twice() -> None:
         endpoint: Any = SimpleNamespace()
-        first, port = await start_grpc(endpoint, "127.0.0.1", 0, None, None, 2**20)
+        first, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
         try:
             with pytest.raises(InputError, match=rf"gRPC cannot listen on 127\.0\.0\.1:{port}: the port is taken"):
-                await start_grpc(endpoint, "127.0.0.1", port, None, None, 2**20)
+                await start_grpc(GrpcService(endpoint), "127.0.0.1", port, 2**20)
         finally:
             await first.stop(0)
 
@@ -239,7 +239,7 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
     unload, load_again = pb.RepositoryModelUnloadRequest(model_name="small"), pb.RepositoryModelLoadRequest()
     # Where KServe's client puts a model's name.
     load_again.repository_name = "small"
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
         trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(server.grpc, trusted) as channel:
             stub = Stub(channel)
@@ -263,7 +263,7 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
         with grpc.insecure_channel(server.grpc) as channel:
             code = Stub(channel).refused("ServerReady", pb.ServerReadyRequest()).code()
             assert code is grpc.StatusCode.UNAVAILABLE
-    assert all(key not in str(server.seen) for key, _ in made)
+    assert all(key not in str(server.log_lines) for key, _ in made)
 
 
 def test_what_is_committed_is_what_the_protocol_compiles_to(tmp_path: Path) -> None:

@@ -29,11 +29,11 @@ def test_a_new_key_opens_and_is_not_in_the_file(tmp_path: Path) -> None:
     path = written(tmp_path / "keys", "# who may ask", "", one, f"  {two}\r", "")
     keys = Keys.read(path)
     for key, name, role in ((first, "films", "user"), (second, "deploy.2", "admin")):
-        holder = keys.holder(key)
+        holder = keys.find(key)
         assert holder is not None
         assert (holder.name, holder.role) == (name, role)
         assert key not in path.read_text()
-        assert repr(holder) == f"Holder(name={name!r}, role={role!r})"
+        assert repr(holder) == f"KeyHolder(name={name!r}, role={role!r})"
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Keys, str, str]:
 def test_any_other_text_opens_nothing(odd: str, opened: tuple[Keys, str, str]) -> None:
     keys, key, digest = opened
     for presented in (odd, key + odd, odd + key, key[:-1], key.upper(), digest, "", None):
-        assert keys.holder(presented) is None
-    assert keys.holder(key)
+        assert keys.find(presented) is None
+    assert keys.find(key)
 
 
 def test_every_key_is_compared_whole_whichever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_every_key_is_compared_whole_whichever_it_is(tmp_path: Path, monkeypatch
     digests = [bytes.fromhex(line.split()[2]) for _, line in made]
     for key in (made[0][0], made[3][0], "nobody's", ""):
         compared.clear()
-        keys.holder(key)
+        keys.find(key)
         assert compared == [(hashlib.sha256(key.encode()).digest(), digest) for digest in digests]
 
 

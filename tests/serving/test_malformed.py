@@ -8,7 +8,7 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
-from serving.running import Running
+from serving.server_process import ServerProcess
 
 GOOD = json.dumps({"texts": ["word1 good"]}).encode("utf-8")
 PATHS = [
@@ -112,7 +112,7 @@ def ask(address: tuple[str, int], request: bytes) -> int | None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_malformed_requests_crash_nothing_and_good_ones_are_answered(server: Running) -> None:
+def test_ten_thousand_malformed_requests_crash_nothing_and_good_ones_are_answered(server: ServerProcess) -> None:
     parts = urlsplit(server.http)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -147,5 +147,5 @@ def test_ten_thousand_malformed_requests_crash_nothing_and_good_ones_are_answere
     assert set(good) == {200}
     assert server.process.poll() is None
     server.classify(["a"], headers={"X-Request-Id": "the-last-one"})
-    server.until("request", request_id="the-last-one")
-    assert not [line for line in server.seen if line["event"] == "a request failed"]
+    server.wait_for("request", request_id="the-last-one")
+    assert not [line for line in server.log_lines if line["event"] == "a request failed"]

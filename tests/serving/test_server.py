@@ -9,15 +9,15 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving.running import Running
+from serving.server_process import ServerProcess
 
 from textgate.components.inference import load_bundle
 
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字 👩‍👩‍👧", "", "GOOD\tword4\n"]
 
 
-def test_classify_answers_what_the_bundle_answers(server: Running) -> None:
-    loaded = load_bundle(server.folder)
+def test_classify_answers_what_the_bundle_answers(server: ServerProcess) -> None:
+    loaded = load_bundle(server.bundle)
     probabilities = loaded.predict_proba(TEXTS)
     response = server.post(f"/v1/models/{server.model}:classify", {"texts": TEXTS, "top_k": 2})
     assert response.status_code == 200
@@ -26,7 +26,7 @@ def test_classify_answers_what_the_bundle_answers(server: Running) -> None:
     assert loaded.bundle.fingerprint.startswith(answer["version"])
     assert answer["request_id"] == response.headers["x-request-id"]
     for found, row, chosen in zip(
-        answer["predictions"], probabilities, loaded.bundle.calibration.classes(probabilities), strict=True
+        answer["predictions"], probabilities, loaded.bundle.calibration.predict(probabilities), strict=True
     ):
         assert found["label"] == loaded.bundle.labels[chosen]
         assert found["score"] == pytest.approx(row[chosen], abs=1e-6)
@@ -40,21 +40,23 @@ def test_classify_answers_what_the_bundle_answers(server: Running) -> None:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=6))
 def test_any_text_has_the_same_probabilities_alone_beside_others_and_over_http(
-    server: Running, texts: list[str]
+    server: ServerProcess, texts: list[str]
 ) -> None:
-    loaded = load_bundle(server.folder)
+    loaded = load_bundle(server.bundle)
     answered = server.post(f"/v2/models/{server.model}/infer", _tensor(texts)).json()
     over_http = np.array(answered["outputs"][2]["data"]).reshape(len(texts), -1)
     np.testing.assert_allclose(over_http, loaded.predict_proba(texts), atol=1e-6, rtol=0)
-    np.testing.assert_allclose(over_http, np.concatenate([loaded.predict_proba([text]) for text in texts]), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(
+        over_http, np.concatenate([loaded.predict_proba([text]) for text in texts]), atol=1e-6, rtol=0
+    )
 
 
-def test_a_text_longer_than_the_model_reads_is_marked(server: Running) -> None:
+def test_a_text_longer_than_the_model_reads_is_marked(server: ServerProcess) -> None:
     predictions = server.classify(["word1 " * 100, "word1"]).json()["predictions"]
     assert [found["truncated"] for found in predictions] == [True, False]
 
 
-def test_explain_tells_what_each_word_contributes(server: Running) -> None:
+def test_explain_tells_what_each_word_contributes(server: ServerProcess) -> None:
     answer = server.post(f"/v1/models/{server.model}:explain", {"text": "word1  good word2"}).json()
     assert [(word["start"], word["end"], word["text"]) for word in answer["words"]] == [
         (0, 5, "word1"),
@@ -70,7 +72,7 @@ def test_explain_tells_what_each_word_contributes(server: Running) -> None:
     assert server.post(f"/v1/models/{server.model}:explain", {"text": " "}).json()["words"] == []
 
 
-def test_the_metrics_count_what_was_asked(server: Running) -> None:
+def test_the_metrics_count_what_was_asked(server: ServerProcess) -> None:
     def count() -> float:
         page = server.get("/metrics").text
         found = re.search(r'textgate_texts_total\{model="small",version="\w+"\} (\S+)', page)
@@ -81,7 +83,7 @@ def test_the_metrics_count_what_was_asked(server: Running) -> None:
     assert count() == before + 3
 
 
-def test_a_request_id_is_kept_when_it_is_one(server: Running) -> None:
+def test_a_request_id_is_kept_when_it_is_one(server: ServerProcess) -> None:
     assert server.classify(["a"], headers={"X-Request-Id": "mine-1"}).json()["request_id"] == "mine-1"
     for wrong in ("two words", "x" * 129, "é"):
         response = server.classify(["a"], headers={"X-Request-Id": wrong.encode("utf-8")})
@@ -115,7 +117,9 @@ def _tensor(texts: list[str], **changes: object) -> dict[str, object]:
         ("/v1/models", {}, 405, "/v1/models takes GET, not POST"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(server: Running, path: str, body: object, status: int, sentence: str) -> None:
+def test_what_is_wrong_is_one_sentence(
+    server: ServerProcess, path: str, body: object, status: int, sentence: str
+) -> None:
     response = server.post(path, body)
     assert (response.status_code, sentence in response.json()["error"]) == (status, True), response.text
     assert list(response.json()) == ["error"]
@@ -125,13 +129,13 @@ def test_what_is_wrong_is_one_sentence(server: Running, path: str, body: object,
     ("body", "status"),
     [(b"", 400), (b"{", 400), (b"\xff", 400), (b'{"texts": ["\\ud800"]}', 400), (b'{"texts": ["\x00"]}', 400)],
 )
-def test_a_body_that_is_no_json_is_refused(server: Running, body: bytes, status: int) -> None:
+def test_a_body_that_is_no_json_is_refused(server: ServerProcess, body: bytes, status: int) -> None:
     response = requests.post(f"{server.http}/v1/models/small:classify", data=body, timeout=60)
     assert response.status_code == status
     assert "the body is not JSON" in response.json()["error"]
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_has_come(server: Running) -> None:
+def test_a_body_that_is_too_large_is_refused_before_it_has_come(server: ServerProcess) -> None:
     def endless() -> object:
         while True:
             yield b" " * 65_536
@@ -143,19 +147,19 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(server: Running)
         assert response.status_code != 413
 
 
-def test_every_answer_has_the_headers_that_keep_a_browser_safe(server: Running) -> None:
+def test_every_answer_has_the_headers_that_keep_a_browser_safe(server: ServerProcess) -> None:
     for response in (server.get("/"), server.classify(["a"]), server.get("/nothing")):
         assert "default-src 'none'" in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "server" not in response.headers
 
 
-def test_the_log_has_a_line_a_request_and_no_text(server: Running) -> None:
+def test_the_log_has_a_line_a_request_and_no_text(server: ServerProcess) -> None:
     response = server.classify(["a secret word"], headers={"X-Request-Id": "logged-1"})
-    line = server.until("request", request_id="logged-1")
+    line = server.wait_for("request", request_id="logged-1")
     assert line["status"] == response.status_code == 200
     assert (line["model"], line["texts"]) == ("small", 1)
-    assert "secret" not in json.dumps(server.seen)
+    assert "secret" not in json.dumps(server.log_lines)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,7 @@ def test_the_log_has_a_line_a_request_and_no_text(server: Running) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused_after_what_was_asked_before(
-    server: Running, then: bytes, status: bytes
+    server: ServerProcess, then: bytes, status: bytes
 ) -> None:
     body = b'{"texts": ["word1 good"]}'
     asked = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from serving.running import Running, promote, running
+from serving.server_process import ServerProcess, promote, start_server
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import load_bundle
@@ -26,7 +26,7 @@ def swap(registry: Registry, version: str, channel: str = "champion") -> None:
     registry.update_channel("small", version, run="test", reason="test", expected=expected, channel=channel)
 
 
-def metric(server: Running, name: str, **labels: str) -> float:
+def metric(server: ServerProcess, name: str, **labels: str) -> float:
     for family in text_string_to_metric_families(server.get("/metrics").text):
         for sample in family.samples:
             if sample.name == name and labels.items() <= sample.labels.items():
@@ -45,7 +45,7 @@ def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
     failures: list[str] = []
     seen: Counter[str] = Counter()
     stop = threading.Event()
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
 
         def ask() -> None:
             while not stop.is_set():
@@ -61,7 +61,7 @@ def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
             asker.start()
         for number in range(50):
             swap(registry, versions[number % 2])
-            server.until("serving", model="small", versions={"champion": versions[number % 2]})
+            server.wait_for("serving", model="small", versions={"champion": versions[number % 2]})
         stop.set()
         for asker in askers:
             asker.join()
@@ -75,9 +75,9 @@ def test_a_version_that_fails_its_check_is_refused_and_the_old_one_goes_on(
 ) -> None:
     version = registry.publish("small", other_bundle)
     registry.store.put(f"models/small/versions/{version}/vocabulary.json", b"[]")
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
         swap(registry, version)
-        line = server.until("version refused", version=version)
+        line = server.wait_for("version refused", version=version)
         assert "vocabulary.json" in line["reason"]
         assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
         assert metric(server, "textgate_swaps_total", outcome="refused") == 1
@@ -90,7 +90,7 @@ def test_the_challenger_answers_its_share_by_request_id_and_the_shadow_answers_n
     main, other = version_of(served_bundle), promote(registry, other_bundle, channel="challenger")
     swap(registry, other, "shadow")
     shares = ("--challenger-share", "30", "--shadow-share", "100")
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, *shares) as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *shares) as server:
         answered = {
             str(number): server.classify(["word1 good"], headers={"X-Request-Id": str(number)}).json()["version"]
             for number in range(200)
@@ -126,26 +126,26 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served_bundle: Pa
 def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore, served_bundle: Path) -> None:
     home, environment = own_store.workspace, own_store.environment()
     arguments = (environment, "textgate", home, served_bundle, "--poll-seconds", "0.02")
-    with running(*arguments) as server:
+    with start_server(*arguments) as server:
         own_store.stop()
-        server.until("the store does not answer")
+        server.wait_for("the store does not answer")
         assert server.classify(["a"]).status_code == 200
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
-    with running(*arguments, "small") as server:
+    with start_server(*arguments, "small") as server:
         assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
 
 
 def test_without_names_a_model_that_gets_a_champion_is_taken_in(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
         version = registry.publish("damaged", other_bundle)
         registry.store.put(f"models/damaged/versions/{version}/vocabulary.json", b"[]")
         registry.update_channel("damaged", version, run="test", reason="test", expected=None)
-        assert server.until("version refused")["model"] == "damaged"
+        assert server.wait_for("version refused")["model"] == "damaged"
         promote(registry, other_bundle, "late")
-        server.until("serving", model="late")
+        server.wait_for("serving", model="late")
         answer = server.post("/v1/models/late:classify", {"texts": ["word1 good"]})
         assert answer.json()["version"] == version_of(other_bundle)
 
@@ -157,8 +157,10 @@ def test_a_bundle_damaged_on_disk_is_fetched_again(
     cached = tmp_path / "models" / "small" / version
     shutil.copytree(served_bundle, cached)
     (cached / "tokenizer.json").write_bytes(b"{}")
-    with running(environment, registry.store.bucket, tmp_path, served_bundle) as server:
-        assert "tokenizer.json" in next(line for line in server.seen if line["event"] == "fetched again")["reason"]
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle) as server:
+        assert (
+            "tokenizer.json" in next(line for line in server.log_lines if line["event"] == "downloaded again")["reason"]
+        )
         assert server.classify(["a"]).status_code == 200
     assert (cached / "tokenizer.json").read_bytes() == (served_bundle / "tokenizer.json").read_bytes()
 
@@ -166,7 +168,7 @@ def test_a_bundle_damaged_on_disk_is_fetched_again(
 def test_sigterm_answers_what_was_asked(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
-    with running(environment, registry.store.bucket, tmp_path, served_bundle, "--deadline-ms", "60000") as server:
+    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--deadline-ms", "60000") as server:
         answers: list[int] = []
         texts = [f"word{number} good" for number in range(1000)]
         askers = [threading.Thread(target=lambda: answers.append(server.classify(texts).status_code)) for _ in range(6)]
@@ -179,7 +181,7 @@ def test_sigterm_answers_what_was_asked(
             asker.join()
         assert server.process.wait(60) == 0
         assert answers == [200] * 6
-        assert server.until("stopped")
+        assert server.wait_for("stopped")
 
 
 def test_serving_what_is_not_there_is_one_sentence(
@@ -192,7 +194,7 @@ def test_serving_what_is_not_there_is_one_sentence(
     ):
         with (
             pytest.raises(AssertionError, match="ended without saying ready") as error,
-            running(environment, registry.store.bucket, tmp_path, served_bundle, model),
+            start_server(environment, registry.store.bucket, tmp_path, served_bundle, model),
         ):
             pass
         assert sentence in str(error.value)

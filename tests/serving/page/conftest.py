@@ -1,4 +1,4 @@
-"""A real Chromium that opens the page of a running server."""
+"""A Chromium that opens the page of a real server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,27 +14,28 @@ from playwright.sync_api import (
     Response,
     expect,
 )
-from serving.page.steps import Visit
-from serving.running import Running
+from serving.page.actions import Visit
+from serving.server_process import ServerProcess
 
 SECONDS = 20.0
 expect.set_options(timeout=1000 * SECONDS)
 
 
 @pytest.fixture
-def visit(browser: Browser, server: Running) -> Iterator[Visit]:
-    """Opens the page. Whatever a test does there: no error, nothing that the policy blocks, nothing from elsewhere."""
+def visit(browser: Browser, server: ServerProcess) -> Iterator[Visit]:
+    """Return a function that opens the page; fail if the page logs an error or loads something from another origin."""
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        refused = message.text.startswith("Failed to load resource")  # what Chromium says of each refusal provoked here
-        if message.type in ("error", "warning") and not refused:
+        # Chromium logs this for every error status, which the tests provoke.
+        expected = message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not expected:
             problems.append(message.text)
 
     def on_request(request: Request) -> None:
         if not request.url.startswith((f"{server.http}/", "data:", "blob:")):
-            problems.append(f"asked {request.url}")
+            problems.append(f"requested {request.url}")
 
     def on_response(response: Response) -> None:
         if response.status >= 400 and not urlsplit(response.url).path.startswith("/v1/"):

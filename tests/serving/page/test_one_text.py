@@ -1,29 +1,29 @@
-"""One text: typed, classified, explained, and told whether that is right."""
+"""One text: typed, classified, explained, and given feedback."""
 
 import re
 
 import pytest
 from playwright.sync_api import Route, expect
-from serving.page.steps import (
+from serving.page.actions import (
     CLASSIFY,
     EXPLAIN,
     Visit,
-    classified,
     classify,
+    classify_and_wait,
     percent,
 )
-from serving.running import Running
+from serving.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_keyboard_is_enough(visit: Visit) -> None:
+def test_the_page_can_be_used_with_the_keyboard_only(visit: Visit) -> None:
     page = visit()
     expect(page.get_by_label("Model")).to_be_hidden()
     page.keyboard.press("Tab")
     expect(page.get_by_role("radio", name="One text")).to_be_focused()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_label("Texts, one a line")).to_be_visible()
+    expect(page.get_by_label("Texts, one per line")).to_be_visible()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Tab")
     expect(page.get_by_label("Text", exact=True)).to_be_focused()
@@ -42,20 +42,20 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     expect(page.locator("#label")).to_have_text("bad")
     expect(page.locator("#words")).to_have_text("word1 bad word2")
 
-    for control in ("#words", "#words-table summary", "#right"):
+    for control in ("#words", "#words-table summary", "#feedback-yes"):
         page.keyboard.press("Tab")
         expect(page.locator(control)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#thanks")).to_be_focused()
-    expect(page.locator("#thanks")).to_contain_text("the right label is bad")
+    expect(page.locator("#thanks")).to_contain_text("the correct label is bad")
 
 
-def test_it_shows_the_label_and_the_probabilities_that_the_endpoint_answers(visit: Visit, server: Running) -> None:
+def test_label_and_probabilities_are_those_of_the_endpoint(visit: Visit, server: ServerProcess) -> None:
     text = "word1 good word2 word3"
     answer = server.post("/v1/models/small:classify", {"texts": [text], "top_k": 2}).json()
     prediction = answer["predictions"][0]
     page = visit()
-    classified(page, text)
+    classify_and_wait(page, text)
     assert page.locator("#label").inner_text() == prediction["label"] == "good"
     assert page.locator("#score").inner_text() == percent(prediction["score"])
     assert page.locator("#by-model").inner_text() == "small"
@@ -71,26 +71,26 @@ def test_it_shows_the_label_and_the_probabilities_that_the_endpoint_answers(visi
     assert shares == pytest.approx([top["score"] for top in prediction["top"]], abs=1e-4)
 
 
-def test_it_marks_the_words_that_speak_for_and_against_the_answer(visit: Visit, server: Running) -> None:
+def test_words_that_are_evidence_for_and_against_the_label_are_highlighted(visit: Visit, server: ServerProcess) -> None:
     text = "\N{FILM PROJECTOR} word1 good word2 \N{WOMAN}\u200d\N{GIRL}\n\nbad good \u00e9"
     explanation = server.post("/v1/models/small:explain", {"text": text, "label": "good"}).json()
     strongest = max(abs(word["contribution"]) for word in explanation["words"])
-    speaking = [word for word in explanation["words"] if abs(word["contribution"]) >= 0.05 * strongest]
+    relevant = [word for word in explanation["words"] if abs(word["contribution"]) >= 0.05 * strongest]
     page = visit()
-    classified(page, text)
+    classify_and_wait(page, text)
     expect(page.locator("#label")).to_have_text("good")
     assert page.locator("#words").text_content() == text
 
     marks = page.locator("#words mark")
-    assert marks.all_inner_texts() == [text[word["start"] : word["end"]] for word in speaking]
+    assert marks.all_inner_texts() == [text[word["start"] : word["end"]] for word in relevant]
     sides = marks.evaluate_all("marks => marks.map(mark => mark.className)")
-    assert sides == ["for" if word["contribution"] > 0 else "against" for word in speaking]
+    assert sides == ["for" if word["contribution"] > 0 else "against" for word in relevant]
     assert {("good", "for"), ("bad", "against")} <= set(zip(marks.all_inner_texts(), sides, strict=True))
     style = "mark => getComputedStyle(mark).textDecorationStyle"
     assert page.locator("mark.for").last.evaluate(style) == "solid"
     assert page.locator("mark.against").last.evaluate(style) == "wavy"
 
-    expect(page.locator("#words-summary")).to_contain_text("Spoke most against good: “bad”")
+    expect(page.locator("#words-summary")).to_contain_text("Strongest evidence against good: “bad”")
     page.get_by_text("Words and contributions as a table").click()
     expect(page.locator("#method")).to_contain_text(explanation["method"])
     listed = page.locator("#words-table tbody tr").evaluate_all("rows => rows.map(row => row.cells[1].textContent)")
@@ -98,24 +98,24 @@ def test_it_marks_the_words_that_speak_for_and_against_the_answer(visit: Visit, 
     assert [float(value.replace("−", "-")) for value in listed] == pytest.approx(contributions, abs=0.0051)
 
 
-def test_a_text_that_the_model_does_not_read_to_its_end_is_said_to_be_cut(visit: Visit, server: Running) -> None:
+def test_a_truncated_text_is_reported(visit: Visit, server: ServerProcess) -> None:
     (described,) = server.get("/v1/models").json()["models"]
     page = visit()
-    classified(page, "good " * described["max_tokens"] + "bad")
-    note = f"The text is longer than the model reads ({described['max_tokens']} tokens): its end was left out."
+    classify_and_wait(page, "good " * described["max_tokens"] + "bad")
+    note = f"The text is longer than the model's maximum ({described['max_tokens']} tokens): its end was ignored."
     expect(page.get_by_text(note)).to_be_visible()
     assert "bad" not in page.locator("#words mark").all_inner_texts()
 
 
-def test_words_are_weighed_by_the_version_that_answered(visit: Visit) -> None:
+def test_words_are_explained_by_the_version_that_classified_the_text(visit: Visit) -> None:
     page = visit()
     with page.expect_response(CLASSIFY) as answer, page.expect_request(EXPLAIN) as explanation:
-        classified(page, "good")
+        classify_and_wait(page, "good")
     assert explanation.value.headers["x-request-id"] == answer.value.json()["request_id"]
 
 
-def test_what_the_model_does_besides_is_said(visit: Visit) -> None:
-    """A decision threshold, several models, more labels than fit: in the shapes in which the routes say so."""
+def test_threshold_several_models_and_many_labels_are_shown(visit: Visit) -> None:
+    """The responses are mocked: a decision threshold, several models, and more labels than fit."""
     page = visit()
     labels = [f"label {n}" for n in range(12)]
     models = [
@@ -131,39 +131,39 @@ def test_what_the_model_does_besides_is_said(visit: Visit) -> None:
     page.route("**/v1/models/wide:explain", lambda route: route.fulfill(json=explanation))
     page.reload()
     page.get_by_label("Model").select_option("wide")
-    expect(page.locator("#about-model")).to_have_text("version 111111111111…, 12 labels, reads 64 tokens")
+    expect(page.locator("#about-model")).to_have_text("version 111111111111…, 12 labels, at most 64 tokens")
     classify(page, "some text")
-    note = "label 0 is more probable, but the model's decision threshold answers label 1."
+    note = "label 0 is more probable, but the model's decision threshold selects label 1."
     expect(page.get_by_text(note)).to_be_visible()
-    expect(page.locator("#words-summary")).to_have_text("No word alone changes this answer.")
+    expect(page.locator("#words-summary")).to_have_text("No single word changes this prediction.")
     expect(page.locator("#bars li")).to_have_count(10)
     page.get_by_text("2 more labels").click()
     expect(page.locator("#more-bars li").last).to_contain_text("label 11")
 
 
-def test_feedback_names_the_request_and_the_right_label(visit: Visit) -> None:
+def test_feedback_names_the_request_and_the_correct_label(visit: Visit) -> None:
     page = visit()
     with page.expect_response(CLASSIFY) as answer:
-        classified(page, "good")
-    expect(page.get_by_label("No, the right label is").locator("option")).to_have_text(["bad"])
+        classify_and_wait(page, "good")
+    expect(page.get_by_label("No, the correct label is").locator("option")).to_have_text(["bad"])
     with page.expect_response("**/v1/feedback") as accepted:
         page.get_by_role("button", name="Send").click()
     assert accepted.value.status == 202
     request_id = answer.value.json()["request_id"]
     sent = {"model": "small", "request_id": request_id, "index": 0, "label": "bad"}
     assert accepted.value.request.post_data_json == sent
-    expect(page.locator("#thanks")).to_contain_text("the right label is bad")
+    expect(page.locator("#thanks")).to_contain_text("the correct label is bad")
     expect(page.get_by_role("button", name="Send")).to_be_hidden()
 
-    classified(page, "bad")
+    classify_and_wait(page, "bad")
     page.route("**/v1/feedback", lambda route: route.fulfill(status=503, json={"error": "the store is away"}), times=1)
     page.get_by_role("button", name="Yes, bad").click()
     expect(page.get_by_role("alert")).to_have_text("The feedback was not recorded: the store is away.")
     page.get_by_role("button", name="Yes, bad").click()
-    expect(page.locator("#thanks")).to_contain_text("the right label is bad")
+    expect(page.locator("#thanks")).to_contain_text("the correct label is bad")
 
 
-def test_a_later_text_is_not_overtaken_by_an_earlier_one(visit: Visit) -> None:
+def test_the_result_of_an_earlier_text_does_not_replace_that_of_a_later_one(visit: Visit) -> None:
     page = visit()
     held: list[Route] = []
     page.route(CLASSIFY, lambda route: held.append(route), times=1)

@@ -1,28 +1,28 @@
-// One text: its label, the probabilities, the words that spoke for and against it, and what a person says to that.
+// One text: label, probabilities, word contributions and feedback.
 
-import { BARS_SHOWN, bars, byId, count, duration, element, options, percent, shortened, show } from "./elements.js";
-import { Refusal, ask, say } from "./endpoint.js";
+import { BARS_SHOWN, bars, byId, count, duration, element, options, percent, shortened, showSection } from "./dom.js";
+import { UserError, fetchJson, showError } from "./api.js";
 
 const WORDS_LISTED = 100;
 const WORDS_NAMED = 3;
-const HARDLY = 0.05; // words with less of the strongest one's contribution are not marked
-const NOTHING = 0.01; // log-odds that change no answer
+const NEGLIGIBLE = 0.05; // words below this share of the strongest contribution are not highlighted
+const NO_EFFECT = 0.01; // log-odds that change no prediction
 
-let shown = null; // what feedback is about: {model, request_id, label}
+let shown = null; // prediction that feedback refers to: {model, request_id, label}
 
 export async function classifyText(text, model, signal) {
   const route = `v1/models/${encodeURIComponent(model.name)}`;
   const started = performance.now();
-  const answer = await ask(`${route}:classify`, { texts: [text], top_k: model.labels.length }, signal);
+  const answer = await fetchJson(`${route}:classify`, { texts: [text], top_k: model.labels.length }, signal);
   showAnswer(answer, model, performance.now() - started);
   try {
-    const about = { text, label: answer.predictions[0].label };
-    showWords(text, answer.version, await ask(`${route}:explain`, about, signal, answer.request_id));
+    const body = { text, label: answer.predictions[0].label };
+    showWords(text, answer.version, await fetchJson(`${route}:explain`, body, signal, answer.request_id));
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    throw new Refusal(`The words could not be weighed: ${error.message}`);
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`The word contributions could not be computed: ${error.message}`);
   } finally {
-    if (!signal.aborted) byId("weighing").hidden = true;
+    if (!signal.aborted) byId("explaining").hidden = true;
   }
 }
 
@@ -32,10 +32,10 @@ function showAnswer(answer, model, milliseconds) {
   byId("score").textContent = percent(score);
   byId("threshold-note").hidden = top[0].label === label;
   byId("threshold-note").textContent =
-    `${top[0].label} is more probable, but the model's decision threshold answers ${label}.`;
+    `${top[0].label} is more probable, but the model's decision threshold selects ${label}.`;
   const tokens = model.max_tokens ? ` (${count(model.max_tokens, "token")})` : "";
   byId("truncated-note").hidden = !truncated;
-  byId("truncated-note").textContent = `The text is longer than the model reads${tokens}: its end was left out.`;
+  byId("truncated-note").textContent = `The text is longer than the model's maximum${tokens}: its end was ignored.`;
 
   const rows = bars(
     top.map((entry) => [entry.label, entry.score, percent(entry.score)]),
@@ -48,20 +48,20 @@ function showAnswer(answer, model, milliseconds) {
     .querySelector("ol")
     .replaceChildren(...rows.slice(BARS_SHOWN));
 
-  byId("weighing").hidden = false;
+  byId("explaining").hidden = false;
   byId("explained").hidden = true;
   byId("by-model").textContent = answer.model;
   byId("by-version").textContent = answer.version;
   byId("latency").textContent = duration(milliseconds);
 
   shown = { model: answer.model, request_id: answer.request_id, label };
-  byId("right-label").textContent = label;
+  byId("feedback-label").textContent = label;
   const others = top.filter((entry) => entry.label !== label).map((entry) => [entry.label, entry.label]);
-  byId("right-one").replaceChildren(...options(others));
+  byId("correct-label").replaceChildren(...options(others));
   byId("feedback").hidden = false;
   byId("thanks").hidden = true;
-  show("single");
-  byId("label").scrollIntoView({ block: "nearest" }); // on a narrow screen the answer is below the text
+  showSection("single");
+  byId("label").scrollIntoView({ block: "nearest" }); // on a narrow screen the result is below the text
   byId("status").textContent = `${label}, ${percent(score)}, in ${duration(milliseconds)}.`;
 }
 
@@ -75,20 +75,21 @@ function showWords(text, version, explanation) {
   const { label, words } = explanation;
   const strongestFirst = words.toSorted((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
   const strongest = Math.abs(strongestFirst[0]?.contribution ?? 0);
-  const speaks = (word) => strongest >= NOTHING && Math.abs(word.contribution) >= HARDLY * strongest;
-  byId("words").replaceChildren(...marked(text, words.filter(speaks), strongest));
-  byId("legend-for").textContent = `speaks for ${label}`;
-  byId("legend-against").textContent = `speaks against ${label}`;
+  const isRelevant = (word) => strongest >= NO_EFFECT && Math.abs(word.contribution) >= NEGLIGIBLE * strongest;
+  byId("words").replaceChildren(...highlight(text, words.filter(isRelevant), strongest));
+  byId("legend-for").textContent = `evidence for ${label}`;
+  byId("legend-against").textContent = `evidence against ${label}`;
 
-  const named = ["for", "against"].map((which) => {
-    const some = strongestFirst.filter((word) => speaks(word) && side(word) === which).slice(0, WORDS_NAMED);
-    const list = some.map((word) => `“${shortened(word.text, 40)}” (${signed(word.contribution)})`).join(", ");
-    return list && `Spoke most ${which} ${label}: ${list}.`;
+  const sentences = ["for", "against"].map((which) => {
+    const listed = strongestFirst.filter((word) => isRelevant(word) && side(word) === which).slice(0, WORDS_NAMED);
+    const list = listed.map((word) => `“${shortened(word.text, 40)}” (${signed(word.contribution)})`).join(", ");
+    return list && `Strongest evidence ${which} ${label}: ${list}.`;
   });
-  byId("words-summary").textContent = named.filter(Boolean).join(" ") || "No word alone changes this answer.";
+  byId("words-summary").textContent = sentences.filter(Boolean).join(" ") || "No single word changes this prediction.";
 
-  const other = explanation.version === version ? "" : `, by version ${explanation.version}`;
-  byId("method").textContent = `What the log-odds of ${label} lose without the word (${explanation.method}${other})`;
+  const otherVersion = explanation.version === version ? "" : `, by version ${explanation.version}`;
+  const method = `${explanation.method}${otherVersion}`;
+  byId("method").textContent = `Decrease in the log-odds of ${label} when the word is left out (${method})`;
   const rows = strongestFirst.slice(0, WORDS_LISTED).map((word) => {
     const contribution = element("td", { className: "number" }, signed(word.contribution));
     return element(
@@ -96,7 +97,7 @@ function showWords(text, version, explanation) {
       {},
       element("td", {}, shortened(word.text, 80)),
       contribution,
-      element("td", {}, speaks(word) ? side(word) : "hardly"),
+      element("td", {}, isRelevant(word) ? side(word) : "negligible"),
     );
   });
   byId("words-table")
@@ -105,8 +106,8 @@ function showWords(text, version, explanation) {
   byId("explained").hidden = false;
 }
 
-/** The whole text in pieces, the words that speak each in a mark as strong as its contribution. */
-function marked(text, words, strongest) {
+/** Splits a text into nodes; `words` are in marks whose strength shows the contribution. */
+function highlight(text, words, strongest) {
   const characters = Array.from(text); // offsets count code points, String.slice counts UTF-16 units
   const pieces = [];
   let end = 0;
@@ -124,16 +125,16 @@ async function sendFeedback(label) {
   const { model, request_id } = shown;
   byId("error").textContent = "";
   try {
-    await ask("v1/feedback", { model, request_id, index: 0, label });
+    await fetchJson("v1/feedback", { model, request_id, index: 0, label });
     if (shown.request_id !== request_id) return;
     byId("feedback").hidden = true;
-    byId("thanks").textContent = `Thank you. Recorded: the right label is ${label}.`;
+    byId("thanks").textContent = `Thank you. Recorded: the correct label is ${label}.`;
     byId("thanks").hidden = false;
     byId("thanks").focus();
   } catch (error) {
-    say(error instanceof Refusal ? new Refusal(`The feedback was not recorded: ${error.message}`) : error);
+    showError(error instanceof UserError ? new UserError(`The feedback was not recorded: ${error.message}`) : error);
   }
 }
 
-byId("right").addEventListener("click", () => sendFeedback(shown.label));
-byId("wrong").addEventListener("click", () => sendFeedback(byId("right-one").value));
+byId("feedback-yes").addEventListener("click", () => sendFeedback(shown.label));
+byId("feedback-send").addEventListener("click", () => sendFeedback(byId("correct-label").value));

@@ -1,5 +1,4 @@
-// What the page is built of, and how it words numbers. Whatever comes from a text, a file or an answer goes into the
-// page as text, never as HTML.
+// DOM elements and number formats. Texts, files and responses are inserted into the page as text, never as HTML.
 
 export const BARS_SHOWN = 10;
 
@@ -22,28 +21,28 @@ export function duration(milliseconds) {
 }
 
 export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
-/** Of a select; `entries`: [value, words]. */
+/** Creates the options of a select; `entries`: [value, text]. */
 export const options = (entries) => entries.map(([value, textContent]) => element("option", { value, textContent }));
 
-/** `entries`: [label, share, words at the bar's end]. */
-export function bars(entries, answered) {
-  return entries.map(([label, share, words]) => {
+/** Creates a bar chart; `entries`: [label, share, text at the end of the bar]. */
+export function bars(entries, predicted) {
+  return entries.map(([label, share, text]) => {
     const fill = element("span", { className: "fill" });
     fill.style.width = `${100 * share}%`;
     const name = element("span", { className: "name" }, label);
-    const value = element("span", { className: "value" }, words);
+    const value = element("span", { className: "value" }, text);
     const track = element("span", { className: "track", ariaHidden: "true" }, fill);
-    return element("li", { className: label === answered ? "answered" : "" }, name, value, track);
+    return element("li", { className: label === predicted ? "predicted" : "" }, name, value, track);
   });
 }
 
-/** Shows one part of the answer: nothing-yet, single or batch. */
-export function show(part) {
-  for (const id of ["nothing-yet", "single", "batch"]) byId(id).hidden = id !== part;
+/** Shows one section of the result: nothing-yet, single or batch. */
+export function showSection(section) {
+  for (const id of ["nothing-yet", "single", "batch"]) byId(id).hidden = id !== section;
   byId("answer").ariaBusy = "false";
 }

@@ -1,4 +1,4 @@
-"""What a person does at the page, and what is written there."""
+"""Actions of a user on the page, and the formats that it shows."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-"""Opens the page; takes what Browser.new_context takes."""
+"""Function that opens the page; it has the arguments of Browser.new_context."""
 
 CLASSIFY = "**/v1/models/small:classify"
 EXPLAIN = "**/v1/models/small:explain"
@@ -19,38 +19,39 @@ def classify(page: Page, text: str) -> None:
     page.get_by_role("button", name="Classify").click()
 
 
-def classified(page: Page, text: str) -> None:
+def classify_and_wait(page: Page, text: str) -> None:
     classify(page, text)
     expect(page.locator("#words")).to_have_text(text)
 
 
-def choose(page: Page, name: str, content: bytes) -> None:
+def choose_file(page: Page, name: str, content: bytes) -> None:
     page.get_by_role("radio", name="CSV file").check()
     page.get_by_label("Choose a CSV file").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
 
 
-def drop(page: Page, name: str, content: bytes) -> None:
-    """Let go of a file over the page."""
-    carried = page.evaluate_handle(
+def drop_file(page: Page, name: str, content: bytes) -> None:
+    """Drop a file on the page."""
+    transfer = page.evaluate_handle(
         """([name, bytes]) => {
-            const carried = new DataTransfer();
-            carried.items.add(new File([new Uint8Array(bytes)], name));
-            return carried;
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name));
+            return transfer;
         }""",
         [name, list(content)],
     )
-    page.dispatch_event("main", "dragover", {"dataTransfer": carried})
-    page.dispatch_event("main", "drop", {"dataTransfer": carried})
+    page.dispatch_event("main", "dragover", {"dataTransfer": transfer})
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
 
 
-def written(rows: list[list[str]]) -> bytes:
-    """CSV as a spreadsheet writes it."""
+def to_csv(rows: list[list[str]]) -> bytes:
+    """Return rows as CSV with a byte order mark, as a spreadsheet writes it."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue().encode("utf-8-sig")
 
 
-def downloaded(page: Page) -> tuple[str, list[list[str]]]:
+def download_csv(page: Page) -> tuple[str, list[list[str]]]:
+    """Download the table; return the name of the file and its rows."""
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
     content = download.value.path().read_bytes()
@@ -59,4 +60,5 @@ def downloaded(page: Page) -> tuple[str, list[list[str]]]:
 
 
 def percent(share: float) -> str:
+    """Return a share as the page shows it."""
     return "> 99.9\xa0%" if share > 0.9995 else "< 0.1\xa0%" if share < 0.0005 else f"{100 * share:.1f}\xa0%"

@@ -1,4 +1,4 @@
-"""A real ``textgate serve`` in a process of its own, for tests that talk to it."""
+"""A real ``textgate serve`` in a process of its own, for the tests that talk to it."""
 
 import json
 import os
@@ -17,55 +17,55 @@ import requests
 from textgate.components.storage import CHAMPION, Registry
 
 TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
-STARTED_SECONDS = 60.0
-GONE_SECONDS = 60.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 
 @dataclass
-class Running:
-    """A server that is ready."""
+class ServerProcess:
+    """Server that is ready."""
 
     process: subprocess.Popen[str]
     http: str
     grpc: str
     model: str
-    folder: Path
-    """The bundle it was started on."""
-    home: Path
+    bundle: Path
+    """Folder of the bundle that it serves."""
+    workspace: Path
     lines: "queue.Queue[dict[str, Any] | None]"
-    """What it logs from now on; None at its end."""
-    seen: list[dict[str, Any]] = field(default_factory=list)
-    """What has been read of it."""
+    """Log lines that are not read yet; None after the last one."""
+    log_lines: list[dict[str, Any]] = field(default_factory=list)
+    """Log lines that ``wait_for`` has read."""
 
-    def until(self, event: str, **fields: object) -> dict[str, Any]:
-        """The next line of the log that says ``event`` with these fields."""
-        while (line := self.lines.get(timeout=STARTED_SECONDS)) is not None:
-            self.seen.append(line)
+    def wait_for(self, event: str, **fields: object) -> dict[str, Any]:
+        """Return the next log line with this event and these fields."""
+        while (line := self.lines.get(timeout=START_SECONDS)) is not None:
+            self.log_lines.append(line)
             if line["event"] == event and fields.items() <= line.items():
                 return line
-        raise AssertionError(f"the server ended without saying {event}: {self.seen[-5:]}")
+        raise AssertionError(f"the server ended without saying {event}: {self.log_lines[-5:]}")
 
     def post(self, path: str, body: Any, **options: Any) -> requests.Response:
-        """Send JSON to it."""
+        """Send a POST request with a JSON body."""
         return requests.post(f"{self.http}{path}", json=body, timeout=60, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """Read from it."""
+        """Send a GET request."""
         return requests.get(f"{self.http}{path}", timeout=60, **options)
 
     def classify(self, texts: list[str], **options: Any) -> requests.Response:
-        """Ask it by the plain route."""
+        """Classify texts with the route ``:classify``."""
         return self.post(f"/v1/models/{self.model}:classify", {"texts": texts}, **options)
 
 
 @contextmanager
-def running(
-    environment: Mapping[str, str], bucket: str, home: Path, folder: Path, *arguments: str, model: str = "small"
-) -> Iterator[Running]:
-    """Start a server on the store's ``bucket`` and stop it again; its log is read all the while."""
+def start_server(
+    environment: Mapping[str, str], bucket: str, workspace: Path, bundle: Path, *arguments: str, model: str = "small"
+) -> Iterator[ServerProcess]:
+    """Start a server on the store's ``bucket``, and stop it at the end; a thread reads its log."""
     process = subprocess.Popen(
         [
-            *(TEXTGATE, "serve", "--home", str(home), "--bucket", bucket),
+            *(TEXTGATE, "serve", "--home", str(workspace), "--bucket", bucket),
             *("--port", "0", "--grpc-port", "0", *arguments),
         ],
         env={**os.environ, **environment},
@@ -74,7 +74,7 @@ def running(
     )
     lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
-    def read() -> None:
+    def read_log() -> None:
         assert process.stderr is not None
         for line in process.stderr:
             try:
@@ -83,27 +83,26 @@ def running(
                 lines.put({"event": line})
         lines.put(None)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read_log)
     reader.start()
-    server = Running(process, "", "", model, folder, home, lines)
+    server = ServerProcess(process, "", "", model, bundle, workspace, lines)
     try:
-        ready = server.until("ready")
+        ready = server.wait_for("ready")
         server.http, server.grpc = ready["http"], ready["grpc"]
         yield server
     finally:
         process.terminate()
         try:
-            process.wait(GONE_SECONDS)
+            process.wait(STOP_SECONDS)
         finally:
             process.kill()
             reader.join()
 
 
-def promote(registry: Registry, folder: Path, model: str = "small", channel: str = CHAMPION) -> str:
+def promote(registry: Registry, bundle: Path, model: str = "small", channel: str = CHAMPION) -> str:
     """Publish a bundle and point a channel of ``model`` at it."""
-    version = registry.publish(model, folder)
-    now = registry.channel(model, channel)
-    registry.update_channel(
-        model, version, run="test", reason="test", expected=now.version if now else None, channel=channel
-    )
+    version = registry.publish(model, bundle)
+    current = registry.channel(model, channel)
+    expected = current.version if current else None
+    registry.update_channel(model, version, run="test", reason="test", expected=expected, channel=channel)
     return version

@@ -1,0 +1,103 @@
+"""Handlers of textgate's own routes, of the route in Hugging Face's format, and of the metrics."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from textgate.components.inference.explain import METHOD
+from textgate.serving.endpoint import Endpoint
+from textgate.serving.metrics import CONTENT_TYPE
+from textgate.serving.routing import Request, Response, json_response, parse_json
+from textgate.serving.schemas import ClassifyRequest, ExplainRequest, FeedbackRequest, HubRequest
+
+
+@dataclass(frozen=True)
+class NativeApi:
+    """Handlers of every route that is not part of the Open Inference Protocol."""
+
+    endpoint: Endpoint
+
+    async def classify(self, request: Request) -> Response:
+        """Return label, score and the most probable labels of each text."""
+        body = parse_json(ClassifyRequest, request.body)
+        request.text_count = len(body.texts)
+        prediction = await self.endpoint.classify(request.path_parameters["model"], body.texts, request.id)
+        request.answered_by = (prediction.model, prediction.version)
+        predictions = [
+            {
+                "label": prediction.labels[index],
+                "score": row[index],
+                "truncated": truncated,
+                "top": _top_labels(prediction.labels, row, body.top_k),
+            }
+            for row, index, truncated in zip(
+                prediction.probabilities, prediction.label_indices, prediction.truncated, strict=True
+            )
+        ]
+        return json_response({**_answered_by(request), "predictions": predictions})
+
+    async def explain(self, request: Request) -> Response:
+        """Return the contribution of each word to a label."""
+        body = parse_json(ExplainRequest, request.body)
+        request.text_count = 1
+        model = request.path_parameters["model"]
+        prediction, label, words = await self.endpoint.explain(model, body.text, body.label, request.id)
+        request.answered_by = (prediction.model, prediction.version)
+        return json_response(
+            {
+                **_answered_by(request),
+                "label": label,
+                "score": prediction.probabilities[0][prediction.labels.index(label)],
+                "truncated": prediction.truncated[0],
+                "method": METHOD,
+                "words": [asdict(word) for word in words],
+            }
+        )
+
+    async def hugging_face(self, request: Request) -> Response:
+        """Return labels and scores of each text, the most probable first.
+
+        The format is that of huggingface.co, "Text Classification" task.
+        """
+        body = parse_json(HubRequest, request.body)
+        texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+        request.text_count = len(texts)
+        prediction = await self.endpoint.classify(request.path_parameters["model"], texts, request.id)
+        request.answered_by = (prediction.model, prediction.version)
+        count = (body.parameters.top_k if body.parameters else None) or len(prediction.labels)
+        return json_response([_top_labels(prediction.labels, row, count) for row in prediction.probabilities])
+
+    async def feedback(self, request: Request) -> Response:
+        """Record the correct label of a text that was classified before."""
+        body = parse_json(FeedbackRequest, request.body)
+        self.endpoint.feedback(body.model, body.request_id, body.index, body.label)
+        return json_response({"accepted": True})
+
+    async def models(self, request: Request) -> Response:
+        """List the served models, one entry for each channel."""
+        models = [
+            {
+                "name": name,
+                "channel": channel,
+                "version": version.version,
+                "labels": version.loaded.bundle.labels,
+                "max_tokens": version.loaded.bundle.max_tokens,
+            }
+            for name, served in self.endpoint.repository.models.items()
+            for channel, version in served.versions.items()
+        ]
+        return json_response({"models": models})
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics in Prometheus' text format."""
+        return Response(self.endpoint.metrics.page(), content_type=CONTENT_TYPE.encode("ascii"))
+
+
+def _answered_by(request: Request) -> dict[str, Any]:
+    model, version = request.answered_by
+    return {"model": model, "version": version, "request_id": request.id}
+
+
+def _top_labels(labels: list[str], probabilities: list[float], count: int) -> list[dict[str, Any]]:
+    """Return the ``count`` most probable labels with their scores; ties keep the order of ``labels``."""
+    order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
+    return [{"label": labels[index], "score": probabilities[index]} for index in order]

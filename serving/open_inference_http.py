@@ -1,0 +1,150 @@
+"""Handlers of the Open Inference Protocol v2 over HTTP, with its binary-data and repository extensions."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from textgate.serving.batching import ServedVersion
+from textgate.serving.endpoint import Endpoint
+from textgate.serving.errors import RequestError
+from textgate.serving.open_inference import SERVER_METADATA, model_metadata
+from textgate.serving.routing import Request, Response, json_response, parse_json
+from textgate.serving.schemas import InferRequest
+from textgate.serving.tensors import (
+    Tensor,
+    check_outputs,
+    count_texts,
+    decode_bytes_tensor,
+    decode_elements,
+    output_tensors,
+)
+
+_JSON_LENGTH_HEADER = b"inference-header-content-length"
+
+
+@dataclass(frozen=True)
+class OpenInferenceApi:
+    """Handlers of the protocol's routes."""
+
+    endpoint: Endpoint
+
+    async def infer(self, request: Request) -> Response:
+        """Classify the texts of the tensor ``text``."""
+        json_part, binary_part = _split_body(request)
+        body = parse_json(InferRequest, json_part)
+        check_outputs(output.name for output in body.outputs)
+        texts = _read_texts(body, binary_part)
+        request.text_count = len(texts)
+        model, version = request.path_parameters["model"], request.path_parameters.get("version")
+        prediction = await self.endpoint.classify(model, texts, request.id, version)
+        request.answered_by = (prediction.model, prediction.version)
+        tensors = output_tensors(prediction, {output.name for output in body.outputs})
+        outputs, binary_outputs = _encode_outputs(tensors, body)
+        response = json_response(
+            {
+                "model_name": prediction.model,
+                "model_version": prediction.version,
+                "id": body.id or request.id,
+                "outputs": outputs,
+            }
+        )
+        if binary_outputs:
+            response.headers.append((_JSON_LENGTH_HEADER, b"%d" % len(response.body)))
+            response.body = b"".join([response.body, *binary_outputs])
+            response.content_type = b"application/octet-stream"
+        return response
+
+    async def server_metadata(self, request: Request) -> Response:
+        """Return name, version and extensions of the server."""
+        return json_response(SERVER_METADATA)
+
+    async def server_live(self, request: Request) -> Response:
+        """Report that the server is running."""
+        return json_response({"live": True})
+
+    async def server_ready(self, request: Request) -> Response:
+        """Report whether the server is ready; the status is 503 if it is not."""
+        return json_response({"ready": self.endpoint.ready}, 200 if self.endpoint.ready else 503)
+
+    async def model_metadata(self, request: Request) -> Response:
+        """Return names, datatypes and shapes of a model's tensors."""
+        return json_response(asdict(model_metadata(self._version(request))))
+
+    async def model_ready(self, request: Request) -> Response:
+        """Report whether a model is ready."""
+        body = {"name": self._version(request).model, "ready": self.endpoint.ready}
+        return json_response(body, 200 if self.endpoint.ready else 503)
+
+    async def repository_index(self, request: Request) -> Response:
+        """List the models of the registry that have a champion, and whether they are served."""
+        return json_response([asdict(entry) for entry in await self.endpoint.index()])
+
+    async def load(self, request: Request) -> Response:
+        """Load a model of the registry, or update it to the version that its channel points at."""
+        await self.endpoint.load(request.path_parameters["model"])
+        return json_response({})
+
+    async def unload(self, request: Request) -> Response:
+        """Stop serving a model."""
+        await self.endpoint.unload(request.path_parameters["model"])
+        return json_response({})
+
+    def _version(self, request: Request) -> ServedVersion:
+        return self.endpoint.find(request.path_parameters["model"], request.path_parameters.get("version"))
+
+
+def _split_body(request: Request) -> tuple[bytes, bytes]:
+    """Split a body into its JSON and the binary data that follows."""
+    header = request.headers.get(_JSON_LENGTH_HEADER)
+    if header is None:
+        return request.body, b""
+    if not header.isdigit() or int(header) > len(request.body):
+        raise RequestError(
+            400, f"Inference-Header-Content-Length is to be at most the body's {len(request.body)} bytes"
+        )
+    length = int(header)
+    return request.body[:length], request.body[length:]
+
+
+def _read_texts(body: InferRequest, binary_part: bytes) -> list[str]:
+    count = count_texts(body.inputs)
+    (tensor,) = body.inputs
+    size = tensor.parameters.binary_data_size
+    if size is not None:
+        if size != len(binary_part):
+            raise RequestError(
+                400, f"binary_data_size of the tensor 'text' says {size} bytes, and {len(binary_part)} have come"
+            )
+        return decode_bytes_tensor(binary_part, count)
+    if tensor.data is None:
+        raise RequestError(400, "the tensor 'text' has neither data nor binary_data_size")
+    elements = list(_flatten(tensor.data))
+    for index, element in enumerate(elements):
+        if not isinstance(element, str):
+            raise RequestError(400, f"the element {index} of the tensor 'text' is not a string")
+    return decode_elements([element.encode("utf-8") for element in elements], count)
+
+
+def _encode_outputs(tensors: list[Tensor], body: InferRequest) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Return the JSON of each tensor, and the data of those that the client requested in binary form."""
+    binary_requested = {output.name: output.parameters.binary_data for output in body.outputs}
+    outputs, binary_outputs = [], []
+    for tensor in tensors:
+        output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+        binary = binary_requested.get(tensor.name)
+        if body.parameters.binary_data_output if binary is None else binary:
+            binary_outputs.append(tensor.raw())
+            output["parameters"] = {"binary_data_size": len(binary_outputs[-1])}
+        else:
+            output["data"] = tensor.data()
+        outputs.append(output)
+    return outputs, binary_outputs
+
+
+def _flatten(data: list[Any]) -> Iterator[Any]:
+    """Yield the elements of a tensor that may be nested, as one of shape [n, 1] is."""
+    for element in data:
+        if isinstance(element, list):
+            yield from element
+        else:
+            yield element
