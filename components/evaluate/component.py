@@ -1,4 +1,4 @@
-"""KFP door of evaluate."""
+"""KFP component of the evaluation step."""
 
 from kfp import dsl
 
@@ -16,17 +16,17 @@ def evaluate(
     classification: dsl.Output[dsl.ClassificationMetrics],
     out_of_domain: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
-    """Judge one bundle on the test split.
+    """Evaluate a bundle on the test split.
 
     Args:
-        dataset: What preprocess made.
-        model: The bundle, trained or exported.
-        settings: What of the recipe's section ``evaluate`` is asked of this bundle, as JSON.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        evaluation: Every answer and the metrics.
-        metrics: F1 and accuracy with their intervals, for the KFP page.
-        classification: Confusion matrix, and ROC curve where there are two labels, for the KFP page.
-        out_of_domain: The data sets of ``evaluate.out_of_domain`` as ingest made them, in the order of its names.
+        dataset: Dataset from preprocess.
+        model: Bundle to evaluate, trained or exported.
+        settings: The recipe's section ``evaluate`` as JSON, reduced to the analyses of this bundle.
+        code: Code version of the step; it only varies the cache key, which cannot see imported code.
+        evaluation: Predictions, scores and analyses.
+        metrics: F1 and accuracy with their intervals, for the KFP UI.
+        classification: Confusion matrix, and the ROC curve for two labels, for the KFP UI.
+        out_of_domain: Datasets of ``evaluate.out_of_domain`` from ingest, in the order of their names.
     """
     from textgate.components.step import step_work
 
@@ -37,15 +37,18 @@ def evaluate(
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
-        asked = EvaluateSettings.model_validate_json(settings)
-        told = model.metadata
+        analyses = EvaluateSettings.model_validate_json(settings)
+        cost = None
+        if "seconds" in model.metadata:
+            cost = TrainingCost(seconds=model.metadata["seconds"], peak_memory=int(model.metadata["peak_memory"]))
+        datasets = [Path(artifact.path) for artifact in out_of_domain or []]
         result = evaluate_bundle(
             Path(dataset.path),
             Path(model.path),
             Path(evaluation.path),
-            asked,
-            TrainingCost(seconds=told["seconds"], peak_memory=int(told["peak_memory"])) if "seconds" in told else None,
-            dict(zip(asked.out_of_domain, [Path(other.path) for other in out_of_domain or []], strict=True)),
+            analyses,
+            cost,
+            dict(zip(analyses.out_of_domain, datasets, strict=True)),
         )
         labels = result.manifest.labels
         for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):
@@ -53,9 +56,9 @@ def evaluate(
             metrics.log_metric(f"{name}_low", estimate.low)
             metrics.log_metric(f"{name}_high", estimate.high)
         classification.log_confusion_matrix(labels, result.manifest.confusion)
-        # KFP keeps these two as metadata; kfp.local takes an artifact without a file for one that was lost, and would
+        # KFP stores these two as metadata only. kfp.local takes an artifact without a file for a lost one, and would
         # never find this step in its cache.
         Path(metrics.path).write_text(result.manifest.model_dump_json(), "utf-8")
         Path(classification.path).write_text(result.manifest.model_dump_json(), "utf-8")
         if len(labels) == 2:
-            classification.log_roc_curve(*roc_points(result.classes, result.probabilities[:, 1]))
+            classification.log_roc_curve(*roc_points(result.truth, result.probabilities[:, 1]))

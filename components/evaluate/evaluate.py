@@ -1,4 +1,4 @@
-"""Ask a bundle about every text of the test split, measure its answers, and find out what they rest on."""
+"""Evaluation step: predict the test split with a bundle, score the predictions and analyse them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,17 @@ from textgate.components.contracts import (
     OutOfDomainSet,
     TrainingCost,
 )
-from textgate.components.contracts.evaluation import Point
+from textgate.components.contracts.evaluation import MapPoint
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
-from textgate.components.evaluate.embedding_map import embedding_map
+from textgate.components.evaluate.embedding_map import map_embeddings
 from textgate.components.evaluate.explanations import explain_errors, top_words
-from textgate.components.evaluate.robustness import robustness
-from textgate.components.evaluate.sample import draw
-from textgate.components.evaluate.slices import length_bias, slices
+from textgate.components.evaluate.predictions import Predictions
+from textgate.components.evaluate.robustness import measure_robustness
+from textgate.components.evaluate.sampling import sample_rows
+from textgate.components.evaluate.slices import length_bias, score_slices
 from textgate.components.families import open_predictor
-from textgate.components.families.text_vectors import embeddings
+from textgate.components.families.text_vectors import embed_texts
 from textgate.components.inference import Predictor
 from textgate.components.metrics import (
     accuracy_estimate,
@@ -47,87 +48,98 @@ def evaluate_bundle(
     output: Path,
     settings: EvaluateSettings = SCORES_ONLY,
     cost: TrainingCost | None = None,
-    elsewhere: Mapping[str, Path] | None = None,
+    out_of_domain: Mapping[str, Path] | None = None,
 ) -> Evaluation:
-    """Judge the bundle on the test split with the very runtime that answers for it.
+    """Evaluate a bundle on the test split, with the runtime that would serve it.
 
-    ``cost`` is what its training took; ``elsewhere`` are other data sets by name, as ingest made them.
+    Args:
+        dataset_folder: Dataset to evaluate on.
+        bundle_folder: The bundle, trained or exported.
+        output: Folder to write the evaluation to.
+        settings: Analyses to run beyond the scores.
+        cost: Cost of the bundle's training, to be recorded with the scores.
+        out_of_domain: Folders of further datasets by name, as ingest writes them.
 
     Raises:
-        InputError: the bundle is damaged, its base model cannot be fetched, or its labels are not a dataset's.
+        InputError: The bundle is damaged, its base model cannot be fetched, or its labels are not those of a dataset.
     """
-    dataset = Dataset.open(dataset_folder)
-    bundle = ModelBundle.load(bundle_folder)
+    dataset, bundle = Dataset.open(dataset_folder), ModelBundle.load(bundle_folder)
     labels = dataset.manifest.labels
     if bundle.labels != labels:
         raise InputError(f"the bundle answers {bundle.labels} but the dataset has the labels {labels}")
-    ids, texts, classes = dataset.columns(SPLIT)
+    ids, texts, truth = dataset.columns(SPLIT)
     base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
     predictor = open_predictor(bundle_folder, bundle, base_model)
     started = time.perf_counter()
     probabilities = np.asarray(predictor.predict_proba(texts))
     seconds = time.perf_counter() - started
-    predicted = bundle.calibration.classes(probabilities)
-    count = len(labels)
+    predictions = Predictions(texts, truth, probabilities, bundle.calibration.predict(probabilities))
+    predicted, temperature = predictions.predicted, bundle.calibration.temperature
     manifest = EvaluationManifest(
         bundle=bundle.fingerprint,
         runtime=bundle.runtime.name,
         dataset=dataset.manifest.fingerprint,
         split=SPLIT,
         labels=labels,
-        metrics=estimates(classes, predicted, probabilities),
-        per_class=dict(zip(labels, class_scores(classes, predicted, count), strict=True)),
-        confusion=confusion(classes, predicted, count).tolist(),
+        metrics=estimates(truth, predicted, probabilities),
+        per_class=dict(zip(labels, class_scores(truth, predicted, len(labels)), strict=True)),
+        confusion=confusion(truth, predicted, len(labels)).tolist(),
         calibration=bundle.calibration,
-        calibration_error_before=calibration_error(
-            classes, apply_temperature(probabilities, 1 / bundle.calibration.temperature)
-        ),
+        calibration_error_before=calibration_error(truth, apply_temperature(probabilities, 1 / temperature)),
         rows_per_second=len(texts) / seconds,
-        slices=slices(texts, ids, dataset.metadata(SPLIT), classes, predicted, count),
-        length_bias=length_bias(texts, classes == predicted),
-        robustness=robustness(predictor, texts, classes, bundle.calibration, settings, count),
-        domains=[_domain(name, path, bundle, predictor) for name, path in (elsewhere or {}).items()],
+        slices=score_slices(predictions, ids, dataset.metadata(SPLIT)),
+        length_bias=length_bias(texts, predicted == truth),
+        robustness=measure_robustness(predictor, texts, truth, bundle.calibration, settings),
+        out_of_domain=[_score_dataset(name, path, bundle, predictor) for name, path in (out_of_domain or {}).items()],
         history=bundle.history,
         training_cost=cost,
         versions=bundle.versions,
     )
-    some = [texts[row] for row in draw(len(texts), settings.top_word_texts, settings.seed)]
-    insight = Insight(
-        errors=explain_errors(predictor, texts, probabilities, predicted, classes, settings.explained_errors),
-        top_words=top_words(predictor, some, labels),
-        map=_map(predictor, texts, settings),
-    )
-    evaluation = Evaluation(manifest, ids, texts, classes, probabilities, insight)
+    insight = _analyse(predictor, predictions, labels, settings)
+    evaluation = Evaluation(manifest, ids, texts, truth, probabilities, insight)
     evaluation.write(output)
     return evaluation
 
 
-def _map(predictor: Predictor, texts: Sequence[str], settings: EvaluateSettings) -> list[Point]:
-    rows = draw(len(texts), settings.map_texts, settings.seed)
-    found = embeddings(predictor, [texts[row] for row in rows]) if len(rows) else None
-    if found is None:
+def _analyse(
+    predictor: Predictor, predictions: Predictions, labels: Sequence[str], settings: EvaluateSettings
+) -> Insight:
+    texts = predictions.texts
+    sample = [texts[row] for row in sample_rows(len(texts), settings.top_word_texts, settings.seed)]
+    return Insight(
+        errors=explain_errors(predictor, predictions, settings.explained_errors),
+        top_words=top_words(predictor, sample, labels),
+        map=_map(predictor, texts, settings),
+    )
+
+
+def _map(predictor: Predictor, texts: Sequence[str], settings: EvaluateSettings) -> list[MapPoint]:
+    """Return the positions of a sample of the texts; none if the model has no embeddings."""
+    rows = sample_rows(len(texts), settings.map_texts, settings.seed)
+    embeddings = embed_texts(predictor, [texts[row] for row in rows]) if len(rows) else None
+    if embeddings is None:
         return []
-    places = embedding_map(found, settings.seed)
-    return [Point(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
+    positions = map_embeddings(embeddings, settings.seed)
+    return [MapPoint(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, positions, strict=True)]
 
 
-def _domain(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) -> OutOfDomainSet:
-    """What the bundle answers to every text of another data set."""
+def _score_dataset(name: str, path: Path, bundle: ModelBundle, predictor: Predictor) -> OutOfDomainSet:
+    """Score the bundle on all rows of another dataset, which may have fewer labels than the bundle."""
     dataset = Dataset.open(path)
-    strangers = set(dataset.manifest.labels) - set(bundle.labels)
-    if strangers:
+    unknown = set(dataset.manifest.labels) - set(bundle.labels)
+    if unknown:
         raise InputError(
-            f"evaluate.out_of_domain.{name} has the labels {', '.join(sorted(strangers))}, which the model does not "
+            f"evaluate.out_of_domain.{name} has the labels {', '.join(sorted(unknown))}, which the model does not "
             f"answer: map them to {', '.join(bundle.labels)} with evaluate.out_of_domain.{name}.labels"
         )
     rows = [row for split in dataset.manifest.counts for row in dataset.rows(split)]
-    classes = np.array([bundle.labels.index(row.label) for row in rows], dtype=np.int64)
-    predicted = bundle.calibration.classes(predictor.predict_proba([row.text for row in rows]))
-    print(f"{name}: asked about {len(rows):,} texts of another data set", flush=True)
+    truth = np.array([bundle.labels.index(row.label) for row in rows], dtype=np.int64)
+    predicted = bundle.calibration.predict(predictor.predict_proba([row.text for row in rows]))
+    print(f"{name}: predicted {len(rows):,} texts of another data set", flush=True)
     return OutOfDomainSet(
         name=name,
         dataset=dataset.manifest.fingerprint,
         rows=len(rows),
-        f1=f1_estimate(classes, predicted, len(bundle.labels)),
-        accuracy=accuracy_estimate(classes, predicted),
+        f1=f1_estimate(truth, predicted, len(bundle.labels)),
+        accuracy=accuracy_estimate(truth, predicted),
     )

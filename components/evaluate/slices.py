@@ -1,4 +1,4 @@
-"""The rows of a split told apart by length, by source and by every metadata column, each part judged by itself."""
+"""Scores on slices of a split: by text length, by source file and by metadata column."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,103 +8,109 @@ import numpy.typing as npt
 
 from textgate.components.contracts import Estimate
 from textgate.components.contracts.evaluation import Slice
+from textgate.components.evaluate.predictions import Predictions
 from textgate.components.metrics import RESAMPLES, SEED, accuracy_estimate, f1_estimate, interval
 
-MOST_VALUES = 20
-LEAST_ROWS = 20
+MAX_VALUES = 20
+"""Slices per column, the most frequent values first."""
+MIN_ROWS = 20
+"""Rows that a value must have to be a slice."""
 NO_VALUE = "(none)"
+"""Name of the slice of rows with an empty cell."""
 _QUARTERS = (0.25, 0.5, 0.75, 1)
 
-_Parts = dict[str, npt.NDArray[np.int64]]
-"""Numbers of the rows that have a value, by value."""
+_RowsByValue = dict[str, npt.NDArray[np.int64]]
+"""Value of a column to the indices of its rows, int64."""
 
 
-def slices(
-    texts: Sequence[str],
-    ids: Sequence[str],
-    metadata: Sequence[dict[str, str]],
-    classes: npt.NDArray[np.int64],
-    predicted: npt.NDArray[np.int64],
-    labels_count: int,
-) -> list[Slice]:
-    """The slices of a split, given row by row; ``classes`` and ``predicted`` are (n,).
+def score_slices(predictions: Predictions, ids: Sequence[str], metadata: Sequence[dict[str, str]]) -> list[Slice]:
+    """Return the scores of each slice of a split.
 
-    First by ``length``: the quarters of the texts from the shortest to the longest, fewer where many are equally long.
-    Then by ``source``, the part of a row's id before its last colon, and by each metadata column: of their values the
-    ``MOST_VALUES`` most frequent that have ``LEAST_ROWS``, most frequent first. A column that is the same everywhere is
-    left out; a metadata column called ``length`` or ``source`` takes the place of the one here.
+    The columns are ``length`` (quarters of the texts by number of words, fewer if many texts have the same length),
+    ``source`` (the part of the row's id before the last colon) and each metadata column. A metadata column named
+    ``length`` or ``source`` replaces the built-in one. A column with a single value is left out.
 
-    F1 is 0 in a slice in which the last of two labels is neither true nor answered.
+    F1 of two classes is 0 in a slice in which the last class neither occurs nor is predicted.
+
+    Args:
+        predictions: Predictions for the n rows of the split.
+        ids: Ids of the rows.
+        metadata: Metadata of the rows, column name to value.
     """
     columns = {
-        "length": _by_length(texts),
+        "length": _by_length(predictions.texts),
         "source": _by_value([identity.rpartition(":")[0] for identity in ids]),
         **{column: _by_value([row[column] for row in metadata]) for column in (metadata[0] if metadata else ())},
     }
     return [
-        _slice(column, value, classes[rows], predicted[rows], labels_count)
-        for column, parts in columns.items()
-        for value, rows in parts.items()
+        _score(column, value, predictions, rows)
+        for column, rows_by_value in columns.items()
+        for value, rows in rows_by_value.items()
     ]
 
 
-def length_bias(texts: Sequence[str], right: npt.NDArray[np.bool_]) -> Estimate | None:
-    """Accuracy on the longest quarter of the texts less that on the shortest, with its 95 % bootstrap interval.
+def length_bias(texts: Sequence[str], correct: npt.NDArray[np.bool_]) -> Estimate | None:
+    """Return the accuracy on the longest quarter of the texts minus that on the shortest, with its 95 % interval.
 
-    ``right`` (n,) says which texts are answered rightly. Above 0 long texts are answered better, below 0 short ones;
-    where 0 lies in the interval, length makes no difference that can be told. None where so many texts are equally long
-    that they cannot be cut.
+    A positive value means that long texts are classified better. If the interval contains 0, the difference is not
+    significant.
+
+    Args:
+        texts: Texts of the split.
+        correct: Whether the prediction for each text is correct, (n,) bool.
+
+    Returns:
+        The difference with a bootstrap interval, or None if too many texts have the same length to form quarters.
     """
-    parts = list(_by_length(texts).values())
-    if not parts:
+    quarters = list(_by_length(texts).values())
+    if not quarters:
         return None
-    ends = [right[rows] for rows in (parts[-1], parts[0])]
-    # How many of a part's rows a resample of them finds right is binomial.
+    ends = [correct[rows] for rows in (quarters[-1], quarters[0])]
+    # The number of correct predictions in a bootstrap sample is binomial.
     rng = np.random.default_rng(SEED)
     longest, shortest = (rng.binomial(len(end), end.mean(), RESAMPLES) / len(end) for end in ends)
     return interval(float(ends[0].mean() - ends[1].mean()), longest - shortest)
 
 
-def _by_length(texts: Sequence[str]) -> _Parts:
+def _by_length(texts: Sequence[str]) -> _RowsByValue:
     lengths = np.array([len(text.split()) for text in texts], dtype=np.int64)
     if not len(lengths):
         return {}
-    longest = np.unique(np.quantile(lengths, _QUARTERS, method="inverted_cdf"))
-    part = np.searchsorted(longest, lengths)
-    parts = [np.flatnonzero(part == number) for number in range(len(longest))]
-    return {_words(lengths[rows]): rows for rows in parts} if len(parts) > 1 else {}
+    upper_bounds = np.unique(np.quantile(lengths, _QUARTERS, method="inverted_cdf"))
+    quarter_of_row = np.searchsorted(upper_bounds, lengths)
+    quarters = [np.flatnonzero(quarter_of_row == quarter) for quarter in range(len(upper_bounds))]
+    return {_length_range(lengths[rows]): rows for rows in quarters} if len(quarters) > 1 else {}
 
 
-def _words(lengths: npt.NDArray[np.int64]) -> str:
+def _length_range(lengths: npt.NDArray[np.int64]) -> str:
     shortest, longest = int(lengths.min()), int(lengths.max())
     numbers = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
     return f"{numbers} word" if numbers == "1" else f"{numbers} words"
 
 
-def _by_value(values: Sequence[str]) -> _Parts:
+def _by_value(values: Sequence[str]) -> _RowsByValue:
     counts = Counter(values)
     if len(counts) < 2:
         return {}
-    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
-    of_value: dict[str, list[int]] = {value: [] for value, rows in frequent if rows >= LEAST_ROWS}
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
+    rows_by_value: dict[str, list[int]] = {value: [] for value, rows in frequent if rows >= MIN_ROWS}
     for row, value in enumerate(values):
-        if value in of_value:
-            of_value[value].append(row)
-    return {value: np.array(rows, dtype=np.int64) for value, rows in of_value.items()}
+        if value in rows_by_value:
+            rows_by_value[value].append(row)
+    return {value: np.array(rows, dtype=np.int64) for value, rows in rows_by_value.items()}
 
 
-def _slice(
-    column: str, value: str, classes: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels_count: int
-) -> Slice:
-    f1 = f1_estimate(classes, predicted, labels_count)
-    if labels_count > 2:
-        # A label that is neither true nor answered here has F1 0 in the mean over all labels; it is taken out of it.
-        share = labels_count / len(np.union1d(classes, predicted))
-        f1 = Estimate(value=f1.value * share, low=f1.low * share, high=f1.high * share)
+def _score(column: str, value: str, predictions: Predictions, rows: npt.NDArray[np.int64]) -> Slice:
+    truth, predicted, classes = predictions.truth[rows], predictions.predicted[rows], predictions.class_count
+    f1 = f1_estimate(truth, predicted, classes)
+    if classes > 2:
+        # Macro F1 counts a class that neither occurs nor is predicted here as 0: average over the other classes.
+        factor = classes / len(np.union1d(truth, predicted))
+        f1 = Estimate(value=f1.value * factor, low=f1.low * factor, high=f1.high * factor)
     return Slice(
         column=column,
         value=value or NO_VALUE,
-        rows=len(classes),
+        rows=len(rows),
         f1=f1,
-        accuracy=accuracy_estimate(classes, predicted),
+        accuracy=accuracy_estimate(truth, predicted),
     )

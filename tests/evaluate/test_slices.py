@@ -1,4 +1,4 @@
-"""Which rows make a slice, in what order, and what is said of them."""
+"""Rows, order and scores of slices."""
 
 import random
 
@@ -9,35 +9,41 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from textgate.components.contracts.evaluation import Slice
-from textgate.components.evaluate.slices import LEAST_ROWS, MOST_VALUES, length_bias, slices
+from textgate.components.evaluate.predictions import Predictions
+from textgate.components.evaluate.slices import MAX_VALUES, MIN_ROWS, length_bias, score_slices
 
 
 def words(count: int) -> str:
     return " ".join(["word"] * count)
 
 
-def cut(
+def predictions(texts: list[str], truth: np.ndarray, predicted: np.ndarray, labels: int) -> Predictions:
+    """Return certain predictions of the classes ``predicted``."""
+    return Predictions(texts, truth, np.eye(labels)[predicted], predicted)
+
+
+def random_slices(
     texts: list[str],
     ids: list[str] | None = None,
     metadata: list[dict[str, str]] | None = None,
     labels: int = 2,
     seed: int = 7,
 ) -> list[Slice]:
-    """Slices of rows whose labels and answers are drawn."""
+    """Return the slices of rows with random labels and predictions."""
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, labels, (2, len(texts)))
-    every = metadata or [{} for _ in texts]
-    return slices(texts, ids or ["a.csv:1"] * len(texts), every, truth, predicted, labels)
+    rows = predictions(texts, truth, predicted, labels)
+    return score_slices(rows, ids or ["a.csv:1"] * len(texts), metadata or [{} for _ in texts])
 
 
 def names(found: list[Slice], column: str) -> list[tuple[str, int]]:
     return [(one.value, one.rows) for one in found if one.column == column]
 
 
-def test_lengths_are_cut_into_quarters_named_by_their_words() -> None:
+def test_lengths_are_cut_into_quarters_named_by_their_numbers_of_words() -> None:
     texts = [words(1 + number % 40) for number in range(400)]
     random.Random(3).shuffle(texts)
-    assert names(cut(texts), "length") == [
+    assert names(random_slices(texts), "length") == [
         ("1 to 10 words", 100),
         ("11 to 20 words", 100),
         ("21 to 30 words", 100),
@@ -45,125 +51,126 @@ def test_lengths_are_cut_into_quarters_named_by_their_words() -> None:
     ]
 
 
-def test_equally_long_texts_stay_together_and_alone_make_no_slices() -> None:
-    assert names(cut([words(1)] * 70 + [words(2)] * 10 + [words(9)] * 20), "length") == [
+def test_texts_of_equal_length_stay_together_and_a_single_length_makes_no_slices() -> None:
+    assert names(random_slices([words(1)] * 70 + [words(2)] * 10 + [words(9)] * 20), "length") == [
         ("1 word", 70),
         ("2 words", 10),
         ("9 words", 20),
     ]
-    assert cut([words(5)] * 100) == []
-    assert cut(["", "   ", "\n"] * 10) == []
+    assert random_slices([words(5)] * 100) == []
+    assert random_slices(["", "   ", "\n"] * 10) == []
 
 
 @settings(deadline=None, max_examples=60)
 @given(lengths=st.lists(st.integers(0, 30), max_size=200))
-def test_every_text_is_in_one_length_and_no_length_in_two(lengths: list[int]) -> None:
-    found = names(cut([words(length) for length in lengths]), "length")
+def test_every_text_is_in_exactly_one_length_slice(lengths: list[int]) -> None:
+    found = names(random_slices([words(length) for length in lengths]), "length")
     if not found:
-        # All of them would be in one slice.
+        # All texts would be in one slice.
         assert 4 * sum(length < max(lengths) for length in lengths) < max(1, len(lengths))
         return
     ranges = [[int(number) for number in value.split() if number.isdigit()] for value, _ in found]
     assert sum(rows for _, rows in found) == len(lengths)
     assert len(found) <= 4
-    # Rising, apart from each other, and of the rows whose lengths they name.
+    # Ascending, disjoint, and holding the rows whose lengths they name.
     assert [number for ends in ranges for number in ends] == sorted({number for ends in ranges for number in ends})
     for ends, (_, rows) in zip(ranges, found, strict=True):
         assert rows == sum(ends[0] <= length <= ends[-1] for length in lengths)
 
 
-def test_the_source_is_the_file_and_one_file_is_no_slice() -> None:
-    files = [*["b.csv"] * 40, *["a:1.csv"] * 30, *["c.csv"] * 30, *["few.csv"] * (LEAST_ROWS - 1)]
+def test_the_source_is_the_file_and_a_single_file_makes_no_slice() -> None:
+    files = [*["b.csv"] * 40, *["a:1.csv"] * 30, *["c.csv"] * 30, *["few.csv"] * (MIN_ROWS - 1)]
     ids = [f"{file}:{row}" for row, file in enumerate(files)]
-    found = cut([words(4)] * len(ids), ids)
+    found = random_slices([words(4)] * len(ids), ids)
     assert [(one.column, one.value, one.rows) for one in found] == [
         ("source", "b.csv", 40),
         ("source", "a:1.csv", 30),
         ("source", "c.csv", 30),
     ]
-    assert cut([words(4)] * 40, ids[:40]) == []
-    assert cut([words(4)] * 60, [f"class/{row}.txt" for row in range(60)]) == []
+    assert random_slices([words(4)] * 40, ids[:40]) == []
+    assert random_slices([words(4)] * 60, [f"class/{row}.txt" for row in range(60)]) == []
 
 
-def test_of_a_metadata_column_the_most_frequent_values_are_judged() -> None:
-    genres = [f"genre {number:02d}" for number in range(30) for _ in range(LEAST_ROWS - 5 + number)]
+def test_the_most_frequent_values_of_a_metadata_column_are_slices() -> None:
+    genres = [f"genre {number:02d}" for number in range(30) for _ in range(MIN_ROWS - 5 + number)]
     rows = [{"genre": genre, "year": "1999", "studio": "A" if row % 3 else ""} for row, genre in enumerate(genres)]
     random.Random(5).shuffle(rows)
-    found = cut([words(4)] * len(rows), metadata=rows)
+    found = random_slices([words(4)] * len(rows), metadata=rows)
     assert names(found, "genre") == [
-        (f"genre {number:02d}", LEAST_ROWS - 5 + number) for number in range(29, 29 - MOST_VALUES, -1)
+        (f"genre {number:02d}", MIN_ROWS - 5 + number) for number in range(29, 29 - MAX_VALUES, -1)
     ]
     empty = sum(not row["studio"] for row in rows)
     assert names(found, "studio") == [("A", len(rows) - empty), ("(none)", empty)]
     assert {one.column for one in found} == {"genre", "studio"}
     some = [row for row in rows if row["genre"] < "genre 08"]
-    assert names(cut([words(4)] * len(some), metadata=some), "genre") == [
+    assert names(random_slices([words(4)] * len(some), metadata=some), "genre") == [
         ("genre 07", 22),
         ("genre 06", 21),
         ("genre 05", 20),
     ]
 
 
-def test_a_metadata_column_of_the_same_name_takes_the_place_of_ours() -> None:
+def test_a_metadata_column_replaces_the_built_in_column_of_the_same_name() -> None:
     rows = [{"source": "IMDB" if row % 2 else "Rotten Tomatoes"} for row in range(80)]
     ids = [f"{'ab'[row < 40]}.csv:{row}" for row in range(80)]
-    assert names(cut([words(4)] * 80, ids, rows), "source") == [("IMDB", 40), ("Rotten Tomatoes", 40)]
+    assert names(random_slices([words(4)] * 80, ids, rows), "source") == [("IMDB", 40), ("Rotten Tomatoes", 40)]
 
 
-def test_columns_come_in_the_order_of_the_recipe_and_ties_in_that_of_the_values() -> None:
+def test_columns_are_in_the_order_of_the_recipe_and_ties_in_the_order_of_values() -> None:
     rows = [{"z": "yx"[row % 2], "a": "qp"[row % 2]} for row in range(100)]
     texts, ids = [words(1 + row % 2) for row in range(100)], [f"{'ba'[row % 2]}:{row}" for row in range(100)]
-    found = cut(texts, ids, rows)
+    found = random_slices(texts, ids, rows)
     assert [(one.column, one.value) for one in found] == [
         *(("length", "1 word"), ("length", "2 words")),
         *(("source", "a"), ("source", "b")),
         *(("z", "x"), ("z", "y")),
         *(("a", "p"), ("a", "q")),
     ]
-    assert cut(texts, ids, rows) == found
+    assert random_slices(texts, ids, rows) == found
 
 
 @pytest.mark.parametrize("labels", [2, 3, 6])
-def test_a_slice_has_the_scores_that_its_rows_have_by_themselves(labels: int) -> None:
+def test_a_slice_has_the_scores_of_its_rows(labels: int) -> None:
     rng = np.random.default_rng(labels)
     truth = rng.integers(0, labels, 300)
     predicted = np.where(rng.random(300) < 0.7, truth, rng.integers(0, labels, 300))
     kinds = rng.choice(["x", "y", "z"], 300)
-    # One of several labels is never met among the y: it is no failure of theirs.
+    # Some labels do not occur in slice y: they must not lower its macro F1.
     truth[kinds == "y"] %= 2
     predicted[kinds == "y"] %= 2
-    found = slices([words(3)] * 300, ["f:1"] * 300, [{"kind": str(kind)} for kind in kinds], truth, predicted, labels)
+    rows = predictions([words(3)] * 300, truth, predicted, labels)
+    found = score_slices(rows, ["f:1"] * 300, [{"kind": str(kind)} for kind in kinds])
     assert {one.value for one in found} == {"x", "y", "z"}
     for one in found:
-        rows = kinds == one.value
+        members = kinds == one.value
         average = "binary" if labels == 2 else "macro"
-        expected = f1_score(truth[rows], predicted[rows], average=average)
+        expected = f1_score(truth[members], predicted[members], average=average)
         assert one.f1.value == pytest.approx(expected, abs=1e-12)
-        assert one.accuracy.value == pytest.approx(accuracy_score(truth[rows], predicted[rows]), abs=1e-12)
+        assert one.accuracy.value == pytest.approx(accuracy_score(truth[members], predicted[members]), abs=1e-12)
         assert one.f1.low < one.f1.value < one.f1.high
         assert one.accuracy.low < one.accuracy.value < one.accuracy.high
-        assert one.rows == rows.sum()
+        assert one.rows == members.sum()
 
 
-def test_length_bias_is_how_much_better_the_longest_texts_are_answered() -> None:
+def test_length_bias_is_the_difference_in_accuracy_of_the_longest_and_shortest_texts() -> None:
     lengths = np.repeat([2, 5, 9, 30], 200)
     texts = [words(length) for length in lengths]
-    right = np.ones(800, dtype=bool)
-    right[:50] = False  # a quarter of the shortest
-    right[600:620] = False  # a tenth of the longest
-    right[300:400] = False  # says nothing of the ends
-    bias = length_bias(texts, right)
+    correct = np.ones(800, dtype=bool)
+    correct[:50] = False  # a quarter of the shortest
+    correct[600:620] = False  # a tenth of the longest
+    correct[300:400] = False  # neither the shortest nor the longest
+    bias = length_bias(texts, correct)
     assert bias is not None
     assert bias.value == pytest.approx(0.9 - 0.75)
     assert 0.05 < bias.low < bias.value < bias.high < 0.25
     shuffled = np.random.default_rng(1).permutation(800)
-    assert length_bias([texts[row] for row in shuffled], right[shuffled]) == bias
-    opposite = length_bias([words(40 - length) for length in lengths], right)
+    assert length_bias([texts[row] for row in shuffled], correct[shuffled]) == bias
+    opposite = length_bias([words(40 - length) for length in lengths], correct)
     assert opposite is not None
     assert opposite.value == pytest.approx(-bias.value)
 
 
-def test_length_bias_holds_nothing_of_chance_for_a_bias_and_is_none_without_lengths() -> None:
+def test_the_interval_of_length_bias_covers_0_by_chance_and_there_is_none_without_different_lengths() -> None:
     rng = np.random.default_rng(11)
     texts = [words(length) for length in rng.integers(1, 40, 400)]
     found = [length_bias(texts, rng.random(400) < 0.8) for _ in range(200)]
