@@ -1,7 +1,9 @@
-"""Cache keys of the steps' code: KFP keys its cache on a step's arguments and image name, never on imported code.
+"""Version of the code that a step runs, part of its cache key.
+
+KFP keys its cache on the arguments and the image name of a step, but not on the code that the step imports.
 
 The version of a step covers its import closure: every module of textgate that its component imports, directly or not,
-inside functions too. It is derived from the sources, so no table has to be kept in step with them. Comments, docstrings
+inside functions too. It is derived from the sources, so no table has to be maintained. Comments, docstrings
 and formatting are not part of it: a source is hashed as its syntax tree.
 
 Two kinds of imports are resolved instead of followed:
@@ -24,7 +26,7 @@ _PACKAGE = "textgate"
 _ROOT = Path(next(iter(textgate.components.__path__))).parent
 _REGISTRY = "textgate.components.families.registry"
 _DATA_SUFFIXES = {".css", ".html", ".js", ".txt"}
-"""Files beside a module that it may read; README files are not among them."""
+"""Suffixes of data files in the package of a module, which the module may read."""
 _LIBRARIES = (
     "accelerate",
     "bitsandbytes",
@@ -67,20 +69,20 @@ def step_module(step: str) -> str:
 
 
 def import_closure(module: str, families: Collection[str] = ()) -> frozenset[str]:
-    """Return the dotted names of all textgate modules that ``module`` imports, itself included.
+    """Return the dotted names of ``module`` and of all textgate modules that it imports, directly or not.
 
     Args:
         module: See ``code_version``.
         families: Families whose loaders are followed where the closure holds the registry of families.
     """
     unused = frozenset(loader.__name__ for loader in FAMILIES.values()) - {FAMILIES[name].__name__ for name in families}
-    pending, found = [module], set[str]()
+    pending, closure = [module], set[str]()
     while pending:
         name = pending.pop()
-        if name not in found:
-            found.add(name)
+        if name not in closure:
+            closure.add(name)
             pending += _imports_of(name, unused if name == _REGISTRY else frozenset())
-    return frozenset(found)
+    return frozenset(closure)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Push a bundle and its card to the Hugging Face hub, in one commit."""
+"""Push a bundle and its model card to the Hugging Face Hub, in one commit."""
 
 import logging
 import os
@@ -19,19 +19,19 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Pushed:
-    """What came of a push."""
+    """Result of a push."""
 
     url: str
     commit: str
     changed: bool
-    """False where the repository held all of it already: no commit was made."""
+    """False if the repository was up to date, so that no commit was created."""
 
 
 def repository(uri: str) -> str:
-    """``org/name`` of ``hf://org/name``.
+    """Return the repository ``org/name`` of the URI ``hf://org/name``.
 
     Raises:
-        InputError: it is not of that form.
+        InputError: The URI has another form.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -49,29 +49,44 @@ def repository(uri: str) -> str:
 
 
 def contents(folder: Path, bundle: ModelBundle, card: str, name: str) -> dict[str, Path | bytes]:
-    """Path in the repository ``name`` to the file or the bytes that come there, sorted."""
+    """Return the files of a repository, sorted by path: local files of the bundle, and the model card as bytes.
+
+    Args:
+        folder: Folder of the bundle.
+        bundle: Manifest of the bundle.
+        card: Model card, with a placeholder for the name of the repository.
+        name: Repository, ``org/name``.
+    """
     files: dict[str, Path | bytes] = {path: folder / path for path in (MANIFEST, *bundle.files)}
     files[CARD] = card.replace(REPOSITORY, name).encode("utf-8")
     return dict(sorted(files.items()))
 
 
 def push(name: str, files: dict[str, Path | bytes], message: str, *, private: bool, branch: str | None) -> Pushed:
-    """Make the repository if there is none, and bring it to ``files`` in one commit.
+    """Create the repository if it does not exist, and replace its bundle by ``files`` in one commit.
 
-    Files of the bundle that it held before are removed; others, such as a licence, stay. The token is HF_TOKEN, the hub
-    that of HF_ENDPOINT.
+    Files of the bundle it held before are deleted; other files, such as a licence, are kept. The environment variable
+    HF_TOKEN is the token, HF_ENDPOINT the address of the hub.
+
+    Args:
+        name: Repository, ``org/name``.
+        files: Files by their path in the repository.
+        message: Commit message.
+        private: Create the repository as a private one.
+        branch: Branch to commit to, created if needed; by default the main one.
 
     Raises:
-        InputError: no token, the hub refuses it or cannot be reached, or ``private`` is asked of what is public.
+        InputError: There is no token, the hub rejects it or cannot be reached, or ``private`` is set and the repository
+            is public.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
-        raise InputError("pushing to the hub takes a token with the right to write: set HF_TOKEN")
-    # That nothing has changed is said once, by who asked.
+        raise InputError("pushing to the hub needs a token with write permission: set HF_TOKEN")
+    # The caller reports that nothing has changed; the library would report it too.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    # The client has read the variable when it was imported, which need not have been for this.
+    # The library reads HF_ENDPOINT when it is imported, which may have been before the variable was set.
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None, token=token)
     with _explained(name, token):
         api.create_repo(name, private=private or None, exist_ok=True)
@@ -96,7 +111,7 @@ def push(name: str, files: dict[str, Path | bytes], message: str, *, private: bo
 
 
 def _named_in_manifest(api: Any, name: str, commit: str | None, held: set[str]) -> set[str]:
-    """The files of the bundle that the repository holds."""
+    """Return the files of the bundle that the repository holds."""
     if MANIFEST not in held:
         return set()
     path = Path(api.hf_hub_download(name, MANIFEST, revision=commit))
@@ -105,24 +120,24 @@ def _named_in_manifest(api: Any, name: str, commit: str | None, held: set[str]) 
 
 @contextmanager
 def _explained(name: str, token: str) -> Iterator[None]:
-    """Turn what a person can mend into one sentence, the token in none of them."""
+    """Raise errors as InputError with a message of one sentence that does not contain the token."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # the client raises its own, its transport's, OSErrors and ValueErrors
+    except Exception as error:  # the client raises its own errors, its transport's, OSError and ValueError
         cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-        said = " ".join(str(cause).replace(token, "…").split()) or type(cause).__name__
+        message = " ".join(str(cause).replace(token, "…").split()) or type(cause).__name__
         match status:
             case 401:
                 problem = "the hub does not know the token: set HF_TOKEN to one that is valid"
             case 403:
                 problem = "the token may not write there: give it that right, or name another organization"
             case None:
-                problem = f"the hub cannot be reached, or does not take it: {said}"
+                problem = f"the hub cannot be reached or rejects it: {message}"
             case _:
-                problem = f"the hub answered {status}: {said}"
+                problem = f"the hub answered {status}: {message}"
         raise InputError(f"nothing was pushed to hf://{name}: {problem}") from error

@@ -1,4 +1,4 @@
-"""``--sweep``: every combination of some recipe keys' values, each validated before anything runs."""
+"""Grid of recipe values for ``--sweep``; every combination is validated before anything runs."""
 
 import itertools
 import json
@@ -19,49 +19,52 @@ _SPLIT = ("preprocess.seed", "preprocess.validation", "preprocess.test")
 
 @dataclass(frozen=True)
 class Combination:
-    """One choice of values for the swept keys, and the recipe with them."""
+    """Values of the swept keys, and the recipe with these values."""
 
     settings: dict[str, Any]
-    """Key to value, as the recipe holds it."""
+    """Value of each swept key."""
     recipe: Recipe
 
 
 def combinations(sweeps: Sequence[str], load: Callable[[list[str]], Recipe]) -> list[Combination]:
-    """The Cartesian product of ``key=value,value,…``; the values of the first key change slowest.
+    """Return the Cartesian product of sweeps; the values of the first key change slowest.
 
-    The values are written as in a YAML list, so a comma inside brackets or quotes is part of a value. ``load`` makes
-    the recipe with the given ``key=value`` overrides.
+    Args:
+        sweeps: Sweeps of the form ``key=value,value,…``. The values are parsed as a YAML list, so a comma inside
+            brackets or quotes is part of a value.
+        load: Function that returns the recipe with ``key=value`` overrides.
 
     Raises:
-        InputError: not of this form, a key that does not shape the model, too few or too many combinations, one given
-            twice, or one that is not a valid recipe; it is named.
+        InputError: A sweep has another form, sweeps a key that does not affect the model, gives fewer than 2 or more
+            than 64 combinations, gives one twice, or gives an invalid recipe. The message names it.
     """
     swept = [_assignments(sweep) for sweep in sweeps]
     count = math.prod(map(len, swept))
     if not 2 <= count <= MOST:
         raise InputError(f"--sweep takes 2 to {MOST} combinations, such as train.C=0.1,1,10, but these are {count}")
-    found: list[Combination] = []
-    for chosen in itertools.product(*swept):
+    grid: list[Combination] = []
+    for values in itertools.product(*swept):
+        overrides = [f"{key}={value}" for key, value in values]
         try:
-            recipe = load([f"{key}={value}" for key, value in chosen])
+            recipe = load(overrides)
         except InputError as error:
-            raise InputError(f"--sweep {', '.join(f'{key}={value}' for key, value in chosen)}: {error}") from error
+            raise InputError(f"--sweep {', '.join(overrides)}: {error}") from error
         sections = recipe.model_dump(mode="json")
-        combination = Combination({key: setting(sections, key) for key, _ in chosen}, recipe)
-        if combination in found:
+        combination = Combination({key: setting(sections, key) for key, _ in values}, recipe)
+        if combination in grid:
             raise InputError(f"--sweep gives the combination {describe(combination.settings)} twice")
-        found.append(combination)
-    return found
+        grid.append(combination)
+    return grid
 
 
 def describe(settings: dict[str, Any]) -> str:
-    """Swept settings in words: ``train.C=0.1, train.ngrams=[1, 2]``."""
-    typed = (value if isinstance(value, str) else json.dumps(value).removesuffix(".0") for value in settings.values())
-    return ", ".join(f"{key}={value}" for key, value in zip(settings, typed, strict=True))
+    """Return swept settings as text, such as ``train.C=0.1, train.ngrams=[1, 2]``."""
+    values = (value if isinstance(value, str) else json.dumps(value).removesuffix(".0") for value in settings.values())
+    return ", ".join(f"{key}={value}" for key, value in zip(settings, values, strict=True))
 
 
 def _assignments(sweep: str) -> list[tuple[str, str]]:
-    """Each value as it was typed, with its key."""
+    """Return each value of a sweep as text, with its key."""
     key, _, values = sweep.partition("=")
     key = key.strip()
     section = key.partition(".")[0]
@@ -72,15 +75,15 @@ def _assignments(sweep: str) -> list[tuple[str, str]]:
         )
     if key in _SPLIT:
         raise InputError(
-            f"--sweep {key}: it would measure each combination on other texts, so that the luckiest split would be "
-            "chosen; give it one value with --set"
+            f"--sweep {key}: each combination would be scored on other texts, so the easiest split would win; give it "
+            "one value with --set"
         )
     listed = f"[{values}]"
     try:
         sequence: Any = yaml.compose(listed)
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"--sweep {key}: {values!r} is not a list of YAML values parted by commas") from error
-    typed = [listed[node.start_mark.index : node.end_mark.index] for node in sequence.value]
-    if not key or not typed:
+        raise InputError(f"--sweep {key}: {values!r} is not a comma-separated list of YAML values") from error
+    texts = [listed[node.start_mark.index : node.end_mark.index] for node in sequence.value]
+    if not key or not texts:
         raise InputError(f"--sweep takes key=value,value, such as train.learning_rate=2e-5,3e-5, not {sweep!r}")
-    return [(key, value) for value in typed]
+    return [(key, value) for value in texts]

@@ -84,9 +84,9 @@ def test_a_comma_inside_quotes_brackets_or_braces_is_part_of_a_value() -> None:
         (["train.C"], "--sweep takes key=value,value, such as train.learning_rate=2e-5,3e-5, not 'train.C'"),
         (["train.C="], "--sweep takes key=value,value"),
         (["=1,2"], "--sweep takes key=value,value"),
-        (["train.C=1,[2"], "--sweep train.C: '1,[2' is not a list of YAML values parted by commas"),
-        (["train.C=1,,2"], "is not a list of YAML values"),
-        (["train.C=" + "[" * 2_000], "is not a list of YAML values"),
+        (["train.C=1,[2"], "--sweep train.C: '1,[2' is not a comma-separated list of YAML values"),
+        (["train.C=1,,2"], "is not a comma-separated list of YAML values"),
+        (["train.C=" + "[" * 2_000], "is not a comma-separated list of YAML values"),
         (["gate.min_f1=0.5,0.6"], "only keys of preprocess and train can be swept, because they shape the model"),
         (["source.where=a,b"], "give source.where one value with --set"),
         (["model=a,b"], "--sweep model: only keys of preprocess and train can be swept"),
@@ -112,5 +112,5 @@ def test_what_cannot_be_swept_is_said_in_one_sentence(sweeps: list[str], sentenc
 
 @pytest.mark.parametrize("key", ["preprocess.seed", "preprocess.validation", "preprocess.test"])
 def test_the_split_is_not_swept(key: str) -> None:
-    with pytest.raises(InputError, match=f"--sweep {key}: it would measure each combination on other texts"):
+    with pytest.raises(InputError, match=f"--sweep {key}: each combination would be scored on other texts"):
         combinations([f"{key}=0.1,0.2"], lambda given: shipped.load("quickstart-tfidf", given))
