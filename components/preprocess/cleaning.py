@@ -1,7 +1,7 @@
-"""The texts of an ingested dataset, cleaned: as they are asked for, or beforehand in parts.
+"""Cleaning of an ingested dataset's texts: on the fly, or part by part beforehand.
 
-A cleaned part is itself a dataset, row by row as the ingested one, whose text is the cleaned one and whose label says
-whether that is in the language which the recipe asks for.
+A cleaned part is itself a dataset with the rows of the ingested part in the same order. Its text is the cleaned text,
+and its label says whether the text is in the recipe's language.
 """
 
 import itertools
@@ -11,54 +11,66 @@ from functools import partial
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, Preprocess, Progress, Row, dataset_writer
-from textgate.components.preprocess.language import language_test
+from textgate.components.preprocess.language import language_filter
 
 _IN_LANGUAGE, _FOREIGN = "in the language", "foreign"
 
-CleanTexts = Callable[[str], Iterator[tuple[Row, str, Callable[[], bool]]]]
-"""Gives of each row of a split the row, its cleaned text, and whether that is in the language that is asked for."""
+CleanedRow = tuple[Row, str, Callable[[], bool]]
+"""Row, its cleaned text, and a function that detects whether the text is in the recipe's language (slow)."""
+ReadCleaned = Callable[[str], Iterator[CleanedRow]]
+"""Function from a split's name to its cleaned rows."""
 
 
-def clean_texts(dataset: Dataset, settings: Preprocess) -> CleanTexts:
-    """The texts of ``dataset``, cleaned as they are asked for; whether they are in the language is told when asked.
+def clean_texts(dataset: Dataset, settings: Preprocess) -> ReadCleaned:
+    """Return a reader that cleans the texts of ``dataset`` on the fly.
 
     Raises:
-        InputError: the language is not known.
+        InputError: The language is unknown.
     """
-    in_language = language_test(settings.language) if settings.language else bool
+    in_language = language_filter(settings.language) if settings.language else bool
 
-    def texts(split: str) -> Iterator[tuple[Row, str, Callable[[], bool]]]:
+    def read(split: str) -> Iterator[CleanedRow]:
         for row in dataset.rows(split):
             text = settings.normalizer(row.text)
             yield row, text, partial(in_language, text)
 
-    return texts
+    return read
 
 
 def clean_part(raw: Path, settings: Preprocess, output: Path) -> None:
-    """Write what ``clean_texts`` gives of one part of a source.
+    """Write the cleaned texts of one part of a source.
+
+    Args:
+        raw: Folder that ``ingest_part`` has written.
+        settings: Preprocess settings.
+        output: Folder of the cleaned part.
 
     Raises:
-        InputError: the language is not known; nothing is written then.
+        InputError: The language is unknown. Nothing is written then.
     """
     part = Dataset.open(raw)
-    texts = clean_texts(part, settings)
+    read = clean_texts(part, settings)
     progress, done = Progress(total=part.manifest.rows_out), itertools.count(1)
     with dataset_writer(output, part.manifest.counts) as writer:
         for split in part.manifest.counts:
-            for row, text, in_language in texts(split):
+            for row, text, in_language in read(split):
                 writer.add(split, Row(row.id, text, _IN_LANGUAGE if text and in_language() else _FOREIGN))
                 progress.update(next(done), "cleaning")
         writer.finish(part.manifest.source, [_FOREIGN, _IN_LANGUAGE], normalizer=settings.normalizer)
 
 
-def cleaned_parts(dataset: Dataset, parts: Sequence[Path]) -> CleanTexts:
-    """The texts of ``dataset``, whose parts ``clean_part`` has cleaned."""
-    in_order = sorted(map(Dataset.open, parts), key=lambda part: part.manifest.source)
+def read_cleaned_parts(dataset: Dataset, parts: Sequence[Path]) -> ReadCleaned:
+    """Return a reader of the texts that ``clean_part`` has cleaned.
 
-    def texts(split: str) -> Iterator[tuple[Row, str, Callable[[], bool]]]:
-        cleaned = itertools.chain.from_iterable(part.rows(split) for part in in_order)
+    Args:
+        dataset: Joined dataset.
+        parts: Folders of its cleaned parts, in any order.
+    """
+    sorted_parts = sorted(map(Dataset.open, parts), key=lambda part: part.manifest.source)
+
+    def read(split: str) -> Iterator[CleanedRow]:
+        cleaned = itertools.chain.from_iterable(part.rows(split) for part in sorted_parts)
         for row, clean in zip(dataset.rows(split), cleaned, strict=True):
             yield row, clean.text, partial(operator.eq, clean.label, _IN_LANGUAGE)
 
-    return texts
+    return read

@@ -1,4 +1,4 @@
-"""KFP door of preprocess."""
+"""KFP components of the preprocess step."""
 
 from kfp import dsl
 
@@ -7,13 +7,13 @@ from textgate.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def preprocess(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, dataset: dsl.Output[dsl.Dataset]) -> None:
-    """Clean, deduplicate and split.
+    """Clean, deduplicate and split a dataset.
 
     Args:
-        raw: What ingest made.
+        raw: Output of ``ingest``.
         preprocess: The recipe's section ``preprocess`` as JSON.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        dataset: The splits train, validation and test, and every rejected row so far.
+        code: Version of the step's code. Not used by the code: it is part of the cache key.
+        dataset: Dataset with the splits train, validation and test, and all rows rejected so far.
     """
     from textgate.components.step import step_work
 
@@ -39,10 +39,10 @@ def clean_part(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, cleaned:
     """Clean the texts of one part of a source.
 
     Args:
-        raw: What ``ingest_part`` made.
+        raw: Output of ``ingest_part``.
         preprocess: The recipe's section ``preprocess`` as JSON.
         code: See ``preprocess``.
-        cleaned: Row by row the cleaned text, and whether it is in the language that is asked for.
+        cleaned: Dataset with the cleaned text of each row, and whether it is in the recipe's language.
     """
     from textgate.components.step import step_work
 
@@ -63,14 +63,14 @@ def preprocess_parts(
     code: str,
     dataset: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Deduplicate and split what is cleaned already.
+    """Deduplicate and split texts that ``clean_part`` has cleaned.
 
     Args:
-        raw: What ``join_parts`` made.
-        parts: What ``clean_part`` made of each part.
+        raw: Output of ``join_parts``.
+        parts: Outputs of ``clean_part``.
         preprocess: The recipe's section ``preprocess`` as JSON.
         code: See ``preprocess``.
-        dataset: What ``preprocess`` makes of the whole.
+        dataset: The same dataset as ``preprocess`` writes.
     """
     from textgate.components.step import step_work
 

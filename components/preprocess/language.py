@@ -1,21 +1,25 @@
-"""Which language a text is in."""
+"""Language detection with py3langid."""
 
 from collections.abc import Callable
 
 from textgate.components.contracts import InputError
 
-# Of a longer text the rest tells nothing more: of 3,800 foreign paragraphs cut here none was taken for English.
-_CHARACTERS = 300
-_LIKELY_ENOUGH = 0.2
+# The rest of a longer text adds nothing: of 3,800 foreign paragraphs cut to this length, none was taken for English.
+_MAX_CHARACTERS = 300
+_MIN_PROBABILITY_RATIO = 0.2
 
 
-def language_test(language: str) -> Callable[[str], bool]:
-    """A function that says whether a text is in ``language`` (ISO 639-1), as far as py3langid can tell by its start.
+def language_filter(language: str) -> Callable[[str], bool]:
+    """Return a function that says whether a text may be in a language, judging by its first 300 characters.
 
-    It is, unless another language is over five times as likely: a text too short to tell is kept. To ask for the
-    likeliest language alone would refuse 31 % of English texts of one to five words, and this refuses 2 %; in exchange
-    5 % of foreign texts of 35 characters pass. One core does 2,000 to 8,000 texts a second (Lui and Baldwin, langid.py,
-    ACL 2012).
+    A text is accepted unless another language is more than five times as likely, so one that is too short to tell is
+    kept. Requiring the most likely language would reject 31 % of English texts of one to five words; this rejects 2 %,
+    and accepts 5 % of foreign texts of 35 characters. One core classifies 2,000 to 8,000 texts per second.
+
+    Reference: Lui and Baldwin, langid.py, ACL 2012.
+
+    Args:
+        language: ISO 639-1 code.
 
     Raises:
         InputError: py3langid does not know the language.
@@ -25,11 +29,13 @@ def language_test(language: str) -> Callable[[str], bool]:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     if language not in identifier.labels:
         known = ", ".join(sorted(label for label in identifier.labels if len(label) == len(language)))
-        raise InputError(f"preprocess.language {language!r} is not a language that can be told: {known} can")
+        raise InputError(f"preprocess.language {language!r} cannot be detected: choose one of {known}")
 
-    def speaks(text: str) -> bool:
-        start = text[:_CHARACTERS]
+    def accepts(text: str) -> bool:
+        start = text[:_MAX_CHARACTERS]
         likeliest, probability = identifier.classify(start)
-        return bool(likeliest == language or dict(identifier.rank(start))[language] >= _LIKELY_ENOUGH * probability)
+        if likeliest == language:
+            return True
+        return bool(dict(identifier.rank(start))[language] >= _MIN_PROBABILITY_RATIO * probability)
 
-    return speaks
+    return accepts

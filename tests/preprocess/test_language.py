@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Row, TextNormalizer, dataset_writer
-from textgate.components.preprocess.language import language_test
+from textgate.components.preprocess.language import language_filter
 from textgate.components.preprocess.preprocess import preprocess_dataset
 
 ENGLISH = [
@@ -24,21 +24,21 @@ FOREIGN = [
 ]
 
 
-def test_a_text_is_told_by_its_language_and_one_too_short_to_tell_is_kept() -> None:
-    english, german = language_test("en"), language_test("de")
+def test_foreign_texts_are_rejected_and_too_short_ones_kept() -> None:
+    english, german = language_filter("en"), language_filter("de")
     assert [text for text in ENGLISH + SHORT if not english(text)] == []
     assert [text for text in FOREIGN if english(text)] == []
     assert [text for text in FOREIGN if german(text)] == FOREIGN[:1]
     assert not any(german(text) for text in ENGLISH)
 
 
-def test_a_long_text_is_told_by_its_start() -> None:
-    english = language_test("en")
+def test_a_long_text_is_judged_by_its_start() -> None:
+    english = language_filter("en")
     assert english(ENGLISH[0] * 10 + FOREIGN[0] * 1_000)
     assert not english(FOREIGN[0] * 10 + ENGLISH[0] * 1_000)
 
 
-def test_rows_in_another_language_are_counted_before_anything_else_is_asked_of_them(tmp_path: Path) -> None:
+def test_another_language_takes_precedence_over_other_reasons(tmp_path: Path) -> None:
     rows = [
         *((f"This is the English sentence with number {number}", "ab"[number % 2]) for number in range(20)),
         (FOREIGN[0], "a"),
@@ -63,8 +63,8 @@ def test_rows_in_another_language_are_counted_before_anything_else_is_asked_of_t
     assert dataset.manifest.rows_out == 24
 
 
-def test_a_language_nobody_can_tell_is_named(tmp_path: Path) -> None:
+def test_an_unknown_language_is_an_input_error(tmp_path: Path) -> None:
     with dataset_writer(tmp_path / "raw", ["all"]) as writer:
         writer.finish("data.csv", ["a", "b"])
-    with pytest.raises(InputError, match=r"'xx' is not a language that can be told: af, am, .*, en"):
+    with pytest.raises(InputError, match=r"'xx' cannot be detected: choose one of af, am, .*, en"):
         preprocess_dataset(tmp_path / "raw", Preprocess(language="xx"), tmp_path / "out")

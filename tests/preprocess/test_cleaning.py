@@ -68,6 +68,6 @@ def test_cleaned_in_parts_is_as_cleaned_at_once(settings: dict[str, Any], raw: P
 
 
 def test_a_language_that_cannot_be_told_ends_the_part(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'xx' is not a language that can be told"):
+    with pytest.raises(InputError, match="'xx' cannot be detected"):
         clean_part(raw / "0", Preprocess(language="xx"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
