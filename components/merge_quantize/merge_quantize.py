@@ -45,7 +45,7 @@ def compare_merged(folder: Path, bundle: ModelBundle, trained: Path) -> MergeRes
     Args:
         folder: Folder of the merged bundle.
         bundle: Its manifest.
-        trained: File of the evaluation of the trained bundle.
+        trained: Folder of the evaluation of the trained bundle.
 
     Returns:
         The differences; None if nothing was merged.

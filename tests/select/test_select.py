@@ -1,4 +1,4 @@
-"""The best of a sweep's models: which one, copied how, and what is said of the others."""
+"""Selecting the best model of a sweep, and the table of all of them."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_the_best_is_copied_byte_for_byte_and_every_score_is_listed(tmp_path: Pa
     ]
 
 
-def test_of_equal_models_the_first_in_the_order_of_the_sweep_is_chosen(tmp_path: Path) -> None:
+def test_the_first_of_equal_models_is_selected(tmp_path: Path) -> None:
     models = [bundle(tmp_path / str(C), C, f1) for C, f1 in ((10, 0.7), (1, 0.9), (0.1, 0.9), (0.01, 0.9))]
     assert select_best(models, settings(10, 1, 0.1, 0.01), tmp_path / "model", tmp_path / "table") == 1
     again = [models[0], *reversed(models[1:])]
@@ -56,7 +56,7 @@ def test_of_equal_models_the_first_in_the_order_of_the_sweep_is_chosen(tmp_path:
     assert ModelBundle.load(tmp_path / "again").recipe["train"]["C"] == 0.01
 
 
-def test_models_in_another_order_than_their_settings_are_refused(tmp_path: Path) -> None:
+def test_models_in_another_order_than_their_settings_are_rejected(tmp_path: Path) -> None:
     models = [bundle(tmp_path / str(C), C, C) for C in (0.1, 0.2)]
     with pytest.raises(ValueError, match=r"was trained with train\.C = 0\.1"):
         select_best(models, settings(0.2, 0.1), tmp_path / "model", tmp_path / "table")
@@ -66,7 +66,7 @@ def test_models_in_another_order_than_their_settings_are_refused(tmp_path: Path)
     assert not (tmp_path / "table").exists()
 
 
-def test_a_damaged_winner_is_not_handed_on(tmp_path: Path) -> None:
+def test_a_damaged_best_model_is_not_copied(tmp_path: Path) -> None:
     models = [bundle(tmp_path / str(C), C, C) for C in (0.1, 0.2)]
     (models[1] / "arrays" / "weights.bin").write_bytes(b"other")
     with pytest.raises(InputError, match=r"0\.2 does not match its manifest: arrays/weights.bin has been changed"):
@@ -74,7 +74,7 @@ def test_a_damaged_winner_is_not_handed_on(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
-def test_the_doors_hand_on_the_model_its_metadata_and_its_dataset(tmp_path: Path) -> None:
+def test_the_components_copy_the_model_its_metadata_and_its_dataset(tmp_path: Path) -> None:
     models, datasets = [], []
     for strength, f1 in ((0.1, 0.9), (1, 0.7)):
         trained = bundle(tmp_path / f"model-{strength}", strength, f1)

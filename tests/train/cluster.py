@@ -1,8 +1,8 @@
-"""A stand-in for a cluster with Kubeflow Trainer: the few routes of its API that a train step asks for, over HTTP.
+"""HTTP stub of a cluster with Kubeflow Trainer: the routes of the Kubernetes API that a train step uses.
 
-A TrainJob's nodes are processes of this machine, started as Trainer's torch plugin and JobSet would start their pods:
-with the command and the variables of the manifest, those of torchrun added, and nothing of this process's own. Or they
-are a script: pods that say given lines and leave the job in a given state.
+The nodes of a TrainJob are local processes. They start as Trainer's torch plugin and JobSet start their pods: with the
+manifest's command and variables plus those of torchrun, and without the environment of this process. Alternatively the
+nodes are scripted: pods that log given lines and leave the job in a given state.
 """
 
 import json
@@ -25,12 +25,12 @@ PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
 class Node:
-    """One node of a job: a process, or lines that it is given."""
+    """One node of a job: a process, or scripted log lines."""
 
     def __init__(self, command: list[str] | None, env: dict[str, str], lines: list[str]) -> None:
         self.lines: list[str] = []
         for line in lines:
-            self._say(line)
+            self._log(line)
         self.process: subprocess.Popen[str] | None = None
         if command:
             self.process = subprocess.Popen(
@@ -39,7 +39,7 @@ class Node:
             self._reader = threading.Thread(target=self._read)
             self._reader.start()
 
-    def _say(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
         self.lines.append(f"{stamp}{len(self.lines) % 1000:03d}Z {line}")
 
@@ -47,7 +47,7 @@ class Node:
         assert self.process
         assert self.process.stdout
         for line in self.process.stdout:
-            self._say(line.rstrip("\n"))
+            self._log(line.rstrip("\n"))
         self.process.wait()
 
     def stop(self) -> None:
@@ -58,22 +58,22 @@ class Node:
 
 
 class Cluster:
-    """What the API server knows."""
+    """State of the API server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pod: dict[str, Any] = {}
-        """The step's own."""
+        """Manifest of the step's pod."""
         self.secrets: dict[str, dict[str, str]] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.script: tuple[list[list[str]], list[dict[str, str]]] | None = None
-        """Lines of each pod, and the conditions of the job; without it, its command is run."""
+        """Log lines of each pod and conditions of the job; None runs the job's command."""
         self.refusals: list[tuple[str, int, str]] = []
-        """A part of ``METHOD path`` that is refused with a status and a message, each once."""
+        """Part of a ``METHOD path`` that is rejected once, with a status and a message."""
         self.nodes: dict[str, list[Node]] = {}
-        self.asked = threading.Event()
-        """A job has been asked for its state."""
+        self.polled = threading.Event()
+        """Set once the state of a job has been requested."""
 
     def start(self, job: dict[str, Any]) -> None:
         self.created.append(job)
@@ -83,13 +83,13 @@ class Cluster:
             port = free.getsockname()[1]
         nodes = []
         for rank in range(trainer["numNodes"]):
-            home = self.folder / f"{job['metadata']['name']}-{rank}"
-            home.mkdir()
+            folder = self.folder / f"{job['metadata']['name']}-{rank}"
+            folder.mkdir()
             env = {
-                # What a pod has of its image and its machine.
+                # Set by a pod's image and machine.
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "HOME": str(home),
-                "TMPDIR": str(home),
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
                 "OMP_NUM_THREADS": "1",
                 "GLOO_SOCKET_IFNAME": "lo",
                 # pkg/runtime/framework/plugins/torch/torch.go, EnforceMLPolicy.
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(201, json.loads(body))
             case "GET", _ if path.startswith(JOBS) and name in cluster.nodes:
                 conditions = cluster.conditions(name)
-                cluster.asked.set()
+                cluster.polled.set()
                 return self._answer(200, {"metadata": {"name": name}, "status": {"conditions": conditions}})
             case "DELETE", _ if path.startswith(JOBS) and name in cluster.nodes:
                 cluster.delete(name)
@@ -204,7 +204,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(cluster: Cluster) -> Iterator[Path]:
-    """Answer for ``cluster``; yields the kubeconfig that leads to it."""
+    """Serve the API of ``cluster``; yield the path of a kubeconfig for it."""
     server = _Server(cluster)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

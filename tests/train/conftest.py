@@ -1,4 +1,4 @@
-"""A preprocessed dataset of easy texts, and a training of it that keeps checkpoints within its epochs."""
+"""A preprocessed dataset of easy texts, and a training that saves checkpoints within its epochs."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from textgate.components.contracts import Row, TextNormalizer, TransformerTraining, dataset_writer
 
-WORDS = [f"word{number}" for number in range(40)]
+WORDS = [f"word{index}" for index in range(40)]
 
 
 @pytest.fixture(scope="session")
@@ -21,18 +21,18 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = random.Random(13)
     path = tmp_path_factory.mktemp("data") / "dataset"
     with dataset_writer(path, ["train", "validation", "test"]) as writer:
-        for number in range(200):
-            label = ["bad", "good"][number % 2]
+        for index in range(200):
+            label = ["bad", "good"][index % 2]
             text = " ".join([*rng.sample(WORDS, rng.randint(2, 12)), label])
-            split = "validation" if number % 5 == 4 else "train"
-            writer.add(split, Row(str(number), text, label))
+            split = "validation" if index % 5 == 4 else "train"
+            writer.add(split, Row(str(index), text, label))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer(lowercase=True))
     return path
 
 
 @pytest.fixture
 def training(tiny_encoder: Path) -> TransformerTraining:
-    """20 updates an epoch of 2 batches each; measured, and kept, every 7 updates: within the epochs."""
+    """20 updates per epoch of 2 batches each; evaluated and saved every 7 updates, so not at the end of an epoch."""
     return TransformerTraining(
         family="transformer",
         base_model=str(tiny_encoder),
@@ -48,7 +48,7 @@ def training(tiny_encoder: Path) -> TransformerTraining:
 
 @pytest.fixture
 def without_dropout(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """Processes draw different dropout masks, so without it a difference is a fault."""
+    """The tiny encoder without dropout, whose masks differ between processes, so that results are comparable."""
     folder = tmp_path / "encoder"
     shutil.copytree(tiny_encoder, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -62,20 +62,20 @@ Scalars = Callable[[Path], dict[str, dict[int, float]]]
 
 @pytest.fixture(scope="session")
 def scalars() -> Scalars:
-    """Reads what TensorBoard would draw of a training: values by update, by tag; durations left out."""
+    """Function that reads the scalars of a TensorBoard folder, by tag and update, without the durations."""
 
     def read(logs: Path) -> dict[str, dict[int, float]]:
-        found: dict[str, dict[int, float]] = defaultdict(dict)
+        scalars: dict[str, dict[int, float]] = defaultdict(dict)
         (path,) = logs.glob("events.out.tfevents.*")
         data = path.read_bytes()
         while data:
-            # A record: its length, the length's checksum, the record, its checksum (tensorflow.org, "TFRecord").
+            # TFRecord format: length, checksum of the length, data, checksum of the data (tensorflow.org, "TFRecord").
             (length,) = struct.unpack("<Q", data[:8])
             event = Event.FromString(data[12 : 12 + length])
             data = data[12 + length + 4 :]
             for value in event.summary.value:
                 if value.tag in ("train/loss", "train/grad_norm", "train/learning_rate", "eval/loss", "eval/f1"):
-                    found[value.tag][event.step] = value.simple_value
-        return dict(found)
+                    scalars[value.tag][event.step] = value.simple_value
+        return dict(scalars)
 
     return read

@@ -1,6 +1,6 @@
-"""``textgate.components.train.node`` where accelerate knows FSDP on CPUs too, which it refuses to know by a list.
+"""Run ``textgate.components.train.node`` with FSDP on CPUs, which accelerate does not list as supported.
 
-torch itself shards on gloo, so that two processes without a GPU show what FSDP does to a training.
+torch itself can shard over gloo, so two processes without a GPU are enough to test a training with FSDP.
 """
 
 import runpy
@@ -23,12 +23,12 @@ def _with_fsdp(self: AcceleratorState, *arguments: Any, fsdp_plugin: Any = None,
         print("sharded by FSDP", flush=True)
 
 
-def _waited_for(gather: Callable[..., Any]) -> Callable[..., Any]:
-    """On a GPU its copy to the CPU waits for what is gathered; a clone does here."""
+def _cloned(gather: Callable[..., Any]) -> Callable[..., Any]:
+    """Clone the gathered tensors: on a GPU, copying them to the CPU waits for the gathering; here the clone does."""
     return lambda *arguments, **options: tree_map_only(torch.Tensor, torch.clone, gather(*arguments, **options))
 
 
 AcceleratorState.__init__ = _with_fsdp  # type: ignore[method-assign]
-state_dict.get_model_state_dict = _waited_for(state_dict.get_model_state_dict)
-state_dict.get_optimizer_state_dict = _waited_for(state_dict.get_optimizer_state_dict)
+state_dict.get_model_state_dict = _cloned(state_dict.get_model_state_dict)
+state_dict.get_optimizer_state_dict = _cloned(state_dict.get_optimizer_state_dict)
 runpy.run_module("textgate.components.train.node", run_name="__main__")

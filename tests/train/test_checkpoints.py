@@ -1,3 +1,5 @@
+"""Checkpoints in the store: saving, restoring, and what happens when either fails."""
+
 import json
 import os
 import signal
@@ -15,7 +17,7 @@ PREFIX = "checkpoints/one"
 
 
 def write(folder: Path, **files: str) -> Path:
-    """A checkpoint of these files, each in a folder of its own."""
+    """Write a checkpoint of these files, each in its own subfolder."""
     for name, content in files.items():
         (folder / name).mkdir(parents=True)
         (folder / name / "state").write_text(content)
@@ -27,7 +29,7 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def restored(store: Store, folder: Path) -> dict[str, str] | None:
-    """What a process that starts now finds."""
+    """Return the files that a new process restores."""
     return read(folder) if StoreCheckpoints(store, PREFIX).restore(folder) else None
 
 
@@ -35,7 +37,7 @@ def keys(store: Store) -> list[str]:
     return [item.key for item in store.objects("checkpoints/")]
 
 
-def test_the_last_checkpoint_comes_back_and_nothing_else_stays(
+def test_the_last_checkpoint_is_restored_and_older_ones_are_deleted(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert restored(store, tmp_path / "none") is None
@@ -48,12 +50,12 @@ def test_the_last_checkpoint_comes_back_and_nothing_else_stays(
     assert "restored the checkpoint of 20" in capsys.readouterr().out
     assert len(keys(store)) == 3
     StoreCheckpoints(store, PREFIX).clear()
-    assert len(keys(store)) == 3, "a training that never kept a checkpoint has nothing to clear"
+    assert len(keys(store)) == 3, "a process that never saved a checkpoint clears nothing"
     checkpoints.clear()
     assert keys(store) == []
 
 
-def test_an_unchanged_file_is_written_once(store: Store, tmp_path: Path) -> None:
+def test_an_unchanged_file_is_uploaded_once(store: Store, tmp_path: Path) -> None:
     written: list[str] = []
     store.client.meta.events.register(
         "before-call.s3.PutObject", lambda params, **_: written.append(params["url_path"])
@@ -66,7 +68,7 @@ def test_an_unchanged_file_is_written_once(store: Store, tmp_path: Path) -> None
     assert len(set(written)) == 3 + 1
 
 
-DIES_WHILE_IT_STORES = """
+KILLED_DURING_UPLOAD = """
 import os, signal, sys
 from pathlib import Path
 from textgate.components.storage import Store
@@ -90,21 +92,23 @@ checkpoints.wait()
 
 
 @pytest.mark.parametrize("put", [2, 3])
-def test_killed_while_storing_the_checkpoint_before_is_found(put: int, store: Store, tmp_path: Path) -> None:
+def test_after_a_kill_during_an_upload_the_previous_checkpoint_is_restored(
+    put: int, store: Store, tmp_path: Path
+) -> None:
     first = read(write(tmp_path / "1", model="first", optimizer="before"))
     write(tmp_path / "2", model="second", optimizer="after")
-    command = [sys.executable, "-c", DIES_WHILE_IT_STORES, store.bucket, PREFIX, str(put)]
+    command = [sys.executable, "-c", KILLED_DURING_UPLOAD, store.bucket, PREFIX, str(put)]
     assert subprocess.run(command, cwd=tmp_path, env=os.environ, check=False).returncode == -signal.SIGKILL
     assert restored(store, tmp_path / "back") == first
     checkpoints = StoreCheckpoints(store, PREFIX)
     checkpoints.save(write(tmp_path / "3", model="third", optimizer="later"))
     checkpoints.wait()
     assert restored(store, tmp_path / "again") == {"model": "third", "optimizer": "later"}
-    assert len(keys(store)) == 3, "what the killed process left has gone"
+    assert len(keys(store)) == 3, "the files of the killed process have been deleted"
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("content", "its file model/state is not what was stored"),
         ("missing", " answered "),
@@ -112,8 +116,8 @@ def test_killed_while_storing_the_checkpoint_before_is_found(put: int, store: St
         ("outside", "its file ../model would lie outside its folder"),
     ],
 )
-def test_a_damaged_checkpoint_is_ignored_with_a_line_and_then_replaced(
-    damage: str, told: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_checkpoint_is_ignored_with_one_line_and_then_replaced(
+    damage: str, message: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = StoreCheckpoints(store, PREFIX)
     checkpoints.save(write(tmp_path / "1", model="first"))
@@ -133,14 +137,14 @@ def test_a_damaged_checkpoint_is_ignored_with_a_line_and_then_replaced(
     assert not checkpoints.restore(tmp_path / "back")
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("the stored checkpoint cannot be used, training from the beginning: ")
-    assert told in line
+    assert message in line
     assert list(tmp_path.iterdir()) == []
     checkpoints.save(write(tmp_path / "2", model="first"))
     checkpoints.wait()
     assert restored(store, tmp_path / "again") == {"model": "first"}
 
 
-def test_a_store_that_has_gone_costs_a_line_each_and_no_secret(
+def test_an_unavailable_store_prints_one_line_each_without_secrets(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -148,14 +152,14 @@ def test_a_store_that_has_gone_costs_a_line_each_and_no_secret(
     assert not checkpoints.restore(tmp_path / "back")
     checkpoints.save(write(tmp_path / "1", model="first"))
     checkpoints.clear()
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     begins = ["the stored checkpoint cannot be used", "the checkpoint was not kept", "the checkpoints were not removed"]
-    assert [line.split(":")[0].split(",")[0] for line in said.splitlines()] == begins
-    assert said.count("the store at http://127.0.0.1:9 cannot be reached") == 3
-    assert environment["AWS_SECRET_ACCESS_KEY"] not in said
+    assert [line.split(":")[0].split(",")[0] for line in output.splitlines()] == begins
+    assert output.count("the store at http://127.0.0.1:9 cannot be reached") == 3
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in output
 
 
-def test_only_the_very_same_training_finds_its_checkpoints(dataset: Path, training: TransformerTraining) -> None:
+def test_only_the_identical_training_finds_its_checkpoints(dataset: Path, training: TransformerTraining) -> None:
     data = Dataset.open(dataset)
     other_data = Dataset(data.path, data.manifest.model_copy(update={"fingerprint": "0" * 64}))
     prefixes = [

@@ -1,3 +1,5 @@
+"""The KFP component of the step ``train``."""
+
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ def artifact(path: Path) -> Any:
     return SimpleNamespace(path=str(path), metadata={})
 
 
-def test_a_family_that_is_fitted_in_one_go_needs_no_store_and_leaves_a_word_in_its_logs(
+def test_a_family_without_checkpoints_needs_no_store_and_writes_a_readme_to_its_logs(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -31,7 +33,7 @@ def test_a_family_that_is_fitted_in_one_go_needs_no_store_and_leaves_a_word_in_i
     assert "checkpoint" not in capsys.readouterr().out
 
 
-def test_a_fine_tuning_leaves_its_curve_beside_the_bundle_and_nothing_in_the_store(
+def test_a_fine_tuning_writes_its_curve_to_the_logs_and_leaves_nothing_in_the_store(
     dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path
 ) -> None:
     model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")

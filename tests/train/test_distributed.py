@@ -1,4 +1,4 @@
-"""One training in two processes, as on two GPUs."""
+"""Training in two processes, as on two GPUs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,10 @@ from textgate.components.train.launch import TrainingJob, run
 from textgate.components.train.train import train_bundle
 
 
-@pytest.mark.slow  # two that a TrainJob starts, which do the same, are among the fast tests (test_nodes.py)
-@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.slow  # the same with processes of a TrainJob: test_multi_node.py
+@pytest.mark.parametrize("distilled", [False, True])
 def test_two_processes_reach_the_loss_of_one(
-    taught: bool,
+    distilled: bool,
     dataset: Path,
     training: TransformerTraining,
     without_dropout: Path,
@@ -34,7 +34,7 @@ def test_two_processes_reach_the_loss_of_one(
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
     settings = training.model_copy(update={"base_model": str(without_dropout), "micro_batch_size": None, "epochs": 1})
-    if taught:
+    if distilled:
         teacher = LinearTraining(family="linear", min_df=1)
         train_bundle(dataset, "teacher", teacher, tmp_path / "teacher", TrainingContext())
         settings = settings.model_copy(update={"distillation": Distillation(teacher=str(tmp_path / "teacher"))})
@@ -43,34 +43,38 @@ def test_two_processes_reach_the_loss_of_one(
     for processes in ("1", "2"):
         monkeypatch.setenv("TEXTGATE_PROCESSES", processes)
         folder = tmp_path / processes
-        bundles.append(run(TrainingJob(dataset, "tiny", settings, "code", store.bucket, folder / "model", folder / "logs")))
+        bundles.append(
+            run(TrainingJob(dataset, "tiny", settings, "code", store.bucket, folder / "model", folder / "logs"))
+        )
         curves.append(scalars(folder / "logs"))
     assert curves[0].keys() == curves[1].keys()
     for tag in curves[0]:
         assert curves[1][tag] == pytest.approx(curves[0][tag], rel=1e-3, abs=1e-4), tag
     assert bundles[1].metrics == pytest.approx(bundles[0].metrics, abs=1e-4)
     assert ModelBundle.load(tmp_path / "2/model") == bundles[1]
-    said = capfd.readouterr().out
-    assert "8 texts an update, 4 at once on 2 device(s)" in said
-    assert said.count("asking the teacher") == (2 if taught else 0), "one process a training asks"
-    measured = [line for line in said.splitlines() if line.startswith("epoch 0.35")]
-    assert len(measured) == 2, "one process a training speaks"
+    output = capfd.readouterr().out
+    assert "8 texts an update, 4 at once on 2 device(s)" in output
+    assert output.count("asking the teacher") == (2 if distilled else 0), "one process per training runs the teacher"
+    evaluations = [line for line in output.splitlines() if line.startswith("epoch 0.35")]
+    assert len(evaluations) == 2, "one process per training prints"
     assert list(store.objects("checkpoints/")) == []
 
 
-def test_what_is_wrong_is_one_sentence_from_many_processes(
+def test_an_input_error_in_several_processes_is_one_sentence(
     training: TransformerTraining, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXTGATE_PROCESSES", "2")
     with dataset_writer(tmp_path / "raw", ["train", "validation"]) as writer:
         writer.finish("made up", ["bad", "good"])
     with pytest.raises(InputError, match="has not been preprocessed: it carries no normaliser") as error:
-        run(TrainingJob(tmp_path / "raw", "tiny", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs"))
+        run(
+            TrainingJob(tmp_path / "raw", "tiny", training, "code", store.bucket, tmp_path / "model", tmp_path / "logs")
+        )
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model").exists()
 
 
-def test_a_number_of_processes_that_does_not_fit_is_refused(
+def test_an_invalid_number_of_processes_is_rejected(
     training: TransformerTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXTGATE_PROCESSES", "3")

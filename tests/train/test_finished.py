@@ -1,4 +1,4 @@
-"""A training that builds on finished systems: which version it takes, and what is remembered of it."""
+"""A training that uses finished bundles: the version it uses and records."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,17 +25,17 @@ from textgate.components.train.train import train_bundle
 
 @pytest.fixture(scope="module")
 def systems(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three linear systems, each other than the others."""
+    """Three different linear bundles."""
     folder = tmp_path_factory.mktemp("systems")
-    for number in range(3):
-        settings = LinearTraining(family="linear", min_df=1, C=10.0**number)
-        train_bundle(dataset, "films", settings, folder / str(number), TrainingContext())
-    return [folder / str(number) for number in range(3)]
+    for index in range(3):
+        settings = LinearTraining(family="linear", min_df=1, C=10.0**index)
+        train_bundle(dataset, "films", settings, folder / str(index), TrainingContext())
+    return [folder / str(index) for index in range(3)]
 
 
 @pytest.fixture
 def registry(store: Store, systems: list[Path]) -> Registry:
-    """The first system is champion of ``first``, the second a version of ``second``, which has no champion yet."""
+    """Registry with a champion of the model ``first``, and a version of ``second`` without a champion."""
     registry = Registry(store)
     registry.update_channel("first", registry.publish("first", systems[0]), run="run", reason="test", expected=None)
     registry.publish("second", systems[1])
@@ -55,7 +55,7 @@ def artifact(path: Path) -> Any:
     return SimpleNamespace(path=str(path), metadata={})
 
 
-def test_the_step_finds_what_the_recipe_names_and_remembers_the_version(
+def test_the_step_fetches_named_bundles_and_records_their_versions(
     dataset: Path, systems: list[Path], registry: Registry, tmp_path: Path
 ) -> None:
     settings = ensemble("first", systems[2]).model_dump_json()
@@ -70,12 +70,12 @@ def test_the_step_finds_what_the_recipe_names_and_remembers_the_version(
         assert ModelBundle.load(tmp_path / "model" / name) == ModelBundle.load(system)
 
 
-def test_a_channel_that_moves_is_another_training(
+def test_a_moved_channel_changes_the_checkpoint_prefix(
     dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
 ) -> None:
     def prefix() -> str:
-        asked = resolve_refs(job(dataset, ensemble("first", systems[2]), store, tmp_path))
-        return fetch_inputs(asked, 1, tmp_path / "scratch").checkpoint_prefix
+        resolved = resolve_refs(job(dataset, ensemble("first", systems[2]), store, tmp_path))
+        return fetch_inputs(resolved, 1, tmp_path / "scratch").checkpoint_prefix
 
     before = prefix()
     assert prefix() == before
@@ -84,45 +84,48 @@ def test_a_channel_that_moves_is_another_training(
     assert prefix() != before
 
 
-def test_a_folder_whose_bundle_changes_is_another_training(
+def test_a_changed_bundle_in_a_folder_changes_the_checkpoint_prefix(
     dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
 ) -> None:
     folder = tmp_path / "system"
-    found = []
+    inputs = []
     for system in systems[1:]:
         folder.symlink_to(system)
-        found.append(fetch_inputs(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
+        inputs.append(fetch_inputs(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
         folder.unlink()
-    assert found[0].bundles == found[1].bundles
-    assert found[0].checkpoints != found[1].checkpoint_prefix
+    assert inputs[0].bundles == inputs[1].bundles
+    assert inputs[0].checkpoints != inputs[1].checkpoint_prefix
 
 
-def test_a_system_that_is_not_there_or_answers_otherwise_is_one_sentence(
+def test_a_missing_bundle_or_one_with_other_labels_is_one_sentence(
     dataset: Path, systems: list[Path], registry: Registry, store: Store, tmp_path: Path
 ) -> None:
-    (tmp_path / "turned").mkdir()
-    turned = ModelBundle.load(systems[0]).model_copy(update={"labels": ["good", "bad"]})
-    turned.write(tmp_path / "turned")
-    for named, sentence in (
+    (tmp_path / "reversed").mkdir()
+    reversed_labels = ModelBundle.load(systems[0]).model_copy(update={"labels": ["good", "bad"]})
+    reversed_labels.write(tmp_path / "reversed")
+    for reference, sentence in (
         ("none", r"^the finished system none, which the recipe builds on, must be there first: no model 'none' in "),
         ("second", r"^the finished system second, .*: the model second has no champion: run a recipe that promotes"),
         ("first@0123456789ab", r"the model first has no version '0123456789ab'; it has "),
-        (tmp_path / "turned", r"turned answers \['good', 'bad'\] but the dataset has the labels \['bad', 'good'\]$"),
+        (
+            tmp_path / "reversed",
+            r"reversed answers \['good', 'bad'\] but the dataset has the labels \['bad', 'good'\]$",
+        ),
     ):
         with pytest.raises(InputError, match=sentence):
-            run(job(dataset, ensemble("first", named), store, tmp_path))
+            run(job(dataset, ensemble("first", reference), store, tmp_path))
         assert not (tmp_path / "model").exists()
 
 
-def test_a_system_of_another_dataset_is_said(
+def test_a_bundle_trained_on_another_dataset_prints_a_warning(
     dataset: Path, registry: Registry, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = job(dataset, ensemble("first", "first"), store, tmp_path)
     fetch_inputs(same, 1, tmp_path / "scratch")
     assert capsys.readouterr().out == ""
     with dataset_writer(tmp_path / "other", ["train", "validation"]) as writer:
-        for number, label in enumerate(["bad", "good"] * 4):
-            writer.add(["train", "validation"][number > 3], Row(str(number), f"{label} {number}", label))
+        for index, label in enumerate(["bad", "good"] * 4):
+            writer.add(["train", "validation"][index > 3], Row(str(index), f"{label} {index}", label))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
     assert Dataset.open(tmp_path / "other").manifest.fingerprint != Dataset.open(dataset).manifest.fingerprint
     fetch_inputs(job(tmp_path / "other", ensemble("first", "first"), store, tmp_path), 1, tmp_path / "scratch")

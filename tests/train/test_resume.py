@@ -1,4 +1,4 @@
-"""A training that is killed and started again ends as one that never was."""
+"""A killed and resumed training ends with the same result as an uninterrupted one."""
 
 import os
 import re
@@ -36,15 +36,15 @@ def start(dataset: Path, training: TransformerTraining, store: Store, folder: Pa
 
 
 def kill_after(process: subprocess.Popen[str], line: str) -> None:
-    """Wait until the process has said ``line``, and end it as the kernel would."""
+    """Wait until the process prints a line that starts with ``line``, then kill it with SIGKILL."""
     assert process.stdout
-    said = []
-    for each in process.stdout:
-        said.append(each)
-        if each.startswith(line):
+    lines = []
+    for printed in process.stdout:
+        lines.append(printed)
+        if printed.startswith(line):
             break
     else:
-        raise AssertionError("".join(said))
+        raise AssertionError("".join(lines))
     process.send_signal(signal.SIGKILL)
     process.stdout.close()
     assert process.wait() == -signal.SIGKILL
@@ -52,7 +52,7 @@ def kill_after(process: subprocess.Popen[str], line: str) -> None:
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums come out the same to the last bit only if they are split over as many threads."""
+    """Use one thread, since floating-point sums depend on how they are split over threads."""
     import torch
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -61,7 +61,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_killed_and_resumed_is_as_never_killed(
+def test_killed_and_resumed_equals_never_killed(
     dataset: Path,
     training: TransformerTraining,
     store: Store,
@@ -70,22 +70,24 @@ def test_killed_and_resumed_is_as_never_killed(
     scalars: Callable[[Path], dict[str, dict[int, float]]],
 ) -> None:
     def job(name: str) -> TrainingJob:
-        return TrainingJob(dataset, "tiny", training, "code", store.bucket, tmp_path / name / "model", tmp_path / name / "logs")
+        return TrainingJob(
+            dataset, "tiny", training, "code", store.bucket, tmp_path / name / "model", tmp_path / name / "logs"
+        )
 
     whole = run(job("whole"))
     assert "resuming" not in capsys.readouterr().out
 
-    # A checkpoint is stored when the next one is made, so that the third, within the second epoch, lies there now.
+    # The upload of a checkpoint is waited for before the next is saved, so the third, in epoch 2, is complete now.
     kill_after(start(dataset, training, store, tmp_path / "killed"), "epoch 1.75")
     assert not (tmp_path / "killed/model").exists()
     assert list(store.objects("checkpoints/"))
 
     resumed = run(job("resumed"))
-    said = capsys.readouterr().out
-    match = re.search(r"resuming at update (\d+) of 40", said)
+    output = capsys.readouterr().out
+    match = re.search(r"resuming at update (\d+) of 40", output)
     assert match
     assert int(match[1]) in (21, 28, 35), "the third checkpoint, or a later one"
-    assert "epoch 0.35" not in said
+    assert "epoch 0.35" not in output
     assert resumed == whole
     assert ModelBundle.load(tmp_path / "resumed/model") == whole
     assert list(store.objects("checkpoints/")) == []
@@ -100,8 +102,8 @@ class Interrupted(Exception):  # noqa: N818
     pass
 
 
-class EndsAfter(StoreCheckpoints):
-    """Ends the training once so many checkpoints have been kept."""
+class InterruptedAfter(StoreCheckpoints):
+    """Checkpoints that interrupt the training after a number of saves."""
 
     def __init__(self, store: Store, checkpoints: int) -> None:
         super().__init__(store, "checkpoints/one")
@@ -121,7 +123,9 @@ def test_an_adapter_on_a_4_bit_base_resumes_to_the_last_bit(
     settings = training.model_copy(update={"epochs": 0.7, "adapter": Adapter(r=4, quantization="nf4")})
     whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", TrainingContext(tiny_encoder))
     with pytest.raises(Interrupted):
-        train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 1)))
+        train_bundle(
+            dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, InterruptedAfter(store, 1))
+        )
     checkpoints = StoreCheckpoints(store, "checkpoints/one")
     assert (
         train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, checkpoints)) == whole
@@ -132,13 +136,13 @@ def test_a_student_and_its_history_resume_to_the_last_bit(
     dataset: Path, training: TransformerTraining, tiny_encoder: Path, store: Store, tmp_path: Path
 ) -> None:
     train_bundle(dataset, "teacher", LinearTraining(family="linear", min_df=1), tmp_path / "teacher", TrainingContext())
-    given = TrainingContext(tiny_encoder, bundles={"teacher@1": tmp_path / "teacher"})
+    context = TrainingContext(tiny_encoder, bundles={"teacher@1": tmp_path / "teacher"})
     settings = training.model_copy(update={"epochs": 0.7, "distillation": Distillation(teacher="teacher@1")})
-    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", given)
+    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", context)
     with pytest.raises(Interrupted):
-        killed = replace(given, checkpoints=EndsAfter(store, 1))
-        train_bundle(dataset, "tiny", settings, tmp_path / "model", killed)
-    resumed = replace(given, checkpoints=StoreCheckpoints(store, "checkpoints/one"))
+        interrupted = replace(context, checkpoints=InterruptedAfter(store, 1))
+        train_bundle(dataset, "tiny", settings, tmp_path / "model", interrupted)
+    resumed = replace(context, checkpoints=StoreCheckpoints(store, "checkpoints/one"))
     assert train_bundle(dataset, "tiny", settings, tmp_path / "model", resumed) == whole
     assert [entry["epoch"] for entry in whole.history if "loss" in entry] == [0.35, 0.5, 0.7]
     assert [entry["epoch"] for entry in whole.history if "validation_f1" in entry] == [0.35, 0.7]
@@ -146,7 +150,7 @@ def test_a_student_and_its_history_resume_to_the_last_bit(
     assert train_bundle(dataset, "tiny", alone, tmp_path / "alone", TrainingContext(tiny_encoder)).files != whole.files
 
 
-def test_early_stopping_goes_on_waiting(
+def test_early_stopping_resumes_its_patience(
     dataset: Path,
     training: TransformerTraining,
     tiny_encoder: Path,
@@ -154,17 +158,21 @@ def test_early_stopping_goes_on_waiting(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # It learns nothing, so that no measurement is better than the first and the fourth is the last.
+    # With this learning rate nothing improves on the first evaluation, so the training stops after the fourth.
     settings = training.model_copy(update={"early_stopping": 3, "learning_rate": 1e-12})
     with pytest.raises(Interrupted):
-        train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 2)))
+        train_bundle(
+            dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, InterruptedAfter(store, 2))
+        )
     assert list(tmp_path.iterdir()) == []
-    train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, EndsAfter(store, 3)))
-    measured = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
-    assert measured == ["epoch 0.35", "epoch 0.70", "epoch 1.05", "epoch 1.40"]
+    train_bundle(
+        dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, InterruptedAfter(store, 3))
+    )
+    evaluations = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert evaluations == ["epoch 0.35", "epoch 0.70", "epoch 1.05", "epoch 1.40"]
 
 
-def test_a_store_that_is_not_there_does_not_end_the_training(
+def test_an_unavailable_store_does_not_end_the_training(
     dataset: Path,
     training: TransformerTraining,
     environment: dict[str, str],
