@@ -94,7 +94,7 @@ def test_a_changed_bundle_in_a_folder_changes_the_checkpoint_prefix(
         inputs.append(fetch_inputs(job(dataset, ensemble("first", folder), store, tmp_path), 1, tmp_path / "scratch"))
         folder.unlink()
     assert inputs[0].bundles == inputs[1].bundles
-    assert inputs[0].checkpoints != inputs[1].checkpoint_prefix
+    assert inputs[0].checkpoint_prefix != inputs[1].checkpoint_prefix
 
 
 def test_a_missing_bundle_or_one_with_other_labels_is_one_sentence(
