@@ -13,7 +13,7 @@ from textgate.components.preprocess.component import preprocess
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
     path = tmp_path / "a.jsonl"
-    lines = [json.dumps({"text": f"text {number}", "label": number % 2}) for number in range(20)]
+    lines = [json.dumps({"text": f"text {index}", "label": index % 2}) for index in range(20)]
     path.write_text("\n".join([*lines, lines[0], "not json"]))
     return Source(uri=str(path))
 
@@ -22,18 +22,18 @@ def artifact(path: Path) -> Any:
     return SimpleNamespace(path=str(path), metadata={})
 
 
-def test_the_doors_write_datasets_and_say_what_is_in_them(source: Source, tmp_path: Path) -> None:
+def test_the_components_write_datasets_and_their_metadata(source: Source, tmp_path: Path) -> None:
     raw, clean = artifact(tmp_path / "raw"), artifact(tmp_path / "clean")
     ingest.python_func(source=source.model_dump_json(), source_version="1", code="1", dataset=raw)
     settings = Preprocess().model_dump_json()
     preprocess.python_func(raw=raw, preprocess=settings, code="1", dataset=clean)
-    for made, rows_out, rejected in ((raw, 21, 1), (clean, 20, 2)):
-        fingerprint = Dataset.open(made.path).manifest.fingerprint
+    for output, rows_out, rejected in ((raw, 21, 1), (clean, 20, 2)):
+        fingerprint = Dataset.open(output.path).manifest.fingerprint
         expected = {"rows_in": 22, "rows_out": rows_out, "rejected": rejected, "fingerprint": fingerprint}
-        assert made.metadata == expected
+        assert output.metadata == expected
 
 
-def test_a_door_ends_bad_input_with_a_line_and_exit_code_2(
+def test_a_component_ends_with_one_line_and_exit_code_2_on_bad_input(
     source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = source.model_copy(update={"label": "labl"})
@@ -42,13 +42,13 @@ def test_a_door_ends_bad_input_with_a_line_and_exit_code_2(
             source=wrong.model_dump_json(), source_version="", code="", dataset=artifact(tmp_path / "raw")
         )
     assert ended.value.code == 2
-    said = capsys.readouterr().out
-    assert "textgate error: no column 'labl' in a.jsonl; did you mean 'label'?" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().out
+    assert "textgate error: no column 'labl' in a.jsonl; did you mean 'label'?" in printed
+    assert "Traceback" not in printed
     assert not (tmp_path / "raw").exists()
 
 
-def test_the_doors_run_as_kubeflow_tasks(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_components_run_as_kfp_tasks(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kfp import dsl, local
 
     monkeypatch.chdir(tmp_path)

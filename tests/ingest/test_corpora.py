@@ -1,4 +1,4 @@
-"""The five published corpora, each in miniature as it is published, through ingest and preprocess."""
+"""Ingest and preprocess of five published corpora, as small copies in their published format."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def prepare(source: dict[str, Any], preprocess: dict[str, Any], folder: Path) -> tuple[Dataset, Dataset]:
-    """What ingest and preprocess make of a recipe's two sections."""
+    """Run ingest and preprocess; return both datasets."""
     ingest_source(Source.model_validate(source), folder / "raw", folder / "downloads")
     preprocess_dataset(folder / "raw", Preprocess.model_validate(preprocess), folder / "clean")
     raw, clean = Dataset.open(folder / "raw"), Dataset.open(folder / "clean")
@@ -30,7 +30,7 @@ def prepare(source: dict[str, Any], preprocess: dict[str, Any], folder: Path) ->
 
 
 def texts(dataset: Dataset, *splits: str) -> dict[str, str]:
-    """Label by text."""
+    """Return the label by text."""
     return {row.text: row.label for split in splits for row in dataset.rows(split)}
 
 
@@ -54,7 +54,7 @@ TWEETS = {
 
 
 def write_webis(folder: Path, posts: dict[str, list[str]], first: int = 608_310_377_143_799_810) -> None:
-    """Posts by their class; a class that is empty is not judged."""
+    """Write posts, given by class; posts of the empty class have no judgement."""
     folder.mkdir(parents=True)
     (folder / "media").mkdir()
     (folder / "media" / "photo_608310377143799810.jpg").write_bytes(b"\xff\xd8")
@@ -77,7 +77,7 @@ def write_webis(folder: Path, posts: dict[str, list[str]], first: int = 608_310_
             )
             judged = {"truthJudgments": [0.0, 0.6666667, 0.0, 0.33333334, 0.0], "truthMean": 0.2, "truthMode": 0.0}
             truth.append({"id": identity, **judged, "truthClass": truth_class})
-    # The judgements are in another order, and one line is that of no post.
+    # The judgements are in another order, and one has no post.
     truth = [{"id": "1", "truthClass": "clickbait"}, *(line for line in truth[::-1] if line["truthClass"])]
     (folder / "instances.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in instances))
     (folder / "truth.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in truth))
@@ -118,7 +118,7 @@ def test_webis_clickbait_17(tmp_path: Path) -> None:
     }
 
 
-def test_webis_clickbait_17_in_the_folders_it_is_unpacked_to(tmp_path: Path) -> None:
+def test_webis_clickbait_17_in_several_folders(tmp_path: Path) -> None:
     for part, first in (("clickbait17-test-170720", 10), ("clickbait17-validation-170630", 100)):
         posts = {label: [f"{label} {first + n}" for n in range(4)] for label in ("no-clickbait", "clickbait")}
         write_webis(tmp_path / "webis" / part, posts, first=first)
@@ -188,7 +188,7 @@ def test_jigsaw_toxic_comments(tmp_path: Path) -> None:
     assert '" You are 7 times an idiot, and everybody knows it! "' in texts(clean, *SPLITS)
 
 
-# AG News: CSV without a header, classes from 1; and the same of the hub, with one recipe.
+# AG News: CSV without a header and classes from 1; and the hub's version with the same recipe.
 
 AG_NEWS = {
     "text": "text",
@@ -247,7 +247,7 @@ def test_ag_news_as_csv(ag_news: Path, tmp_path: Path) -> None:
     assert clean.manifest.rejected == {}
 
 
-def test_ag_news_of_the_hub_by_the_same_recipe(ag_news: Path, tmp_path: Path) -> None:
+def test_ag_news_from_the_hub_with_the_same_recipe(ag_news: Path, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     for split in ("train", "test"):
         rows = csv.reader((ag_news / f"{split}.csv").read_text().splitlines())
@@ -257,12 +257,12 @@ def test_ag_news_of_the_hub_by_the_same_recipe(ag_news: Path, tmp_path: Path) ->
     of_csv, _ = prepare({"uri": str(ag_news), **AG_NEWS}, {}, tmp_path / "2")
     for split in ("all", "test"):
         assert texts(of_hub, split) == texts(of_csv, split)
-    # The layout is for CSV alone: the hub's own form, downloaded, is read by the keys beside it.
+    # The layout applies to CSV only: the downloaded JSONL files are read by the other keys.
     of_files, _ = prepare({"uri": str(tmp_path / "hub"), **AG_NEWS}, {}, tmp_path / "3")
     assert texts(of_files, "test") == texts(of_csv, "test")
 
 
-def test_a_layout_replaces_only_what_it_names(tmp_path: Path) -> None:
+def test_a_csv_layout_replaces_only_the_keys_it_sets(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("text\tclass\nfine\t1\ndull\t0\n")
     source = Source(uri=str(tmp_path / "a.tsv"), labels={"0": "no", "1": "yes"}, csv=Layout(label="class"))
     ingest_source(source, tmp_path / "out", tmp_path)
@@ -283,7 +283,7 @@ def test_a_layout_replaces_only_what_it_names(tmp_path: Path) -> None:
         ({"columns": None}, "no column 'title' in test.csv"),
     ],
 )
-def test_a_csv_laid_out_otherwise_is_one_sentence(
+def test_a_wrong_csv_layout_is_an_input_error(
     settings_: dict[str, Any], sentence: str, ag_news: Path, tmp_path: Path
 ) -> None:
     layout = AG_NEWS["csv"] | settings_  # type: ignore[operator]
@@ -294,7 +294,7 @@ def test_a_csv_laid_out_otherwise_is_one_sentence(
     assert not (tmp_path / "out" / "raw").exists()
 
 
-def test_a_row_of_another_width_costs_that_row_alone(ag_news: Path, tmp_path: Path) -> None:
+def test_only_the_row_of_another_width_is_rejected(ag_news: Path, tmp_path: Path) -> None:
     path = ag_news / "train.csv"
     path.write_text('"class","title"\n' + path.read_text())
     raw, _ = prepare({"uri": str(ag_news), **AG_NEWS}, {}, tmp_path)
@@ -308,7 +308,7 @@ CELLS = st.lists(
 
 @settings(deadline=None, max_examples=50)
 @given(rows=CELLS, suffix=st.sampled_from(["csv", "tsv"]))
-def test_columns_named_by_the_recipe_are_read_as_by_a_header(
+def test_configured_columns_are_read_like_a_header(
     rows: list[tuple[str, str, str]], suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("t")
@@ -333,7 +333,7 @@ def test_columns_named_by_the_recipe_are_read_as_by_a_header(
     ]
 
 
-# IMDb: aclImdb/{train,test}/{pos,neg}/*.txt, with what else lies in the published archive.
+# IMDb: aclImdb/{train,test}/{pos,neg}/*.txt, with the other files of the published archive.
 
 IMDB = {
     "labels": {"0": "negative", "neg": "negative", "1": "positive", "pos": "positive"},
@@ -354,14 +354,14 @@ def acl_imdb(tmp_path: Path) -> Path:
                 (folder / f"{number}_{stars}.txt").write_text(text)
             (root / split / f"urls_{label}.txt").write_text("http://www.imdb.com/title/tt0064354/usercomments\n")
         (root / split / "labeledBow.feat").write_text("9 0:9 1:1 2:4\n")
-    # Shared by both splits, and twice in training.
+    # In both splits, and twice in training.
     (root / "test" / "pos" / "77_10.txt").write_text("The same in both.<br />")
     (root / "train" / "pos" / "77_10.txt").write_text("The same in both.")
     (root / "train" / "neg" / "78_1.txt").write_text("The <br />same in both.")
     (root / "train" / "neg" / "79_1.txt").write_text("A neg film of train. It has 3 stars & more.")
     (root / "train" / "unsup").mkdir()
     for number in range(50):
-        # Nobody could read it, so that who tries is found out.
+        # Undecodable, so that reading the file would change the result.
         (root / "train" / "unsup" / f"{number}_0.txt").write_bytes(b"\xff")
     for name in ("README", "imdb.vocab", "imdbEr.txt"):
         (root / name).write_text("the\nand\n")
@@ -387,7 +387,7 @@ def test_acl_imdb(acl_imdb: Path, tmp_path: Path) -> None:
     assert texts(clean, "test")["A pos film of test. It has 4 stars & more."] == "positive"
 
 
-def test_unlabelled_texts_are_counted_unread_without_a_filter_too(acl_imdb: Path, tmp_path: Path) -> None:
+def test_unlabelled_texts_are_rejected_unread_without_a_filter(acl_imdb: Path, tmp_path: Path) -> None:
     raw, _ = prepare({"uri": str(acl_imdb), **IMDB, "where": None}, {}, tmp_path)
     assert raw.manifest.rejected == {"unknown label": 50}
     assert raw.manifest.rows_filtered == 0
@@ -400,7 +400,7 @@ def test_a_filter_on_the_text_reads_it(acl_imdb: Path, tmp_path: Path) -> None:
     assert (manifest.rows_filtered, manifest.rejected) == (20, {"undecodable bytes": 50})
 
 
-def test_one_split_of_the_tree_has_no_split_to_select(acl_imdb: Path, tmp_path: Path) -> None:
+def test_a_tree_of_one_level_has_no_split_column(acl_imdb: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no column 'split' in train; did you mean .* It has text, label"):
         prepare({"uri": str(acl_imdb / "train"), **IMDB}, {}, tmp_path)
     raw, _ = prepare({"uri": str(acl_imdb / "train"), "labels": IMDB["labels"]}, {}, tmp_path)
@@ -408,14 +408,14 @@ def test_one_split_of_the_tree_has_no_split_to_select(acl_imdb: Path, tmp_path: 
     assert next(raw.rows("all")).id == "neg/0_2.txt"
 
 
-def test_a_test_split_without_one_of_the_labels(acl_imdb: Path, tmp_path: Path) -> None:
+def test_a_test_split_without_a_label_is_an_input_error(acl_imdb: Path, tmp_path: Path) -> None:
     for file in (acl_imdb / "test" / "neg").iterdir():
         file.unlink()
     with pytest.raises(InputError, match=r"the test split of .*aclImdb has no text of the label 'negative'"):
         prepare({"uri": str(acl_imdb), **IMDB}, {}, tmp_path)
 
 
-def test_folders_of_classes_are_classes_when_only_some_hold_folders(tmp_path: Path) -> None:
+def test_a_tree_has_one_level_unless_every_folder_has_subfolders(tmp_path: Path) -> None:
     for name in ("pos/1.txt", "pos/old/1.txt", "neg/1.txt"):
         (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "films" / name).write_text(f"text of {name}")
@@ -423,10 +423,10 @@ def test_folders_of_classes_are_classes_when_only_some_hold_folders(tmp_path: Pa
     assert texts(Dataset.open(tmp_path / "out"), "all") == {"text of neg/1.txt": "neg", "text of pos/1.txt": "pos"}
 
 
-# What the corpora have in common.
+# Common to all corpora.
 
 
-def test_a_file_is_a_split_by_its_name_unless_it_says_so_itself(tmp_path: Path) -> None:
+def test_the_split_is_the_file_name_unless_the_file_has_the_column(tmp_path: Path) -> None:
     import gzip
 
     folder = tmp_path / "data"
@@ -444,7 +444,7 @@ def test_a_file_is_a_split_by_its_name_unless_it_says_so_itself(tmp_path: Path) 
         ingest_source(Source(uri=str(folder)), tmp_path / "out", tmp_path)
 
 
-def test_a_list_of_texts_is_text(tmp_path: Path) -> None:
+def test_a_list_of_texts_is_joined(tmp_path: Path) -> None:
     lines = [
         {"text": ["one", "two"], "more": "three", "label": "x"},
         {"text": [], "more": ["four", " "], "label": "y"},
@@ -459,6 +459,6 @@ def test_a_list_of_texts_is_text(tmp_path: Path) -> None:
     assert list(reasons(dataset).values()) == ["empty text", "undecodable bytes", "not a record"]
 
 
-def test_a_source_that_is_not_there_is_named_with_what_names_another(tmp_path: Path) -> None:
+def test_a_missing_source_is_an_input_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no file or folder .*aclImdb: say where .* with --source"):
         prepare({"uri": str(tmp_path / "aclImdb"), **IMDB}, {}, tmp_path)

@@ -1,4 +1,4 @@
-"""Malformed and oversized files: what a row costs, and what it must never cost."""
+"""Malformed and oversized files: which rows they lose, and how much time and memory they take."""
 
 import csv
 import io
@@ -22,19 +22,19 @@ from textgate.components.ingest.local_source import read_local
 from textgate.components.ingest.raw_rows import RawRow
 
 
-def records(path: Path, **settings_: Any) -> list[RawRow]:
+def read_all(path: Path, **settings_: Any) -> list[RawRow]:
     return list(read_local(path, Source(uri=str(path), **settings_), ["text", "label"]))
 
 
 def texts(path: Path, **settings_: Any) -> dict[str, str]:
-    """Text, or else the reason, by row id; no id is given twice."""
-    found = records(path, **settings_)
-    by_id = {record.id: record.columns["text"] if record.columns else record.reason for record in found}
-    assert len(by_id) == len(found)
+    """Return the text, or the reason of rejection, by row id; ids are unique."""
+    all_rows = read_all(path, **settings_)
+    by_id = {row.id: row.columns["text"] if row.columns else row.reason for row in all_rows}
+    assert len(by_id) == len(all_rows)
     return by_id
 
 
-def test_an_over_long_line_inside_a_quoted_field_costs_its_whole_row(tmp_path: Path) -> None:
+def test_an_over_long_line_in_a_quoted_field_rejects_the_row(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     long = b"x" * 3_000
     path.write_bytes(b'text,label\na,p\n"start\n' + long + b'\nend",p\nb,n\n"' + long + b'\nmore, of it",p\nc,n\n')
@@ -47,7 +47,7 @@ def test_an_over_long_line_inside_a_quoted_field_costs_its_whole_row(tmp_path: P
     }
 
 
-def test_a_quote_that_is_never_closed_costs_its_row_alone(tmp_path: Path) -> None:
+def test_an_unclosed_quote_rejects_one_row_only(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     rows = [f"film {number},neg" for number in range(300)]
     path.write_text("\n".join(["text,label", '"never closed,pos', *rows]))
@@ -59,11 +59,11 @@ def test_a_quote_that_is_never_closed_costs_its_row_alone(tmp_path: Path) -> Non
     assert list(bounded.values()) == [f"film {number}" for number in range(300)]
 
 
-def test_a_file_full_of_stray_quotes_is_not_read_again_from_every_row(tmp_path: Path) -> None:
+def test_rereading_of_a_file_full_of_stray_quotes_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    # Wherever reading starts, this line leaves a quote open, to the end of the file.
+    # From any line on, a quote stays open until the end of the file.
     path.write_text("text,label\n" + 'x"y,"\n' * 2_000)
-    assert 1 < len(records(path)) < 20
+    assert 1 < len(read_all(path)) < 20
 
 
 def test_line_ends_nul_bytes_and_blank_lines(tmp_path: Path) -> None:
@@ -88,22 +88,22 @@ def test_line_ends_nul_bytes_and_blank_lines(tmp_path: Path) -> None:
         (b",".join([b"same"] * 100), "names 'same' more than once"),
     ],
 )
-def test_a_header_that_cannot_be_used_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_an_unusable_header_is_an_input_error(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=sentence) as error:
-        records(path, max_line_bytes=1_000)
+        read_all(path, max_line_bytes=1_000)
     assert "\n" not in str(error.value)
     str(error.value).encode("utf-8")
 
 
-def test_json_records_may_lack_a_column_but_not_all_of_them(tmp_path: Path) -> None:
+def test_a_column_must_exist_in_at_least_one_json_object(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "no label yet"}\n' * 1_500 + '{"text": "a", "label": "x"}\n')
-    assert len(records(path)) == 1_501
+    assert len(read_all(path)) == 1_501
     wide = {f"column {number}": number for number in range(1_100)}
     path.write_text("\n".join(map(json.dumps, [wide, {"text": "a", "label": "x"}])))
-    assert len(records(path)) == 2
+    assert len(read_all(path)) == 2
     for content, sentence in [
         ('{"text": "a"}', "no column 'label' in a.jsonl; did you mean 'text'\\? It has text"),
         ('{"\\ud800": 1, "label": "x"}', r"no column 'text' in a.jsonl.* It has \\ud800, label"),
@@ -111,7 +111,7 @@ def test_json_records_may_lack_a_column_but_not_all_of_them(tmp_path: Path) -> N
     ]:
         path.write_text(content)
         with pytest.raises(InputError, match=sentence) as error:
-            records(path)
+            read_all(path)
         str(error.value).encode("utf-8")
 
 
@@ -120,10 +120,10 @@ def test_every_file_of_a_folder_must_have_the_columns(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("txt,label\nc,x\n")
     (tmp_path / ".hidden").write_text("not data")
     with pytest.raises(InputError, match=r"no column 'text' in b\.csv; did you mean 'txt'"):
-        records(tmp_path)
+        read_all(tmp_path)
 
 
-def test_class_folders_pass_by_what_is_hidden_and_bound_a_file(tmp_path: Path) -> None:
+def test_class_folders_skip_hidden_entries_and_limit_file_size(tmp_path: Path) -> None:
     for folder, file, content in [
         ("pos", "1.txt", b"fine"),
         ("neg", "1.txt", b"\xef\xbb\xbfdull"),
@@ -137,7 +137,7 @@ def test_class_folders_pass_by_what_is_hidden_and_bound_a_file(tmp_path: Path) -
     assert texts(tmp_path, max_line_bytes=1_000) == expected
 
 
-def test_names_that_are_not_utf8_cost_their_rows_alone(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8_reject_their_rows_only(tmp_path: Path) -> None:
     for folder in (b"bad", b"good", b"n\xffne"):
         path = os.path.join(os.fsencode(tmp_path), b"c", folder)
         os.makedirs(path)
@@ -147,7 +147,7 @@ def test_names_that_are_not_utf8_cost_their_rows_alone(tmp_path: Path) -> None:
     assert [row.reason for row in Dataset.open(tmp_path / "out").rejected()] == ["undecodable bytes"]
 
 
-def test_parquet_cells_of_any_type_are_text_or_rejected(tmp_path: Path) -> None:
+def test_parquet_values_of_any_type_are_text_or_rejected(tmp_path: Path) -> None:
     table = pa.table(
         {
             "text": pa.array([b"fine", b"bad \xff", b"x" * 2_000, None, b"dull"], pa.binary()),
@@ -156,7 +156,7 @@ def test_parquet_cells_of_any_type_are_text_or_rejected(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    assert set(records(tmp_path / "a.parquet")[0].columns or {}) == {"text", "label"}
+    assert set(read_all(tmp_path / "a.parquet")[0].columns or {}) == {"text", "label"}
     source = Source(uri=str(tmp_path / "a.parquet"), labels={"0": "no", "1": "yes"}, max_line_bytes=1_000)
     ingest_source(source, tmp_path / "out", tmp_path / "downloads")
     dataset = Dataset.open(tmp_path / "out")
@@ -168,14 +168,14 @@ def test_parquet_headers_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"txt": ["a"], "label": ["b"]}), path)
     with pytest.raises(InputError, match=r"no column 'text' in a\.parquet; did you mean 'txt'"):
-        records(path)
+        read_all(path)
     column = pa.array(["a"])
     pq.write_table(pa.Table.from_arrays([column, column, column], names=["text", "text", "label"]), path)
     with pytest.raises(InputError, match="names 'text' more than once"):
-        records(path)
+        read_all(path)
 
 
-def test_structured_json_values_are_no_text(tmp_path: Path) -> None:
+def test_structured_json_values_are_rejected(tmp_path: Path) -> None:
     lines = [
         {"text": ["a", 1], "label": "x"},
         {"text": [["a"]], "label": "x"},
@@ -201,7 +201,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=1
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_well_formed_tables_come_back_as_they_were(
+def test_well_formed_tables_are_read_unchanged(
     rows: list[tuple[str, str]], suffix: str, end: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("t") / f"a{suffix}"
@@ -217,14 +217,14 @@ def test_well_formed_tables_come_back_as_they_were(
         writer.writerows([("text", "label"), *rows])
         path.write_bytes(buffer.getvalue().encode("utf-8"))
     expected = [(f"a{suffix}:{number}", {"text": t, "label": lab}) for number, (t, lab) in enumerate(rows, 1)]
-    assert [(record.id, record.columns) for record in records(path)] == expected
+    assert [(row.id, row.columns) for row in read_all(path)] == expected
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_memory_is_bounded_by_a_row_not_by_a_line_or_a_row_group(kind: str, tmp_path: Path) -> None:
+def test_memory_is_limited_for_huge_lines_and_row_groups(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{kind}"
     if kind == "parquet":
-        # One row group of 100 MB that does not compress; pyarrow would hold it whole.
+        # One incompressible row group of 100 MB, which pyarrow would hold in memory by default.
         count = 50_000
         noise = [os.urandom(1_000).hex() for _ in range(count)]
         pq.write_table(
@@ -248,7 +248,7 @@ from pathlib import Path
 from textgate.components.contracts import Source
 from textgate.components.ingest.local_source import read_local
 def peak() -> int:
-    # Not ru_maxrss: a process inherits it from the one that started it, whose own peak would hide any growth.
+    # Not ru_maxrss: it is inherited from the parent process, whose peak would hide any growth.
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 before = peak()

@@ -12,45 +12,45 @@ import pytest
 from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.hub_source import read_hub, read_split
 
-WANTED = ["text", "label"]
+COLUMNS = ["text", "label"]
 
 
 @pytest.fixture
 def hub_folder(tmp_path: Path) -> Path:
-    """A data set of two splits as a folder, which the library opens by its path as it does one of the hub."""
+    """Data set of two splits in a folder; the library opens its path like a data set of the hub."""
     (tmp_path / "set").mkdir()
-    for split, rows in {"train": [("a", 1), ("b", 0)], "test": [("c", 1)]}.items():
-        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    for split, examples in {"train": [("a", 1), ("b", 0)], "test": [("c", 1)]}.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in examples]
         (tmp_path / "set" / f"{split}.jsonl").write_text("\n".join(lines))
     return tmp_path / "set"
 
 
-def test_every_split_is_read_in_order_of_its_name(hub_folder: Path) -> None:
-    records = list(read_hub(Source(uri=f"hf://{hub_folder}"), [*WANTED, "split"]))
-    assert [(record.id, record.columns) for record in records] == [
+def test_splits_are_read_in_alphabetical_order(hub_folder: Path) -> None:
+    rows = list(read_hub(Source(uri=f"hf://{hub_folder}"), [*COLUMNS, "split"]))
+    assert [(row.id, row.columns) for row in rows] == [
         ("test:1", {"text": "c", "label": 1, "split": "test"}),
         ("train:1", {"text": "a", "label": 1, "split": "train"}),
         ("train:2", {"text": "b", "label": 0, "split": "train"}),
     ]
 
 
-def test_a_column_the_data_set_lacks_is_named_with_the_nearest(hub_folder: Path) -> None:
+def test_a_missing_column_is_an_input_error_with_a_suggestion(hub_folder: Path) -> None:
     with pytest.raises(InputError, match=r"^no column 'txt' in hf://.*; did you mean 'text'"):
         list(read_hub(Source(uri=f"hf://{hub_folder}", text="txt"), ["txt", "label"]))
 
 
-def test_a_damaged_data_set_is_one_sentence(hub_folder: Path) -> None:
+def test_a_damaged_data_set_is_an_input_error(hub_folder: Path) -> None:
     (hub_folder / "train.jsonl").write_text("{not json\n")
     with pytest.raises(InputError, match=r"hf://.* cannot be read: ") as error:
-        list(read_hub(Source(uri=f"hf://{hub_folder}"), WANTED))
+        list(read_hub(Source(uri=f"hf://{hub_folder}"), COLUMNS))
     assert "\n" not in str(error.value)
 
 
-def test_a_data_set_of_several_configurations_is_one_sentence(hub_folder: Path) -> None:
+def test_a_data_set_of_several_configurations_is_an_input_error(hub_folder: Path) -> None:
     configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("train", "test"))
     (hub_folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
     with pytest.raises(InputError, match=r"hf://.* cannot be read: Config name is missing") as error:
-        list(read_hub(Source(uri=f"hf://{hub_folder}"), WANTED))
+        list(read_hub(Source(uri=f"hf://{hub_folder}"), COLUMNS))
     assert "\n" not in str(error.value)
 
 
@@ -70,14 +70,14 @@ def test_class_numbers_become_names_unless_the_recipe_maps_the_numbers(
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
     data = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features)
     source = Source(uri="hf://org/name", labels=mapping)
-    records = list(read_split(data.to_iterable_dataset(), "train", source, WANTED))
-    assert [record.columns and record.columns["label"] for record in records] == labels
-    assert [record.id for record in records] == ["train:1", "train:2", "train:3"]
+    rows = list(read_split(data.to_iterable_dataset(), "train", source, COLUMNS))
+    assert [row.columns and row.columns["label"] for row in rows] == labels
+    assert [row.id for row in rows] == ["train:1", "train:2", "train:3"]
 
 
 @pytest.fixture
 def empty_hub() -> Iterator[str]:
-    """A hub on this machine that has nothing."""
+    """URL of a local hub without any repository."""
 
     class NotFound(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -97,7 +97,7 @@ def empty_hub() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_data_set_the_hub_has_not_got_is_one_sentence(empty_hub: str, tmp_path: Path) -> None:
+def test_a_data_set_missing_on_the_hub_is_an_input_error(empty_hub: str, tmp_path: Path) -> None:
     script = """
 import json
 from textgate.components.contracts import InputError, Source
@@ -107,12 +107,12 @@ try:
 except InputError as error:
     print(json.dumps(str(error)))
 """
-    # The library reads the hub's address once, when it is imported.
+    # The library reads the hub's URL once, at import.
     environment = {**os.environ, "HF_ENDPOINT": empty_hub, "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
     )
-    (said,) = done.stdout.splitlines()
-    sentence = json.loads(said)
-    assert sentence.startswith("hf://no-such/data-set@main cannot be read: ")
-    assert "\n" not in sentence
+    (line,) = done.stdout.splitlines()
+    message = json.loads(line)
+    assert message.startswith("hf://no-such/data-set@main cannot be read: ")
+    assert "\n" not in message

@@ -137,7 +137,7 @@ def test_every_reason_of_rejection_in_json_lines(tmp_path: Path) -> None:
     assert dataset.manifest.rows_in == 11
 
 
-def test_undecodable_bytes_in_parquet_cost_only_their_row(tmp_path: Path) -> None:
+def test_undecodable_bytes_in_parquet_reject_one_row_only(tmp_path: Path) -> None:
     text = pa.array([b"fine", b"bad \xff", b"dull"], pa.binary()).view(pa.binary())
     table = pa.table({"text": pa.Array.from_buffers(pa.string(), 3, text.buffers()), "label": ["a", "a", "b"]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -146,7 +146,7 @@ def test_undecodable_bytes_in_parquet_cost_only_their_row(tmp_path: Path) -> Non
     assert reasons(dataset) == {"a.parquet:2": "undecodable bytes"}
 
 
-def test_a_quote_that_is_never_closed_costs_a_row_not_the_rest(tmp_path: Path) -> None:
+def test_an_unclosed_quote_rejects_one_row_only(tmp_path: Path) -> None:
     lines = ["text,label", "fine,pos", '"never closed,pos', *(f"filler {number:04d},neg" for number in range(200))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     dataset = ingest(tmp_path / "a.csv", tmp_path, max_line_bytes=500)
@@ -155,7 +155,7 @@ def test_a_quote_that_is_never_closed_costs_a_row_not_the_rest(tmp_path: Path) -
     assert len(rows(dataset)) > 150
 
 
-def test_the_filter_selects_and_is_counted_apart(tmp_path: Path) -> None:
+def test_filtered_rows_are_counted_separately(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [{**row, "year": str(1990 + n)} for n, row in enumerate([*GOOD, *GOOD])])
     dataset = ingest(tmp_path / "a.csv", tmp_path, where="year >= 1992")
     assert (dataset.manifest.rows_in, dataset.manifest.rows_filtered) == (2, 2)
@@ -178,7 +178,7 @@ def test_the_filter_selects_and_is_counted_apart(tmp_path: Path) -> None:
         ("text,label\n" + "".join(f"t,{n}\n" for n in range(1_001)), {}, "over 1,000 different values"),
     ],
 )
-def test_a_source_that_makes_no_task_is_one_sentence_and_leaves_nothing(
+def test_an_unusable_source_is_an_input_error_and_leaves_no_files(
     content: str, settings_: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.csv").write_text(content)
@@ -188,7 +188,7 @@ def test_a_source_that_makes_no_task_is_one_sentence_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
     packed = gzip.compress(b"text,label\n" + b"x,a\ny,b\n" * 1_000)
     for name, content, sentence in [
         ("cut.csv.gz", packed[:-20], "cut.csv.gz is damaged"),
@@ -220,10 +220,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ),
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]),
 )
-def test_byte_soup_is_rows_or_a_sentence_and_always_adds_up(
+def test_random_bytes_give_rows_that_add_up_or_an_input_error(
     content: bytes, suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.mktemp("soup")
+    folder = tmp_path_factory.mktemp("random")
     path = folder / f"a{suffix}"
     path.write_bytes(
         (b"" if suffix == ".jsonl" else b"text" + (b"\t" if suffix == ".tsv" else b",") + b"label\n") + content
@@ -249,13 +249,13 @@ from pathlib import Path
 from textgate.components.contracts import Source
 from textgate.components.ingest.ingest import ingest_source
 ingest_source(Source(uri={str(path)!r}), Path({str(tmp_path / name)!r}), Path({str(tmp_path)!r}))
-# Not ru_maxrss: a process inherits it from the one that started it, whose own peak would hide any growth.
+# Not ru_maxrss: it is inherited from the parent process, whose peak would hide any growth.
 status = Path("/proc/self/status").read_text()
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 """
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         return int(done.stdout.splitlines()[-1])
 
-    # 1 MB of text and 120 MB of it: past the shard that is held, memory stays.
+    # 1 MB and 120 MB of text: memory holds one shard, so it stops growing.
     small, large = peak(1_000, "small"), peak(120_000, "large")
     assert large - small < 150_000

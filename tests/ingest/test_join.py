@@ -1,4 +1,4 @@
-"""Two files of a folder joined by a key."""
+"""Join of two files by a key."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def rows(dataset: Dataset, split: str = "all") -> list[tuple[str, str, str]]:
     return [(row.id, row.text, row.label) for row in dataset.rows(split)]
 
 
-def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Path) -> None:
+def test_left_rows_get_the_columns_of_the_right_file_and_keep_their_own(tmp_path: Path) -> None:
     write(
         tmp_path / "posts.jsonl",
         [
@@ -63,7 +63,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
         ],
     )
     dataset = ingest(tmp_path, tmp_path / "out", where="kind in [own, x]")
-    # A column of its own that is null is its own all the same.
+    # A null in the left file takes precedence over the value of the right file.
     assert rows(dataset) == [
         ("posts.jsonl:2", "two", "b"),
         ("posts.jsonl:3", "three", "own"),
@@ -80,7 +80,7 @@ def test_rows_get_the_columns_of_the_other_file_and_keep_their_own(tmp_path: Pat
     assert (dataset.manifest.rows_in, dataset.manifest.rows_filtered) == (9, 0)
 
 
-def test_the_files_may_lie_in_several_folders_whose_name_is_the_split(tmp_path: Path) -> None:
+def test_files_in_several_folders_are_joined_per_folder(tmp_path: Path) -> None:
     source = tmp_path / "corpus"
     source.mkdir()
     (source / "readme.txt").write_text("Webis")
@@ -127,7 +127,7 @@ def test_files_of_any_format_are_joined(tmp_path: Path) -> None:
         ({"where": "split == train"}, "no column 'split' in posts.jsonl or truth.jsonl"),
     ],
 )
-def test_what_cannot_be_joined_is_one_sentence(settings_: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+def test_a_wrong_join_is_an_input_error(settings_: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     write(tmp_path / "posts.jsonl", [{"id": "1", "text": "one"}, {"id": "2", "text": "two"}])
     write(tmp_path / "truth.jsonl", [{"id": "1", "label": "a"}, {"id": "2", "label": "b"}])
     with pytest.raises(InputError, match=sentence) as error:
@@ -136,13 +136,13 @@ def test_what_cannot_be_joined_is_one_sentence(settings_: dict[str, Any], senten
     assert not (tmp_path / "out" / "dataset").exists()
 
 
-def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_an_input_error(tmp_path: Path) -> None:
     write(tmp_path / "posts.jsonl", [{"id": "1", "text": "one"}])
     with pytest.raises(InputError, match=r"is one file, but source\.join reads posts\.jsonl and truth"):
         ingest(tmp_path / "posts.jsonl", tmp_path)
 
 
-def test_keys_that_never_match_leave_no_row(tmp_path: Path) -> None:
+def test_keys_without_any_match_are_an_input_error(tmp_path: Path) -> None:
     write(tmp_path / "posts.jsonl", [{"id": "1", "text": "one"}, {"id": "2", "text": "two"}])
     write(tmp_path / "truth.jsonl", [{"id": "x1", "label": "a"}, {"id": "x2", "label": "b"}])
     with pytest.raises(InputError, match=r"no row of .* can be used: 2 no match in the joined file"):
@@ -154,11 +154,11 @@ KEYS = st.integers(0, 5)
 
 @settings(deadline=None, max_examples=60)
 @given(left=st.lists(KEYS, max_size=12), right=st.lists(st.tuples(KEYS, st.sampled_from("ab")), max_size=12))
-def test_every_row_of_the_left_file_is_kept_with_its_one_label_or_rejected(
+def test_every_left_row_has_one_label_or_is_rejected(
     left: list[int], right: list[tuple[int, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("join")
-    # Two rows that are sure to match make it a task of two classes.
+    # Two rows that match for certain give two classes.
     left, right = [*left, 98, 99], [*right, (98, "a"), (99, "b")]
     write(folder / "posts.jsonl", [{"id": key, "text": f"text of {key}"} for key in left])
     write(folder / "truth.jsonl", [{"id": str(key), "label": label} for key, label in right])

@@ -1,4 +1,4 @@
-"""Further columns that are kept with each row, from every kind of source."""
+"""Metadata columns from every kind of source."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def write(path: Path, rows: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
-def test_every_format_keeps_the_named_columns(name: str, tmp_path: Path) -> None:
+def test_every_format_keeps_the_metadata_columns(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(ROWS), path)
@@ -59,7 +59,7 @@ def test_every_format_keeps_the_named_columns(name: str, tmp_path: Path) -> None
     assert not (tmp_path / "other" / "out").exists()
 
 
-def test_values_are_made_text_and_what_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_values_become_text_and_missing_ones_are_empty(tmp_path: Path) -> None:
     values = [1999, 2.5, 3.0, True, None, ["a", "b"], {"a": 1}, "  plain  ", ""]
     rows = [{"text": f"film {n}", "label": n % 2, "genre": value, "year": n} for n, value in enumerate(values)]
     write(tmp_path / "a.jsonl", [*rows, {"text": "film", "label": 1, "year": 9}])
@@ -72,7 +72,7 @@ def test_values_are_made_text_and_what_is_not_there_is_empty(tmp_path: Path) -> 
     assert kept(typed) == [{"genre": "", "year": "True"}, {"genre": "7", "year": ""}]
 
 
-def test_text_label_and_split_can_be_kept_too_and_a_given_test_split_keeps_its_own(tmp_path: Path) -> None:
+def test_label_and_split_can_be_metadata(tmp_path: Path) -> None:
     for split, labels in {"train": "ab", "test": "ba"}.items():
         write(tmp_path / "set" / f"{split}.jsonl", [{"text": f"{split} {n}", "label": n} for n in labels])
     dataset = ingest(
@@ -82,7 +82,7 @@ def test_text_label_and_split_can_be_kept_too_and_a_given_test_split_keeps_its_o
     assert kept(dataset, "test") == [{"split": "test", "label": label} for label in "ba"]
 
 
-def test_a_tree_of_classes_has_its_split_and_no_other_column(tmp_path: Path) -> None:
+def test_a_tree_of_class_folders_has_only_the_split_column(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for label in ("pos", "neg"):
             (tmp_path / "tree" / split / label).mkdir(parents=True)
@@ -93,20 +93,20 @@ def test_a_tree_of_classes_has_its_split_and_no_other_column(tmp_path: Path) -> 
         ingest(tmp_path / "tree", tmp_path / "other")
 
 
-def test_joined_files_give_metadata_from_either(tmp_path: Path) -> None:
+def test_metadata_may_come_from_either_joined_file(tmp_path: Path) -> None:
     write(tmp_path / "set" / "posts.jsonl", [{"id": n, "text": f"film {n}", "year": 1990 + n} for n in range(4)])
     truth = [{"id": n, "label": "ab"[n % 2], "genre": f"genre {n}"} for n in range(3)]
     write(tmp_path / "set" / "truth.jsonl", [*truth, {"id": 2, "label": "a", "genre": "another"}])
     join = {"left": "posts.jsonl", "right": "truth.jsonl", "on": "id"}
     dataset = ingest(tmp_path / "set", tmp_path, join=join)
     assert kept(dataset) == [{"genre": f"genre {n}", "year": str(1990 + n)} for n in range(2)]
-    # Lines that agree in text and label, but not in what is kept, are several matches.
+    # Lines that differ in metadata only are several matches too.
     assert dataset.manifest.rejected == {"no match in the joined file": 1, "several matches in the joined file": 1}
     with pytest.raises(InputError, match=r"no column 'studio' in posts\.jsonl or truth\.jsonl"):
         ingest(tmp_path / "set", tmp_path / "other", join=join, metadata=["studio"])
 
 
-def test_class_numbers_of_the_hub_are_names(tmp_path: Path) -> None:
+def test_class_numbers_of_the_hub_become_names(tmp_path: Path) -> None:
     import datasets
 
     genre = datasets.ClassLabel(names=["comedy", "drama"])
@@ -129,7 +129,7 @@ def test_class_numbers_of_the_hub_are_names(tmp_path: Path) -> None:
     ]
 
 
-def test_a_data_set_of_the_hub_keeps_its_metadata(tmp_path: Path) -> None:
+def test_a_hub_data_set_keeps_its_metadata(tmp_path: Path) -> None:
     write(tmp_path / "set" / "train.jsonl", ROWS)
     source = Source(uri=f"hf://{tmp_path / 'set'}", metadata=["genre", "split"])
     ingest_source(source, tmp_path / "out", tmp_path)
@@ -139,7 +139,7 @@ def test_a_data_set_of_the_hub_keeps_its_metadata(tmp_path: Path) -> None:
         ingest_source(source.model_copy(update={"metadata": ["studio"]}), tmp_path / "other", tmp_path)
 
 
-def test_metadata_that_cannot_be_stored_or_held_rejects_its_row(tmp_path: Path) -> None:
+def test_undecodable_or_over_long_metadata_rejects_the_row(tmp_path: Path) -> None:
     rows = [{**row, "id": n} for n, row in enumerate(ROWS)]
     rows[0] |= {"genre": "half a pair \ud800"}
     long = [{**ROWS[0], "genre": "x" * 400}, ROWS[1]]
@@ -158,7 +158,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 @given(
     values=st.lists(st.dictionaries(st.sampled_from(["genre", "year"]), VALUES), max_size=12), parts=st.integers(1, 4)
 )
-def test_any_values_are_kept_or_rejected_and_in_parts_as_at_once(
+def test_any_values_are_kept_or_rejected_equally_in_parts(
     values: list[dict[str, Any]], parts: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("metadata")
@@ -179,7 +179,7 @@ def test_any_values_are_kept_or_rejected_and_in_parts_as_at_once(
     assert all(list(row.metadata) == ["genre", "year"] for row in rows_)
 
 
-def test_a_part_whose_file_lacks_the_column_says_so(tmp_path: Path) -> None:
+def test_a_missing_metadata_column_in_one_part_is_an_input_error(tmp_path: Path) -> None:
     write(tmp_path / "set" / "a.jsonl", ROWS)
     write(tmp_path / "set" / "b.jsonl", [{"text": "x", "label": "pos", "year": 1}])
     source = Source(uri=str(tmp_path / "set"), metadata=["genre"])

@@ -30,11 +30,11 @@ ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None,
         ("huge > 1", False),
     ],
 )
-def test_a_filter_selects(expression: str, matches: bool) -> None:
+def test_a_filter_matches_rows(expression: str, matches: bool) -> None:
     assert RowFilter.parse(expression).matches(ROW) is matches
 
 
-def test_a_filter_names_its_columns() -> None:
+def test_a_filter_lists_its_columns() -> None:
     assert RowFilter.parse("a == 1 and (b in [2] or not c > 3)").columns == {"a", "b", "c"}
 
 
@@ -59,12 +59,12 @@ def test_a_filter_names_its_columns() -> None:
         "a == 'x\x00'",
     ],
 )
-def test_anything_else_is_refused_in_words(expression: str) -> None:
+def test_other_expressions_are_input_errors(expression: str) -> None:
     with pytest.raises(InputError, match="is not a comparison of columns with values"):
         RowFilter.parse(expression)
 
 
-def test_nothing_is_ever_run() -> None:
+def test_a_filter_runs_no_code() -> None:
     class Spy:
         def __eq__(self, other: object) -> bool:
             raise AssertionError

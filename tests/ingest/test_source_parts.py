@@ -1,4 +1,4 @@
-"""A source of several files, read in parts that are put together again."""
+"""Parallel ingest of a source of several files."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from textgate.components.ingest.source_parts import ingest_part, join_parts
 from textgate.components.storage import Store
 
 
-def in_parts(source: Source, parts: int, out: Path) -> Dataset:
+def ingest_in_parts(source: Source, parts: int, out: Path) -> Dataset:
     folders = [out / f"part-{number}" for number in range(parts)]
     for number, folder in enumerate(folders):
         ingest_part(source, number, parts, folder, out / f"downloads-{number}")
@@ -24,12 +24,12 @@ def in_parts(source: Source, parts: int, out: Path) -> Dataset:
     return Dataset.open(out / "joined")
 
 
-def at_once(source: Source, out: Path) -> Dataset:
+def ingest_at_once(source: Source, out: Path) -> Dataset:
     ingest_source(source, out / "whole", out / "downloads")
     return Dataset.open(out / "whole")
 
 
-def same(one: Dataset, other: Dataset) -> None:
+def assert_equal(one: Dataset, other: Dataset) -> None:
     assert one.manifest == other.manifest
     for split in one.manifest.counts:
         assert list(one.rows(split)) == list(other.rows(split))
@@ -38,7 +38,7 @@ def same(one: Dataset, other: Dataset) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven Parquet files of rows, some of which are rejected or not selected; and what lies beside such files."""
+    """Folder of seven Parquet files with rows to accept, reject and filter, next to files without data."""
     path = tmp_path_factory.mktemp("source")
     rng = random.Random(13)
     for file in range(7):
@@ -64,21 +64,23 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("parts", [2, 7, 10])
-def test_the_parts_together_are_the_whole(parts: int, settings: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+def test_ingest_in_parts_gives_the_same_dataset(
+    parts: int, settings: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
     source = Source.model_validate({"uri": str(folder), "text": "body", "label": "stars", **settings})
-    whole = at_once(source, tmp_path)
+    whole = ingest_at_once(source, tmp_path)
     assert whole.manifest.rejected
-    same(in_parts(source, parts, tmp_path), whole)
+    assert_equal(ingest_in_parts(source, parts, tmp_path), whole)
 
 
-def test_files_on_s3_are_fetched_by_the_part_they_fall_to(folder: Path, store: Store, tmp_path: Path) -> None:
+def test_each_part_downloads_only_its_own_files_from_s3(folder: Path, store: Store, tmp_path: Path) -> None:
     store.upload_folder(folder, "films/rows")
     store.put("films/rows/older/part-00000.parquet", b"no data of this folder")
     source = Source.model_validate({"uri": f"s3://{store.bucket}/films/rows/", "text": "body", "label": "stars"})
-    joined = in_parts(source, 3, tmp_path)
+    joined = ingest_in_parts(source, 3, tmp_path)
     assert (
         joined.manifest.fingerprint
-        == at_once(
+        == ingest_at_once(
             Source.model_validate({"uri": str(folder), "text": "body", "label": "stars"}), tmp_path
         ).manifest.fingerprint
     )
@@ -87,7 +89,7 @@ def test_files_on_s3_are_fetched_by_the_part_they_fall_to(folder: Path, store: S
     assert len(set.union(*fetched)) == 7
 
 
-def test_a_folder_of_csv_is_laid_out_as_its_recipe_says(tmp_path: Path) -> None:
+def test_the_csv_layout_applies_to_parts(tmp_path: Path) -> None:
     source_folder = tmp_path / "source"
     source_folder.mkdir()
     for file in range(3):
@@ -103,23 +105,23 @@ def test_a_folder_of_csv_is_laid_out_as_its_recipe_says(tmp_path: Path) -> None:
             },
         }
     )
-    joined = in_parts(source, 2, tmp_path)
-    same(joined, at_once(source, tmp_path))
+    joined = ingest_in_parts(source, 2, tmp_path)
+    assert_equal(joined, ingest_at_once(source, tmp_path))
     assert joined.manifest.labels == ["good", "bad"]
 
 
-def test_whether_the_rows_make_a_task_is_told_of_all_parts(tmp_path: Path) -> None:
+def test_the_classes_are_checked_over_all_parts(tmp_path: Path) -> None:
     source_folder = tmp_path / "source"
     source_folder.mkdir()
     for file in range(2):
         (source_folder / f"{file}.jsonl").write_text(json.dumps({"text": f"text {file}", "label": "same"}) + "\n")
     source = Source.model_validate({"uri": str(source_folder)})
     with pytest.raises(InputError, match=r"every row of .* has the label 'same'"):
-        in_parts(source, 2, tmp_path)
+        ingest_in_parts(source, 2, tmp_path)
     assert not (tmp_path / "joined").exists()
 
 
-def test_what_cannot_be_read_in_parts_is_one_sentence(tmp_path: Path, store: Store) -> None:
+def test_a_source_without_parts_is_an_input_error(tmp_path: Path, store: Store) -> None:
     for label in ("a", "b"):
         (tmp_path / "classes" / label).mkdir(parents=True)
         (tmp_path / "classes" / label / "1.txt").write_text("text")

@@ -1,4 +1,4 @@
-"""Texts that are cleaned in parts, and deduplicated and split together."""
+"""Cleaning in parts, followed by deduplication and split of all rows."""
 
 import random
 from itertools import chain
@@ -24,7 +24,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ingest makes of a source: whole, and in parts."""
+    """Folder with an ingested source, complete and in parts."""
     folder = tmp_path_factory.mktemp("raw")
     rng = random.Random(13)
 
@@ -51,7 +51,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=str,
 )
-def test_cleaned_in_parts_is_as_cleaned_at_once(settings: dict[str, Any], raw: Path, tmp_path: Path) -> None:
+def test_cleaning_in_parts_gives_the_same_dataset(settings: dict[str, Any], raw: Path, tmp_path: Path) -> None:
     section = Preprocess.model_validate(settings)
     whole = preprocess_dataset(raw / "whole", section, tmp_path / "whole")
     parts = [tmp_path / f"part-{part}" for part in range(PARTS)]
@@ -67,7 +67,7 @@ def test_cleaned_in_parts_is_as_cleaned_at_once(settings: dict[str, Any], raw: P
     assert list(other.rejected()) == list(one.rejected())
 
 
-def test_a_language_that_cannot_be_told_ends_the_part(raw: Path, tmp_path: Path) -> None:
+def test_an_unknown_language_is_an_input_error(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'xx' cannot be detected"):
         clean_part(raw / "0", Preprocess(language="xx"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""A test split that the source gives, and the balancing of the rest."""
+"""A test split given by the source, and balancing of the other rows."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 def preprocess(
     folder: Path, rest: list[tuple[str, str]], test: list[tuple[str, str]], settings_: Preprocess | None = None
 ) -> Dataset:
-    """Of texts and labels; the ids are ``all:0``, ``all:1``, … and ``test:0``, …"""
+    """Preprocess (text, label) pairs; their ids are ``all:0``, ``all:1``, … and ``test:0``, …"""
     with dataset_writer(folder / "raw", ["all", "test"]) as writer:
         for split, rows in (("all", rest), ("test", test)):
             for number, (text, label) in enumerate(rows):
@@ -26,7 +26,7 @@ def preprocess(
     return Dataset.open(folder / "out")
 
 
-def some(count: int, name: str, labels: str = "ab") -> list[tuple[str, str]]:
+def numbered_texts(count: int, name: str, labels: str = "ab") -> list[tuple[str, str]]:
     return [(f"{name} {number}", labels[number % len(labels)]) for number in range(count)]
 
 
@@ -34,8 +34,13 @@ def texts(dataset: Dataset, split: str) -> list[str]:
     return [row.text for row in dataset.rows(split)]
 
 
-def test_the_given_split_is_the_test_split_and_validation_is_cut_from_the_rest(tmp_path: Path) -> None:
-    dataset = preprocess(tmp_path, some(200, "train"), some(40, "given"), Preprocess(validation=0.2, test=0.7, seed=5))
+def test_a_given_test_split_is_used_and_validation_is_cut_from_the_rest(tmp_path: Path) -> None:
+    dataset = preprocess(
+        tmp_path,
+        numbered_texts(200, "train"),
+        numbered_texts(40, "given"),
+        Preprocess(validation=0.2, test=0.7, seed=5),
+    )
     assert texts(dataset, "test") == [f"given {number}" for number in range(40)]
     assert dataset.manifest.counts == {
         "train": {"a": 80, "b": 80},
@@ -45,9 +50,9 @@ def test_the_given_split_is_the_test_split_and_validation_is_cut_from_the_rest(t
     assert dataset.manifest.rejected == {}
 
 
-def test_a_text_of_the_test_split_is_taken_out_of_the_rest(tmp_path: Path) -> None:
+def test_a_text_of_the_test_split_is_rejected_from_the_rest(tmp_path: Path) -> None:
     rest = [
-        *some(20, "train"),
+        *numbered_texts(20, "train"),
         ("Shared", "a"),
         ("shared ", "a"),
         ("other label", "b"),
@@ -57,7 +62,7 @@ def test_a_text_of_the_test_split_is_taken_out_of_the_rest(tmp_path: Path) -> No
         ("", "a"),
     ]
     test = [
-        *some(6, "given"),
+        *numbered_texts(6, "given"),
         ("shared", "a"),
         ("SHARED", "a"),
         ("other label", "a"),
@@ -83,27 +88,29 @@ def test_a_text_of_the_test_split_is_taken_out_of_the_rest(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("lost", ["absent", "disputed", "foreign"])
-def test_a_test_split_without_one_of_the_labels_is_refused(lost: str, tmp_path: Path) -> None:
+def test_a_test_split_without_a_label_is_an_input_error(lost: str, tmp_path: Path) -> None:
     test = {
-        "absent": some(5, "given", "a"),
-        "disputed": [*some(5, "given", "a"), ("x", "a"), ("x", "b")],
+        "absent": numbered_texts(5, "given", "a"),
+        "disputed": [*numbered_texts(5, "given", "a"), ("x", "a"), ("x", "b")],
         "foreign": [("This is a sentence in English.", "a"), ("Dies ist ein Satz, der deutsch ist.", "b")],
     }[lost]
     with pytest.raises(InputError, match=r"the test split of data\.csv has no text of the label 'b' that") as said:
-        preprocess(tmp_path, some(20, "an English sentence"), test, Preprocess(language="en"))
+        preprocess(tmp_path, numbered_texts(20, "an English sentence"), test, Preprocess(language="en"))
     assert "leave out source.test" in str(said.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_two_texts_a_label_are_enough_beside_a_given_test_split(tmp_path: Path) -> None:
-    manifest = preprocess(tmp_path / "1", some(4, "train"), some(2, "given"), Preprocess(validation=0.8)).manifest
+def test_two_texts_per_label_suffice_with_a_given_test_split(tmp_path: Path) -> None:
+    manifest = preprocess(
+        tmp_path / "1", numbered_texts(4, "train"), numbered_texts(2, "given"), Preprocess(validation=0.8)
+    ).manifest
     assert manifest.counts == {split: {"a": 1, "b": 1} for split in SPLITS}
     with pytest.raises(InputError, match="'b' has 1 different texts but needs at least 2, one in each of train, valid"):
-        preprocess(tmp_path / "2", some(3, "train"), some(2, "given"))
+        preprocess(tmp_path / "2", numbered_texts(3, "train"), numbered_texts(2, "given"))
 
 
-def test_balance_leaves_out_of_the_larger_class_and_of_no_given_test_split(tmp_path: Path) -> None:
-    rest, test = some(400, "train", "aaab"), some(80, "given", "aaab")
+def test_balance_reduces_the_larger_class_but_not_a_given_test_split(tmp_path: Path) -> None:
+    rest, test = numbered_texts(400, "train", "aaab"), numbered_texts(80, "given", "aaab")
     dataset = preprocess(tmp_path / "1", rest, test, Preprocess(validation=0.2, balance=True))
     assert dataset.manifest.counts == {
         "train": {"a": 80, "b": 80},
@@ -117,9 +124,9 @@ def test_balance_leaves_out_of_the_larger_class_and_of_no_given_test_split(tmp_p
     assert set(texts(other, "train")) != set(texts(dataset, "train"))
 
 
-def test_balance_holds_for_every_split_that_is_cut_here(tmp_path: Path) -> None:
+def test_balance_applies_to_every_split_that_is_cut(tmp_path: Path) -> None:
     with dataset_writer(tmp_path / "raw", ["all"]) as writer:
-        for number, (text, label) in enumerate(some(400, "train", "aaab") * 2):
+        for number, (text, label) in enumerate(numbered_texts(400, "train", "aaab") * 2):
             writer.add("all", Row(str(number), text, label))
         writer.finish("data.csv", ["a", "b"])
     manifest = preprocess_dataset(tmp_path / "raw", Preprocess(test=0.1, balance=True), tmp_path / "out")
@@ -136,10 +143,10 @@ ROWS = st.lists(st.tuples(st.text(alphabet="ab C\n", max_size=3), st.sampled_fro
 
 @settings(deadline=None, max_examples=60)
 @given(rest=ROWS, test=ROWS, balance=st.booleans())
-def test_rows_add_up_no_text_is_in_two_splits_and_the_test_split_is_whole(
+def test_rows_add_up_splits_are_disjoint_and_the_test_split_is_complete(
     rest: list[tuple[str, str]], test: list[tuple[str, str]], balance: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    rest, test = [*some(8, "train"), *rest], [*some(2, "given"), *test]
+    rest, test = [*numbered_texts(8, "train"), *rest], [*numbered_texts(2, "given"), *test]
     dataset = preprocess(tmp_path_factory.mktemp("p"), rest, test, Preprocess(balance=balance))
     kept = [row for split in SPLITS for row in dataset.rows(split)]
     rejected = list(dataset.rejected())

@@ -37,7 +37,7 @@ def split_of(dataset: Dataset) -> dict[str, str]:
     return {row.text: split for split in SPLITS for row in dataset.rows(split)}
 
 
-def test_splits_are_disjoint_whole_and_stratified(tmp_path: Path) -> None:
+def test_splits_are_disjoint_complete_and_stratified(tmp_path: Path) -> None:
     dataset = preprocess(tmp_path, some_rows(400), Preprocess(validation=0.1, test=0.2))
     assert len(split_of(dataset)) == 400
     assert dataset.manifest.counts == {
@@ -50,13 +50,13 @@ def test_splits_are_disjoint_whole_and_stratified(tmp_path: Path) -> None:
     assert dataset.manifest.rejected == {"over-long line": 1}
 
 
-def test_the_split_depends_on_seed_and_texts_but_not_on_order_or_shards(tmp_path: Path) -> None:
+def test_the_split_depends_on_seed_and_texts_only(tmp_path: Path) -> None:
     first = split_of(preprocess(tmp_path / "1", some_rows()))
     assert split_of(preprocess(tmp_path / "2", some_rows()[::-1], shard=7)) == first
     assert split_of(preprocess(tmp_path / "3", some_rows(), Preprocess(seed=14))) != first
 
 
-def test_the_same_input_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     def files(folder: Path) -> dict[str, bytes]:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -65,7 +65,7 @@ def test_the_same_input_is_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "1" / "out") == files(tmp_path / "2" / "out")
 
 
-def test_duplicates_conflicts_and_empty_texts_are_told_apart(tmp_path: Path) -> None:
+def test_duplicates_conflicts_and_empty_texts_are_rejected(tmp_path: Path) -> None:
     rows = [
         *some_rows(),
         Row("first", "Same  Text", "a"),
@@ -90,7 +90,7 @@ def test_duplicates_conflicts_and_empty_texts_are_told_apart(tmp_path: Path) -> 
 
 @settings(deadline=None, max_examples=40)
 @given(texts=st.lists(st.tuples(st.text(alphabet="ab C\n", max_size=3), st.sampled_from("xy")), max_size=30))
-def test_rows_add_up_and_no_text_stands_in_two_splits(
+def test_rows_add_up_and_no_text_is_in_two_splits(
     texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     extra = [Row(f"x{number}", f"sure {number}", "xy"[number % 2]) for number in range(12)]
@@ -103,7 +103,7 @@ def test_rows_add_up_and_no_text_stands_in_two_splits(
         assert set(dataset.manifest.counts[split]) == {"x", "y"}
 
 
-def test_a_label_with_too_few_texts_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_label_with_too_few_texts_is_an_input_error(tmp_path: Path) -> None:
     rows = [Row(str(number), f"text {number}", "a") for number in range(20)] + [
         Row("r", "rare", "b"),
         Row("s", "rare", "b"),
@@ -115,7 +115,7 @@ def test_a_label_with_too_few_texts_is_named_and_nothing_is_left(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_label_that_lost_every_row_is_named(tmp_path: Path) -> None:
+def test_a_label_whose_rows_are_all_rejected_is_an_input_error(tmp_path: Path) -> None:
     rows = [*some_rows(), Row("y", "disputed", "c"), Row("z", "disputed", "a")]
     with pytest.raises(InputError, match="the label 'c' has 0 different texts but needs at least 3"):
         preprocess(tmp_path, rows)
@@ -124,7 +124,7 @@ def test_a_label_that_lost_every_row_is_named(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(count=st.integers(3, 40), validation=st.floats(0.01, 0.49), test=st.floats(0.01, 0.49))
-def test_three_texts_a_label_are_enough_for_any_shares_and_more_never_too_few(
+def test_every_split_has_each_label_for_any_shares(
     count: int, validation: float, test: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rows = [Row(f"{label}{number}", f"{label} {number}", label) for label in "ab" for number in range(count)]
@@ -138,15 +138,13 @@ def test_three_texts_a_label_are_enough_for_any_shares_and_more_never_too_few(
 
 @pytest.mark.parametrize(("validation", "test"), [(0.01, 0.98), (0.98, 0.01), (0.49, 0.5)])
 @pytest.mark.parametrize("count", [3, 4, 5])
-def test_the_largest_shares_leave_a_text_for_each_split(
-    validation: float, test: float, count: int, tmp_path: Path
-) -> None:
+def test_extreme_shares_leave_a_text_in_each_split(validation: float, test: float, count: int, tmp_path: Path) -> None:
     rows = [Row(f"{label}{number}", f"{label} {number}", label) for label in "ab" for number in range(count)]
     dataset = preprocess(tmp_path, rows, Preprocess(validation=validation, test=test))
     assert all(set(dataset.manifest.counts[split]) == {"a", "b"} for split in SPLITS)
 
 
-def test_the_classes_keep_their_order_and_the_rows_theirs(tmp_path: Path) -> None:
+def test_classes_and_rows_keep_their_order(tmp_path: Path) -> None:
     with dataset_writer(tmp_path / "raw", ["all"]) as writer:
         for row in some_rows():
             writer.add("all", row)
@@ -158,7 +156,7 @@ def test_the_classes_keep_their_order_and_the_rows_theirs(tmp_path: Path) -> Non
         assert numbers == sorted(numbers)
 
 
-def test_what_is_not_an_ingested_dataset_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_ingested_dataset_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a dataset"):
         preprocess_dataset(tmp_path, Preprocess(), tmp_path / "out")
     preprocess(tmp_path / "1", some_rows())

@@ -27,8 +27,8 @@ def write(folder: Path, rows: list[Row], given_test: list[Row] | None = None) ->
     return folder
 
 
-def some(count: int, name: str = "text", labels: str = "aaabbc") -> list[Row]:
-    """Texts of which every tenth stands there twice; its second row has another genre."""
+def numbered_rows(count: int, name: str = "text", labels: str = "aaabbc") -> list[Row]:
+    """Texts of which every tenth occurs twice; the second row has another genre."""
     rows = [
         Row(f"{name}:{n}", f"{name}  {n}", labels[n % len(labels)], {"genre": f"genre {n % 4}"}) for n in range(count)
     ]
@@ -46,10 +46,10 @@ def run(raw: Path, folder: Path, settings_: Preprocess) -> Dataset:
 
 @pytest.mark.parametrize("given_test", [False, True])
 @pytest.mark.parametrize("balance", [False, True])
-def test_a_share_is_of_each_class_within_a_larger_one_and_touches_no_other_split(
+def test_shares_are_nested_stratified_and_limited_to_the_train_split(
     given_test: bool, balance: bool, tmp_path: Path
 ) -> None:
-    raw = write(tmp_path / "raw", some(1_200), some(60, "given") if given_test else None)
+    raw = write(tmp_path / "raw", numbered_rows(1_200), numbered_rows(60, "given") if given_test else None)
     shares = [0.001, 0.1, 0.3, 0.31, 0.9, 1]
     found = [
         run(raw, tmp_path / str(share), Preprocess(train_share=share, balance=balance, validation=0.2, test=0.3))
@@ -65,14 +65,14 @@ def test_a_share_is_of_each_class_within_a_larger_one_and_touches_no_other_split
             assert list(dataset.rows(split)) == list(whole.rows(split))
         assert dataset.manifest.rows_in == whole.manifest.rows_in
         left_out = [row for row in dataset.rejected() if row.reason == REASON]
-        # Of a text that stands there twice, the second row is no duplicate where the first is left out.
+        # The second row of a text is no duplicate if the first one is left out.
         assert {row.id.removesuffix(":again") for row in left_out} == ids(whole) - ids(dataset)
     for smaller, larger in itertools.pairwise(found):
         assert ids(smaller) < ids(larger)
 
 
-def test_the_share_depends_on_the_seed_and_not_on_the_order(tmp_path: Path) -> None:
-    rows = some(300)
+def test_the_share_depends_on_the_seed_only(tmp_path: Path) -> None:
+    rows = numbered_rows(300)
     settings_ = Preprocess(train_share=0.3)
     first = run(write(tmp_path / "raw", rows), tmp_path / "1", settings_)
     unique = {row.text: row for row in first.rows("train")}
@@ -88,11 +88,14 @@ def test_the_share_depends_on_the_seed_and_not_on_the_order(tmp_path: Path) -> N
     smaller=st.floats(0, 1, exclude_min=True),
     larger=st.floats(0, 1, exclude_min=True),
 )
-def test_rows_add_up_and_shares_are_nested_whatever_the_texts(
+def test_rows_add_up_and_shares_are_nested_for_any_texts(
     texts: list[tuple[str, str]], smaller: float, larger: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("share")
-    rows = [*some(30), *(Row(f"x:{n}", text, label, {"genre": str(n)}) for n, (text, label) in enumerate(texts))]
+    rows = [
+        *numbered_rows(30),
+        *(Row(f"x:{n}", text, label, {"genre": str(n)}) for n, (text, label) in enumerate(texts)),
+    ]
     raw = write(folder / "raw", rows)
     smaller, larger = sorted([smaller, larger])
     few, many = (
@@ -107,8 +110,8 @@ def test_rows_add_up_and_shares_are_nested_whatever_the_texts(
         assert dataset.manifest.rows_in == len(rows) + 1
 
 
-def test_a_row_keeps_its_metadata_through_cleaning_and_deduplication(tmp_path: Path) -> None:
-    rows = some(200)
+def test_rows_keep_their_metadata(tmp_path: Path) -> None:
+    rows = numbered_rows(200)
     genre_of = {row.id: row.metadata["genre"] for row in rows}
     dataset = run(write(tmp_path / "raw", rows), tmp_path / "out", Preprocess(train_share=0.5, balance=True))
     assert dataset.manifest.metadata == ["genre"]
@@ -117,13 +120,13 @@ def test_a_row_keeps_its_metadata_through_cleaning_and_deduplication(tmp_path: P
         assert [row.metadata for row in kept] == [{"genre": genre_of[row.id]} for row in kept]
         assert dataset.metadata(split) == [row.metadata for row in kept]
         assert all("  " not in row.text for row in kept)
-    # Of two rows with one text the first stays, with its own genre.
+    # Of two rows with the same text the first is kept, with its own genre.
     assert Counter(row.reason for row in dataset.rejected())["duplicate"] > 0
     assert "again" not in {row["genre"] for split in SPLITS for row in dataset.metadata(split)}
 
 
-def test_cleaned_in_parts_has_the_same_share_and_metadata(tmp_path: Path) -> None:
-    halves = [some(150, "first"), some(150, "second")]
+def test_cleaning_in_parts_gives_the_same_share_and_metadata(tmp_path: Path) -> None:
+    halves = [numbered_rows(150, "first"), numbered_rows(150, "second")]
     section = Preprocess(train_share=0.3, normalizer=TextNormalizer(lowercase=True))
     whole = run(write(tmp_path / "raw", [*halves[0], *halves[1]]), tmp_path / "whole", section)
     for number, rows in enumerate(halves):
