@@ -1,4 +1,4 @@
-"""Fit on the validation split how a bundle's probabilities become its answers."""
+"""Calibration of a served bundle: a temperature and a decision threshold, fitted on the validation split."""
 
 import numpy as np
 
@@ -11,23 +11,23 @@ SPLIT = "validation"
 
 
 def calibrate(predictor: Predictor, dataset: Dataset, settings: Export) -> Calibration:
-    """The temperature, and the threshold if one is asked for, that fit the answers of an uncalibrated ``predictor``.
+    """Fit the temperature and, if ``export.threshold`` is set, the threshold of an uncalibrated predictor.
 
-    Both are rounded to what their data can tell, so that the last bits of a sum do not make another bundle.
+    Both are rounded to the precision that the data supports, so that rounding errors do not change the bundle.
 
     Raises:
-        InputError: a threshold is asked for where there are not two labels, or none has the precision asked for.
+        InputError: A threshold is requested for more than two labels, or no threshold reaches the requested precision.
     """
     labels = dataset.manifest.labels
     if settings.threshold and len(labels) != 2:
         raise InputError(f"export.threshold={settings.threshold} is for two labels, but there are {len(labels)}")
     _, texts, classes = dataset.columns(SPLIT)
-    raw = np.asarray(predictor.predict_proba(texts))
-    temperature = float(f"{fit_temperature(classes, raw):.3g}")
-    probabilities = apply_temperature(raw, temperature)
+    uncalibrated = np.asarray(predictor.predict_proba(texts))
+    temperature = float(f"{fit_temperature(classes, uncalibrated):.3g}")
+    probabilities = apply_temperature(uncalibrated, temperature)
     print(
-        f"temperature {temperature:g}: expected calibration error {calibration_error(classes, raw):.4f} before, "
-        f"{calibration_error(classes, probabilities):.4f} after, on the {SPLIT} split",
+        f"temperature {temperature:g}: expected calibration error {calibration_error(classes, uncalibrated):.4f} "
+        f"before, {calibration_error(classes, probabilities):.4f} after, on the {SPLIT} split",
         flush=True,
     )
     threshold = None
@@ -37,5 +37,5 @@ def calibrate(predictor: Predictor, dataset: Dataset, settings: Export) -> Calib
         threshold = threshold_for_precision(classes, probabilities[:, 1], settings.min_precision)
     if threshold is not None:
         threshold = round(threshold, 4)
-        print(f"{labels[1]} is answered from probability {threshold:g} on", flush=True)
+        print(f"{labels[1]} is predicted from probability {threshold:g} on", flush=True)
     return Calibration(temperature=temperature, threshold=threshold)

@@ -1,4 +1,4 @@
-"""KFP door of export_onnx."""
+"""KFP component of the export step."""
 
 from kfp import dsl
 
@@ -15,16 +15,16 @@ def export_onnx(
     exported: dsl.Output[dsl.Model],
     measurements: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Make the bundle that would be served.
+    """Export the trained model, measure every export target and calibrate the one to serve.
 
     Args:
-        dataset: What preprocess made; the split ``validation`` calibrates the answers.
-        model: The merged bundle.
-        trained: Evaluation of the trained bundle, which every target is compared to.
+        dataset: Dataset from preprocess; its validation split calibrates the bundle.
+        model: Merged bundle.
+        trained: Evaluation of the trained bundle, to which every export target is compared.
         export: The recipe's section ``export`` as JSON.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        exported: The bundle that answers without torch.
-        measurements: What every target keeps and costs.
+        code: Code version of the step; it only varies the cache key, which cannot see imported code.
+        exported: Bundle to serve.
+        measurements: Accuracy, size and speed of every export target.
     """
     from textgate.components.step import step_work
 
@@ -34,12 +34,12 @@ def export_onnx(
         from textgate.components.contracts import Export
         from textgate.components.export_onnx.export_onnx import export_bundle
 
-        bundle, measured = export_bundle(
+        bundle, results = export_bundle(
             Path(model.path),
             Path(dataset.path),
             Path(trained.path),
             Export.model_validate_json(export),
             Path(exported.path),
         )
-        measured.write(Path(measurements.path))
+        results.write(Path(measurements.path))
         exported.metadata["fingerprint"] = bundle.fingerprint

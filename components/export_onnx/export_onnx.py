@@ -1,4 +1,4 @@
-"""Turn a bundle into the one that would be served: make every target, measure each, serve the best that keeps F1."""
+"""Export step: write every export target, measure each against the trained model, and serve the best one."""
 
 import shutil
 import tempfile
@@ -7,82 +7,95 @@ from pathlib import Path
 
 from textgate.components.contracts import Calibration, Dataset, Evaluation, Export, ModelBundle, new_folder
 from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime, OnnxRuntime, Runtime
+from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.contracts.measurement import Measurement, Measurements
 from textgate.components.export_onnx.calibrate import calibrate
-from textgate.components.export_onnx.make import TargetExporter
-from textgate.components.export_onnx.measure import choose, measure_cost, measure_quality
+from textgate.components.export_onnx.measure import choose_served, measure_cost, measure_quality
+from textgate.components.export_onnx.target_exporter import TargetExporter
 from textgate.components.families import open_predictor
 
 
 def export_bundle(
     bundle_folder: Path, dataset_folder: Path, trained: Path, settings: Export, output: Path
 ) -> tuple[ModelBundle, Measurements]:
-    """Write the served bundle to ``output``; the targets that are not served lie in it beside the one that is.
+    """Write the bundle to serve: calibrated, with the other export targets as alternatives.
 
-    ``trained`` is the evaluation of the trained bundle, which every target is compared to. Of a family that is served
-    as it is, the files stay the same.
+    The files of a family that is served as it was trained are copied unchanged.
+
+    Args:
+        bundle_folder: The merged bundle.
+        dataset_folder: Dataset whose validation split calibrates the bundle.
+        trained: Evaluation of the trained bundle, to which every target is compared.
+        settings: The recipe's section ``export``.
+        output: Folder to write.
 
     Raises:
-        InputError: the bundle is damaged, a target is not for its family, or its answers cannot be given the threshold
-            asked for.
+        InputError: The bundle is damaged, a target does not support its family, or the threshold cannot be fitted.
     """
     bundle = ModelBundle.load(bundle_folder)
     dataset, reference = Dataset.open(dataset_folder), Evaluation.open(trained)
     recipe = {**bundle.recipe, "export": settings.model_dump(mode="json")}
-    plain = bundle.model_copy(update={"recipe": recipe, "calibration": Calibration()})
+    uncalibrated = bundle.model_copy(update={"recipe": recipe, "calibration": Calibration()})
     with new_folder(output) as folder, tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         if isinstance(bundle.runtime, LinearRuntime | EnsembleRuntime):
             print(f"nothing to export: {bundle.family} bundles are served as they are", flush=True)
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)
-            served = plain.write(folder)
-            quality = measure_quality(folder, served, served.runtime.name, reference, settings)
-            chosen = measure_cost(folder, served, quality)
-            measured = [chosen]
+            served = uncalibrated.write(folder)
+            chosen = measure_cost(folder, served, measure_quality(folder, served, reference, settings))
+            measurements = [chosen]
         else:
-            maker = TargetExporter(bundle_folder, scratch, plain, dataset, settings)
-            measured = []
-            for target in settings.targets:
-                made = maker.make(target)
-                quality = measure_quality(scratch / target, made, target, reference, settings)
-                measured.append(measure_cost(scratch / target, made, quality))
-            chosen = choose(measured)
-            served = _together(scratch, settings.targets, chosen.target, folder)
+            exporter = TargetExporter(bundle_folder, scratch, uncalibrated, dataset, settings)
+            measurements = [_export_and_measure(exporter, name, reference) for name in settings.targets]
+            chosen = choose_served(measurements)
+            served = _combine(scratch, settings.targets, chosen.target, folder)
         calibration = calibrate(open_predictor(folder, served), dataset, settings)
         served = served.model_copy(update={"calibration": calibration}).write(folder)
-    for measurement in measured:
-        print(_line(measurement, served=measurement is chosen), flush=True)
+    for measurement in measurements:
+        print(_summary(measurement, served=measurement is chosen), flush=True)
     return served, Measurements(
         served=chosen.target,
         max_f1_loss=settings.max_f1_loss,
         min_agreement=settings.min_agreement,
-        targets=measured,
+        targets=measurements,
     )
 
 
-def _together(scratch: Path, targets: Sequence[str], chosen: str, folder: Path) -> ModelBundle:
-    """Write one bundle of those in ``scratch`` to ``folder``: a folder for each, but one tokenizer for all graphs."""
+def _export_and_measure(exporter: TargetExporter, name: str, trained: Evaluation) -> Measurement:
+    target, folder = EXPORT_TARGETS[name], exporter.scratch / name
+    bundle = exporter.export(target)
+    return measure_cost(folder, bundle, measure_quality(folder, bundle, trained, exporter.settings, target))
+
+
+def _combine(scratch: Path, targets: Sequence[str], served: str, folder: Path) -> ModelBundle:
+    """Move the bundles of all targets into one bundle: a folder per target, with one tokenizer for all graphs.
+
+    Args:
+        scratch: Folder that holds a bundle per target.
+        targets: Names of the targets.
+        served: Name of the target whose runtime becomes the bundle's own; the others become alternatives.
+        folder: Empty folder to write to.
+    """
     from textgate.components.inference.onnx import TOKENIZER
 
     runtimes: dict[str, Runtime] = {}
     for target in targets:
-        made = ModelBundle.load(scratch / target)
+        bundle = ModelBundle.load(scratch / target)
+        shared, location = set(), {"folder": target}
+        if isinstance(bundle.runtime, OnnxRuntime):
+            shared, location = {TOKENIZER}, {"graph": f"{target}/{bundle.runtime.graph}"}
         (folder / target).mkdir()
-        for name in made.files:
-            shared = isinstance(made.runtime, OnnxRuntime) and name == TOKENIZER
-            shutil.move(scratch / target / name, folder / name if shared else folder / target / name)
-        where = (
-            {"graph": f"{target}/{made.runtime.graph}"} if isinstance(made.runtime, OnnxRuntime) else {"folder": target}
-        )
-        runtimes[target] = made.runtime.model_copy(update=where)
-    runtime = runtimes.pop(chosen)
-    return made.model_copy(update={"runtime": runtime, "alternatives": runtimes}).write(folder)
+        for name in bundle.files:
+            shutil.move(scratch / target / name, folder / name if name in shared else folder / target / name)
+        runtimes[target] = bundle.runtime.model_copy(update=location)
+    runtime = runtimes.pop(served)
+    return bundle.model_copy(update={"runtime": runtime, "alternatives": runtimes}).write(folder)
 
 
-def _line(found: Measurement, served: bool) -> str:
-    state = "served" if served else found.refused or "kept beside it"
+def _summary(measurement: Measurement, served: bool) -> str:
+    status = "served" if served else measurement.refused or "kept as an alternative"
     return (
-        f"{found.target}: {found.bytes / 1e6:,.1f} MB, {found.texts_per_second:,.0f} texts/s, F1 {found.f1} "
-        f"({found.f1_difference.value:+.4f}), agreement {found.agreement:.4f}, {found.peak_memory / 1e6:,.0f} MB "
-        f"resident: {state}"
+        f"{measurement.target}: {measurement.bytes / 1e6:,.1f} MB, {measurement.texts_per_second:,.0f} texts/s, "
+        f"F1 {measurement.f1} ({measurement.f1_difference.value:+.4f}), agreement {measurement.agreement:.4f}, "
+        f"{measurement.peak_memory / 1e6:,.0f} MB resident: {status}"
     )

@@ -32,7 +32,7 @@ def measure_quality(
     probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(trained.texts))
     predicted, reference = probabilities.argmax(axis=1), trained.probabilities.argmax(axis=1)
     labels = len(bundle.labels)
-    difference = f1_difference(trained.classes, predicted, reference, labels)
+    difference = f1_difference(trained.truth, predicted, reference, labels)
     agreement = accuracy(predicted, reference)
     parity = float(np.abs(probabilities - trained.probabilities).mean())
     refused = None
@@ -50,7 +50,7 @@ def measure_quality(
         bytes=bundle.size,
         parity=parity,
         agreement=agreement,
-        f1=f1_estimate(trained.classes, predicted, labels),
+        f1=f1_estimate(trained.truth, predicted, labels),
         f1_difference=difference,
         speeds=[],
         peak_memory=0,

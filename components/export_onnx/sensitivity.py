@@ -1,7 +1,7 @@
-"""Which matrix products of a graph 8-bit arithmetic distorts most.
+"""Ranking of a graph's matrix products by the error that int8 arithmetic causes in them.
 
-The activations of some are so uneven that one scale for all of them leaves nothing of most: Dettmers et al., LLM.int8()
-(NeurIPS 2022). Each product is computed once as it is and once with what 8 bits leave of its two factors.
+Some activations have outliers, and one scale for all values leaves little precision for the rest: Dettmers et al.,
+LLM.int8() (NeurIPS 2022). Each product is computed in fp32 and again with both factors rounded to int8.
 """
 
 from pathlib import Path
@@ -13,43 +13,55 @@ import onnx
 from onnx import numpy_helper
 
 from textgate.components.contracts import Progress
-from textgate.components.export_onnx.activations import Feeds, first_factors, products
+from textgate.components.export_onnx.activations import Feeds, record_activations, weight_products
 
 Floats = npt.NDArray[np.float32]
 
 
-def sensitive_products(full: Path, feeds: Feeds) -> list[str]:
-    """Names of the nodes that multiply by weights, the most distorted first, seen on the inputs ``feeds``."""
-    graph = onnx.load(full, load_external_data=False)
+def sensitive_products(path: Path, feeds: Feeds) -> list[str]:
+    """Return the names of the weight products of the fp32 graph ``path``, the most distorted by int8 first.
+
+    Args:
+        path: The graph.
+        feeds: Inputs on which the distortion is measured.
+    """
+    graph = onnx.load(path, load_external_data=False)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
-    nodes = products(graph.graph)
-    runs = list(first_factors(full, feeds))
+    nodes = weight_products(graph.graph)
+    recorded = list(record_activations(path, feeds))
     progress = Progress(total=len(nodes))
-    distortion: dict[str, float] = {}
-    for number, node in enumerate(nodes, 1):
-        weight = numpy_helper.to_array(weights[node.input[1]], str(full.parent))
+    errors: dict[str, float] = {}
+    for done, node in enumerate(nodes, 1):
+        weight = numpy_helper.to_array(weights[node.input[1]], str(path.parent))
         transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        distortion[node.name] = _distortion([run[node.input[0]] for run in runs], weight.T if transposed else weight)
-        progress.update(number, "looking for sensitive layers")
-    return sorted(distortion, key=lambda name: (-distortion[name], name))
+        activations = [batch[node.input[0]] for batch in recorded]
+        errors[node.name] = _relative_error(activations, weight.T if transposed else weight)
+        progress.update(done, "looking for sensitive layers")
+    return sorted(errors, key=lambda name: (-errors[name], name))
 
 
-def _distortion(activations: list[Any], weight: Floats) -> float:
-    """Relative error of the products, in the Frobenius norm."""
+def _relative_error(activations: list[Any], weight: Floats) -> float:
+    """Return the relative error of int8 products in the Frobenius norm.
+
+    Args:
+        activations: Arrays (..., features), float32.
+        weight: Matrix (features, outputs), float32.
+    """
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
     rounded = np.rint(weight / scale).astype(np.float32) * scale
     error = size = 0.0
     for activation in activations:
         rows = activation.reshape(-1, weight.shape[0])
         exact = rows @ weight
-        error += float(np.square(_rounded(rows) @ rounded - exact).sum())
+        error += float(np.square(_round_to_uint8(rows) @ rounded - exact).sum())
         size += float(np.square(exact).sum())
     return float(np.sqrt(error / max(size, 1e-30)))
 
 
-def _rounded(activation: Floats) -> Floats:
-    """What is left of it by 256 steps from the smallest value, or 0, to the largest."""
+def _round_to_uint8(activation: Floats) -> Floats:
+    """Round to 256 levels with one scale and zero point, and return the result as float32 of the same shape."""
     low, high = min(float(activation.min()), 0.0), max(float(activation.max()), 0.0)
     step = max(high - low, 1e-12) / 255
-    zero = np.rint(-low / step)
-    return np.asarray((np.clip(np.rint(activation / step) + zero, 0, 255) - zero) * step, dtype=np.float32)
+    zero_point = np.rint(-low / step)
+    levels = np.clip(np.rint(activation / step) + zero_point, 0, 255)
+    return np.asarray((levels - zero_point) * step, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Every architecture in every target that makes sense for it, held to the answers of the trained model on torch."""
+"""Every architecture, exported to every target that supports it, predicts as the trained model does on torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,21 +9,22 @@ import pytest
 from pydantic import TypeAdapter
 
 from textgate.components.contracts import Dataset, Evaluation, Export, InputError, OnnxRuntime, Training
+from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.make import TargetExporter
 from textgate.components.export_onnx.measure import measure_quality
+from textgate.components.export_onnx.target_exporter import TargetExporter
 from textgate.components.families import TrainingContext, open_predictor
 from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
 from textgate.components.train.train import train_bundle
 
 ONNX = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4"]
-# Largest difference of a probability from the trained model's, in the mean over texts and labels.
+# Largest mean absolute difference from the trained model's probabilities.
 PARITY = {"onnx-fp32": 1e-5, "onnx-fp16": 2e-3, "onnx-int8": 0.03, "onnx-int4": 0.1, "hf": 1e-6, "hf-nf4": 0.1}
 LORA = {"r": 4, "alpha": 8}
 TUNED = {"max_tokens": 32, "batch_size": 8, "epochs": 2, "learning_rate": 3e-3, "precision": "fp32"}
 ADAPTED = {**TUNED, "learning_rate": 2e-2, "adapter": LORA}
 
-# Checkpoint and training of each; those with a head that transformers does not know have no Hugging Face folder.
+# Name of the base model, and training settings.
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {"family": "transformer", **TUNED}),
     "distilbert": ("distilbert", {"family": "transformer", **TUNED}),
@@ -56,22 +57,23 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "stella-svm": ("stella", {"family": "embedding", "trust_remote_code": True, "head": {"kind": "svm"}}),
 }
-OWN_HEAD = {"stella-qlora", "stella-mlp", "stella-svm"}
+# Their heads are not classes of transformers, so they cannot be exported as a Hugging Face folder.
+CUSTOM_HEAD = {"stella-qlora", "stella-mlp", "stella-svm"}
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "t5" else name for name in SYSTEMS]
 )
-def test_every_target_answers_as_the_trained_model(
+def test_every_target_predicts_as_the_trained_model(
     name: str, tiny: Callable[[str], Path], tiny_stella: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     kind, settings = SYSTEMS[name]
-    checkpoint = tiny_stella if kind == "stella" else tiny(kind)
-    training: Any = TypeAdapter(Training).validate_python({**settings, "base_model": str(checkpoint)})
-    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(checkpoint))
-    evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "judged")
+    base_model = tiny_stella if kind == "stella" else tiny(kind)
+    training: Any = TypeAdapter(Training).validate_python({**settings, "base_model": str(base_model)})
+    train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(base_model))
+    evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "evaluation")
     merged = merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    change = compare_merged(tmp_path / "merged", merged, tmp_path / "judged")
+    change = compare_merged(tmp_path / "merged", merged, tmp_path / "evaluation")
     assert (change is None) == ("adapter" not in settings and settings["family"] == "transformer")
     if change:
         assert change.agreement > 0.99
@@ -79,31 +81,31 @@ def test_every_target_answers_as_the_trained_model(
 
     export = Export(min_agreement=0.9, max_f1_loss=0.1)
     (tmp_path / "scratch").mkdir()
-    maker = TargetExporter(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
-    reference = Evaluation.open(tmp_path / "judged")
-    for target in [*ONNX, *([] if name in OWN_HEAD else ["hf", "hf-nf4"])]:
+    exporter = TargetExporter(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
+    reference = Evaluation.open(tmp_path / "evaluation")
+    for target in [*ONNX, *([] if name in CUSTOM_HEAD else ["hf", "hf-nf4"])]:
         folder = tmp_path / "scratch" / target
-        made = maker.make(target)
-        found = measure_quality(folder, made, target, reference, export)
-        assert found.parity < PARITY[target], target
-        assert found.agreement > (0.9 if target in ("onnx-int4", "hf-nf4") else 0.95), target
-        if isinstance(made.runtime, OnnxRuntime):
-            assert made.runtime.producer.startswith("pytorch ")
-            assert made.runtime.inputs["input_ids"] == ["rows", "tokens"]
-            assert made.runtime.outputs == {"logits": ["rows", 2]}
-        # In a batch or alone, a text is answered alike.
+        bundle = exporter.export(EXPORT_TARGETS[target])
+        measurement = measure_quality(folder, bundle, reference, export, EXPORT_TARGETS[target])
+        assert measurement.parity < PARITY[target], target
+        assert measurement.agreement > (0.9 if target in ("onnx-int4", "hf-nf4") else 0.95), target
+        if isinstance(bundle.runtime, OnnxRuntime):
+            assert bundle.runtime.producer.startswith("pytorch ")
+            assert bundle.runtime.inputs["input_ids"] == ["rows", "tokens"]
+            assert bundle.runtime.outputs == {"logits": ["rows", 2]}
+        # The prediction for a text does not depend on its batch.
         texts = dataset.columns("test")[1][:6]
-        together = open_predictor(folder, made).predict_proba(texts)
-        alone = np.concatenate([open_predictor(folder, made).predict_proba([text]) for text in texts[:2]])
-        # Where a batch shares one scale for its activations, its texts are rounded a little by each other.
-        tolerance = 0.05 if "int8" in target and not made.runtime.blocks else 1e-3  # type: ignore[union-attr]
+        together = open_predictor(folder, bundle).predict_proba(texts)
+        alone = np.concatenate([open_predictor(folder, bundle).predict_proba([text]) for text in texts[:2]])
+        # Float differences between batch sizes can change how an activation is rounded to int8.
+        tolerance = 0.05 if "int8" in target and not bundle.runtime.blocks else 1e-3  # type: ignore[union-attr]
         np.testing.assert_allclose(together[:2], alone, atol=tolerance)
-    if name in OWN_HEAD:
+    if name in CUSTOM_HEAD:
         with pytest.raises(InputError, match="has a head of its own: take targets of ONNX"):
-            maker.make("hf")
+            exporter.export(EXPORT_TARGETS["hf"])
 
 
-def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
+def test_transformers_loads_an_exported_hugging_face_folder(
     tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
@@ -112,16 +114,16 @@ def test_a_hugging_face_folder_is_what_transformers_opens_by_itself(
     training: Any = TypeAdapter(Training).validate_python({**settings, "base_model": str(tiny(kind))})
     train_bundle(dataset.path, "tiny", training, tmp_path / "trained", TrainingContext(tiny(kind)))
     bundle = merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    maker = TargetExporter(tmp_path / "merged", tmp_path, bundle, dataset, Export())
+    exporter = TargetExporter(tmp_path / "merged", tmp_path, bundle, dataset, Export())
     texts = [dataset.normalizer(text) for text in dataset.columns("test")[1][:8]]
     for target, quantized in (("hf", False), ("hf-nf4", True)):
-        made = maker.make(target)
+        exported = exporter.export(EXPORT_TARGETS[target])
         model = AutoModelForSequenceClassification.from_pretrained(tmp_path / target)
         assert bool(getattr(model, "is_quantized", False)) == quantized
         classify = pipeline(
             "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(tmp_path / target)
         )
-        ours = open_predictor(tmp_path / target, made).predict_proba(texts)
+        ours = open_predictor(tmp_path / target, exported).predict_proba(texts)
         for answer, probabilities in zip(classify(texts), ours, strict=True):
             assert answer["label"] == bundle.labels[int(probabilities.argmax())]
             assert answer["score"] == pytest.approx(probabilities.max(), abs=1e-3)

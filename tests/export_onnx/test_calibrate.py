@@ -1,4 +1,4 @@
-"""A served bundle carries its calibration, and everybody who predicts applies it."""
+"""A served bundle carries its calibration, and every predictor applies it."""
 
 import random
 from pathlib import Path
@@ -26,15 +26,15 @@ from textgate.components.train.train import train_bundle
 
 
 def write(path: Path, labels: list[str], rows: int) -> Path:
-    """Texts of which one word in four tells the label wrongly."""
+    """Write a dataset in which the informative word names a wrong label in about a quarter of the texts."""
     rng = random.Random(13)
     with dataset_writer(path, ["train", "validation", "test"]) as writer:
-        for number in range(rows):
+        for index in range(rows):
             label = labels[0] if rng.random() < 0.7 else rng.choice(labels[1:])
-            told = label if rng.random() < 0.75 else rng.choice(labels)
-            split = ["train", "validation", "test"][number % 3]
+            label_word = label if rng.random() < 0.75 else rng.choice(labels)
+            split = ["train", "validation", "test"][index % 3]
             words = " ".join(rng.choices([f"word{n}" for n in range(30)], k=5))
-            writer.add(split, Row(str(number), f"{words} {told}", label))
+            writer.add(split, Row(str(index), f"{words} {label_word}", label))
         writer.finish("made up", labels, normalizer=TextNormalizer())
     return path
 
@@ -53,37 +53,37 @@ def exported(dataset: Path, trained: Path, output: Path, **settings: Any) -> Mod
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "trained"
-    # Hardly held back, it is far too sure of what it says.
+    # With almost no regularization, it is overconfident.
     training = LinearTraining(family="linear", min_df=1, C=1_000)
     train_bundle(dataset, "sure", training, folder, TrainingContext())
     return folder
 
 
-def test_a_model_that_is_too_sure_is_brought_down(dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_the_temperature_corrects_an_overconfident_model(dataset: Path, trained: Path, tmp_path: Path) -> None:
     bundle = exported(dataset, trained, tmp_path / "exported")
     assert bundle.calibration.temperature > 1.5
     assert bundle.calibration.threshold is None
     before = evaluate_bundle(dataset, trained, tmp_path / "before")
     after = evaluate_bundle(dataset, tmp_path / "exported", tmp_path / "after")
-    error = {name: one.manifest.metrics["calibration_error"].value for name, one in (("to", after), ("from", before))}
-    assert error["to"] < 0.5 * error["from"]
-    assert after.manifest.calibration_error_before == pytest.approx(error["from"])
-    # No answer changes by it.
+    error_before, error_after = (found.manifest.metrics["calibration_error"].value for found in (before, after))
+    assert error_after < 0.5 * error_before
+    assert after.manifest.calibration_error_before == pytest.approx(error_before)
+    # A temperature changes no predicted class.
     np.testing.assert_array_equal(after.predicted, before.predicted)
     np.testing.assert_array_equal(load_bundle(tmp_path / "exported").predict_proba(after.texts), after.probabilities)
 
 
-def test_a_threshold_changes_the_answers_as_asked(dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_threshold_on_precision_makes_predictions_more_precise(dataset: Path, trained: Path, tmp_path: Path) -> None:
     plain = evaluate_bundle(dataset, trained, tmp_path / "plain")
     bundle = exported(dataset, trained, tmp_path / "precise", threshold="precision", min_precision=0.9)
     assert bundle.calibration.threshold is not None
     evaluation = evaluate_bundle(dataset, tmp_path / "precise", tmp_path / "evaluation")
-    called = evaluation.predicted == 1
-    assert 0 < called.sum() < (plain.predicted == 1).sum()
-    assert evaluation.classes[called].mean() > 0.8 > plain.classes[plain.predicted == 1].mean()
+    positive = evaluation.predicted == 1
+    assert 0 < positive.sum() < (plain.predicted == 1).sum()
+    assert evaluation.truth[positive].mean() > 0.8 > plain.truth[plain.predicted == 1].mean()
 
 
-def test_exporting_twice_is_the_same_bundle(dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_exporting_twice_writes_the_same_bundle(dataset: Path, trained: Path, tmp_path: Path) -> None:
     once = exported(dataset, trained, tmp_path / "once", threshold="f1")
     assert exported(dataset, trained, tmp_path / "twice", threshold="f1") == once
     assert ModelBundle.load(tmp_path / "twice") == once
@@ -102,6 +102,6 @@ def test_a_threshold_needs_two_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings", [{"threshold": "precision"}, {"min_precision": 0.9}, {"threshold": "f1", "min_precision": 0.9}]
 )
-def test_a_precision_goes_with_its_threshold(settings: dict[str, object]) -> None:
+def test_min_precision_and_the_threshold_precision_need_each_other(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="go together"):
         Export.model_validate(settings)

@@ -1,3 +1,5 @@
+"""The family ``embedding``: training, merging and exporting heads on frozen encoders."""
+
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,8 +22,9 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.export_onnx.activations import reach
-from textgate.components.export_onnx.targets import make_target
+from textgate.components.contracts.export_target import EXPORT_TARGETS
+from textgate.components.export_onnx.activations import activation_ranges
+from textgate.components.export_onnx.onnx_graphs import write_graph
 from textgate.components.families import TrainingContext
 from textgate.components.families.embedding import family as embedding
 from textgate.components.families.transformer.model.pretrained import load_backbone, load_tokenizer
@@ -47,39 +50,39 @@ def settings(kind: str, **changes: Any) -> EmbeddingTraining:
 def three_labels(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("three") / "dataset"
     with dataset_writer(path, ["train", "validation", "test"]) as writer:
-        for number in range(300):
-            label = ["bad", "fair", "good"][number % 3]
-            split = "test" if number % 10 < 2 else "validation" if number % 10 < 4 else "train"
-            others = [f"word{(number * factor) % 41}" for factor in range(1, 3 + number % 5)]
-            writer.add(split, Row(str(number), " ".join([*others, label]), label))
+        for index in range(300):
+            label = ["bad", "fair", "good"][index % 3]
+            split = "test" if index % 10 < 2 else "validation" if index % 10 < 4 else "train"
+            others = [f"word{(index * factor) % 41}" for factor in range(1, 3 + index % 5)]
+            writer.add(split, Row(str(index), " ".join([*others, label]), label))
         writer.finish("made up", ["bad", "fair", "good"], normalizer=TextNormalizer(lowercase=True))
     return Dataset.open(path)
 
 
 @dataclass(frozen=True)
 class System:
-    """One way through the family: a head on an encoder, for a dataset."""
+    """A head on an encoder, trained on a dataset."""
 
     training: EmbeddingTraining
     base_model: Path
     dataset: Dataset
     folder: Path
-    """Holds the bundles ``trained`` and ``merged``."""
+    """Folder of the bundles ``trained`` and ``merged``."""
 
     @property
     def texts(self) -> list[str]:
         return [*self.dataset.columns("test")[1], *ODD_TEXTS]
 
-    def answers(self, stage: str) -> Any:
+    def probabilities(self, stage: str) -> Any:
         folder = self.folder / stage
-        checkpoint = self.base_model if stage == "trained" else None
-        return embedding.predictor(folder, ModelBundle.load(folder), checkpoint).predict_proba(self.texts)
+        base_model = self.base_model if stage == "trained" else None
+        return embedding.predictor(folder, ModelBundle.load(folder), base_model).predict_proba(self.texts)
 
 
-def merge(trained: Path, checkpoint: Path, output: Path) -> ModelBundle:
+def merge(trained: Path, base_model: Path, output: Path) -> ModelBundle:
     output.mkdir()
     bundle = ModelBundle.load(trained)
-    merged = embedding.merge(trained, bundle, checkpoint, output)
+    merged = embedding.merge(trained, bundle, base_model, output)
     assert merged is not None
     return bundle.model_copy(update={"runtime": merged[0]}).write(output)
 
@@ -90,8 +93,8 @@ def export(merged: Path, target: str, output: Path, texts: Sequence[str] = ()) -
     bundle = ModelBundle.load(merged)
     runtime, unrounded = embedding.export_onnx(merged, bundle, full)
     predictor = OnnxPredictor(full, bundle.normalizer, runtime, threads=1)
-    ranges = reach(full / "model.onnx", [batch.inputs for batch in predictor.batches(texts)])
-    make_target(target, full / "model.onnx", output / "model.onnx", unrounded, ranges)
+    ranges = activation_ranges(full / "model.onnx", [batch.inputs for batch in predictor.batches(texts)])
+    write_graph(EXPORT_TARGETS[target], full / "model.onnx", output / "model.onnx", unrounded, ranges)
     shutil.copy(full / "tokenizer.json", output)
     return bundle.model_copy(update={"runtime": runtime}).write(output)
 
@@ -106,23 +109,23 @@ def system(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> System:
     folder = tmp_path_factory.mktemp("embedding")
-    made = {
+    system = {
         "logistic": System(settings("logistic"), tiny_encoder, three_labels, folder),
         "svm": System(settings("svm", trust_remote_code=True, dense=DENSE), tiny_stella, three_labels, folder),
         "mlp": System(settings("mlp", trust_remote_code=True), tiny_stella, dataset, folder),
     }[request.param]
-    train_bundle(made.dataset.path, "tiny", made.training, folder / "trained", TrainingContext(made.base_model))
-    merge(folder / "trained", made.base_model, folder / "merged")
-    return made
+    train_bundle(system.dataset.path, "tiny", system.training, folder / "trained", TrainingContext(system.base_model))
+    merge(folder / "trained", system.base_model, folder / "merged")
+    return system
 
 
-def test_it_learns(system: System) -> None:
+def test_the_head_learns(system: System) -> None:
     assert ModelBundle.load(system.folder / "trained").metrics["validation_f1"] > 0.9
     classes = system.dataset.columns("test")[2]
-    assert np.mean(system.answers("trained")[: len(classes)].argmax(axis=1) == classes) > 0.9
+    assert np.mean(system.probabilities("trained")[: len(classes)].argmax(axis=1) == classes) > 0.9
 
 
-def test_the_same_data_and_seed_are_the_same_bytes(system: System, tmp_path: Path) -> None:
+def test_training_is_reproducible_byte_for_byte(system: System, tmp_path: Path) -> None:
     train_bundle(system.dataset.path, "tiny", system.training, tmp_path / "again", TrainingContext(system.base_model))
     assert ModelBundle.load(tmp_path / "again") == ModelBundle.load(system.folder / "trained")
     assert merge(tmp_path / "again", system.base_model, tmp_path / "merged") == ModelBundle.load(
@@ -130,40 +133,47 @@ def test_the_same_data_and_seed_are_the_same_bytes(system: System, tmp_path: Pat
     )
 
 
-def test_the_trained_bundle_names_its_checkpoint_and_does_not_hold_it(system: System) -> None:
+def test_the_trained_bundle_names_its_base_model_and_does_not_hold_it(system: System) -> None:
     bundle = ModelBundle.load(system.folder / "trained")
     assert bundle.base_model == "tiny"
     assert set(bundle.files) == {"head.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
-def test_a_merged_bundle_is_whole(system: System, tmp_path: Path) -> None:
-    shutil.copytree(system.base_model, tmp_path / "checkpoint")
-    bundle = merge(system.folder / "trained", tmp_path / "checkpoint", tmp_path / "merged")
-    shutil.rmtree(tmp_path / "checkpoint")
+def test_a_merged_bundle_needs_no_base_model(system: System, tmp_path: Path) -> None:
+    shutil.copytree(system.base_model, tmp_path / "base")
+    bundle = merge(system.folder / "trained", tmp_path / "base", tmp_path / "merged")
+    shutil.rmtree(tmp_path / "base")
     assert bundle.base_model is None
-    answers = embedding.predictor(tmp_path / "merged", bundle, None).predict_proba(system.texts)
-    np.testing.assert_array_equal(answers, system.answers("trained"))
+    probabilities = embedding.predictor(tmp_path / "merged", bundle, None).predict_proba(system.texts)
+    np.testing.assert_array_equal(probabilities, system.probabilities("trained"))
     assert embedding.merge(tmp_path / "merged", bundle, None, tmp_path / "twice") is None
 
 
-def test_it_is_served_as_it_was_trained(system: System, tmp_path: Path) -> None:
+def test_the_exported_graph_equals_the_trained_model(system: System, tmp_path: Path) -> None:
     export(system.folder / "merged", "onnx-fp32", tmp_path / "exported")
     served = load_bundle(tmp_path / "exported")
-    np.testing.assert_allclose(served.predict_proba(system.texts), system.answers("merged"), atol=1e-5)
+    np.testing.assert_allclose(served.predict_proba(system.texts), system.probabilities("merged"), atol=1e-5)
     alone = np.concatenate([served.predict_proba([text]) for text in ODD_TEXTS])
     np.testing.assert_allclose(served.predict_proba(system.texts)[-len(ODD_TEXTS) :], alone, atol=1e-5)
-    # Of no file in any of the bundles may the reader learn where it was made.
-    made_here = [str(tmp_path.parent.parent), str(Path(__file__).parents[2]), str(Path.home()), "transformers_modules"]
+    # No file of a bundle may reveal a path of the machine that trained it.
+    local_paths = [
+        str(tmp_path.parent.parent),
+        str(Path(__file__).parents[2]),
+        str(Path.home()),
+        "transformers_modules",
+    ]
     for folder in (system.folder / "trained", system.folder / "merged", tmp_path / "exported"):
         for path in folder.iterdir():
-            assert not any(place.encode() in path.read_bytes() for place in made_here), path
+            assert not any(local.encode() in path.read_bytes() for local in local_paths), path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["svm"], indirect=True)
-def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None:
+def test_int8_agrees_and_leaves_the_head_unquantized(system: System, tmp_path: Path) -> None:
     export(system.folder / "merged", "onnx-int8", tmp_path / "int8", system.texts)
-    agreement = load_bundle(tmp_path / "int8").predict_proba(system.texts).argmax(axis=1) == system.answers("merged").argmax(axis=1)
+    agreement = load_bundle(tmp_path / "int8").predict_proba(system.texts).argmax(axis=1) == system.probabilities(
+        "merged"
+    ).argmax(axis=1)
     assert np.mean(agreement) > 0.95
     graph = onnx.load(tmp_path / "int8" / "model.onnx").graph
     quantized = {tensor.name.removesuffix("_quantized") for tensor in graph.initializer if tensor.data_type == 3}
@@ -173,9 +183,7 @@ def test_int8_agrees_and_spares_the_head(system: System, tmp_path: Path) -> None
     assert sum(node.op_type == "MatMul" for node in graph.node) >= 3
 
 
-def test_without_a_dense_layer_the_mean_is_what_the_head_sees(
-    dataset: Dataset, tiny_stella: Path, tmp_path: Path
-) -> None:
+def test_without_a_dense_layer_the_head_reads_the_mean(dataset: Dataset, tiny_stella: Path, tmp_path: Path) -> None:
     training = settings("logistic", trust_remote_code=True)
     train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(tiny_stella))
     tensors = load_file(tmp_path / "bundle" / "head.safetensors")
@@ -190,12 +198,12 @@ def test_without_a_dense_layer_the_mean_is_what_the_head_sees(
         states = backbone(**tokenizer("good word1", return_tensors="pt")).last_hidden_state
     logits = states.mean(dim=1) @ tensors["head.weight"].T + tensors["head.bias"]
     bundle = ModelBundle.load(tmp_path / "bundle")
-    answer = embedding.predictor(tmp_path / "bundle", bundle, tiny_stella).predict_proba(["good word1"])
-    np.testing.assert_allclose(answer, logits.softmax(dim=1).numpy(), atol=1e-6)
+    probabilities = embedding.predictor(tmp_path / "bundle", bundle, tiny_stella).predict_proba(["good word1"])
+    np.testing.assert_allclose(probabilities, logits.softmax(dim=1).numpy(), atol=1e-6)
 
 
-def test_the_stand_in_computes_what_the_true_architecture_does(tiny_stella: Path, tmp_path: Path) -> None:
-    """transformers' own GTE reads the weights by stella's names; it knows no stretched rotations."""
+def test_the_stub_of_stella_computes_what_its_architecture_does(tiny_stella: Path, tmp_path: Path) -> None:
+    """Compare with transformers' GTE, which loads stella's weights but supports no scaling of rotary embeddings."""
     from transformers import GteConfig, GteModel
 
     shutil.copytree(tiny_stella, tmp_path / "stella")
@@ -217,11 +225,11 @@ def test_the_stand_in_computes_what_the_true_architecture_does(tiny_stella: Path
     )
     with torch.inference_mode():
         states = [model.eval()(**batch).last_hidden_state for model in (ours, theirs)]
-    kept = batch["attention_mask"].bool()
-    torch.testing.assert_close(states[0][kept], states[1][kept], atol=1e-5, rtol=0)
+    mask = batch["attention_mask"].bool()
+    torch.testing.assert_close(states[0][mask], states[1][mask], atol=1e-5, rtol=0)
 
 
-def test_code_in_the_checkpoint_is_refused_unless_it_is_trusted(
+def test_custom_code_of_a_base_model_is_rejected_unless_trusted(
     dataset: Dataset, tiny_stella: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
@@ -238,51 +246,51 @@ def test_code_in_the_checkpoint_is_refused_unless_it_is_trusted(
         ("no folder", r"train\.dense=3_Dense must be a folder with a linear layer .* which has 2_Dense_1024$"),
         ("no weights", r"train\.dense=2_Dense_1024 must be a folder .* which has no such folder$"),
         ("other tensors", r"train\.dense=2_Dense_1024 must be a folder .* which has 2_Dense_1024$"),
-        ("torn", r"train\.dense=2_Dense_1024 must be a folder .* which has 2_Dense_1024$"),
+        ("truncated", r"train\.dense=2_Dense_1024 must be a folder .* which has 2_Dense_1024$"),
         ("activation", r"the encoder's 64 dimensions without an activation, but it takes 64 and has torch.*Tanh$"),
         ("sizes", r"the encoder's 64 dimensions without an activation, but it takes 8 and has torch.*Identity$"),
     ],
 )
-def test_a_dense_layer_that_cannot_be_used_is_one_sentence(
+def test_an_unusable_dense_layer_is_one_sentence(
     damage: str, message: str, dataset: Dataset, tiny_stella: Path, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(tiny_stella, checkpoint)
-    weights = checkpoint / DENSE / "model.safetensors"
+    base_model = tmp_path / "base"
+    shutil.copytree(tiny_stella, base_model)
+    weights = base_model / DENSE / "model.safetensors"
     match damage:
         case "no weights":
             weights.unlink()
         case "other tensors":
             save_file({"linear.bias": torch.zeros(3)}, weights)
-        case "torn":
+        case "truncated":
             weights.write_bytes(weights.read_bytes()[:100])
         case "activation":
-            config = json.loads((checkpoint / DENSE / "config.json").read_text())
+            config = json.loads((base_model / DENSE / "config.json").read_text())
             config["activation_function"] = "torch.nn.modules.activation.Tanh"
-            (checkpoint / DENSE / "config.json").write_text(json.dumps(config))
+            (base_model / DENSE / "config.json").write_text(json.dumps(config))
         case "sizes":
             save_file({"linear.weight": torch.zeros(3, 8)}, weights)
     dense = "3_Dense" if damage == "no folder" else DENSE
     training = settings("logistic", trust_remote_code=True, dense=dense)
     with pytest.raises(InputError, match=message) as error:
-        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(checkpoint))
+        train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(base_model))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "bundle").exists()
 
 
-def test_an_encoder_decoder_is_refused(dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_encoder_decoder_is_rejected(dataset: Dataset, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is an encoder-decoder: train\.family=embedding takes an encoder"):
         train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(tiny("t5")))
 
 
-def test_embeddings_that_are_not_numbers_are_refused(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
-    checkpoint = tmp_path / "checkpoint"
-    shutil.copytree(tiny_encoder, checkpoint)
-    tensors = load_file(checkpoint / "model.safetensors")
+def test_embeddings_with_nan_are_rejected(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
+    base_model = tmp_path / "base"
+    shutil.copytree(tiny_encoder, base_model)
+    tensors = load_file(base_model / "model.safetensors")
     tensors["bert.embeddings.LayerNorm.bias"].fill_(torch.nan)
-    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, base_model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="the base model tiny gives embeddings that are not numbers"):
-        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(checkpoint))
+        train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext(base_model))
 
 
 def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -294,6 +302,6 @@ def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_that_was_not_fetched_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_base_model_that_was_not_fetched_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the base model tiny was not fetched"):
         train_bundle(dataset.path, "tiny", settings("logistic"), tmp_path / "bundle", TrainingContext())
