@@ -1,6 +1,6 @@
-"""KFP doors of the two gates.
+"""KFP components of the two gates.
 
-Neither is cached: gate 2 reads the champion, and both leave their decision under the run they belong to.
+They are never cached: gate 2 reads the current champion, and both save their decision under the name of their run.
 """
 
 from kfp import dsl
@@ -19,17 +19,17 @@ def gate_trained(
     report: dsl.Output[dsl.HTML],
     sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
-    """Gate 1: does the trained model reach the absolute thresholds?
+    """Gate 1: check that the trained model reaches the absolute thresholds.
 
     Args:
-        dataset: What preprocess made, for the report.
+        dataset: Dataset from preprocess, for the report.
         trained: Evaluation of the trained bundle.
-        recipe: The whole recipe as JSON.
+        recipe: Recipe as JSON.
         run: Name of the run.
         bucket: Bucket of the store.
-        decision: The decision as JSON.
-        report: The decision as a page.
-        sweep: What each combination of a sweep reached, for the report.
+        decision: Decision as JSON.
+        report: Report as an HTML page.
+        sweep: Score of each combination of a sweep, for the report.
     """
     from textgate.components.step import step_work
 
@@ -69,22 +69,22 @@ def gate_served(
     card: dsl.Output[dsl.Markdown],
     sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
-    """Gate 2: may the model that would be served become champion?
+    """Gate 2: check that the exported model may become champion.
 
     Args:
-        dataset: What preprocess made, for the report.
+        dataset: Dataset from preprocess, for the report.
         served: Evaluation of the exported bundle.
         trained: Evaluation of the trained bundle, on the same texts.
-        merge: What merging an adapter changed.
-        measurements: What every target keeps and costs.
-        exported: The bundle that would be served, to time it beside the champion where the recipe asks for that.
-        recipe: The whole recipe as JSON.
+        merge: Effect of merging an adapter into its base model.
+        measurements: Accuracy, size and speed of every export target.
+        exported: Exported bundle; it is timed together with the champion if the recipe asks for a faster model.
+        recipe: Recipe as JSON.
         run: Name of the run.
         bucket: Bucket of the store.
-        decision: The decision as JSON.
-        report: The decision as a page.
-        card: The model card.
-        sweep: What each combination of a sweep reached, for the report.
+        decision: Decision as JSON.
+        report: Report as an HTML page.
+        card: Model card.
+        sweep: Score of each combination of a sweep, for the report.
     """
     from textgate.components.step import step_work
 
@@ -92,25 +92,22 @@ def gate_served(
         from pathlib import Path
 
         from textgate.components.contracts import Recipe
-        from textgate.components.gate.gate import gate_served_model
+        from textgate.components.gate.gate import ServedModelInputs, ServedModelOutputs, gate_served_model
         from textgate.components.storage import Registry, Store
         from textgate.components.storage.runs import save_card, save_decision, save_evaluation
 
         store = Store.from_environment(bucket)
-        result = gate_served_model(
-            Path(dataset.path),
-            Path(served.path),
-            Path(trained.path),
-            Path(merge.path),
-            Path(measurements.path),
-            Path(exported.path),
-            Registry(store),
-            Recipe.model_validate_json(recipe),
-            Path(decision.path),
-            Path(report.path),
-            Path(card.path),
-            Path(sweep.path) if sweep else None,
+        inputs = ServedModelInputs(
+            dataset=Path(dataset.path),
+            served=Path(served.path),
+            trained=Path(trained.path),
+            merge=Path(merge.path),
+            measurements=Path(measurements.path),
+            exported=Path(exported.path),
+            sweep=Path(sweep.path) if sweep else None,
         )
+        outputs = ServedModelOutputs(decision=Path(decision.path), report=Path(report.path), card=Path(card.path))
+        result = gate_served_model(inputs, Registry(store), Recipe.model_validate_json(recipe), outputs)
         save_evaluation(store, run, Path(served.path))
         save_card(store, run, Path(card.path))
         save_decision(store, run, result)

@@ -1,6 +1,7 @@
-"""Judge, read the champion where there is one, and leave the decision, its report and the run's note of it."""
+"""Gate step: decide, compare with the registry's champion, and write the decision, its report and the model card."""
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.card.card import model_card
@@ -18,85 +19,113 @@ from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
-from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
+from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
 from textgate.components.report.report import write_report
 from textgate.components.storage import Registry
+
+
+@dataclass(frozen=True)
+class ServedModelInputs:
+    """Files that gate 2 reads, each written by an earlier step."""
+
+    dataset: Path
+    """Folder of the dataset."""
+    served: Path
+    """Evaluation of the exported bundle."""
+    trained: Path
+    """Evaluation of the trained bundle, on the same texts."""
+    merge: Path
+    """Effect of merging an adapter, as JSON."""
+    measurements: Path
+    """Measurements of the export targets, as JSON."""
+    exported: Path
+    """Bundle that would be served."""
+    sweep: Path | None = None
+    """Results of a sweep, as JSON; None without one."""
+
+
+@dataclass(frozen=True)
+class ServedModelOutputs:
+    """Files that gate 2 writes."""
+
+    decision: Path
+    """Decision as JSON."""
+    report: Path
+    """HTML page."""
+    card: Path
+    """Model card in Markdown."""
 
 
 def gate_trained_model(
     dataset: Path, trained: Path, recipe: Recipe, decision: Path, report: Path, sweep: Path | None = None
 ) -> GateDecision:
-    """Gate 1; writes the decision as JSON to ``decision`` and the HTML page to ``report``."""
+    """Decide gate 1.
+
+    Args:
+        dataset: Folder of the dataset, for the report.
+        trained: Evaluation of the trained bundle.
+        recipe: The recipe.
+        decision: File to write the decision to, as JSON.
+        report: File to write the HTML report to.
+        sweep: Results of a sweep, for the report.
+    """
     evaluation = Evaluation.open(trained)
     result = judge_trained(evaluation, recipe.gate)
     _write(result, decision)
-    write_report(report, result, recipe, Dataset.open(dataset).manifest, evaluation, sweep=_sweep(sweep))
+    write_report(report, result, recipe, Dataset.open(dataset).manifest, evaluation, sweep=_read_sweep(sweep))
     return result
 
 
 def gate_served_model(
-    dataset: Path,
-    served: Path,
-    trained: Path,
-    merge: Path,
-    measurements: Path,
-    exported: Path,
-    registry: Registry,
-    recipe: Recipe,
-    decision: Path,
-    report: Path,
-    card: Path,
-    sweep: Path | None = None,
+    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, outputs: ServedModelOutputs
 ) -> GateDecision:
-    """Gate 2, against the champion of the recipe's model in the registry; writes the model card too, to ``card``.
-
-    ``exported`` is the bundle that would be served: it is timed beside the champion where ``gate.improvement`` names
-    speed.
-    """
-    evaluation, before, measured = Evaluation.open(served), Evaluation.open(trained), Measurements.open(measurements)
+    """Decide gate 2 against the champion of ``recipe.model`` in the registry, if there is one."""
+    evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
+    measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
     champion = _champion(registry, recipe.model, evaluation, recipe.gate)
-    cost = _cost(exported, recipe.gate) if champion else None
-    result = judge_served(evaluation, before, measured, champion, recipe.gate, cost)
-    _write(result, decision)
-    data = Dataset.open(dataset).manifest
-    write_report(
-        report, result, recipe, data, evaluation, before, measured, MergeResult.open(merge), sweep=_sweep(sweep)
-    )
-    bundle = ModelBundle.parse((exported / MANIFEST).read_bytes(), str(exported / MANIFEST))
-    card.write_text(model_card(bundle, recipe, data, evaluation, before, result, measured), "utf-8")
+    cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
+    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost)
+    _write(result, outputs.decision)
+    dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
+    write_report(outputs.report, result, recipe, dataset, evaluation, trained, measurements, merge, sweep=sweep)
+    manifest = inputs.exported / MANIFEST
+    bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
+    card = model_card(bundle, recipe, dataset, evaluation, trained, result, measurements)
+    outputs.card.write_text(card, "utf-8")
     return result
 
 
 def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate) -> Champion | None:
-    """The champion's answers to the evaluated texts, by the runtime that serves it."""
-    move = registry.channel(model)
-    if move is None:
+    """Return the champion with its predictions for the evaluated texts, by the runtime that serves it."""
+    channel = registry.channel(model)
+    if channel is None:
         return None
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "champion"
-        bundle: ModelBundle = registry.download(model, move.version, folder)
+        bundle: ModelBundle = registry.download(model, channel.version, folder)
         same = bundle.fingerprint == evaluation.manifest.bundle
         comparable = bundle.labels == evaluation.manifest.labels
         if same or not comparable:
-            return Champion(move.version, bundle.fingerprint, bundle.labels)
+            return Champion(channel.version, bundle.fingerprint, bundle.labels)
         predicted = bundle.calibration.predict(open_predictor(folder, bundle).predict_proba(evaluation.texts))
-        return Champion(move.version, bundle.fingerprint, bundle.labels, predicted, _cost(folder, gate))
+        cost = _serving_cost(folder, gate)
+        return Champion(channel.version, bundle.fingerprint, bundle.labels, predicted, cost)
 
 
-def _cost(folder: Path, gate: Gate) -> Cost | None:
-    """None where the gate asks for no improvement, which is all it is compared for."""
+def _serving_cost(folder: Path, gate: Gate) -> ServingCost | None:
+    """Return size and speed of the bundle in ``folder``; None if the gate asks for no improvement."""
     if not gate.improvement:
         return None
     bundle = ModelBundle.load(folder)
     timed = "speed" in gate.improvement
     rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle))[0]) if timed else None
-    return Cost(bundle.size, rate)
+    return ServingCost(bundle.size, rate)
 
 
-def _sweep(table: Path | None) -> list[Candidate]:
-    return Candidates.validate_json(table.read_bytes()) if table else []
+def _read_sweep(path: Path | None) -> list[Candidate]:
+    return Candidates.validate_json(path.read_bytes()) if path else []
 
 
-def _write(decision: GateDecision, file: Path) -> None:
-    file.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
+def _write(decision: GateDecision, path: Path) -> None:
+    path.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
     print(decision.message, flush=True)

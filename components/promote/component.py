@@ -1,4 +1,4 @@
-"""KFP door of promote. Never cached: it moves the champion."""
+"""KFP component of the promotion step. It is never cached, because it changes the champion channel."""
 
 from kfp import dsl
 
@@ -13,12 +13,12 @@ def promote(
     run: str,
     bucket: str,
 ) -> None:
-    """Publish the served bundle and make it champion.
+    """Publish the exported bundle in the registry and make it champion.
 
     Args:
-        exported: The bundle gate 2 judged.
-        decision: What gate 2 decided.
-        model: Name in the registry.
+        exported: Bundle that gate 2 judged.
+        decision: Decision of gate 2.
+        model: Name of the model in the registry.
         run: Name of the run.
         bucket: Bucket of the store.
     """
@@ -33,5 +33,5 @@ def promote(
         from textgate.components.storage.runs import save_promotion
 
         store = Store.from_environment(bucket)
-        judged = GateDecision.parse(Path(decision.path).read_bytes(), "the decision of gate 2")
-        save_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), judged, run))
+        result = GateDecision.parse(Path(decision.path).read_bytes(), "the decision of gate 2")
+        save_promotion(store, run, promote_bundle(Registry(store), model, Path(exported.path), result, run))

@@ -1,4 +1,4 @@
-"""Publish a bundle that passed gate 2, and point the champion channel at it."""
+"""Promotion step: publish a bundle that passed gate 2 and point the champion channel to it."""
 
 from pathlib import Path
 
@@ -7,12 +7,19 @@ from textgate.components.storage import Registry
 
 
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
-    """Make the judged bundle champion, unless another has become champion since it was judged.
+    """Make the judged bundle champion, unless the champion has changed since the decision.
 
-    A step that is tried again after its first try was cut off finds what that one did, and says the same.
+    A retry of the step after an interruption finds the work of the first try and returns the same result.
+
+    Args:
+        registry: Registry to publish to.
+        model: Name of the model.
+        bundle_folder: The bundle that gate 2 judged.
+        decision: Decision of gate 2.
+        run: Name of the run, for the audit log.
 
     Raises:
-        InputError: the decision is not to promote, or is about another bundle, or the champion has moved.
+        InputError: The decision is a rejection or is about another bundle, or the champion has changed.
     """
     bundle = ModelBundle.load(bundle_folder)
     if not decision.passed or decision.gate != "served":
@@ -25,8 +32,8 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
     champion = registry.channel(model)
     if champion and (champion.run, champion.version) == (run, version):
         return Promotion(model=model, version=version, previous=champion.previous)
-    move = registry.update_channel(
+    update = registry.update_channel(
         model, version, run=run, reason=decision.message, decision=decision, expected=decision.champion
     )
-    print(f"promoted {model} {version}" + (f", before {move.previous}" if move.previous else ""), flush=True)
-    return Promotion(model=model, version=version, previous=move.previous)
+    print(f"promoted {model} {version}" + (f", before {update.previous}" if update.previous else ""), flush=True)
+    return Promotion(model=model, version=version, previous=update.previous)

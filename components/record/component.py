@@ -1,4 +1,4 @@
-"""KFP door of record, the exit handler. Never cached."""
+"""KFP component of the record step, the exit handler of a pipeline. It is never cached."""
 
 from kfp import dsl
 
@@ -7,14 +7,14 @@ from textgate.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def record(recipe: str, run: str, source_version: str, bucket: str, status: dsl.PipelineTaskFinalStatus) -> None:
-    """Write what the run came to into the store, whatever happened.
+    """Write the record of a run to the store, whether the run succeeded or failed.
 
     Args:
-        recipe: The whole recipe as JSON.
+        recipe: Recipe as JSON.
         run: Name of the run.
-        source_version: What stood behind the source's URI when the run was started.
+        source_version: Version of the source at the start of the run.
         bucket: Bucket of the store.
-        status: How the pipeline ended, filled in by KFP.
+        status: Final status of the pipeline, filled in by KFP.
     """
     from textgate.components.step import step_work
 

@@ -1,4 +1,4 @@
-"""Gather what a run's gates and its promotion left, and keep it as the run's record."""
+"""Record step: collect the decisions and the promotion of a run into its record."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,16 @@ from textgate.components.storage.runs import load_decisions, load_promotion, sav
 def record_run(
     store: Store, run: str, recipe: dict[str, Any], source_version: str, state: str, error: str | None
 ) -> RunRecord:
-    """Write ``runs/<run>/record.json``; ``state`` and ``error`` are the pipeline's own words."""
+    """Write ``runs/<run>/record.json`` and return it.
+
+    Args:
+        store: Store of the run.
+        run: Name of the run.
+        recipe: Recipe as JSON values.
+        source_version: Version of the source at the start of the run.
+        state: Final state of the pipeline, as KFP names it.
+        error: Error message of the pipeline, if it failed.
+    """
     result = RunRecord(
         run=run,
         recipe=recipe,

@@ -1,4 +1,4 @@
-"""Both gates, rule by rule, and the page they leave."""
+"""Rules of both gates, and the report they write."""
 
 from pathlib import Path
 
@@ -22,8 +22,13 @@ from textgate.components.contracts import (
     dataset_writer,
 )
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
-from textgate.components.gate.gate import gate_served_model, gate_trained_model
-from textgate.components.gate.rules import Champion, Cost, judge_served, judge_trained
+from textgate.components.gate.gate import (
+    ServedModelInputs,
+    ServedModelOutputs,
+    gate_served_model,
+    gate_trained_model,
+)
+from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate
 from textgate.components.promote.promote import promote_bundle
 from textgate.components.storage import Registry, Store
@@ -44,9 +49,10 @@ TRUTH = np.arange(ROWS, dtype=np.int64) % 2
 
 
 def wrong_at(*rows: range) -> np.ndarray:
+    """Return predictions that are wrong at ``rows`` and correct otherwise."""
     predicted = TRUTH.copy()
-    for these in rows:
-        predicted[list(these)] = 1 - predicted[list(these)]
+    for indices in rows:
+        predicted[list(indices)] = 1 - predicted[list(indices)]
     return predicted
 
 
@@ -64,8 +70,8 @@ def evaluation(predicted: np.ndarray, bundle: str = "new") -> Evaluation:
         rows_per_second=100.0,
     )
     probabilities = np.eye(2)[predicted] * 0.8 + 0.1
-    texts = [f"<script>alert({number})</script>" for number in range(ROWS)]
-    return Evaluation(manifest, [str(number) for number in range(ROWS)], texts, TRUTH, probabilities)
+    texts = [f"<script>alert({index})</script>" for index in range(ROWS)]
+    return Evaluation(manifest, [str(index) for index in range(ROWS)], texts, TRUTH, probabilities)
 
 
 def champion(predicted: np.ndarray | None, bundle: str = "old", labels: list[str] = LABELS) -> Champion:
@@ -76,7 +82,7 @@ def failed(decision: GateDecision) -> list[str]:
     return [rule.name for rule in decision.rules if not rule.passed]
 
 
-def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
+def test_gate_1_compares_the_trained_model_with_the_threshold() -> None:
     assert judge_trained(evaluation(wrong_at(range(100))), GATE).passed
     decision = judge_trained(evaluation(wrong_at(range(300))), GATE)
     assert not decision.passed
@@ -86,7 +92,7 @@ def test_gate_1_holds_the_trained_model_to_the_threshold() -> None:
     assert judge_trained(evaluation(wrong_at(range(300))), exactly).passed
 
 
-def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one() -> None:
+def test_gate_2_compares_the_served_model_with_the_threshold_and_the_trained_model() -> None:
     good, poor = wrong_at(range(100)), wrong_at(range(300))
     assert judge_served(evaluation(good), evaluation(good), MEASURED, None, GATE).passed
     assert failed(judge_served(evaluation(poor), evaluation(good), MEASURED, None, GATE)) == [
@@ -100,11 +106,11 @@ def test_gate_2_holds_the_served_model_to_the_threshold_and_to_the_trained_one()
     assert failed(more) == ["export_loss"]
     assert "its F1 differs from the trained model's by -0.0300 [-0.04" in more.message
     assert "it is lower by more than 0.02" in more.message
-    elsewhere = wrong_at(range(900, 1000))
-    assert failed(judge_served(evaluation(elsewhere), evaluation(good), MEASURED, None, GATE)) == ["min_agreement"]
+    other_errors = wrong_at(range(900, 1000))
+    assert failed(judge_served(evaluation(other_errors), evaluation(good), MEASURED, None, GATE)) == ["min_agreement"]
 
 
-def test_gate_2_holds_the_served_model_to_the_champion() -> None:
+def test_gate_2_compares_the_served_model_with_the_champion() -> None:
     new = evaluation(wrong_at(range(100)))
     assert judge_served(new, new, MEASURED, champion(wrong_at(range(150))), GATE).passed
     assert judge_served(new, new, MEASURED, champion(wrong_at(range(98))), GATE).passed
@@ -115,28 +121,28 @@ def test_gate_2_holds_the_served_model_to_the_champion() -> None:
     assert worse.champion == "v1"
 
 
-def test_a_recipe_may_ask_for_an_improvement_in_f1_speed_or_size() -> None:
+def test_a_recipe_can_require_an_improvement_in_f1_speed_or_size() -> None:
     new, old = evaluation(wrong_at(range(100))), wrong_at(range(98))
 
-    def judged(asked: list[str], cost: Cost, predicted: np.ndarray = old) -> GateDecision:
-        gate = Gate.model_validate({"min_f1": 0.8, "margin": 0.02, "improvement": asked})
-        held = champion(predicted)._replace(cost=Cost(1_000, 500.0))
-        return judge_served(new, new, MEASURED, held, gate, cost)
+    def judged(improvement: list[str], cost: ServingCost, predicted: np.ndarray = old) -> GateDecision:
+        gate = Gate.model_validate({"min_f1": 0.8, "margin": 0.02, "improvement": improvement})
+        current = champion(predicted)._replace(cost=ServingCost(1_000, 500.0))
+        return judge_served(new, new, MEASURED, current, gate, cost)
 
-    same = judged(["f1", "speed", "size"], Cost(1_000, 500.0))
+    same = judged(["f1", "speed", "size"], ServingCost(1_000, 500.0))
     assert failed(same) == ["improvement"]
     assert "it is no improvement on the champion in f1 or speed or size" in same.message
-    faster = judged(["f1", "speed", "size"], Cost(1_000, 750.0))
+    faster = judged(["f1", "speed", "size"], ServingCost(1_000, 750.0))
     assert faster.passed
     assert "against the champion, it answers 1.50 times as many texts a second" in faster.message
-    assert failed(judged(["f1", "size"], Cost(1_000, 750.0))) == ["improvement"]
-    assert "it takes 40% of the bytes" in judged(["size"], Cost(400)).message
-    assert judged(["f1"], Cost(1_000), wrong_at(range(150))).passed
-    # Faster at a worse F1 is none.
-    assert failed(judged(["speed"], Cost(1_000, 750.0), wrong_at(range(60)))) == ["margin"]
+    assert failed(judged(["f1", "size"], ServingCost(1_000, 750.0))) == ["improvement"]
+    assert "it takes 40% of the bytes" in judged(["size"], ServingCost(400)).message
+    assert judged(["f1"], ServingCost(1_000), wrong_at(range(150))).passed
+    # A faster model with a worse F1 is rejected.
+    assert failed(judged(["speed"], ServingCost(1_000, 750.0), wrong_at(range(60)))) == ["margin"]
 
 
-def test_the_champion_itself_and_another_task_are_told_apart() -> None:
+def test_the_champion_itself_and_a_model_with_other_labels_are_rejected() -> None:
     new = evaluation(wrong_at(range(100)), bundle="same")
     again = judge_served(new, new, MEASURED, champion(None, bundle="same"), GATE)
     assert again.message == "reject: it is the champion already (version v1), so there is nothing to promote"
@@ -154,16 +160,15 @@ def test_evaluations_of_different_texts_are_not_compared() -> None:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     with dataset_writer(tmp_path / "dataset", ["train", "validation", "test"]) as writer:
-        for number in range(6):
-            writer.add(
-                ["train", "validation", "test"][number % 3], Row(str(number), f"text {number}", LABELS[number % 2])
-            )
+        for index in range(6):
+            split = ["train", "validation", "test"][index % 3]
+            writer.add(split, Row(str(index), f"text {index}", LABELS[index % 2]))
         writer.reject(Rejected("9", "duplicate", "bad", "text"))
         writer.finish("<source>", LABELS, normalizer=TextNormalizer())
     return tmp_path / "dataset"
 
 
-def test_gate_1_leaves_its_decision_and_a_page(dataset: Path, tmp_path: Path) -> None:
+def test_gate_1_writes_its_decision_and_a_report(dataset: Path, tmp_path: Path) -> None:
     evaluation(wrong_at(range(300))).write(tmp_path / "evaluation")
     files = (tmp_path / "decision", tmp_path / "page.html")
     decision = gate_trained_model(dataset, tmp_path / "evaluation", RECIPE, *files)
@@ -171,13 +176,13 @@ def test_gate_1_leaves_its_decision_and_a_page(dataset: Path, tmp_path: Path) ->
     assert "the trained model has F1 0.7000" in files[1].read_text("utf-8")
 
 
-def test_a_worse_candidate_is_held_against_the_champions_own_answers(
+def test_a_candidate_is_compared_with_the_predictions_of_the_champion(
     dataset: Path, tmp_path: Path, store: Store
 ) -> None:
-    """The champion is read from the registry and answers the same texts by the runtime that serves it."""
+    """The champion is read from the registry and predicts the same texts with the runtime that serves it."""
     registry = Registry(store)
     perfect = write_words(tmp_path / "champion", weight=5.0)
-    texts = [f"it is {LABELS[number]}" for number in TRUTH]
+    texts = [f"it is {LABELS[label]}" for label in TRUTH]
     first = judge_served(evaluation(TRUTH), evaluation(TRUTH), MEASURED, None, GATE)
     judged = first.model_copy(update={"bundle": ModelBundle.load(perfect).fingerprint})
     version = promote_bundle(registry, "model", perfect, judged, "run-1").version
@@ -201,19 +206,16 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
         agreement=0.9985, logit_difference=0.01, f1_before=estimate, f1_after=estimate, f1_difference=estimate
     )
     (tmp_path / "merge").write_text(change.model_dump_json())
-    decision = gate_served_model(
-        dataset,
-        tmp_path / "evaluation",
-        tmp_path / "evaluation",
-        tmp_path / "merge",
-        tmp_path / "measurements",
-        perfect,
-        registry,
-        RECIPE,
-        tmp_path / "decision",
-        tmp_path / "page.html",
-        tmp_path / "card.md",
+    inputs = ServedModelInputs(
+        dataset=dataset,
+        served=tmp_path / "evaluation",
+        trained=tmp_path / "evaluation",
+        merge=tmp_path / "merge",
+        measurements=tmp_path / "measurements",
+        exported=perfect,
     )
+    outputs = ServedModelOutputs(tmp_path / "decision", tmp_path / "page.html", tmp_path / "card.md")
+    decision = gate_served_model(inputs, registry, RECIPE, outputs)
     assert decision.champion == version
     assert failed(decision) == ["margin"]
     assert "by -0.1000" in decision.message
@@ -222,7 +224,7 @@ def test_a_worse_candidate_is_held_against_the_champions_own_answers(
     assert "changed the answers to 0.15 % of the test texts and the logits by 0.0100 on average" in page
 
 
-def test_only_what_gate_2_judged_is_promoted(tmp_path: Path, store: Store) -> None:
+def test_only_the_bundle_that_passed_gate_2_is_promoted(tmp_path: Path, store: Store) -> None:
     registry = Registry(store)
     bundle = write_words(tmp_path / "bundle", weight=5.0)
     good, poor = evaluation(TRUTH), evaluation(wrong_at(range(500)))
@@ -237,7 +239,7 @@ def test_only_what_gate_2_judged_is_promoted(tmp_path: Path, store: Store) -> No
 
     judged = passed.model_copy(update={"bundle": ModelBundle.load(bundle).fingerprint})
     promoted = promote_bundle(registry, "model", bundle, judged, "run-1")
-    # A step that is tried again finds its work done; another run of the same decision comes too late.
+    # A retry of the step changes nothing; another run with the same decision is too late.
     assert promote_bundle(registry, "model", bundle, judged, "run-1") == promoted
     assert len(registry.history("model")) == 1
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):
