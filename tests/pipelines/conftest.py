@@ -1,11 +1,11 @@
-"""A cluster's API server, a store with data in it, and a champion."""
+"""A Kubeflow Pipelines server, a store with data, and a champion."""
 
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pipelines.desk import RECIPE, Desk, decision
+from pipelines.cluster_workspace import RECIPE, ClusterWorkspace, decision
 from pipelines.kfp_server import KfpServer, serve
 
 from textgate.components.record.record import record_run
@@ -14,8 +14,8 @@ from textgate.components.storage.runs import save_decision
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[KfpServer]:
-    """One server for the session; every test empties it."""
+def kfp_server() -> Iterator[KfpServer]:
+    """One server for the session; every test resets its state."""
     state = KfpServer()
     server = serve(state)
     yield state
@@ -24,21 +24,21 @@ def running() -> Iterator[KfpServer]:
 
 
 @pytest.fixture
-def desk(running: KfpServer, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    address = running.address
-    running.__init__(address=address)  # type: ignore[misc]
+def workspace(kfp_server: KfpServer, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> ClusterWorkspace:
+    address = kfp_server.address
+    kfp_server.__init__(address=address)  # type: ignore[misc]
     monkeypatch.setenv("TEXTGATE_BUCKET", store.bucket)
     monkeypatch.chdir(tmp_path)
     store.put("films.csv", b"text,label\na fine film,good\na dull film,bad\n")
     (tmp_path / "films.yaml").write_text(RECIPE.replace("BUCKET", store.bucket))
-    return Desk(tmp_path, store, running)
+    return ClusterWorkspace(tmp_path, store, kfp_server)
 
 
 @pytest.fixture
 def champion(store: Store, bundle_folder: Path) -> Callable[[str], str]:
-    """Makes the small bundle champion of films, by a run that was made of the given version of the source."""
+    """Return a function that makes the small bundle champion of films, by a run on this version of the source."""
 
-    def make(source_version: str) -> str:
+    def promote(source_version: str) -> str:
         run = f"run-{uuid.uuid4().hex[:6]}"
         registry = Registry(store)
         version = registry.publish("films", bundle_folder)
@@ -47,4 +47,4 @@ def champion(store: Store, bundle_folder: Path) -> Callable[[str], str]:
         record_run(store, run, {"model": "films"}, source_version, "SUCCEEDED", None)
         return version
 
-    return make
+    return promote

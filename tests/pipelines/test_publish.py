@@ -13,7 +13,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 from click.testing import CliRunner, Result
-from pipelines.desk import nobody_answers
+from pipelines.cluster_workspace import unreachable_address
 from pipelines.hub_server import HubServer, Repository, serve
 from words import write_words
 
@@ -198,7 +198,7 @@ def test_a_hub_that_breaks_or_is_away_is_one_sentence_and_nothing_is_committed(
     sentence = publisher.refused("words", "--to", "hf://org/words")
     assert sentence.startswith("Error: nothing was pushed to hf://org/words: the hub answered 500: ")
     assert publisher.hub.repositories["org/words"].main == {".gitattributes": b"*"}
-    with nobody_answers() as address:
+    with unreachable_address() as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
         assert "the hub cannot be reached" in publisher.refused("words", "--to", "hf://org/words")
 

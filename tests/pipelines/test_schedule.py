@@ -1,53 +1,53 @@
 """``textgate schedule`` against a server that speaks the API of Kubeflow Pipelines, and what is a cron line."""
 
 import pytest
-from pipelines.desk import Desk
+from pipelines.cluster_workspace import ClusterWorkspace
 
 from textgate.components.contracts import InputError
 from textgate.pipelines.runners.cron import six_fields
 
 
-def test_a_schedule_is_made_listed_paused_resumed_and_deleted(desk: Desk) -> None:
-    made = desk.give_json("schedule", "films.yaml", "--cron", "0 3 * * 1")
+def test_a_schedule_is_made_listed_paused_resumed_and_deleted(workspace: ClusterWorkspace) -> None:
+    made = workspace.run_json("schedule", "films.yaml", "--cron", "0 3 * * 1")
     assert made == {"name": "films", "id": made["id"], "cron": "0 0 3 * * 1", "state": "running"}
-    (kept,) = desk.server.recurring.values()
+    (kept,) = workspace.server.recurring.values()
     assert kept["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
     assert (kept["max_concurrency"], kept["no_catchup"], kept["mode"]) == ("1", True, "ENABLE")
-    assert kept["runtime_config"]["parameters"] == {"bucket": desk.store.bucket, "source_version": "[[RunUUID]]"}
-    version = desk.server.versions[kept["pipeline_version_reference"]["pipeline_version_id"]]
-    assert version["display_name"] == desk.give_json("submit", "films.yaml")["pipeline_version"]
+    assert kept["runtime_config"]["parameters"] == {"bucket": workspace.store.bucket, "source_version": "[[RunUUID]]"}
+    version = workspace.server.versions[kept["pipeline_version_reference"]["pipeline_version_id"]]
+    assert version["display_name"] == workspace.run_json("submit", "films.yaml")["pipeline_version"]
 
-    assert desk.give_json("schedule", "list") == {"schedules": [made]}
-    assert "films" in desk.give("schedule", "list").stdout
-    assert desk.give_json("schedule", "pause", "films") == {**made, "state": "paused"}
+    assert workspace.run_json("schedule", "list") == {"schedules": [made]}
+    assert "films" in workspace.run("schedule", "list").stdout
+    assert workspace.run_json("schedule", "pause", "films") == {**made, "state": "paused"}
     assert kept["mode"] == "DISABLE"
-    assert desk.give_json("schedule", "list") == {"schedules": [{**made, "state": "paused"}]}
-    assert desk.give_json("schedule", "resume", made["id"]) == made
+    assert workspace.run_json("schedule", "list") == {"schedules": [{**made, "state": "paused"}]}
+    assert workspace.run_json("schedule", "resume", made["id"]) == made
     assert kept["mode"] == "ENABLE"
-    assert desk.give("schedule", "delete", "films").stdout == "films is deleted\n"
-    assert desk.server.recurring == {}
-    assert desk.give_json("schedule", "list") == {"schedules": []}
+    assert workspace.run("schedule", "delete", "films").stdout == "films is deleted\n"
+    assert workspace.server.recurring == {}
+    assert workspace.run_json("schedule", "list") == {"schedules": []}
 
 
-def test_names_are_told_apart_and_every_page_is_listed(desk: Desk) -> None:
+def test_names_are_told_apart_and_every_page_is_listed(workspace: ClusterWorkspace) -> None:
     names = ["nightly", "weekly", "monthly"]
     for name in names:
-        desk.server.recurring[name] = {"display_name": name, "recurring_run_id": name, "status": "ENABLED"}
-    assert [one["name"] for one in desk.give_json("schedule", "list")["schedules"]] == names
-    twice = desk.give("schedule", "films.yaml", "--cron", "0 4 * * *", "--name", "weekly")
+        workspace.server.recurring[name] = {"display_name": name, "recurring_run_id": name, "status": "ENABLED"}
+    assert [one["name"] for one in workspace.run_json("schedule", "list")["schedules"]] == names
+    twice = workspace.run("schedule", "films.yaml", "--cron", "0 4 * * *", "--name", "weekly")
     assert twice.exit_code == 2
     assert "there is a schedule weekly already: delete it first (textgate schedule delete weekly)" in twice.stderr
-    unknown = desk.give("schedule", "pause", "yearly")
+    unknown = workspace.run("schedule", "pause", "yearly")
     assert unknown.exit_code == 2
     assert "there is no schedule yearly; there are monthly, nightly, weekly" in unknown.stderr
-    assert len(desk.server.recurring) == 3
+    assert len(workspace.server.recurring) == 3
 
 
-def test_a_wrong_cron_line_makes_no_schedule(desk: Desk) -> None:
-    result = desk.give("schedule", "films.yaml", "--cron", "0 25 * * 1")
+def test_a_wrong_cron_line_makes_no_schedule(workspace: ClusterWorkspace) -> None:
+    result = workspace.run("schedule", "films.yaml", "--cron", "0 25 * * 1")
     assert result.exit_code == 2
     assert result.stderr == "Error: --cron '0 25 * * 1': the hour must be 0 to 23, not '25'\n"
-    assert desk.server.requests == []
+    assert workspace.server.requests == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pipelines.desk import Desk, leaves, nobody_answers
+from pipelines.cluster_workspace import ClusterWorkspace, store_outputs, unreachable_address
 from pipelines.kfp_server import Plan
 
 from textgate.components.sources import content_version
@@ -16,35 +16,39 @@ STEPS = [
 ]
 
 
-def test_the_first_submit_uploads_a_changed_recipe_is_a_new_version_and_an_unchanged_one_is_not(desk: Desk) -> None:
-    first = desk.give_json("submit", "films.yaml")
-    assert [one["display_name"] for one in desk.server.pipelines.values()] == ["films"]
-    assert first["page"] == f"{desk.server.address}/#/runs/details/{first['run']}"
-    second = desk.give_json("submit", "films.yaml", "--set", "train.C=2", "--run-name", "with C=2", "--experiment", "C")
-    again = desk.give_json("submit", "films.yaml")
+def test_the_first_submit_uploads_a_changed_recipe_is_a_new_version_and_an_unchanged_one_is_not(
+    workspace: ClusterWorkspace,
+) -> None:
+    first = workspace.run_json("submit", "films.yaml")
+    assert [one["display_name"] for one in workspace.server.pipelines.values()] == ["films"]
+    assert first["page"] == f"{workspace.server.address}/#/runs/details/{first['run']}"
+    second = workspace.run_json(
+        "submit", "films.yaml", "--set", "train.C=2", "--run-name", "with C=2", "--experiment", "C"
+    )
+    again = workspace.run_json("submit", "films.yaml")
     assert second["pipeline_version"] != first["pipeline_version"] == again["pipeline_version"]
-    assert len(desk.server.pipelines) == 1
-    assert len(desk.server.versions) == 2
+    assert len(workspace.server.pipelines) == 1
+    assert len(workspace.server.versions) == 2
 
-    runs = [desk.server.runs[one["run"]] for one in (first, second, again)]
+    runs = [workspace.server.runs[one["run"]] for one in (first, second, again)]
     used = [run["pipeline_version_reference"]["pipeline_version_id"] for run in runs]
     assert used[0] == used[2] != used[1]
-    names = [desk.server.experiments[run["experiment_id"]]["display_name"] for run in runs]
+    names = [workspace.server.experiments[run["experiment_id"]]["display_name"] for run in runs]
     assert names == ["films", "C", "films"]
     assert runs[1]["display_name"] == "with C=2"
     assert runs[0]["runtime_config"]["parameters"] == {
-        "bucket": desk.store.bucket,
-        "source_version": content_version(f"s3://{desk.store.bucket}/films.csv"),
+        "bucket": workspace.store.bucket,
+        "source_version": content_version(f"s3://{workspace.store.bucket}/films.csv"),
     }
     # What was uploaded is what compile writes, platform and all.
-    pipeline, platform = desk.server.files[used[1]]
+    pipeline, platform = workspace.server.files[used[1]]
     assert '"C":2' in str(pipeline)
     assert "kubernetes" in platform["platforms"]
 
 
-def test_wait_follows_the_run_to_the_decision(desk: Desk) -> None:
-    desk.server.plan = Plan(STEPS, before=leaves(desk.store, promoted=True))
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+def test_wait_follows_the_run_to_the_decision(workspace: ClusterWorkspace) -> None:
+    workspace.server.plan = Plan(STEPS, before=store_outputs(workspace.store, promoted=True))
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 0, result.stderr
     shown = result.stderr.splitlines()
     for step in STEPS:
@@ -54,20 +58,20 @@ def test_wait_follows_the_run_to_the_decision(desk: Desk) -> None:
     assert "promoted  films 605127f62e6b" in result.stdout
 
 
-def test_a_rejection_completes_and_exits_3_where_that_is_asked_for(desk: Desk) -> None:
-    desk.server.plan = Plan(STEPS[:5], before=leaves(desk.store, promoted=False))
-    asked = desk.give("submit", "films.yaml", "--wait", "--fail-on-reject", "--poll-seconds", "0", "--json")
+def test_a_rejection_completes_and_exits_3_where_that_is_asked_for(workspace: ClusterWorkspace) -> None:
+    workspace.server.plan = Plan(STEPS[:5], before=store_outputs(workspace.store, promoted=False))
+    asked = workspace.run("submit", "films.yaml", "--wait", "--fail-on-reject", "--poll-seconds", "0", "--json")
     assert asked.exit_code == 3
     told = json.loads(asked.stdout)
     assert (told["verdict"], told["version"], told["model"]) == ("reject", None, "films")
     assert [step["name"] for step in told["steps"]] == STEPS[:5]
-    assert desk.give("submit", "films.yaml", "--fail-on-reject").exit_code == 2
+    assert workspace.run("submit", "films.yaml", "--fail-on-reject").exit_code == 2
 
 
-def test_a_failure_names_the_step_and_ends_with_its_last_lines(desk: Desk) -> None:
+def test_a_failure_names_the_step_and_ends_with_its_last_lines(workspace: ClusterWorkspace) -> None:
     log = "\n".join([*(f"line {number}" for number in range(30)), "RuntimeError: CUDA out of memory", ""])
-    desk.server.plan = Plan(STEPS, fails_at="train", log=log)
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+    workspace.server.plan = Plan(STEPS, fails_at="train", log=log)
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 1
     *_, first, last = (line for line in result.stderr.splitlines() if not line.startswith("    line"))
     assert first.startswith("Error: step train failed; the run is at http://127.0.0.1:")
@@ -79,10 +83,10 @@ def test_a_failure_names_the_step_and_ends_with_its_last_lines(desk: Desk) -> No
     assert "record: done" in result.stderr
 
 
-def test_what_a_step_says_is_wrong_with_what_it_was_given_is_one_sentence(desk: Desk) -> None:
+def test_what_a_step_says_is_wrong_with_what_it_was_given_is_one_sentence(workspace: ClusterWorkspace) -> None:
     log = "reading\ntextgate error: films.csv has no column label\ntextgate worked seconds: 0.1\nexit status 2\n"
-    desk.server.plan = Plan(STEPS, fails_at="ingest", log=log)
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+    workspace.server.plan = Plan(STEPS, fails_at="ingest", log=log)
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 2
     assert "Error: step ingest: films.csv has no column label; the run is at " in result.stderr
 
@@ -94,51 +98,53 @@ def test_what_a_step_says_is_wrong_with_what_it_was_given_is_one_sentence(desk: 
         (Plan(["ingest"], state="CANCELED"), "Error: the run ended CANCELED; the run is at "),
     ],
 )
-def test_a_run_that_fails_without_a_log_is_said_too(desk: Desk, plan: Plan, sentence: str) -> None:
-    desk.server.plan = plan
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+def test_a_run_that_fails_without_a_log_is_said_too(workspace: ClusterWorkspace, plan: Plan, sentence: str) -> None:
+    workspace.server.plan = plan
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 1
     assert sentence in result.stderr
 
 
-def test_a_run_that_left_no_record_is_said(desk: Desk) -> None:
-    desk.server.plan = Plan(STEPS)
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+def test_a_run_that_left_no_record_is_said(workspace: ClusterWorkspace) -> None:
+    workspace.server.plan = Plan(STEPS)
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 2
     assert "has left no record in s3://" in result.stderr
 
 
-def test_a_server_that_is_away_for_a_moment_does_not_end_the_watch(desk: Desk) -> None:
-    desk.server.plan = Plan(STEPS, before=leaves(desk.store, promoted=True))
-    started = desk.server.plan.before
+def test_a_server_that_is_away_for_a_moment_does_not_end_the_watch(workspace: ClusterWorkspace) -> None:
+    workspace.server.plan = Plan(STEPS, before=store_outputs(workspace.store, promoted=True))
+    started = workspace.server.plan.before
 
     def goes_away(run: str, parameters: dict[str, str]) -> None:
         started(run, parameters)
-        desk.server.away = 6  # more than one request is tried again by itself
+        workspace.server.away = 6  # more than one request is tried again by itself
 
-    desk.server.plan.before = goes_away
-    told = desk.give_json("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+    workspace.server.plan.before = goes_away
+    told = workspace.run_json("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert (told["verdict"], told["version"]) == ("promote", "605127f62e6b")
 
 
-def test_a_store_that_cannot_be_read_is_said_before_anything_runs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_read_is_said_before_anything_runs(
+    workspace: ClusterWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    result = desk.give("submit", "films.yaml", "--wait")
+    result = workspace.run("submit", "films.yaml", "--wait")
     assert result.exit_code == 2
     assert "refuses these credentials" in result.stderr
-    assert desk.server.runs == {}
+    assert workspace.server.runs == {}
 
 
 def test_an_expired_token_is_one_sentence_and_no_secret_is_shown(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: ClusterWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "token"
     file.write_text(f"{SECRET}\n")
     monkeypatch.setenv("TOKEN", SECRET)
     monkeypatch.setenv("COOKIES", f"authservice_session={SECRET}")
-    desk.server.token = "another"
+    workspace.server.token = "another"
     for given in (["--token-env", "TOKEN"], ["--token-file", str(file)], ["--cookies-env", "COOKIES"], []):
-        result = desk.give("submit", "films.yaml", *given)
+        result = workspace.run("submit", "films.yaml", *given)
         assert result.exit_code == 2
         assert result.stderr.startswith("Error: Kubeflow Pipelines at http://127.0.0.1:")
         assert "refuses these credentials (401 Unauthorized): the token or cookie has expired" in result.stderr
@@ -146,66 +152,70 @@ def test_an_expired_token_is_one_sentence_and_no_secret_is_shown(
         assert SECRET not in result.output
 
     # The right one is let in, by every way, and a pod finds its own.
-    desk.server.token = SECRET
-    assert desk.give("schedule", "list", "--token-env", "TOKEN").exit_code == 0
-    assert desk.give("schedule", "list", "--token-file", str(file)).exit_code == 0
+    workspace.server.token = SECRET
+    assert workspace.run("schedule", "list", "--token-env", "TOKEN").exit_code == 0
+    assert workspace.run("schedule", "list", "--token-file", str(file)).exit_code == 0
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(file))
-    assert desk.give("schedule", "list").exit_code == 0
-    desk.server.token, desk.server.cookie = None, f"authservice_session={SECRET}"
-    assert desk.give("schedule", "list", "--cookies-env", "COOKIES").exit_code == 0
+    assert workspace.run("schedule", "list").exit_code == 0
+    workspace.server.token, workspace.server.cookie = None, f"authservice_session={SECRET}"
+    assert workspace.run("schedule", "list", "--cookies-env", "COOKIES").exit_code == 0
 
 
-def test_a_token_that_is_replaced_while_a_run_is_followed_is_read_again(desk: Desk, tmp_path: Path) -> None:
+def test_a_token_that_is_replaced_while_a_run_is_followed_is_read_again(
+    workspace: ClusterWorkspace, tmp_path: Path
+) -> None:
     file = tmp_path / "token"
     file.write_text("first")
-    desk.server.token = "first"
+    workspace.server.token = "first"
 
     def replace(look: int) -> None:
         if look == 1:
-            desk.server.token = "second"
+            workspace.server.token = "second"
             file.write_text("second")
 
-    desk.server.plan = Plan(["ingest", "record"], before=leaves(desk.store, promoted=True), meanwhile=replace)
-    result = desk.give("submit", "films.yaml", "--wait", "--poll-seconds", "0", "--token-file", str(file))
+    workspace.server.plan = Plan(
+        ["ingest", "record"], before=store_outputs(workspace.store, promoted=True), meanwhile=replace
+    )
+    result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0", "--token-file", str(file))
     assert result.exit_code == 0, result.stderr
-    assert desk.server.token == "second"
+    assert workspace.server.token == "second"
 
 
-def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(desk: Desk) -> None:
-    with nobody_answers() as address:
-        away = desk.give("submit", "films.yaml", "--endpoint", address)
+def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(workspace: ClusterWorkspace) -> None:
+    with unreachable_address() as address:
+        away = workspace.run("submit", "films.yaml", "--endpoint", address)
     assert away.exit_code == 1
     assert away.stderr == f"Error: Kubeflow Pipelines at {address} cannot be reached: [Errno 111] Connection refused\n"
 
-    desk.server.page = True
-    page = desk.give("submit", "films.yaml")
-    desk.server.page = False
+    workspace.server.page = True
+    page = workspace.run("submit", "films.yaml")
+    workspace.server.page = False
     assert page.exit_code == 2
     assert "returned an HTML page instead of JSON: sign in again, or correct --endpoint" in page.stderr
 
-    (desk.folder / "films.csv").write_text("text,label\n")
+    (workspace.folder / "films.csv").write_text("text,label\n")
     for arguments, sentence in {
         ("--source", "films.csv"): "is on this machine, where the steps of a cluster cannot read it",
-        ("--source", f"s3://{desk.store.bucket}/none.csv"): "there is nothing at s3://",
+        ("--source", f"s3://{workspace.store.bucket}/none.csv"): "there is nothing at s3://",
         (
             *("--set", "train={family: ensemble, members: [{bundle: films}, {bundle: ./dull}]}"),
-        ): f"the bundle {desk.folder}/dull is on this machine, where the steps of a cluster cannot read it",
+        ): f"the bundle {workspace.folder}/dull is on this machine, where the steps of a cluster cannot read it",
         ("--token-env", "NOT_THERE"): "--token-env NOT_THERE: there is no such variable in the environment",
         ("--token-file", "not-there"): "the token file not-there cannot be read",
     }.items():
-        result = desk.give("submit", "films.yaml", *arguments)
+        result = workspace.run("submit", "films.yaml", *arguments)
         assert result.exit_code == 2, result.output
         assert sentence in result.stderr
         assert len(result.stderr.splitlines()) == 1
-    assert desk.server.runs == {}
+    assert workspace.server.runs == {}
 
 
-def test_what_the_server_says_is_wrong_is_passed_on(desk: Desk) -> None:
-    desk.server.broken = True
-    failed = desk.give("schedule", "list")
+def test_what_the_server_says_is_wrong_is_passed_on(workspace: ClusterWorkspace) -> None:
+    workspace.server.broken = True
+    failed = workspace.run("schedule", "list")
     assert failed.exit_code == 1
     assert failed.stderr.endswith(" failed: 500 Internal error: Failed to list recurring runs\n")
-    desk.server.broken = False
-    unknown = desk.give("schedule", "list", "--endpoint", f"{desk.server.address}/elsewhere")
+    workspace.server.broken = False
+    unknown = workspace.run("schedule", "list", "--endpoint", f"{workspace.server.address}/elsewhere")
     assert unknown.exit_code == 2
     assert "has no such resource: Not Found" in unknown.stderr

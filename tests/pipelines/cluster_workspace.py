@@ -1,4 +1,4 @@
-"""A person at a cluster: commands, a store, and what runs leave in it."""
+"""The command line with a store and a Kubeflow Pipelines server, and the outputs of a run in the store."""
 
 import contextlib
 import json
@@ -28,48 +28,49 @@ gate: {min_f1: 0.8}
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Where somebody sits who gives commands: a folder with a recipe, a store and a cluster."""
+class ClusterWorkspace:
+    """A folder with a recipe, a store and a Kubeflow Pipelines server."""
 
     folder: Path
     store: Store
     server: KfpServer
 
-    def give(self, *arguments: str) -> Result:
-        """``textgate`` with these arguments, and the cluster's address where they give no other."""
-        elsewhere = [] if "--endpoint" in arguments else ["--endpoint", self.server.address]
-        return CliRunner().invoke(main, [*arguments, *elsewhere])
+    def run(self, *arguments: str) -> Result:
+        """Run ``textgate`` with these arguments, by default against the server."""
+        endpoint = [] if "--endpoint" in arguments else ["--endpoint", self.server.address]
+        return CliRunner().invoke(main, [*arguments, *endpoint])
 
-    def give_json(self, *arguments: str) -> Any:
-        """The same with ``--json``; it must succeed."""
-        result = self.give(*arguments, "--json")
+    def run_json(self, *arguments: str) -> Any:
+        """Run a command that must succeed with ``--json``; return the parsed output."""
+        result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
 
 def decision(passed: bool, gate: str = "served") -> GateDecision:
+    """Return a decision of a gate by the rule ``min_f1``."""
     f1 = Estimate(value=0.91, low=0.88, high=0.94) if passed else Estimate(value=0.51, low=0.45, high=0.57)
     words = f"the served model has F1 {f1}"
     rule = Rule(name="min_f1", threshold=0.8, value=f1, passed=passed, message=words)
     return GateDecision.model_validate({"gate": gate, "bundle": "b" * 64, "dataset": "d" * 64, "rules": [rule]})
 
 
-def leaves(store: Store, *, promoted: bool) -> Callable[[str, dict[str, Any]], None]:
-    """What the gates, promote and record of a run would leave in the store."""
+def store_outputs(store: Store, *, promoted: bool) -> Callable[[str, dict[str, Any]], None]:
+    """Return a function that writes what the steps of a run write to the store."""
 
-    def leave(run: str, parameters: dict[str, Any]) -> None:
+    def write(run: str, parameters: dict[str, Any]) -> None:
         assert parameters["bucket"] == store.bucket
         save_decision(store, run, decision(promoted))
         if promoted:
             save_promotion(store, run, Promotion(model="films", version="605127f62e6b", previous=None))
         record_run(store, run, {"model": "films"}, parameters["source_version"], "SUCCEEDED", None)
 
-    return leave
+    return write
 
 
 @contextlib.contextmanager
-def nobody_answers() -> Iterator[str]:
-    """An address that nobody listens at."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+def unreachable_address() -> Iterator[str]:
+    """Reserve an address at which no server listens."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
