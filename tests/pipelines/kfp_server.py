@@ -1,9 +1,9 @@
-"""A server that speaks the API of Kubeflow Pipelines 2.17, without a cluster behind it.
+"""A fake server with the API of Kubeflow Pipelines 2.17.
 
-Paths, names and answers as in kubeflow/pipelines, backend/api/v2beta1/swagger and backend/src/apiserver, of release
-2.17.0: names with underscores, errors as grpc-gateway writes them, tasks as they are made from Argo's nodes (without
-``pod_name``, ``error`` and ``executor_detail``, see issue 14007 there), and logs that are answered with status 200 even
-where there is none. Runs go one step further each time they are looked at.
+Paths, names and responses follow backend/api/v2beta1/swagger and backend/src/apiserver of kubeflow/pipelines 2.17.0:
+names with underscores, errors in the format of grpc-gateway, tasks derived from Argo's nodes (without ``pod_name``,
+``error`` and ``executor_detail``, see issue 14007 there), and missing logs with status 200. A run advances by one step
+each time it is requested.
 """
 
 import json
@@ -24,8 +24,8 @@ Json = dict[str, Any]
 _BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
 
-class RefusedError(Exception):
-    """An error of the API."""
+class ApiError(Exception):
+    """Error response of the API."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -35,60 +35,60 @@ class RefusedError(Exception):
 
 @dataclass
 class Plan:
-    """What a run does."""
+    """Course of a run."""
 
     steps: list[str] = field(default_factory=lambda: ["ingest", "train", "promote", "record"])
     fails_at: str | None = None
     log: str = ""
-    """Of the failing step's last try."""
+    """Log of the last attempt of the failing step."""
     before: Callable[[str, Json], None] = lambda run, parameters: None
-    """Called with the run's identifier and parameters before it ends well: leaves what its steps would leave."""
+    """Called with the run's id and parameters before the run succeeds: writes the outputs of its steps."""
     state: str = ""
-    """Ends so, with no task that failed."""
-    meanwhile: Callable[[int], None] = lambda look: None
-    """Called each time the run is looked at, with how often it was before."""
+    """Final state, with no failed task."""
+    meanwhile: Callable[[int], None] = lambda polls: None
+    """Called each time the run is requested, with the number of earlier requests."""
 
 
 @dataclass
 class KfpServer:
-    """The server's state, which tests read, and what is to go wrong."""
+    """State of the server, and the faults that it simulates."""
 
     token: str | None = None
-    """Without it nobody is asked who he is."""
+    """Accepted token; without it requests need no token."""
     plan: Plan = field(default_factory=Plan)
-    page: bool = False
-    """A login page stands in front of it."""
+    login_page: bool = False
+    """Whether a login page answers all requests."""
     broken: bool = False
-    """Its database does not answer it."""
-    away: int = 0
-    """So many of the next requests are dropped."""
+    """Whether every request fails with an internal error."""
+    dropped_requests: int = 0
+    """Number of the next requests whose connection is closed."""
     cookie: str | None = None
     address: str = ""
     pipelines: dict[str, Json] = field(default_factory=dict)
     versions: dict[str, Json] = field(default_factory=dict)
     files: dict[str, list[Any]] = field(default_factory=dict)
-    """Documents of each uploaded version."""
+    """YAML documents of each uploaded version."""
     experiments: dict[str, Json] = field(default_factory=dict)
     runs: dict[str, Json] = field(default_factory=dict)
     recurring: dict[str, Json] = field(default_factory=dict)
-    looks: dict[str, int] = field(default_factory=dict)
+    polls: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    number: int = 0
+    last_id: int = 0
 
     def identifier(self, kind: str) -> str:
-        self.number += 1
-        return f"{kind}-{self.number:04}"
+        self.last_id += 1
+        return f"{kind}-{self.last_id:04}"
 
     def answer(self, method: str, path: str, query: Json, body: bytes, kind: str) -> Json | str:
-        """What the API answers; a text is a log."""
+        """Return the response of the API: JSON, or the text of a log."""
         if self.broken:
-            raise RefusedError(500, 13, "Internal error: Failed to list recurring runs")
-        place = path.removeprefix("/apis/v2beta1/")
+            raise ApiError(500, 13, "Internal error: Failed to list recurring runs")
+        resource = path.removeprefix("/apis/v2beta1/")
         if log := re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", path):
             return self._log(log[1], log[2])
-        if path == place:
-            raise RefusedError(404, 5, "Not Found")
-        match method, place.split("/"):
+        if path == resource:
+            raise ApiError(404, 5, "Not Found")
+        match method, resource.split("/"):
             case "GET", ["healthz"]:
                 return {
                     "commit_sha": "unknown",
@@ -112,7 +112,7 @@ class KfpServer:
             case "POST", ["runs"]:
                 return self._run(json.loads(body))
             case "GET", ["runs", run]:
-                return self._look(_known(self.runs, run))
+                return self._poll(_known(self.runs, run))
             case "GET", ["recurringruns"]:
                 return self._page(query)
             case "POST", ["recurringruns"]:
@@ -132,11 +132,11 @@ class KfpServer:
                     }[verb]
                 )
                 return {}
-        raise RefusedError(404, 5, "Not Found")
+        raise ApiError(404, 5, "Not Found")
 
     def _add(self, kind: str, known: dict[str, Json], key: str, one: Json) -> Json:
         if any(other["display_name"] == one["display_name"] for other in known.values()):
-            raise RefusedError(409, 6, f"Already exist error: the {kind} {one['display_name']}")
+            raise ApiError(409, 6, f"Already exist error: the {kind} {one['display_name']}")
         one[key] = self.identifier(kind)
         known[one[key]] = one
         return one
@@ -147,7 +147,7 @@ class KfpServer:
         (file,) = (part for part in parts if part.get_param("name", header="content-disposition") == "uploadfile")
         documents = list(yaml.load_all(file.get_payload(decode=True), yaml.CSafeLoader))
         if documents[0].get("schemaVersion") != "2.1.0":
-            raise RefusedError(400, 3, "KFP only supports schema version 2.1.0")
+            raise ApiError(400, 3, "KFP only supports schema version 2.1.0")
         version = self._add(
             "version", self.versions, "pipeline_version_id", {"display_name": name, "pipeline_id": pipeline}
         )
@@ -163,7 +163,7 @@ class KfpServer:
             documents[0]["root"]["inputDefinitions"]["parameters"]
         )
         if unknown:
-            raise RefusedError(400, 3, f"Invalid input error: unknown parameters {sorted(unknown)}")
+            raise ApiError(400, 3, f"Invalid input error: unknown parameters {sorted(unknown)}")
 
     def _run(self, body: Json) -> Json:
         self._references(body)
@@ -171,9 +171,9 @@ class KfpServer:
         self.runs[body["run_id"]] = body
         return body
 
-    def _look(self, run: Json) -> Json:
-        """The run, one step further than when it was looked at before."""
-        seen = self.looks[run["run_id"]] = self.looks.get(run["run_id"], -1) + 1
+    def _poll(self, run: Json) -> Json:
+        """Return the run, one step further than at the last request."""
+        seen = self.polls[run["run_id"]] = self.polls.get(run["run_id"], -1) + 1
         self.plan.meanwhile(seen)
         plan, workflow = self.plan, f"{run['display_name'].split()[0]}-x7k2p"
         reached = (
@@ -209,15 +209,15 @@ class KfpServer:
     def _recur(self, body: Json) -> Json:
         self._references(body)
         if len(body["trigger"]["cron_schedule"]["cron"].split()) != 6:
-            raise RefusedError(400, 3, "Schedule cron is not supported, expected 5 to 6 fields")
+            raise ApiError(400, 3, "Schedule cron is not supported, expected 5 to 6 fields")
         if not 1 <= int(body["max_concurrency"]) <= 10:
-            raise RefusedError(400, 3, "The max concurrency of the recurring run must be in [1, 10]")
+            raise ApiError(400, 3, "The max concurrency of the recurring run must be in [1, 10]")
         body |= {"recurring_run_id": self.identifier("recurring"), "status": "ENABLED"}
         self.recurring[body["recurring_run_id"]] = body
         return body
 
     def _page(self, query: Json) -> Json:
-        """Two at a time, so that whoever lists must go on."""
+        """Return two schedules per page, so that a client must read several pages."""
         first = int(query.get("page_token") or 0)
         known = list(self.recurring.values())
         answer: Json = {"recurringRuns": known[first : first + 2], "total_size": len(known)}
@@ -225,7 +225,7 @@ class KfpServer:
 
 
 def serve(state: KfpServer) -> ThreadingHTTPServer:
-    """Start the server on a free port of loopback; its address is in ``state``."""
+    """Start the server on a free port of the loopback interface and set ``state.address``."""
 
     class Handler(BaseHTTPRequestHandler):
         def _handle(self) -> None:
@@ -233,12 +233,12 @@ def serve(state: KfpServer) -> ThreadingHTTPServer:
             path = unquote(parts.path)
             state.requests.append(f"{self.command} {path}")
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if state.away:
-                state.away -= 1
+            if state.dropped_requests:
+                state.dropped_requests -= 1
                 self.close_connection = True
                 self.connection.close()
                 return
-            if state.page:
+            if state.login_page:
                 self._write(200, "text/html; charset=utf-8", b"<html>Sign in</html>")
                 return
             given = self.headers.get("Authorization"), self.headers.get("Cookie")
@@ -248,12 +248,12 @@ def serve(state: KfpServer) -> ThreadingHTTPServer:
                 return
             query = {key: value[0] for key, value in parse_qs(parts.query).items()}
             try:
-                said = state.answer(self.command, path, query, body, self.headers.get("Content-Type") or "")
-            except RefusedError as error:
+                response = state.answer(self.command, path, query, body, self.headers.get("Content-Type") or "")
+            except ApiError as error:
                 self._write(error.status, "application/json", json.dumps(error.body).encode())
                 return
-            text = isinstance(said, str)
-            content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            text = isinstance(response, str)
+            content = response.encode() if isinstance(response, str) else json.dumps(response).encode()
             self._write(200, "text/plain; charset=utf-8" if text else "application/json", content)
 
         def _write(self, status: int, kind: str, content: bytes) -> None:
@@ -276,7 +276,7 @@ def serve(state: KfpServer) -> ThreadingHTTPServer:
 
 def _known(known: dict[str, Json], key: str) -> Json:
     if key not in known:
-        raise RefusedError(404, 5, f"ResourceNotFoundError: {key} not found")
+        raise ApiError(404, 5, f"ResourceNotFoundError: {key} not found")
     return known[key]
 
 
@@ -287,14 +287,14 @@ def _filtered(known: dict[str, Json], query: Json) -> list[Json]:
 
 
 def _nodes(workflow: str, number: int, step: str, state: str) -> list[Json]:
-    """A step as Argo's graph has it: its driver, the step, the node of its tries, and each try."""
-    tries = 3 if state == "FAILED" else 1
-    of_tries = [f"{workflow}-{_number(f'{step}.executor({one})')}" for one in range(tries)]
+    """Return the nodes of a step in Argo's graph: its driver, the step, the executor, and each attempt."""
+    attempts = 3 if state == "FAILED" else 1
+    attempt_nodes = [f"{workflow}-{_number(f'{step}.executor({one})')}" for one in range(attempts)]
     return [
         _task(f"{step}-driver", number, "SUCCEEDED", [f"{workflow}-{_number(step)}"]),
         _task(step, number, state, [f"{workflow}-{_number(f'{step}.executor')}"]),
-        _task("executor", number, state, of_tries, step),
-        *(_task(f"executor({one})", number, state, [], step) for one in range(tries)),
+        _task("executor", number, state, attempt_nodes, step),
+        *(_task(f"executor({one})", number, state, [], step) for one in range(attempts)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Reading a compiled pipeline."""
+"""Functions that read a compiled pipeline."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ ALWAYS_RUN = {"gate-trained", "gate-served", "promote", "record"}
 
 
 def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every task of every DAG by name."""
-    found = {}
+    """Return every task of every DAG by its name."""
+    named = {}
     for component in [specification["root"], *specification["components"].values()]:
-        found.update(component.get("dag", {}).get("tasks", {}))
-    return found
+        named.update(component.get("dag", {}).get("tasks", {}))
+    return named
 
 
-def not_given(specification: dict[str, Any]) -> list[str]:
-    """Inputs that a component needs, or a task of a DAG passes on, and nobody gives: such a file fails when it runs."""
+def missing_inputs(specification: dict[str, Any]) -> list[str]:
+    """Return the inputs that a component needs or passes on but does not get; such a pipeline fails when it runs."""
     faults = []
     for name, component in {"root": specification["root"], **specification["components"]}.items():
-        given_to_dag = component.get("inputDefinitions", {})
+        dag_inputs = component.get("inputDefinitions", {})
         for task_name, task in component.get("dag", {}).get("tasks", {}).items():
             needed = specification["components"][task["componentRef"]["name"]].get("inputDefinitions", {})
             item = task.get("parameterIterator", {}).get("itemInput")
@@ -31,6 +31,6 @@ def not_given(specification: dict[str, Any]) -> list[str]:
                 faults += [
                     f"{name} has no {source[reference]}"
                     for source in passed.values()
-                    if reference in source and source[reference] not in given_to_dag.get(kind, {})
+                    if reference in source and source[reference] not in dag_inputs.get(kind, {})
                 ]
     return faults

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pipelines.specification import not_given, tasks
+from pipelines.specification import missing_inputs, tasks
 
 from textgate.components.contracts import Dataset, Export, InputError, LinearTraining, Recipe
 from textgate.components.contracts.comparison import CostLimits
@@ -85,7 +85,7 @@ def test_systems_are_made_one_after_another_and_the_winner_goes_through_the_seco
         compile_comparison(found, limits, path, Images("registry.example/steps:1"))
     assert paths[0].read_bytes() == paths[1].read_bytes()
     specification = next(yaml.load_all(paths[0].read_text(), yaml.CSafeLoader))
-    assert not_given(specification) == []
+    assert missing_inputs(specification) == []
     every = tasks(specification)
     loop = next(task for task in every.values() if "parameterIterator" in task)
     assert loop["iteratorPolicy"] == {"parallelismLimit": 1}

@@ -1,4 +1,4 @@
-"""What a person sees of steps that work at once."""
+"""Display of steps that run at the same time."""
 
 import io
 
@@ -10,7 +10,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_every_step_at_work_has_a_line() -> None:
+def test_on_a_terminal_every_running_step_has_a_line() -> None:
     terminal = Terminal()
     display = Display(terminal)
     for number in (1, 2, 3):
@@ -31,12 +31,12 @@ def test_on_a_terminal_every_step_at_work_has_a_line() -> None:
     assert terminal.getvalue()[before:] == "select: cached\n"
 
 
-def test_elsewhere_every_step_has_lines_of_its_own() -> None:
+def test_without_a_terminal_events_are_printed_as_lines() -> None:
     stream = io.StringIO()
     display = Display(stream)
     display.step_started("train (C=1)")
     display.step_started("train (C=2)")
-    display.step_progress("train (C=1)", "so soon that it is not worth a line")
+    display.step_progress("train (C=1)", "too soon after the last line")
     display.step_ended("train (C=2)", "failed", 61.0)
     assert stream.getvalue().splitlines() == [
         "train (C=1): started",

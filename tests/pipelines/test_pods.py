@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from pipelines.specification import ALWAYS_RUN, not_given, tasks
+from pipelines.specification import ALWAYS_RUN, missing_inputs, tasks
 
 from textgate.components.contracts import Compute, InputError, Recipe, bundle_references
 from textgate.components.image import Images
@@ -69,7 +69,7 @@ def given_keys(sources: list[dict[str, Any]], name: str, key: str) -> dict[str, 
 def test_every_recipe_asks_for_what_its_steps_need(name: str, tmp_path: Path) -> None:
     recipe = recipes.load(name)
     specification, platform = compiled(tmp_path, recipe)
-    assert not_given(specification) == []
+    assert missing_inputs(specification) == []
     assert platform["pipelineConfig"] == {"resourceTtlOnCompletion": 604_800, "activeDeadlineSeconds": 604_800}
     assert tasks(specification)["record"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
     found = {step.name: step for step in steps(specification, platform)}

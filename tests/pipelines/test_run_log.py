@@ -1,4 +1,4 @@
-"""What a run makes of how its steps end."""
+"""Outcomes of steps in a local run."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from textgate.pipelines.runners.run_log import RunLog
 
 @dsl.component(base_image="unused", install_kfp_package=False)
 def first() -> None:
-    """End without a word, as a container that kfp.local lost sight of."""
+    """Exit with code 0 and no outputs, as a container that kfp.local has lost."""
     import os
 
     os._exit(0)
@@ -21,16 +21,16 @@ def first() -> None:
 
 @dsl.component(base_image="unused", install_kfp_package=False)
 def second() -> None:
-    """Work."""
+    """Succeed."""
 
 
 @dsl.pipeline(name="two-steps")
 def two_steps() -> None:
-    """The second waits for the first."""
+    """Run the second step after the first."""
     second().after(first())
 
 
-def test_a_step_that_did_not_come_to_its_end_has_failed_whatever_its_exit_code(tmp_path: Path, store: Store) -> None:
+def test_a_step_without_outputs_has_failed_even_with_exit_code_0(tmp_path: Path, store: Store) -> None:
     log = RunLog(tmp_path, store, Display(io.StringIO()), {})
     with log.capture():
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))

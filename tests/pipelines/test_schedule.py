@@ -1,4 +1,4 @@
-"""``textgate schedule`` against a server that speaks the API of Kubeflow Pipelines, and what is a cron line."""
+"""``textgate schedule`` against a Kubeflow Pipelines server, and the validation of cron expressions."""
 
 import pytest
 from pipelines.cluster_workspace import ClusterWorkspace
@@ -7,29 +7,32 @@ from textgate.components.contracts import InputError
 from textgate.pipelines.runners.cron import six_fields
 
 
-def test_a_schedule_is_made_listed_paused_resumed_and_deleted(workspace: ClusterWorkspace) -> None:
-    made = workspace.run_json("schedule", "films.yaml", "--cron", "0 3 * * 1")
-    assert made == {"name": "films", "id": made["id"], "cron": "0 0 3 * * 1", "state": "running"}
-    (kept,) = workspace.server.recurring.values()
-    assert kept["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
-    assert (kept["max_concurrency"], kept["no_catchup"], kept["mode"]) == ("1", True, "ENABLE")
-    assert kept["runtime_config"]["parameters"] == {"bucket": workspace.store.bucket, "source_version": "[[RunUUID]]"}
-    version = workspace.server.versions[kept["pipeline_version_reference"]["pipeline_version_id"]]
+def test_a_schedule_is_created_listed_paused_resumed_and_deleted(workspace: ClusterWorkspace) -> None:
+    created = workspace.run_json("schedule", "films.yaml", "--cron", "0 3 * * 1")
+    assert created == {"name": "films", "id": created["id"], "cron": "0 0 3 * * 1", "state": "running"}
+    (recurring,) = workspace.server.recurring.values()
+    assert recurring["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
+    assert (recurring["max_concurrency"], recurring["no_catchup"], recurring["mode"]) == ("1", True, "ENABLE")
+    assert recurring["runtime_config"]["parameters"] == {
+        "bucket": workspace.store.bucket,
+        "source_version": "[[RunUUID]]",
+    }
+    version = workspace.server.versions[recurring["pipeline_version_reference"]["pipeline_version_id"]]
     assert version["display_name"] == workspace.run_json("submit", "films.yaml")["pipeline_version"]
 
-    assert workspace.run_json("schedule", "list") == {"schedules": [made]}
+    assert workspace.run_json("schedule", "list") == {"schedules": [created]}
     assert "films" in workspace.run("schedule", "list").stdout
-    assert workspace.run_json("schedule", "pause", "films") == {**made, "state": "paused"}
-    assert kept["mode"] == "DISABLE"
-    assert workspace.run_json("schedule", "list") == {"schedules": [{**made, "state": "paused"}]}
-    assert workspace.run_json("schedule", "resume", made["id"]) == made
-    assert kept["mode"] == "ENABLE"
+    assert workspace.run_json("schedule", "pause", "films") == {**created, "state": "paused"}
+    assert recurring["mode"] == "DISABLE"
+    assert workspace.run_json("schedule", "list") == {"schedules": [{**created, "state": "paused"}]}
+    assert workspace.run_json("schedule", "resume", created["id"]) == created
+    assert recurring["mode"] == "ENABLE"
     assert workspace.run("schedule", "delete", "films").stdout == "films is deleted\n"
     assert workspace.server.recurring == {}
     assert workspace.run_json("schedule", "list") == {"schedules": []}
 
 
-def test_names_are_told_apart_and_every_page_is_listed(workspace: ClusterWorkspace) -> None:
+def test_every_page_is_listed_and_names_are_unique(workspace: ClusterWorkspace) -> None:
     names = ["nightly", "weekly", "monthly"]
     for name in names:
         workspace.server.recurring[name] = {"display_name": name, "recurring_run_id": name, "status": "ENABLED"}
@@ -43,7 +46,7 @@ def test_names_are_told_apart_and_every_page_is_listed(workspace: ClusterWorkspa
     assert len(workspace.server.recurring) == 3
 
 
-def test_a_wrong_cron_line_makes_no_schedule(workspace: ClusterWorkspace) -> None:
+def test_an_invalid_cron_expression_creates_no_schedule(workspace: ClusterWorkspace) -> None:
     result = workspace.run("schedule", "films.yaml", "--cron", "0 25 * * 1")
     assert result.exit_code == 2
     assert result.stderr == "Error: --cron '0 25 * * 1': the hour must be 0 to 23, not '25'\n"
@@ -51,22 +54,22 @@ def test_a_wrong_cron_line_makes_no_schedule(workspace: ClusterWorkspace) -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "made"),
+    ("cron", "expected"),
     [
         ("0 3 * * 1", "0 0 3 * * 1"),
         ("  */15  0-6,20 1,15 jan-MAR ?  ", "0 */15 0-6,20 1,15 jan-MAR ?"),
         ("30 0 3 * * sun", "30 0 3 * * sun"),
         ("0 0 29 2 *", "0 0 0 29 2 *"),
-        ("0 0 31 2 1", "0 0 0 31 2 1"),  # either field is enough for cron
+        ("0 0 31 2 1", "0 0 0 31 2 1"),  # cron matches if either day field does
         ("1-59/2 * * * *", "0 1-59/2 * * * *"),
     ],
 )
-def test_cron_lines(given: str, made: str) -> None:
-    assert six_fields(given) == made
+def test_a_cron_expression_gets_six_fields(cron: str, expected: str) -> None:
+    assert six_fields(cron) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("cron", "sentence"),
     [
         ("@daily", "has 1 fields, not the five of cron"),
         ("", "has 0 fields"),
@@ -84,8 +87,8 @@ def test_cron_lines(given: str, made: str) -> None:
         ("0 0 31 2,4 *", "matches no date: none of its months has that day"),
     ],
 )
-def test_what_is_no_cron_line_is_said_in_one_sentence(given: str, sentence: str) -> None:
+def test_an_invalid_cron_expression_is_reported_in_one_sentence(cron: str, sentence: str) -> None:
     with pytest.raises(InputError) as raised:
-        six_fields(given)
+        six_fields(cron)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)

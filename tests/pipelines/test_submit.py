@@ -9,14 +9,14 @@ from pipelines.kfp_server import Plan
 
 from textgate.components.sources import content_version
 
-SECRET = "a-token-that-nobody-may-see"
+SECRET = "a-secret-token"
 STEPS = [
     *("ingest", "preprocess", "train", "evaluate", "gate-trained", "merge-quantize", "export-onnx", "evaluate-2"),
     *("gate-served", "promote", "record"),
 ]
 
 
-def test_the_first_submit_uploads_a_changed_recipe_is_a_new_version_and_an_unchanged_one_is_not(
+def test_only_a_changed_recipe_is_uploaded_as_a_new_version(
     workspace: ClusterWorkspace,
 ) -> None:
     first = workspace.run_json("submit", "films.yaml")
@@ -40,13 +40,13 @@ def test_the_first_submit_uploads_a_changed_recipe_is_a_new_version_and_an_uncha
         "bucket": workspace.store.bucket,
         "source_version": content_version(f"s3://{workspace.store.bucket}/films.csv"),
     }
-    # What was uploaded is what compile writes, platform and all.
+    # The uploaded file is the one that compile writes, with its platform part.
     pipeline, platform = workspace.server.files[used[1]]
     assert '"C":2' in str(pipeline)
     assert "kubernetes" in platform["platforms"]
 
 
-def test_wait_follows_the_run_to_the_decision(workspace: ClusterWorkspace) -> None:
+def test_wait_follows_the_run_to_its_decision(workspace: ClusterWorkspace) -> None:
     workspace.server.plan = Plan(STEPS, before=store_outputs(workspace.store, promoted=True))
     result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 0, result.stderr
@@ -58,13 +58,13 @@ def test_wait_follows_the_run_to_the_decision(workspace: ClusterWorkspace) -> No
     assert "promoted  films 605127f62e6b" in result.stdout
 
 
-def test_a_rejection_completes_and_exits_3_where_that_is_asked_for(workspace: ClusterWorkspace) -> None:
+def test_a_rejected_model_exits_with_3_if_fail_on_reject_is_given(workspace: ClusterWorkspace) -> None:
     workspace.server.plan = Plan(STEPS[:5], before=store_outputs(workspace.store, promoted=False))
-    asked = workspace.run("submit", "films.yaml", "--wait", "--fail-on-reject", "--poll-seconds", "0", "--json")
-    assert asked.exit_code == 3
-    told = json.loads(asked.stdout)
-    assert (told["verdict"], told["version"], told["model"]) == ("reject", None, "films")
-    assert [step["name"] for step in told["steps"]] == STEPS[:5]
+    rejected = workspace.run("submit", "films.yaml", "--wait", "--fail-on-reject", "--poll-seconds", "0", "--json")
+    assert rejected.exit_code == 3
+    result = json.loads(rejected.stdout)
+    assert (result["verdict"], result["version"], result["model"]) == ("reject", None, "films")
+    assert [step["name"] for step in result["steps"]] == STEPS[:5]
     assert workspace.run("submit", "films.yaml", "--fail-on-reject").exit_code == 2
 
 
@@ -83,7 +83,7 @@ def test_a_failure_names_the_step_and_ends_with_its_last_lines(workspace: Cluste
     assert "record: done" in result.stderr
 
 
-def test_what_a_step_says_is_wrong_with_what_it_was_given_is_one_sentence(workspace: ClusterWorkspace) -> None:
+def test_an_input_error_of_a_step_is_reported_in_one_sentence(workspace: ClusterWorkspace) -> None:
     log = "reading\ntextgate error: films.csv has no column label\ntextgate worked seconds: 0.1\nexit status 2\n"
     workspace.server.plan = Plan(STEPS, fails_at="ingest", log=log)
     result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
@@ -98,34 +98,34 @@ def test_what_a_step_says_is_wrong_with_what_it_was_given_is_one_sentence(worksp
         (Plan(["ingest"], state="CANCELED"), "Error: the run ended CANCELED; the run is at "),
     ],
 )
-def test_a_run_that_fails_without_a_log_is_said_too(workspace: ClusterWorkspace, plan: Plan, sentence: str) -> None:
+def test_a_failed_run_without_a_log_is_reported(workspace: ClusterWorkspace, plan: Plan, sentence: str) -> None:
     workspace.server.plan = plan
     result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 1
     assert sentence in result.stderr
 
 
-def test_a_run_that_left_no_record_is_said(workspace: ClusterWorkspace) -> None:
+def test_a_run_without_a_record_is_reported(workspace: ClusterWorkspace) -> None:
     workspace.server.plan = Plan(STEPS)
     result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 2
     assert "has left no record in s3://" in result.stderr
 
 
-def test_a_server_that_is_away_for_a_moment_does_not_end_the_watch(workspace: ClusterWorkspace) -> None:
+def test_a_short_outage_of_the_server_does_not_stop_following_a_run(workspace: ClusterWorkspace) -> None:
     workspace.server.plan = Plan(STEPS, before=store_outputs(workspace.store, promoted=True))
-    started = workspace.server.plan.before
+    write_outputs = workspace.server.plan.before
 
-    def goes_away(run: str, parameters: dict[str, str]) -> None:
-        started(run, parameters)
-        workspace.server.away = 6  # more than one request is tried again by itself
+    def fail_for_a_while(run: str, parameters: dict[str, str]) -> None:
+        write_outputs(run, parameters)
+        workspace.server.dropped_requests = 6  # more than the client's own retries
 
-    workspace.server.plan.before = goes_away
-    told = workspace.run_json("submit", "films.yaml", "--wait", "--poll-seconds", "0")
-    assert (told["verdict"], told["version"]) == ("promote", "605127f62e6b")
+    workspace.server.plan.before = fail_for_a_while
+    result = workspace.run_json("submit", "films.yaml", "--wait", "--poll-seconds", "0")
+    assert (result["verdict"], result["version"]) == ("promote", "605127f62e6b")
 
 
-def test_a_store_that_cannot_be_read_is_said_before_anything_runs(
+def test_an_unreadable_store_is_reported_before_anything_runs(
     workspace: ClusterWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
@@ -135,7 +135,7 @@ def test_a_store_that_cannot_be_read_is_said_before_anything_runs(
     assert workspace.server.runs == {}
 
 
-def test_an_expired_token_is_one_sentence_and_no_secret_is_shown(
+def test_an_expired_token_is_reported_in_one_sentence_without_the_secret(
     workspace: ClusterWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "token"
@@ -151,7 +151,7 @@ def test_an_expired_token_is_one_sentence_and_no_secret_is_shown(
         assert len(result.stderr.splitlines()) == 1
         assert SECRET not in result.output
 
-    # The right one is let in, by every way, and a pod finds its own.
+    # A valid token is accepted from every option, and a pod finds its own.
     workspace.server.token = SECRET
     assert workspace.run("schedule", "list", "--token-env", "TOKEN").exit_code == 0
     assert workspace.run("schedule", "list", "--token-file", str(file)).exit_code == 0
@@ -161,9 +161,7 @@ def test_an_expired_token_is_one_sentence_and_no_secret_is_shown(
     assert workspace.run("schedule", "list", "--cookies-env", "COOKIES").exit_code == 0
 
 
-def test_a_token_that_is_replaced_while_a_run_is_followed_is_read_again(
-    workspace: ClusterWorkspace, tmp_path: Path
-) -> None:
+def test_a_token_file_is_read_again_for_each_request(workspace: ClusterWorkspace, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first")
     workspace.server.token = "first"
@@ -181,15 +179,15 @@ def test_a_token_that_is_replaced_while_a_run_is_followed_is_read_again(
     assert workspace.server.token == "second"
 
 
-def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(workspace: ClusterWorkspace) -> None:
+def test_a_wrong_address_or_argument_is_reported_in_one_sentence(workspace: ClusterWorkspace) -> None:
     with unreachable_address() as address:
         away = workspace.run("submit", "films.yaml", "--endpoint", address)
     assert away.exit_code == 1
     assert away.stderr == f"Error: Kubeflow Pipelines at {address} cannot be reached: [Errno 111] Connection refused\n"
 
-    workspace.server.page = True
+    workspace.server.login_page = True
     page = workspace.run("submit", "films.yaml")
-    workspace.server.page = False
+    workspace.server.login_page = False
     assert page.exit_code == 2
     assert "returned an HTML page instead of JSON: sign in again, or correct --endpoint" in page.stderr
 
@@ -210,12 +208,12 @@ def test_what_is_wrong_with_the_address_or_the_arguments_is_one_sentence(workspa
     assert workspace.server.runs == {}
 
 
-def test_what_the_server_says_is_wrong_is_passed_on(workspace: ClusterWorkspace) -> None:
+def test_an_error_message_of_the_server_is_reported(workspace: ClusterWorkspace) -> None:
     workspace.server.broken = True
     failed = workspace.run("schedule", "list")
     assert failed.exit_code == 1
     assert failed.stderr.endswith(" failed: 500 Internal error: Failed to list recurring runs\n")
     workspace.server.broken = False
-    unknown = workspace.run("schedule", "list", "--endpoint", f"{workspace.server.address}/elsewhere")
+    unknown = workspace.run("schedule", "list", "--endpoint", f"{workspace.server.address}/wrong")
     assert unknown.exit_code == 2
     assert "has no such resource: Not Found" in unknown.stderr

@@ -1,4 +1,4 @@
-"""The compiled pipeline: what runs in which order, what is cached, and what is told to whom."""
+"""The compiled training pipeline: order, caching and arguments of its steps, and the versions of their code."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pipelines.specification import not_given, tasks
+from pipelines.specification import missing_inputs, tasks
 
 from textgate.components.contracts import Recipe
 from textgate.components.image import Images
@@ -45,12 +45,12 @@ def test_compiling_twice_gives_the_same_bytes(swept: tuple[str, ...], tmp_path: 
     assert (tmp_path / "1.yaml").read_bytes() == (tmp_path / "2.yaml").read_bytes()
 
 
-def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_path: Path) -> None:
+def test_a_sweep_of_train_loops_over_train_and_continues_with_the_best_model(tmp_path: Path) -> None:
     found, images = sweep("train.learning_rate=2e-5,5e-5", "train.epochs=1,2"), Images("registry.example/steps:1")
     specification, _ = compiled(
         tmp_path, recipes.load("quickstart"), sweep=found, images=Images("registry.example/steps:1")
     )
-    assert not_given(specification) == []
+    assert missing_inputs(specification) == []
     inside = specification["components"]["comp-sweep"]["dag"]
     (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
     trainings = [json.loads(item) for item in json.loads(loop["parameterIterator"]["items"]["raw"])]
@@ -62,7 +62,7 @@ def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_
         "componentInputParameter": loop["parameterIterator"]["itemInput"]
     }
 
-    # Every model comes to select, in whose settings each is named, and what it chooses is what is judged and merged.
+    # select receives every model with its settings; the chosen model is evaluated and merged.
     select = inside["tasks"]["select"]
     models = select["inputs"]["artifacts"]["models"]["taskOutputArtifact"]
     assert models == {"outputArtifactKey": "pipelinechannel--train-model", "producerTask": loop["taskInfo"]["name"]}
@@ -85,10 +85,12 @@ def test_a_sweep_over_the_training_loops_over_it_alone_and_the_best_goes_on(tmp_
     assert {executor["container"]["image"] for executor in executors} == {images.cpu}
 
 
-def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with_its_dataset(tmp_path: Path) -> None:
+def test_a_sweep_of_preprocess_loops_over_both_and_continues_with_the_best_model_and_its_dataset(
+    tmp_path: Path,
+) -> None:
     found = sweep("preprocess.normalizer.lowercase=true,false", "train.seed=1,2")
     specification, _ = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
-    assert not_given(specification) == []
+    assert missing_inputs(specification) == []
     inside = specification["components"]["comp-sweep"]["dag"]
     (loop,) = (task for task in inside["tasks"].values() if "parameterIterator" in task)
     items = json.loads(loop["parameterIterator"]["items"]["raw"])
@@ -130,7 +132,7 @@ def test_a_sweep_over_the_preprocessing_repeats_it_too_and_the_best_goes_on_with
         ),
     ],
 )
-def test_a_training_is_taken_from_the_cache_only_if_what_it_builds_on_is_named_for_good(
+def test_a_training_is_cached_only_if_the_bundles_it_builds_on_are_named_by_version(
     changes: list[str], swept: tuple[str, ...], cached: bool, tmp_path: Path
 ) -> None:
     recipe = recipes.load("quickstart-ensemble", changes)
@@ -139,7 +141,7 @@ def test_a_training_is_taken_from_the_cache_only_if_what_it_builds_on_is_named_f
     assert train.get("cachingOptions", {}).get("enableCache", False) is cached
 
 
-def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loop(tmp_path: Path) -> None:
+def test_a_sweep_with_one_dataset_preprocesses_it_outside_the_loop(tmp_path: Path) -> None:
     found = sweep("preprocess.normalizer.lowercase=true", "train.seed=1,2")
     specification, _ = compiled(tmp_path, recipes.load("quickstart"), sweep=found)
     outside = specification["components"]["comp-exit-handler-1"]["dag"]["tasks"]["preprocess"]
@@ -147,14 +149,14 @@ def test_a_value_that_changes_no_dataset_keeps_the_preprocessing_outside_the_loo
     assert settings["normalizer"]["lowercase"] is True
 
 
-def test_without_a_sweep_nothing_of_one_is_compiled(tmp_path: Path) -> None:
+def test_without_a_sweep_there_is_no_loop(tmp_path: Path) -> None:
     compile_pipeline(recipes.load("quickstart"), tmp_path / "plain.yaml")
     text = (tmp_path / "plain.yaml").read_text()
-    of_a_sweep = ("comp-sweep", "comp-select", "for-loop", "loop-item")
-    assert [word for word in of_a_sweep if word in text] == []
+    sweep_names = ("comp-sweep", "comp-select", "for-loop", "loop-item")
+    assert [word for word in sweep_names if word in text] == []
 
 
-def test_a_changed_threshold_changes_only_the_gates_and_the_record(tmp_path: Path) -> None:
+def test_a_changed_threshold_changes_only_the_inputs_of_the_gates_and_of_record(tmp_path: Path) -> None:
     def inputs(*overrides: str) -> dict[str, Any]:
         specification, _ = compiled(tmp_path, recipes.load("quickstart", list(overrides)))
         return {name: task.get("inputs") for name, task in tasks(specification).items()}
@@ -173,8 +175,16 @@ print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
     assert done.stdout.strip() == "[]"
 
 
-JUDGED = {"train", "evaluate", "merge_quantize", "export_onnx", "compare"}
-STEPS = {"ingest", "preprocess", "select", *JUDGED}
+MODULES = {
+    **{
+        step: f"textgate.components.{step}.component"
+        for step in ("ingest", "preprocess", "train", "select", "evaluate")
+    },
+    **{step: f"textgate.components.{step}.component" for step in ("merge_quantize", "export_onnx", "compare")},
+    "system": "textgate.pipelines.compared_system",
+}
+STEPS = set(MODULES)
+MODEL_STEPS = STEPS - {"ingest", "preprocess", "select"}
 
 
 @pytest.mark.parametrize(
@@ -182,29 +192,30 @@ STEPS = {"ingest", "preprocess", "select", *JUDGED}
     [
         ("components/ingest/local_source.py", "linear", {"ingest"}),
         ("components/preprocess/preprocess.py", "linear", {"preprocess"}),
-        ("components/families/linear.py", "linear", JUDGED),
-        ("components/families/linear.py", "word2vec", JUDGED),
+        ("components/families/linear.py", "linear", MODEL_STEPS),
+        ("components/families/linear.py", "word2vec", MODEL_STEPS),
         ("components/families/linear.py", "transformer", set()),
-        ("components/families/transformer/model/adapters.py", "prompted", JUDGED),
+        ("components/families/transformer/model/adapters.py", "prompted", MODEL_STEPS),
         ("components/families/transformer/model/adapters.py", "linear", set()),
-        ("components/inference/onnx.py", "linear", JUDGED),
-        ("components/evaluate/synonyms.txt", "linear", {"evaluate"}),
-        ("components/sources/schemes.py", "linear", {"ingest", "train", "evaluate", "merge_quantize"}),
+        ("components/inference/onnx.py", "linear", MODEL_STEPS),
+        ("components/evaluate/synonyms.txt", "linear", {"evaluate", "system"}),
+        ("components/sources/schemes.py", "linear", {"ingest", "train", "evaluate", "merge_quantize", "system"}),
         ("components/select/select.py", "linear", {"select"}),
-        ("components/contracts/comparison.py", "linear", {"compare"}),
+        ("components/contracts/comparison.py", "linear", {"compare", "system"}),
         ("components/contracts/normalizer.py", "linear", STEPS),
         ("components/step.py", "linear", STEPS),
         ("components/gate/rules.py", "linear", set()),
+        ("pipelines/compared_system.py", "linear", {"system"}),
     ],
 )
-def test_a_change_of_code_changes_the_version_of_the_steps_that_run_it(
+def test_an_edit_changes_the_version_of_the_steps_that_run_the_code(
     changed: str, family: str, steps: set[str], copy: Path
 ) -> None:
     assert changed_steps(copy, copy / "textgate" / changed, family=family) == steps
 
 
-@pytest.mark.parametrize("folder", ["serving", "docs", "pipelines/cli"])
-def test_a_change_of_the_server_the_docs_or_the_commands_changes_no_version(folder: str, copy: Path) -> None:
+@pytest.mark.parametrize("folder", ["serving", "docs", "pipelines/cli", "pipelines/runners"])
+def test_an_edit_of_the_server_the_docs_or_the_command_line_changes_no_version(folder: str, copy: Path) -> None:
     sources = [path for path in (copy / "textgate" / folder).rglob("*") if path.is_file()]
     assert sources
     assert changed_steps(copy, *sources) == set()
@@ -212,16 +223,15 @@ def test_a_change_of_the_server_the_docs_or_the_commands_changes_no_version(fold
 
 def test_a_comment_or_a_docstring_changes_no_version(copy: Path) -> None:
     source = copy / "textgate/components/families/linear.py"
-    assert (
-        changed_steps(copy, source, edit=lambda text: text.replace('"""', '"""Edited. ', 1) + "\n# comment\n") == set()
-    )
+    edited = source.read_bytes().replace(b'"""', b'"""Edited. ', 1) + b"\n# comment\n"
+    assert changed_steps(copy, source, edit=lambda _: edited) == set()
 
 
 def versions(copy: Path, family: str) -> dict[str, str]:
     script = f"""
-from textgate.pipelines.code_version import code_version, step_module
-for step in {sorted(STEPS)}:
-    print(step, code_version(step_module(step), ["{family}"]))
+from textgate.pipelines.code_version import code_version
+for step, module in {MODULES}.items():
+    print(step, code_version(module, ["{family}"]))
 """
     environment = {"PYTHONPATH": str(copy)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
@@ -232,13 +242,13 @@ def changed_steps(
     copy: Path,
     *sources: Path,
     family: str = "linear",
-    edit: Callable[[str], str] = lambda text: f"{text}\nCHANGED = 1\n",
+    edit: Callable[[bytes], bytes] = lambda content: content + b"\nCHANGED = 1\n",
 ) -> set[str]:
-    """Steps whose version is another one while ``sources`` are edited."""
+    """Return the steps whose version changes when ``sources`` are edited."""
     before = versions(copy, family)
     originals = {source: source.read_bytes() for source in sources}
     for source, original in originals.items():
-        source.write_text(edit(original.decode("utf-8")), "utf-8")
+        source.write_bytes(edit(original))
     try:
         after = versions(copy, family)
     finally:
@@ -249,10 +259,10 @@ def changed_steps(
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's sources under another folder, which an interpreter with it on its path imports instead."""
+    """Return a folder with a copy of the package, which is imported instead if the folder is on the path."""
     folder = tmp_path_factory.mktemp("copy")
     (folder / "textgate").mkdir()
     shutil.copy(ROOT / "__init__.py", folder / "textgate")
-    for room in ("components", "pipelines", "serving", "docs"):
-        shutil.copytree(ROOT / room, folder / "textgate" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "pipelines", "serving", "docs"):
+        shutil.copytree(ROOT / name, folder / "textgate" / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
