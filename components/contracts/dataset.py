@@ -70,6 +70,16 @@ class DatasetManifest(FrozenModel):
         """Rows kept, all splits together."""
         return sum(sum(labels.values()) for labels in self.counts.values())
 
+    @property
+    def summary(self) -> dict[str, int | str]:
+        """Row counts and fingerprint, as metadata of the pipeline's artifact."""
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "rejected": sum(self.rejected.values()),
+            "fingerprint": self.fingerprint,
+        }
+
 
 @dataclass(frozen=True)
 class Row:

@@ -25,13 +25,7 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
         from textgate.components.sources import default_downloads
 
         manifest = ingest_source(Source.model_validate_json(source), Path(dataset.path), default_downloads())
-        rejected = sum(manifest.rejected.values())
-        dataset.metadata.update(
-            rows_in=manifest.rows_in,
-            rows_out=manifest.rows_out,
-            rejected=rejected,
-            fingerprint=manifest.fingerprint,
-        )
+        dataset.metadata.update(manifest.summary)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -87,9 +81,4 @@ def join_parts(
 
         settings, folders = Source.model_validate_json(source), [Path(part.path) for part in parts]
         manifest = source_parts.join_parts(settings, folders, Path(dataset.path), default_downloads())
-        dataset.metadata.update(
-            rows_in=manifest.rows_in,
-            rows_out=manifest.rows_out,
-            rejected=sum(manifest.rejected.values()),
-            fingerprint=manifest.fingerprint,
-        )
+        dataset.metadata.update(manifest.summary)

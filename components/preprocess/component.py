@@ -25,13 +25,7 @@ def preprocess(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, dataset:
 
         settings = Preprocess.model_validate_json(preprocess)
         manifest = preprocess_dataset(Path(raw.path), settings, Path(dataset.path))
-        rejected = sum(manifest.rejected.values())
-        dataset.metadata.update(
-            rows_in=manifest.rows_in,
-            rows_out=manifest.rows_out,
-            rejected=rejected,
-            fingerprint=manifest.fingerprint,
-        )
+        dataset.metadata.update(manifest.summary)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -82,9 +76,4 @@ def preprocess_parts(
 
         settings, folders = Preprocess.model_validate_json(preprocess), [Path(part.path) for part in parts]
         manifest = preprocess_dataset(Path(raw.path), settings, Path(dataset.path), folders)
-        dataset.metadata.update(
-            rows_in=manifest.rows_in,
-            rows_out=manifest.rows_out,
-            rejected=sum(manifest.rejected.values()),
-            fingerprint=manifest.fingerprint,
-        )
+        dataset.metadata.update(manifest.summary)
