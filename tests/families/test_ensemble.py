@@ -1,4 +1,4 @@
-"""The weighted mean of finished systems: what it answers, its weights, and what cannot be a member."""
+"""The family ``ensemble``: probabilities, weights, and bundles that cannot be members."""
 
 import re
 import shutil
@@ -34,23 +34,23 @@ TEXTS = ["word1 good", "word2 bad word3", "", "é 漢字 👩‍👩‍👧", "g
 
 @pytest.fixture(scope="module")
 def members(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two linear systems by reference; the second is calibrated, and has a runtime of another target beside its own."""
+    """Two linear bundles by reference; the second is calibrated and has an alternative runtime."""
     folder = tmp_path_factory.mktemp("members")
     train_bundle(dataset.path, "a", LinearTraining(family="linear", min_df=1, C=0.05), folder / "a", TrainingContext())
     weak = LinearTraining(family="linear", ngrams=(2, 2), min_df=1)
     bundle = train_bundle(dataset.path, "b", weak, folder / "b", TrainingContext())
     (folder / "b" / "hf").mkdir()
     (folder / "b" / "hf" / "weights").write_bytes(b"not asked")
-    beside = {"hf": TransformersRuntime(folder="hf", max_tokens=8)}
+    alternatives = {"hf": TransformersRuntime(folder="hf", max_tokens=8)}
     bundle.model_copy(
-        update={"calibration": Calibration(temperature=2.5, threshold=0.9), "alternatives": beside}
+        update={"calibration": Calibration(temperature=2.5, threshold=0.9), "alternatives": alternatives}
     ).write(folder / "b")
     return {"a@champion": folder / "a", "b": folder / "b"}
 
 
 def training(*weights: float | None, names: tuple[str, ...] = ("a@champion", "b")) -> EnsembleTraining:
-    listed = [{"bundle": name, "weight": weight} for name, weight in zip(names, weights or (None, None), strict=True)]
-    return EnsembleTraining.model_validate({"family": "ensemble", "members": listed})
+    members = [{"bundle": name, "weight": weight} for name, weight in zip(names, weights or (None, None), strict=True)]
+    return EnsembleTraining.model_validate({"family": "ensemble", "members": members})
 
 
 def runtime_of(bundle: ModelBundle) -> EnsembleRuntime:
@@ -65,7 +65,7 @@ def ensemble(dataset: Dataset, members: dict[str, Path], tmp_path_factory: pytes
     return folder
 
 
-def test_it_answers_the_weighted_mean_of_what_its_calibrated_members_answer(
+def test_probabilities_are_the_weighted_mean_of_the_calibrated_members(
     ensemble: Path, members: dict[str, Path]
 ) -> None:
     first, second = (load_bundle(folder).predict_proba(TEXTS) for folder in members.values())
@@ -77,9 +77,7 @@ def test_it_answers_the_weighted_mean_of_what_its_calibrated_members_answer(
     assert load_bundle(ensemble).predict_proba([]).shape == (0, 2)
 
 
-def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
-    ensemble: Path, members: dict[str, Path]
-) -> None:
+def test_the_bundle_holds_its_members_without_their_alternatives(ensemble: Path, members: dict[str, Path]) -> None:
     bundle = ModelBundle.load(ensemble)
     assert runtime_of(bundle) == EnsembleRuntime(members=["members/0", "members/1"], weights=[0.75, 0.25])
     first, second = (ModelBundle.load(ensemble / name) for name in runtime_of(bundle).members)
@@ -94,11 +92,11 @@ def test_the_bundle_holds_its_members_as_they_are_served_and_nothing_else(
 
 def test_the_metrics_are_those_of_the_mean_on_the_validation_split(dataset: Dataset, ensemble: Path) -> None:
     _, texts, classes = dataset.columns("validation")
-    right = load_bundle(ensemble).predict_proba(texts).argmax(axis=1) == classes
-    assert ModelBundle.load(ensemble).metrics["validation_accuracy"] == pytest.approx(right.mean())
+    correct = load_bundle(ensemble).predict_proba(texts).argmax(axis=1) == classes
+    assert ModelBundle.load(ensemble).metrics["validation_accuracy"] == pytest.approx(correct.mean())
 
 
-def test_without_weights_those_are_taken_at_which_the_validation_labels_are_likeliest(
+def test_missing_weights_are_fitted_by_maximum_likelihood_on_the_validation_split(
     dataset: Dataset, members: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundles = [
@@ -116,14 +114,14 @@ def test_without_weights_those_are_taken_at_which_the_validation_labels_are_like
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), members=st.integers(2, 5), labels=st.integers(2, 4))
-def test_no_weights_are_likelier_than_those_found(seed: int, members: int, labels: int) -> None:
+def test_no_other_weights_have_a_higher_likelihood(seed: int, members: int, labels: int) -> None:
     generator = np.random.default_rng(seed)
     classes = generator.integers(labels, size=60)
     sharpness = generator.uniform(0.1, 4, members)
     probabilities = np.stack([generator.dirichlet(np.ones(labels) / sharp, 60) for sharp in sharpness])
-    found = maximum_likelihood_weights(probabilities, classes)
-    assert found.min() >= 0
-    assert found.sum() == pytest.approx(1)
+    fitted = maximum_likelihood_weights(probabilities, classes)
+    assert fitted.min() >= 0
+    assert fitted.sum() == pytest.approx(1)
     right = np.maximum(probabilities[:, np.arange(60), classes], 1e-12)
 
     def loss(weights: npt.NDArray[np.float64]) -> float:
@@ -132,33 +130,35 @@ def test_no_weights_are_likelier_than_those_found(seed: int, members: int, label
     equal = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
     start = np.full(members, 1 / members)
     other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * members, constraints=[equal])
-    assert loss(found) <= loss(other.x / other.x.sum()) + 1e-5
+    assert loss(fitted) <= loss(other.x / other.x.sum()) + 1e-5
 
 
-def test_a_member_without_a_say_is_not_asked(dataset: Dataset, members: dict[str, Path], tmp_path: Path) -> None:
+def test_a_member_with_weight_zero_is_not_run(dataset: Dataset, members: dict[str, Path], tmp_path: Path) -> None:
     train_bundle(dataset.path, "both", training(0, 2), tmp_path / "bundle", TrainingContext(bundles=members))
-    np.testing.assert_array_equal(load_bundle(tmp_path / "bundle").predict_proba(TEXTS), load_bundle(members["b"]).predict_proba(TEXTS))
+    np.testing.assert_array_equal(
+        load_bundle(tmp_path / "bundle").predict_proba(TEXTS), load_bundle(members["b"]).predict_proba(TEXTS)
+    )
 
 
-def test_it_is_merged_and_exported_as_it_is(
+def test_merge_and_export_copy_the_bundle(
     dataset: Dataset, ensemble: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = merge_bundle(ensemble, tmp_path / "merged")
     exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
-    said = capsys.readouterr().out
-    assert "nothing to merge: the bundle is whole" in said
-    assert "nothing to export: ensemble bundles are served as they are" in said
+    output = capsys.readouterr().out
+    assert "nothing to merge: the bundle is whole" in output
+    assert "nothing to export: ensemble bundles are served as they are" in output
     assert exported.calibration.temperature != 1
 
 
-def test_what_cannot_be_a_member_is_one_sentence(
+def test_a_bundle_that_cannot_be_a_member_is_one_sentence(
     dataset: Dataset, ensemble: Path, members: dict[str, Path], tmp_path: Path
 ) -> None:
     def refused(folder: Path, sentence: str) -> None:
-        given = {"a@champion": folder, "b": members["b"]}
+        bundles = {"a@champion": folder, "b": members["b"]}
         with pytest.raises(InputError, match=sentence):
-            train_bundle(dataset.path, "both", training(), tmp_path / "refused", TrainingContext(bundles=given))
+            train_bundle(dataset.path, "both", training(), tmp_path / "refused", TrainingContext(bundles=bundles))
         assert not (tmp_path / "refused").exists()
 
     refused(ensemble, "a@champion is an ensemble itself, .* name its members in train.members instead")
@@ -177,13 +177,13 @@ def test_what_cannot_be_a_member_is_one_sentence(
 
 def test_a_bundle_whose_members_do_not_fit_is_not_loaded(ensemble: Path, tmp_path: Path) -> None:
     bundle = ModelBundle.load(ensemble)
-    elsewhere = runtime_of(bundle).model_copy(update={"members": ["members/0", "../bundle"]})
+    outside = runtime_of(bundle).model_copy(update={"members": ["members/0", "../bundle"]})
     changed: dict[str, dict[str, Any]] = {
-        r"holds no \.\./bundle, which its runtime names as a member": {"runtime": elsewhere},
+        r"holds no \.\./bundle, which its runtime names as a member": {"runtime": outside},
         "members/0 answers .* but its ensemble has the labels": {"labels": ["good", "bad"]},
     }
-    for number, (sentence, update) in enumerate(changed.items()):
-        copy = tmp_path / str(number)
+    for index, (sentence, update) in enumerate(changed.items()):
+        copy = tmp_path / str(index)
         shutil.copytree(ensemble, copy)
         bundle.model_copy(update=update).write(copy)
         with pytest.raises(InputError, match=sentence):

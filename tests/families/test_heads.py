@@ -1,3 +1,5 @@
+"""Heads on embeddings, compared with scikit-learn."""
+
 import re
 from typing import Any
 
@@ -14,7 +16,7 @@ from textgate.components.families.embedding.heads import EmbeddedSplit, RbfSvm, 
 
 
 def blobs(labels: int, texts: int, seed: int, spread: float = 1.5) -> EmbeddedSplit:
-    """Overlapping clouds, far from the origin as embeddings are, one a label."""
+    """Return one cluster per label; clusters overlap, and are far from the origin, as embeddings are."""
     rng = np.random.default_rng(seed)
     centres = 3 + np.random.default_rng(0).normal(size=(labels, 12))
     classes = np.arange(texts) % labels
@@ -27,7 +29,7 @@ def probabilities(head: torch.nn.Module, embeddings: npt.NDArray[np.float64]) ->
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_the_logistic_head_answers_as_scikit_learn_does(labels: int) -> None:
+def test_the_logistic_head_equals_scikit_learns(labels: int) -> None:
     train, validation, test = (blobs(labels, 300, seed) for seed in (1, 2, 3))
     head, _ = fit_head(LogisticHead(kind="logistic", C=0.5), train, validation, labels)
     reference = LogisticRegression(C=0.5, max_iter=1000).fit(train.embeddings, train.classes)
@@ -38,7 +40,7 @@ def test_the_logistic_head_answers_as_scikit_learn_does(labels: int) -> None:
 
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("gamma", ["scale", 0.05])
-def test_the_svm_head_answers_as_scikit_learn_does(labels: int, gamma: Any) -> None:
+def test_the_svm_head_equals_scikit_learns(labels: int, gamma: Any) -> None:
     train, validation, test = (blobs(labels, 300, seed) for seed in (1, 2, 3))
     head, _ = fit_head(SvmHead(kind="svm", C=2, gamma=gamma), train, validation, labels)
     machines = OneVsRestClassifier(SVC(C=2, gamma=gamma)).fit(train.embeddings, train.classes)
@@ -48,14 +50,14 @@ def test_the_svm_head_answers_as_scikit_learn_does(labels: int, gamma: Any) -> N
     ours = head.margins(torch.tensor(test.embeddings, dtype=torch.float32)).numpy()
     np.testing.assert_allclose(ours, margins["test"], atol=1e-5)
     assert len(head.support) < 300
-    # Platt's regression is on the validation split, which the machines have not seen.
+    # Platt's regression is fitted on the validation split, which the machines have not seen.
     platt = LogisticRegression().fit(margins["validation"], validation.classes)
     expected = platt.predict_proba(margins["test"])
     np.testing.assert_allclose(probabilities(head, test.embeddings), expected, atol=1e-5)
     assert np.mean(expected.argmax(axis=1) == machines.predict(test.embeddings)) > 0.95
 
 
-def test_thousands_of_support_vectors_cost_no_digits() -> None:
+def test_thousands_of_support_vectors_lose_no_precision() -> None:
     train, validation, test = (blobs(2, 3000, seed, spread=6) for seed in (1, 2, 3))
     head, _ = fit_head(SvmHead(kind="svm"), train, validation, 2)
     assert isinstance(head, RbfSvm)
@@ -74,15 +76,15 @@ def test_the_mlp_head_keeps_its_best_epoch(capsys: pytest.CaptureFixture[str]) -
     scores = re.search(r"validation F1 ([\d.]+), best ([\d.]+)", last)
     assert scores is not None
     predicted = probabilities(head, validation.embeddings).argmax(axis=1)
-    hits = np.sum(predicted & validation.classes)
-    assert f"{2 * hits / (predicted.sum() + validation.classes.sum()):.4f}" == scores[2]
+    tp = np.sum(predicted & validation.classes)
+    assert f"{2 * tp / (predicted.sum() + validation.classes.sum()):.4f}" == scores[2]
     assert scores[1] < scores[2]
     assert [entry["epoch"] for entry in history] == list(range(1, 31))
     assert f"{max(entry['validation_f1'] for entry in history):.4f}" == scores[2]
     assert f", loss {history[-1]['loss']:.3f}, validation F1 {history[-1]['validation_f1']:.4f}" in last
 
 
-def test_the_mlp_head_learns_what_is_not_linear() -> None:
+def test_the_mlp_head_learns_a_nonlinear_boundary() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(400, 2))
     ring = EmbeddedSplit(points, (np.linalg.norm(points, axis=1) > 1.2).astype(np.int64))
@@ -102,7 +104,7 @@ def test_the_mlp_head_learns_what_is_not_linear() -> None:
     ],
     ids=lambda settings: settings.kind,
 )
-def test_a_head_is_the_same_after_it_was_stored(settings: Any) -> None:
+def test_a_stored_head_gives_the_same_probabilities(settings: Any) -> None:
     head, _ = fit_head(settings, blobs(3, 90, 1), blobs(3, 30, 2), 3)
     again = load_head(settings, dict(sorted(head.state_dict().items())))
     embeddings = blobs(3, 30, 3).embeddings

@@ -1,3 +1,5 @@
+"""The family ``linear``, compared with scikit-learn."""
+
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ def predictor(bundle: Path) -> Predictor:
 
 
 def latent_reference(dataset: Dataset) -> Any:
-    """scikit-learn's own pipeline for ``LATENT``, its decomposition fitted in single precision."""
+    """Return scikit-learn's pipeline for ``LATENT``, with its decomposition fitted in single precision."""
     _, train, classes = dataset.columns("train")
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     decomposition = TruncatedSVD(20, random_state=13).fit(vectorizer.fit_transform(train).astype(np.float32))
@@ -55,7 +57,7 @@ def latent_reference(dataset: Dataset) -> Any:
 
 @pytest.fixture(scope="module")
 def latent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Any]:
-    """What ``LATENT`` answers with, and what scikit-learn does."""
+    """The predictor of ``LATENT``, and scikit-learn's pipeline."""
     folder = tmp_path_factory.mktemp("latent") / "bundle"
     train_bundle(dataset.path, "latent", LATENT, folder, TrainingContext())
     return load_bundle(folder), latent_reference(dataset)
@@ -63,7 +65,7 @@ def latent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 @settings(deadline=None, max_examples=150)
 @given(texts=st.lists(ODD, min_size=1, max_size=3))
-def test_the_arrays_answer_as_scikit_learn_does(
+def test_probabilities_equal_scikit_learns(
     texts: list[str], dataset: Dataset, predictor: Predictor, reference: Any
 ) -> None:
     expected = reference.predict_proba([dataset.normalizer(text) for text in texts])
@@ -72,7 +74,7 @@ def test_the_arrays_answer_as_scikit_learn_does(
 
 @settings(deadline=None, max_examples=100)
 @given(texts=st.lists(ODD | st.sampled_from(["word1 good", "word2 bad word3"]), min_size=1, max_size=3))
-def test_latent_semantic_analysis_answers_as_scikit_learn_does(
+def test_probabilities_of_latent_semantic_analysis_equal_scikit_learns(
     texts: list[str], dataset: Dataset, latent: tuple[Predictor, Any]
 ) -> None:
     predictor, reference = latent
@@ -82,15 +84,15 @@ def test_latent_semantic_analysis_answers_as_scikit_learn_does(
 
 @pytest.fixture
 def three_labels(tmp_path: Path) -> Dataset:
-    texts = [(f"{label} {number % 7} words of {label}", label) for number in range(60) for label in ("a0", "b1", "c2")]
+    texts = [(f"{label} {index % 7} words of {label}", label) for index in range(60) for label in ("a0", "b1", "c2")]
     with dataset_writer(tmp_path / "data", ["train", "validation"]) as writer:
-        for number, (text, label) in enumerate(texts):
-            writer.add("validation" if number > 150 else "train", Row(str(number), text, label))
+        for index, (text, label) in enumerate(texts):
+            writer.add("validation" if index > 150 else "train", Row(str(index), text, label))
         writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
     return Dataset.open(tmp_path / "data")
 
 
-def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_path: Path) -> None:
+def test_probabilities_of_three_labels_equal_scikit_learns(three_labels: Dataset, tmp_path: Path) -> None:
     train_bundle(three_labels.path, "x", TRAINING, tmp_path / "bundle", TrainingContext())
     _, train, classes = three_labels.columns("train")
     model = make_pipeline(
@@ -102,14 +104,14 @@ def test_three_labels_answer_as_scikit_learn_does(three_labels: Dataset, tmp_pat
 
 
 def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Dataset, tmp_path: Path) -> None:
-    # Texts of a label are alike to the last digit, which is no term: standardised, a fourth direction would be noise.
+    # Texts of a label differ by a digit only, which is not a term: a fourth direction, standardized, would be noise.
     queries = ["a0 b1", "b1 c2", "words words a0", ""]
-    answers = []
+    probabilities = []
     for components in (3, 7):
         training = TRAINING.model_copy(update={"components": components})
         train_bundle(three_labels.path, "x", training, tmp_path / str(components), TrainingContext())
-        answers.append(load_bundle(tmp_path / str(components)).predict_proba(queries))
-    np.testing.assert_allclose(answers[1], answers[0], atol=1e-2)
+        probabilities.append(load_bundle(tmp_path / str(components)).predict_proba(queries))
+    np.testing.assert_allclose(probabilities[1], probabilities[0], atol=1e-2)
 
 
 def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path) -> None:
@@ -120,37 +122,39 @@ def test_only_the_most_frequent_terms_are_kept(dataset: Dataset, tmp_path: Path)
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=30)
     model = make_pipeline(vectorizer, LogisticRegression(C=3, max_iter=1000)).fit(train, classes)
     _, texts, _ = dataset.columns("test")
-    np.testing.assert_allclose(load_bundle(tmp_path / "bundle").predict_proba(texts), model.predict_proba(texts), atol=1e-12)
+    np.testing.assert_allclose(
+        load_bundle(tmp_path / "bundle").predict_proba(texts), model.predict_proba(texts), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("training", [TRAINING, LATENT], ids=["tfidf", "latent"])
-def test_the_same_data_are_the_same_bytes(dataset: Dataset, training: LinearTraining, tmp_path: Path) -> None:
+def test_training_is_reproducible_byte_for_byte(dataset: Dataset, training: LinearTraining, tmp_path: Path) -> None:
     for name in ("once", "again"):
         train_bundle(dataset.path, "linear", training, tmp_path / name, TrainingContext())
     for path in (tmp_path / "once").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
-def test_merge_and_export_pass_the_bundle_on(
+def test_merge_and_export_copy_the_bundle(
     dataset: Dataset, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     merged = merge_bundle(bundle, tmp_path / "merged")
     exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
-    said = capsys.readouterr().out
-    assert "nothing to merge: the bundle is whole" in said
-    assert "nothing to export: linear bundles are served as they are" in said
+    output = capsys.readouterr().out
+    assert "nothing to merge: the bundle is whole" in output
+    assert "nothing to export: linear bundles are served as they are" in output
     evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "evaluation")
     assert evaluation.manifest.f1.value > 0.9
 
 
-def test_no_text_and_empty_texts_are_answered(bundle: Path) -> None:
+def test_no_text_and_empty_texts_are_predicted(bundle: Path) -> None:
     predictor = load_bundle(bundle)
     assert predictor.predict_proba([]).shape == (0, 2)
     np.testing.assert_allclose(predictor.predict_proba(["", "???"]).sum(axis=1), 1)
 
 
-def test_a_min_df_nothing_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_min_df_that_no_term_reaches_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"min_df": 10_000})
     with pytest.raises(InputError, match=r"no n-gram .* occurs in train\.min_df=10000 of them: lower it"):
         train_bundle(dataset.path, "linear", training, tmp_path / "bundle", TrainingContext())

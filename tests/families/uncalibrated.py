@@ -1,16 +1,13 @@
-"""Predictions of a served bundle without its calibration."""
+"""Predictions of a served bundle without its temperature scaling."""
 
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts import ModelBundle
-from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.inference import load_bundle
 
 
 def uncalibrated(folder: Path, texts: list[str]) -> npt.NDArray[np.float64]:
-    """Return probabilities (texts, labels) with the calibration temperature undone."""
-    temperature = ModelBundle.load(folder).calibration.temperature
-    return apply_temperature(load_bundle(folder).predict_proba(texts), 1 / temperature)
+    """Return the uncalibrated probabilities (len(texts), labels)."""
+    return load_bundle(folder).predictor.predict_proba(texts)
