@@ -32,21 +32,20 @@ from textgate.components.contracts.recipe import (
     Resources,
     Source,
 )
-from textgate.components.contracts.recipe.section import RecipeSection
-from textgate.components.contracts.recipe.training import (
+from textgate.components.contracts.recipe.base_model import FromBaseModel
+from textgate.components.contracts.recipe.embedding_training import EmbeddingTraining, LogisticHead, MlpHead, SvmHead
+from textgate.components.contracts.recipe.fine_tuning import (
     Adapter,
     Distillation,
-    EmbeddingTraining,
-    EnsembleTraining,
     FineTuning,
-    FromBaseModel,
-    LinearTraining,
-    LogisticHead,
-    MlpHead,
     PromptedTraining,
-    SvmHead,
-    Training,
     TransformerTraining,
+)
+from textgate.components.contracts.recipe.section import RecipeSection
+from textgate.components.contracts.recipe.training import (
+    EnsembleTraining,
+    LinearTraining,
+    Training,
     Word2VecTraining,
     bundle_references,
     replace_bundle_references,

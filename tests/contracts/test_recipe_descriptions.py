@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from textgate.components.contracts import Recipe, TextNormalizer
 from textgate.components.contracts.recipe import Toleration
-from textgate.components.contracts.recipe.training import MlpHead
+from textgate.components.contracts.recipe.embedding_training import MlpHead
 
 
 def section_classes(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError, field_validator, model_validator
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.recipe.evaluate_settings import EvaluateSettings
 from textgate.components.contracts.recipe.export import Export
+from textgate.components.contracts.recipe.fine_tuning import FineTuning
 from textgate.components.contracts.recipe.gate import Gate
 from textgate.components.contracts.recipe.keys import check_keys, describe_error, rename_keys
 from textgate.components.contracts.recipe.overrides import apply_override
@@ -17,7 +18,7 @@ from textgate.components.contracts.recipe.preprocess import Preprocess
 from textgate.components.contracts.recipe.resources import Resources
 from textgate.components.contracts.recipe.section import RecipeSection
 from textgate.components.contracts.recipe.source import Source
-from textgate.components.contracts.recipe.training import FineTuning, Training
+from textgate.components.contracts.recipe.training import Training
 from textgate.components.contracts.recipe.yaml_reader import YAML_ERRORS, read_yaml
 from textgate.components.step import InputError
 
