@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError, Source
-from textgate.components.ingest.file_formats import damage_explained, is_table
+from textgate.components.ingest.file_formats import file_errors, is_delimited
 from textgate.components.ingest.hub_source import read_hub
-from textgate.components.ingest.local_source import class_folders, data_files, read
+from textgate.components.ingest.local_source import find_class_folders, list_data_files, read_local
 from textgate.components.ingest.raw_rows import SPLIT_COLUMN, RawRow, has_surrogate, require_columns, to_text
 from textgate.components.sources import default_downloads, fetch
 
@@ -52,13 +52,13 @@ class _Column:
     numbers: int = 0
     values: Counter[str] = field(default_factory=Counter)
 
-    def add(self, cell: Any) -> None:
-        text = to_text(cell).strip()
+    def add(self, value: Any) -> None:
+        text = to_text(value).strip()
         if not text:
             return
         self.filled += 1
         self.characters += len(text)
-        self.numbers += isinstance(cell, int | float) or _is_number(text)
+        self.numbers += isinstance(value, int | float) or _is_number(text)
         if text in self.values or len(self.values) <= MAX_LABELS:
             self.values[text] += 1
 
@@ -89,85 +89,84 @@ def profile(uri: str, text: str | None = None, label: str | None = None) -> Data
     """
     path = None if uri.startswith("hf://") else fetch(uri, default_downloads())
     source = Source(uri=uri, text=text or "text", label=label or "label")
-    if path is None or not (path.is_dir() and class_folders(path)):
-        source = _with_columns(source, path, text, label)
-    columns = _column_names(path, source)
-    wanted = [*source.text_columns, source.label, *([SPLIT_COLUMN] if _has_splits(path, columns) else [])]
-    splits: Counter[str] = Counter()
-    labels: Counter[str] = Counter()
-    rows = unusable = 0
-    for row in islice(_rows(path, source, wanted), _MAX_ROWS):
-        rows += 1
-        cells = row.columns or {}
-        value = to_text(cells.get(source.label)).strip()
-        if not value or has_surrogate(value) or not to_text(cells.get(source.text_columns[0])).strip():
-            unusable += 1
-            continue
-        labels[value] += 1
-        splits[to_text(cells.get(SPLIT_COLUMN))] += 1
-        if len(labels) > MAX_LABELS:
-            raise InputError(
-                f"the column {source.label!r} of {uri} has over {MAX_LABELS:,} different values: name the column that "
-                "holds the labels with --label"
-            )
-    if len(labels) < 2:
-        values = f"the value {min(labels)!r} only" if labels else "no value"
-        raise InputError(
-            f"the column {source.label!r} of {uri} has {values}: a classifier needs at least two; name the column "
-            "that holds them with --label"
-        )
-    if 0 < splits[_TEST] < splits.total():
-        source = source.model_copy(update={"test": f"{SPLIT_COLUMN} == {_TEST}"})
-    return DataProfile(source, columns, dict(sorted(labels.items())), rows, unusable, rows < _MAX_ROWS)
-
-
-def _rows(path: Path | None, source: Source, wanted: Sequence[str]) -> Iterator[RawRow]:
-    return read_hub(source, wanted) if path is None else read(path, source, wanted)
-
-
-def _with_columns(source: Source, path: Path | None, text: str | None, label: str | None) -> Source:
-    """Return the source with its text and label column, and with column names if a CSV has no header row."""
     columns = _sample(path, source)
-    if path is not None and all(map(is_table, data_files(path))) and any(map(_looks_like_data, columns)):
-        source = source.model_copy(update={"columns": [f"column{index}" for index in range(1, len(columns) + 1)]})
-        columns = _sample(path, source)
-    require_columns([name for name in (text, label) if name], list(columns), source.uri)
-    label = label or _guess_label({name: column for name, column in columns.items() if name != text}, source.uri)
-    text = text or _guess_text({name: column for name, column in columns.items() if name != label}, source.uri)
-    return source.model_copy(update={"text": text, "label": label})
+    if not _has_class_folders(path):
+        if path is not None and all(map(is_delimited, list_data_files(path))) and any(map(_looks_like_data, columns)):
+            source = source.model_copy(update={"columns": [f"column{index}" for index in range(1, len(columns) + 1)]})
+            columns = _sample(path, source)
+        require_columns([name for name in (text, label) if name], list(columns), uri)
+        label = label or _guess_label({name: column for name, column in columns.items() if name != text}, uri)
+        text = text or _guess_text({name: column for name, column in columns.items() if name != label}, uri)
+        source = source.model_copy(update={"text": text, "label": label})
+    return _count_labels(path, source, list(columns))
+
+
+def _rows(path: Path | None, source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+    return read_hub(source, columns) if path is None else read_local(path, source, columns)
+
+
+def _has_class_folders(path: Path | None) -> bool:
+    return path is not None and path.is_dir() and bool(find_class_folders(path))
 
 
 def _sample(path: Path | None, source: Source) -> dict[str, _Column]:
+    """Return the statistics of every column in the first rows.
+
+    Raises:
+        InputError: If no row can be read.
+    """
     columns: dict[str, _Column] = {}
-    wanted = _parquet_columns(path) if path is not None else []
-    for row in islice(_rows(path, source, wanted), _SAMPLE_ROWS):
-        for name, cell in (row.columns or {}).items():
-            columns.setdefault(name, _Column()).add(cell)
+    for row in islice(_rows(path, source, _parquet_columns(path)), _SAMPLE_ROWS):
+        for name, value in (row.columns or {}).items():
+            columns.setdefault(name, _Column()).add(value)
     if not columns:
         raise InputError(f"{source.uri} has no row that can be read")
     return columns
 
 
-def _column_names(path: Path | None, source: Source) -> list[str]:
-    wanted = _parquet_columns(path) if path is not None else []
-    return next((list(row.columns) for row in _rows(path, source, wanted) if row.columns is not None), [])
-
-
-def _parquet_columns(path: Path) -> list[str]:
+def _parquet_columns(path: Path | None) -> list[str]:
     """Return the column names of a Parquet source, whose reader yields only the columns that are asked for."""
-    files = [] if path.is_dir() and class_folders(path) else data_files(path)
+    files = [] if path is None or _has_class_folders(path) else list_data_files(path)
     if not files or files[0].suffix.lower() != ".parquet":
         return []
-    with damage_explained(files[0]):
+    with file_errors(files[0]):
         names: list[str] = pq.read_schema(files[0]).names
         return names
 
 
-def _has_splits(path: Path | None, columns: Sequence[str]) -> bool:
-    """Whether rows have a column ``split``: their own, the name of the file in a folder, or of the upper folder."""
-    if SPLIT_COLUMN in columns:
-        return True
-    return path is not None and path.is_dir() and not class_folders(path)
+def _count_labels(path: Path | None, source: Source, columns: list[str]) -> DataProfile:
+    """Count the labels, and use the source's own test split if it has one.
+
+    Raises:
+        InputError: If there are fewer than 2 or more than 1,000 labels.
+    """
+    # The reader of a folder of files adds the column ``split``, the name of the file.
+    has_splits = SPLIT_COLUMN in columns or (path is not None and path.is_dir() and not _has_class_folders(path))
+    read_columns = [*source.text_columns, source.label, *([SPLIT_COLUMN] if has_splits else [])]
+    splits: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    rows = 0
+    for row in islice(_rows(path, source, read_columns), _MAX_ROWS):
+        rows += 1
+        values = row.columns or {}
+        value = to_text(values.get(source.label)).strip()
+        if value and not has_surrogate(value) and to_text(values.get(source.text_columns[0])).strip():
+            labels[value] += 1
+            splits[to_text(values.get(SPLIT_COLUMN))] += 1
+        if len(labels) > MAX_LABELS:
+            raise InputError(
+                f"the column {source.label!r} of {source.uri} has over {MAX_LABELS:,} values: name the column that "
+                "holds the labels with --label"
+            )
+    if len(labels) < 2:
+        values_found = f"the value {min(labels)!r} only" if labels else "no value"
+        raise InputError(
+            f"the column {source.label!r} of {source.uri} has {values_found}: a classifier needs at least two labels; "
+            "name the column that holds them with --label"
+        )
+    if 0 < splits[_TEST] < splits.total():
+        source = source.model_copy(update={"test": f"{SPLIT_COLUMN} == {_TEST}"})
+    return DataProfile(source, columns, dict(sorted(labels.items())), rows, rows - labels.total(), rows < _MAX_ROWS)
 
 
 def _guess_label(columns: dict[str, _Column], uri: str) -> str:
