@@ -69,7 +69,7 @@ class Application:
 
     def body_too_large(self) -> RequestError:
         """Return the error for a body over the size limit."""
-        return RequestError(413, f"the body is larger than the {self.max_body_bytes} bytes that it may have")
+        return RequestError(413, f"the body is larger than the limit of {self.max_body_bytes} bytes")
 
     async def respond(self, request: Request) -> Response:
         """Call the handler of a complete, accepted request; turn its errors into responses."""
@@ -133,7 +133,7 @@ class Application:
                     methods, request.path_parameters = candidates, match.groupdict()
                     break
             else:
-                raise RequestError(404, f"there is nothing at {request.path[:200]}; /openapi.json lists what there is")
+                raise RequestError(404, f"there is no route {request.path[:200]}; /openapi.json lists the routes")
         route = methods.get(request.method)
         if route is None:
             allowed = ", ".join(sorted(methods))

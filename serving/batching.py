@@ -168,8 +168,8 @@ class Batcher:
         if wait > min(self.max_wait_seconds, deadline_seconds):
             raise RequestError(
                 429,
-                f"too much is waiting: an answer would take {wait:.1f} s more than usual; "
-                f"ask again in {math.ceil(wait)} s, or less at a time",
+                f"the server is overloaded: a response would take {wait:.1f} s longer than usual; "
+                f"try again in {math.ceil(wait)} s, or send fewer texts",
                 retry_after=math.ceil(wait),
             )
 
@@ -288,7 +288,7 @@ def _split(request: _PendingRequest, texts: Sequence[str]) -> list[_Chunk]:
 
 def _time_out(future: "asyncio.Future[BatchPrediction]", seconds: float) -> None:
     if not future.done():
-        future.set_exception(RequestError(504, f"no answer within the {seconds:g} s that a request may take"))
+        future.set_exception(RequestError(504, f"no response within the limit of {seconds:g} s"))
 
 
 def _fail(chunks: list[_Chunk]) -> None:

@@ -161,7 +161,7 @@ class Endpoint:
         """
         if model is None:
             if len(self.repository.models) != 1:
-                raise RequestError(422, f"model: name one of those served: {', '.join(self.repository.models)}")
+                raise RequestError(422, f"model: name one of the served models: {', '.join(self.repository.models)}")
             (model,) = self.repository.models
         _check_label(model, label, self.find(model).loaded.bundle.labels)
         self.feedback_log.add_feedback(request_id, index, model, label)
@@ -200,7 +200,7 @@ class Endpoint:
     def _check_texts(self, texts: Sequence[str]) -> None:
         limits = self.limits
         if not texts:
-            raise RequestError(422, "there is no text to answer: give at least one")
+            raise RequestError(422, "there is no text to classify: send at least one")
         if len(texts) > limits.max_texts:
             raise RequestError(422, f"{len(texts)} texts are more than the {limits.max_texts} that a request may have")
         for row, text in enumerate(texts):
@@ -214,7 +214,9 @@ class Endpoint:
         """Reject the request if one of its first ``texts`` was truncated and the server does not truncate."""
         if self.limits.reject_long_texts and any(prediction.truncated[:texts]):
             row = prediction.truncated.index(True)
-            raise RequestError(422, f"text {row} is longer than {prediction.model} reads, and this server cuts none")
+            raise RequestError(
+                422, f"text {row} is longer than the maximum of {prediction.model}, and this server does not truncate"
+            )
 
     async def _compare_shadow(self, shadow: ServedVersion, texts: Sequence[str], prediction: BatchPrediction) -> None:
         """Classify the texts with the shadow too, and count the differences; no client waits for this."""

@@ -153,15 +153,13 @@ class GrpcService:
     async def _repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, call: _Call
     ) -> pb.RepositoryModelLoadResponse:
-        model = _model_name(request)
-        await self.endpoint.load(model)
+        model = await _apply(self.endpoint.load, request)
         return pb.RepositoryModelLoadResponse(model_name=model, isLoaded=True)
 
     async def _repository_model_unload(
         self, request: pb.RepositoryModelUnloadRequest, call: _Call
     ) -> pb.RepositoryModelUnloadResponse:
-        model = _model_name(request)
-        await self.endpoint.unload(model)
+        model = await _apply(self.endpoint.unload, request)
         return pb.RepositoryModelUnloadResponse(model_name=model, isUnloaded=True)
 
     def _wrap(self, name: str, message: type[Message], method: _Method, role: Role | None) -> _GrpcHandler:
@@ -258,16 +256,21 @@ async def start_grpc(
             bound_port = server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
     except RuntimeError as error:
         raise InputError(
-            f"gRPC cannot listen on {address}: the port is taken, the host is none of this machine's, "
-            "or the key and the certificate are no pair"
+            f"gRPC cannot listen on {address}: the port is taken, the host is not an address of this machine, "
+            "or the certificate does not belong to the key"
         ) from error
     await server.start()
     return server, bound_port
 
 
-def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
+async def _apply(
+    change: Callable[[str], Awaitable[None]], request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest
+) -> str:
+    """Load or unload the model that a request names; return its name."""
     # KServe's client puts the name of the model into repository_name.
-    return request.model_name or request.repository_name
+    model = request.model_name or request.repository_name
+    await change(model)
+    return model
 
 
 def _read_texts(request: pb.ModelInferRequest) -> list[str]:
@@ -277,7 +280,7 @@ def _read_texts(request: pb.ModelInferRequest) -> list[str]:
         return decode_elements(request.inputs[0].contents.bytes_contents, count)
     if len(raw) != 1 or request.inputs[0].HasField("contents"):
         raise RequestError(
-            400, "the tensor 'text' is to come in its contents or in one element of raw_input_contents, not both"
+            400, "the tensor 'text' must be in its contents or in one element of raw_input_contents, not both"
         )
     return decode_bytes_tensor(raw[0], count)
 

@@ -64,7 +64,9 @@ class Keys:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as a file of API keys ({error})") from error
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise InputError(f"{path} decides who is let in, but others than its owner may write it: chmod go-w {path}")
+            raise InputError(
+                f"{path} controls access, but users other than its owner can write to it: chmod go-w {path}"
+            )
         holders: dict[str, KeyHolder] = {}
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.lstrip().startswith("#"):
@@ -72,15 +74,13 @@ class Keys:
             holder = _parse_line(line, f"{path}, line {number}")
             if holder.name in holders:
                 raise InputError(
-                    f"{path}, line {number}: the name {holder.name} is taken by a line before: choose another"
+                    f"{path}, line {number}: the name {holder.name} is used by an earlier line: choose another"
                 )
             if any(holder.digest == other.digest for other in holders.values()):
-                raise InputError(
-                    f"{path}, line {number}: {holder.name} has the key of a line before: make it a new one"
-                )
+                raise InputError(f"{path}, line {number}: {holder.name} has the key of an earlier line: make a new key")
             holders[holder.name] = holder
         if not holders:
-            raise InputError(f"{path} holds no key, so nobody would be let in: {_LINE}")
+            raise InputError(f"{path} contains no key, so every request would be rejected: {_LINE}")
         return cls(list(holders.values()))
 
     def find(self, key: str | None) -> KeyHolder | None:

@@ -100,7 +100,7 @@ def _split_body(request: Request) -> tuple[bytes, bytes]:
         return request.body, b""
     if not header.isdigit() or int(header) > len(request.body):
         raise RequestError(
-            400, f"Inference-Header-Content-Length is to be at most the body's {len(request.body)} bytes"
+            400, f"Inference-Header-Content-Length must be at most the size of the body, {len(request.body)} bytes"
         )
     length = int(header)
     return request.body[:length], request.body[length:]
@@ -113,7 +113,7 @@ def _read_texts(body: InferRequest, binary_part: bytes) -> list[str]:
     if size is not None:
         if size != len(binary_part):
             raise RequestError(
-                400, f"binary_data_size of the tensor 'text' says {size} bytes, and {len(binary_part)} have come"
+                400, f"binary_data_size of the tensor 'text' says {size} bytes, but {len(binary_part)} arrived"
             )
         return decode_bytes_tensor(binary_part, count)
     if tensor.data is None:

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
             log_event("a request failed", logging.ERROR, error)
             self._reject(RequestError(500, "the server failed on this request; its log says how"))
         except httptools.HttpParserError as error:
-            self._reject(RequestError(400, f"this is no HTTP request: {error}"))
+            self._reject(RequestError(400, f"this is not an HTTP request: {error}"))
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
     def time_out(self) -> None:
         """Reject a body that did not arrive in time; close an idle connection."""
         if self._reading and not self._closing:
-            self._reject(RequestError(408, f"the body did not come within {_BODY_SECONDS:.0f} s"))
+            self._reject(RequestError(408, f"the body did not arrive within {_BODY_SECONDS:.0f} s"))
         else:
             self.abort()
 
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
         try:
             path = (httptools.parse_url(self._url).path or b"/").decode("latin-1")
         except httptools.HttpParserInvalidURLError:
-            self._reject(RequestError(400, "this is no HTTP request: its target is no address"))
+            self._reject(RequestError(400, "this is not an HTTP request: its target is not a URL"))
             return
         method = self._parser.get_method().decode("ascii")
         request = self._application.start_request(method, unquote(path) if "%" in path else path, self._headers)

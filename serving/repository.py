@@ -266,7 +266,7 @@ class Repository:
         """Load a bundle, run it once on a few texts, and measure its processing time."""
         loaded = load_bundle(folder, threads=1)
         if not loaded.bundle.fingerprint.startswith(version):
-            raise InputError(f"what lies under {version} is the bundle {loaded.bundle.fingerprint[:12]}")
+            raise InputError(f"the version {version} contains the bundle {loaded.bundle.fingerprint[:12]}")
         served = ServedVersion(model, version, loaded, self._load_parallel(folder, loaded))
         for _ in range(2):
             served.parallel.predict_proba(_WARM_UP_TEXTS)

@@ -88,7 +88,7 @@ def serve(settings: ServerSettings, registry: Registry) -> None:
     keys = Keys.read(settings.keys) if settings.keys else None
     if keys is None and settings.host not in _LOOPBACK:
         raise InputError(
-            f"{settings.host} can be reached from elsewhere, so it is served with keys only: textgate keys new NAME, "
+            f"{settings.host} can be reached from other machines, so API keys are required: textgate keys new NAME, "
             "and --keys FILE"
         )
     tls = _load_tls(settings)
@@ -173,13 +173,14 @@ def _load_tls(settings: ServerSettings) -> _Tls | None:
     if settings.certificate is None and settings.private_key is None:
         return None
     if settings.certificate is None or settings.private_key is None:
-        raise InputError("TLS takes a certificate and its key: --tls-cert FILE --tls-key FILE")
+        raise InputError("TLS needs a certificate and its private key: --tls-cert FILE --tls-key FILE")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.certificate, settings.private_key)
     except OSError as error:
         raise InputError(
-            f"{settings.certificate} and {settings.private_key} are no certificate and its key, in PEM ({error})"
+            f"{settings.certificate} and {settings.private_key} are not a certificate and its private key in PEM "
+            f"({error})"
         ) from error
     return _Tls(context, (settings.private_key.read_bytes(), settings.certificate.read_bytes()))
 
@@ -205,7 +206,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        raise InputError(f"{host}:{port} cannot be listened on ({error}): choose another --host or --port") from error
+        raise InputError(
+            f"the server cannot listen on {host}:{port} ({error}): choose another --host or --port"
+        ) from error
     return listening
 
 

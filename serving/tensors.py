@@ -87,14 +87,14 @@ def count_texts(inputs: Iterable[InputTensor]) -> int:
     names = [tensor.name for tensor in tensors]
     if names != [INPUT.name]:
         given = ", ".join(map(repr, names)) or "none"
-        raise RequestError(400, f"the input is to be one tensor, 'text', of BYTES; given: {given}")
+        raise RequestError(400, f"the input must be one tensor, 'text', of BYTES; given: {given}")
     if tensors[0].datatype != INPUT.datatype:
-        raise RequestError(400, f"the tensor 'text' is to be of datatype BYTES, not {tensors[0].datatype!r}")
+        raise RequestError(400, f"the tensor 'text' must be of datatype BYTES, not {tensors[0].datatype!r}")
     shape = list(tensors[0].shape)
     count, *rest = shape or [0]
     if count < 1 or rest not in ([], [1]):
         raise RequestError(
-            400, f"the tensor 'text' is to have the shape [n] or [n, 1] with n of at least 1, not {shape}"
+            400, f"the tensor 'text' must have the shape [n] or [n, 1] with n of at least 1, not {shape}"
         )
     return count
 

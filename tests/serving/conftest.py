@@ -1,11 +1,11 @@
-"""A model to serve, and servers of it."""
+"""Models to serve, and a server."""
 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving.server_process import ServerProcess, promote, start_server
+from serving.server_process import ServerProcess, promote, promote_in_new_bucket, start_server
 
 from textgate.components.contracts import Dataset, Export, LinearTraining, ModelBundle, OnnxRuntime, TransformerTraining
 from textgate.components.contracts.export_target import EXPORT_TARGETS
@@ -17,11 +17,11 @@ from textgate.components.train.train import train_bundle
 
 @pytest.fixture(scope="session")
 def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT, trained and exported as it would be served: with 8-bit products."""
+    """A tiny BERT, trained and exported to int8 as it would be served."""
     folder = tmp_path_factory.mktemp("served")
     training = TransformerTraining(family="transformer", base_model="tiny", max_tokens=32, epochs=8, learning_rate=5e-3)
     train_bundle(dataset.path, "small", training, folder / "trained", TrainingContext(tiny_encoder))
-    # As the export step makes it, without its measurements, which take longer than the rest.
+    # As in the export step, without the measurements, which take longer than the rest.
     trained = ModelBundle.load(folder / "trained")
     exporter = TargetExporter(folder / "trained", folder, trained, dataset, Export(targets=["onnx-int8"]))
     bundle = exporter.export(EXPORT_TARGETS["onnx-int8"])
@@ -32,7 +32,7 @@ def served_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def other_bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another version: a linear model on the same data."""
+    """Another version: a linear model trained on the same data."""
     folder = tmp_path_factory.mktemp("other") / "bundle"
     train_bundle(dataset.path, "small", LinearTraining(family="linear"), folder, TrainingContext())
     return folder
@@ -42,19 +42,15 @@ def other_bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
 def server(
     store_environment: dict[str, str], served_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server of the model ``small``, with the defaults of the command, for tests that change nothing."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store_environment.items():
-            patch.setenv(name, value)
-        store = Store.from_environment(f"served-{uuid.uuid4().hex[:12]}")
-        store.ensure_bucket()
-        promote(Registry(store), served_bundle)
-    with start_server(store_environment, store.bucket, tmp_path_factory.mktemp("home"), served_bundle) as server:
+    """A server of the model ``small`` with default options, shared by tests that do not change it."""
+    bucket = f"served-{uuid.uuid4().hex[:12]}"
+    promote_in_new_bucket(store_environment, bucket, served_bundle)
+    with start_server(store_environment, bucket, tmp_path_factory.mktemp("workspace"), served_bundle) as server:
         yield server
 
 
 @pytest.fixture
 def registry(store: Store, served_bundle: Path) -> Registry:
-    """A registry of its own, whose champion of ``small`` is ``served_bundle``."""
+    """A registry in which the champion of ``small`` is ``served_bundle``."""
     promote(Registry(store), served_bundle)
     return Registry(store)

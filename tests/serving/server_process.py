@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
-from textgate.components.storage import CHAMPION, Registry
+from textgate.components.storage import CHAMPION, Registry, Store
 
 TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
 START_SECONDS = 60.0
@@ -106,3 +107,13 @@ def promote(registry: Registry, bundle: Path, model: str = "small", channel: str
     expected = current.version if current else None
     registry.update_channel(model, version, run="test", reason="test", expected=expected, channel=channel)
     return version
+
+
+def promote_in_new_bucket(environment: Mapping[str, str], bucket: str, bundle: Path, model: str = "small") -> None:
+    """Create a bucket in the store of ``environment``, and promote a bundle in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        store = Store.from_environment(bucket)
+        store.ensure_bucket()
+        promote(Registry(store), bundle, model)

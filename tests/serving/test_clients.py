@@ -1,4 +1,4 @@
-"""Clients written by others, in an environment of their own, get from a running server what its bundle says."""
+"""Third-party clients, installed in an environment of their own, get the predictions of the bundle from a server."""
 
 import json
 import subprocess
@@ -27,12 +27,12 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def expected(server: ServerProcess) -> dict[str, Any]:
-    """What is to come out for TEXTS, by the names of the tensors."""
+    """Expected outputs for TEXTS, by the names of the tensors."""
     bundle, probabilities = ModelBundle.load(server.bundle), load_bundle(server.bundle).predict_proba(TEXTS)
-    chosen = bundle.calibration.predict(probabilities)
+    indices = bundle.calibration.predict(probabilities)
     return {
-        "label": [bundle.labels[number] for number in chosen],
-        "score": probabilities[np.arange(len(TEXTS)), chosen],
+        "label": [bundle.labels[index] for index in indices],
+        "score": probabilities[np.arange(len(TEXTS)), indices],
         "probabilities": probabilities,
         "truncated": [text.startswith("bad bad") for text in TEXTS],
         "version": bundle.fingerprint[:12],
@@ -40,13 +40,13 @@ def expected(server: ServerProcess) -> dict[str, Any]:
     }
 
 
-def told(script: str, *arguments: str) -> Any:
-    """What a client's script prints, given TEXTS."""
+def run_client(script: str, *arguments: str) -> Any:
+    """Run a client's script on TEXTS; return the JSON that it prints."""
     assert ENVIRONMENT.exists(), "the clients are not installed: make test installs them"
     command = [ENVIRONMENT / "python", ROOT / "tests/clients" / script, *arguments]
-    done = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    process = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 def assert_answer(answer: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def assert_answer(answer: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_tritonclient_over_http(server: ServerProcess, expected: dict[str, Any]) -> None:
-    answer = told("triton_http.py", urlsplit(server.http).netloc, server.model)
+    answer = run_client("triton_http.py", urlsplit(server.http).netloc, server.model)
     assert answer["live"] is answer["ready"] is answer["model_ready"] is True
     assert answer["server"]["name"] == "textgate"
     assert answer["model"]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
@@ -73,14 +73,14 @@ def test_tritonclient_over_http(server: ServerProcess, expected: dict[str, Any])
     np.testing.assert_allclose(answer["asynchronous"], expected["probabilities"], atol=1e-6)
     assert answer["one_output"] == ["score"]
     assert answer["pinned"] == ["label", "score", "probabilities", "truncated"]
-    nobody, version, output = answer["errors"]
-    assert "no model 'nobody'" in nobody
+    model, version, output = answer["errors"]
+    assert "no model 'nobody'" in model
     assert "version '000000000000'" in version
     assert "no output tensor 'logits'" in output
 
 
 def test_tritonclient_over_grpc(server: ServerProcess, expected: dict[str, Any]) -> None:
-    answer = told("triton_grpc.py", server.grpc, server.model)
+    answer = run_client("triton_grpc.py", server.grpc, server.model)
     assert answer["live"] is answer["ready"] is answer["model_ready"] is True
     assert answer["server"]["name"] == "textgate"
     assert answer["model"]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": ["-1"]}]
@@ -90,9 +90,9 @@ def test_tritonclient_over_grpc(server: ServerProcess, expected: dict[str, Any])
     assert answer["raw"]["response"] == {"model_name": server.model, "model_version": expected["version"], "id": "7"}
     assert answer["one_output"] == ["score"]
     assert answer["compressed"] == expected["label"]
-    nobody, version, output, unload = answer["errors"]
-    assert nobody[0] == "StatusCode.NOT_FOUND"
-    assert "no model 'nobody'" in nobody[1]
+    model, version, output, unload = answer["errors"]
+    assert model[0] == "StatusCode.NOT_FOUND"
+    assert "no model 'nobody'" in model[1]
     assert version[0] == "StatusCode.NOT_FOUND"
     assert output == ["StatusCode.INVALID_ARGUMENT", output[1]]
     assert "no output tensor 'logits'" in output[1]
@@ -100,25 +100,25 @@ def test_tritonclient_over_grpc(server: ServerProcess, expected: dict[str, Any])
 
 
 def test_kserve(server: ServerProcess, expected: dict[str, Any]) -> None:
-    answer = told("kserve_clients.py", server.http, server.grpc, server.model)
-    for way in ("http", "grpc"):
-        said = answer[way]
-        assert said["live"] is said["ready"] is said["model_ready"] is True
+    answer = run_client("kserve_clients.py", server.http, server.grpc, server.model)
+    for protocol in ("http", "grpc"):
+        result = answer[protocol]
+        assert result["live"] is result["ready"] is result["model_ready"] is True
         for form in ("listed", "binary"):
-            assert_answer(said[form], expected)
-            assert (said[form]["model"], said[form]["id"]) == (server.model, "7")
-    # Over HTTP the client leaves the version out of what it returns.
+            assert_answer(result[form], expected)
+            assert (result[form]["model"], result[form]["id"]) == (server.model, "7")
+    # Over HTTP the client drops the version.
     assert answer["grpc"]["binary"]["version"] == expected["version"]
 
 
 def test_hugging_face(server: ServerProcess, expected: dict[str, Any]) -> None:
-    answer, loaded = told("hugging_face.py", f"{server.http}/models/{server.model}"), load_bundle(server.bundle)
-    alone = [loaded.predict_proba([text])[0] for text in TEXTS]
-    for found, top, row in zip(answer["all"], answer["top"], alone, strict=True):
+    answer, loaded = run_client("hugging_face.py", f"{server.http}/models/{server.model}"), load_bundle(server.bundle)
+    single = [loaded.predict_proba([text])[0] for text in TEXTS]
+    for labels, top, row in zip(answer["all"], answer["top"], single, strict=True):
         order = np.argsort(-row, kind="stable")
-        assert [label for label, _ in found] == [expected["labels"][number] for number in order]
-        np.testing.assert_allclose([score for _, score in found], row[order], atol=1e-6)
-        assert top == [found[0][0]]
+        assert [label for label, _ in labels] == [expected["labels"][index] for index in order]
+        np.testing.assert_allclose([score for _, score in labels], row[order], atol=1e-6)
+        assert top == [labels[0][0]]
 
 
 SCHEMATHESIS = """
@@ -143,7 +143,7 @@ status_code_conformance.enabled = true
 def test_schemathesis(server: ServerProcess, expected: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS.format(model=server.model, version=expected["version"]))
     command = [ENVIRONMENT / "st", "run", f"{server.http}/openapi.json", "--no-color", "--suppress-health-check", "all"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    # It says so where only one kind of refusal came back.
-    assert "Missing test data" not in done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    # Schemathesis prints this if an operation only returned errors.
+    assert "Missing test data" not in process.stdout

@@ -1,16 +1,15 @@
-"""An ensemble behind the endpoint: a graph and a linear model answering as one."""
+"""An ensemble of an ONNX model and a linear model behind the server."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving.server_process import ServerProcess, promote, start_server
+from serving.server_process import ServerProcess, promote_in_new_bucket, start_server
 
 from textgate.components.contracts import Dataset, EnsembleTraining, ModelBundle
 from textgate.components.families import TrainingContext
 from textgate.components.inference import load_bundle
-from textgate.components.storage import Registry, Store
 from textgate.components.train.train import train_bundle
 
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字", "", "word1 good " * 60, *(f"word{n} bad " * n for n in range(30))]
@@ -23,8 +22,8 @@ def ensemble(
     folder = tmp_path_factory.mktemp("ensemble") / "bundle"
     members = [{"bundle": "graph", "weight": 2}, {"bundle": "linear", "weight": 1}]
     training = EnsembleTraining.model_validate({"family": "ensemble", "members": members})
-    found = {"graph": served_bundle, "linear": other_bundle}
-    train_bundle(dataset.path, "both", training, folder, TrainingContext(bundles=found))
+    bundles = {"graph": served_bundle, "linear": other_bundle}
+    train_bundle(dataset.path, "both", training, folder, TrainingContext(bundles=bundles))
     return folder
 
 
@@ -32,18 +31,13 @@ def ensemble(
 def server(
     store_environment: dict[str, str], ensemble: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store_environment.items():
-            patch.setenv(name, value)
-        store = Store.from_environment("served-ensemble")
-        store.ensure_bucket()
-        promote(Registry(store), ensemble, "both")
-    home = tmp_path_factory.mktemp("home")
-    with start_server(store_environment, store.bucket, home, ensemble, model="both") as server:
+    bucket, workspace = "served-ensemble", tmp_path_factory.mktemp("workspace")
+    promote_in_new_bucket(store_environment, bucket, ensemble, "both")
+    with start_server(store_environment, bucket, workspace, ensemble, model="both") as server:
         yield server
 
 
-def test_the_endpoint_answers_what_the_bundle_answers(
+def test_the_server_returns_the_predictions_of_the_bundle(
     server: ServerProcess, served_bundle: Path, other_bundle: Path, ensemble: Path
 ) -> None:
     expected = (
@@ -55,13 +49,13 @@ def test_the_endpoint_answers_what_the_bundle_answers(
     over_http = np.array(answered["outputs"][2]["data"]).reshape(len(TEXTS), -1)
     np.testing.assert_allclose(over_http, expected, atol=1e-6, rtol=0)
     predictions = server.classify(TEXTS).json()["predictions"]
-    # The graph reads 32 tokens, the linear model all: what one of them cut is marked.
+    # The ONNX model reads 32 tokens, the linear model all: a text truncated by one of them is marked.
     assert predictions[4]["truncated"] is True
-    assert [found["truncated"] for found in predictions[:4]] == [False] * 4
-    np.testing.assert_allclose([found["score"] for found in predictions], expected.max(axis=1), atol=1e-6)
+    assert [prediction["truncated"] for prediction in predictions[:4]] == [False] * 4
+    np.testing.assert_allclose([prediction["score"] for prediction in predictions], expected.max(axis=1), atol=1e-6)
 
 
-def test_it_is_described_counted_and_explained(server: ServerProcess) -> None:
+def test_it_is_listed_explained_and_in_the_metrics(server: ServerProcess) -> None:
     (listed,) = server.get("/v1/models").json()["models"]
     assert (listed["name"], listed["labels"], listed["max_tokens"]) == ("both", ["bad", "good"], 32)
     explained = server.post("/v1/models/both:explain", {"text": "word1 good word2"}).json()
@@ -69,14 +63,16 @@ def test_it_is_described_counted_and_explained(server: ServerProcess) -> None:
     assert 'textgate_tokens_total{model="both"' in server.get("/metrics").text
 
 
-def test_its_parts_hold_every_text_once_and_the_tokens_of_all_members(ensemble: Path, served_bundle: Path) -> None:
-    parts = list(load_bundle(ensemble).predict_batches(TEXTS))
-    assert len(parts) > 1, "what the graph has answered is told before all is answered"
-    assert sorted(np.concatenate([part.rows for part in parts])) == list(range(len(TEXTS)))
-    graph = list(load_bundle(served_bundle).predict_batches(TEXTS))
-    assert sum(part.tokens for part in parts) == sum(part.tokens for part in graph)
+def test_its_batches_cover_every_text_once_and_count_the_tokens_of_all_members(
+    ensemble: Path, served_bundle: Path
+) -> None:
+    batches = list(load_bundle(ensemble).predict_batches(TEXTS))
+    assert len(batches) > 1, "the first batches are yielded before the last one is predicted"
+    assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(TEXTS)))
+    onnx_batches = list(load_bundle(served_bundle).predict_batches(TEXTS))
+    assert sum(batch.tokens for batch in batches) == sum(batch.tokens for batch in onnx_batches)
     assert list(load_bundle(ensemble).predict_batches([])) == []
 
 
-def test_a_text_costs_what_the_member_that_reads_furthest_takes(ensemble: Path) -> None:
+def test_its_maximum_is_that_of_the_member_that_reads_most_tokens(ensemble: Path) -> None:
     assert ModelBundle.load(ensemble).max_tokens == 32

@@ -1,4 +1,4 @@
-"""The serving extra, alone in an environment of its own, opens and answers a bundle."""
+"""The extra ``serving``, installed alone in a new environment, predicts with a bundle."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_a_bundle_predicts_without_torch(tmp_path: Path, tiny_encoder: Path) -> None:
     with dataset_writer(tmp_path / "data", ["train", "validation", "test"]) as writer:
         for number in range(24):
             label = ["bad", "good"][number % 2]
@@ -28,14 +28,14 @@ def test_a_bundle_answers_where_there_is_no_torch(tmp_path: Path, tiny_encoder: 
                 "test" if number > 19 else "validation" if number > 15 else "train",
                 Row(str(number), f"word{number} {label}", label),
             )
-        writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer())
+        writer.finish("generated", ["bad", "good"], normalizer=TextNormalizer())
     training = TransformerTraining(family="transformer", base_model="tiny", max_tokens=16, epochs=1)
     train_bundle(tmp_path / "data", "tiny", training, tmp_path / "trained", TrainingContext(tiny_encoder))
     serve(tmp_path / "data", tmp_path / "trained", tmp_path / "bundle", ["onnx-int8", "onnx-fp32"])
     texts = ["word1 good", "é 漢字", ""]
     expected = load_bundle(tmp_path / "bundle").predict_proba(texts)
 
-    # The versions of the lock file, without its hashes: pip cannot hash the project's own folder.
+    # The versions of the lock file, without hashes: pip cannot hash the folder of the project.
     locked = re.findall(r"^([\w.-]+==\S+)( ; [^\\]+)?", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
     (tmp_path / "constraints.txt").write_text("\n".join(f"{pin}{marker.rstrip()}" for pin, marker in locked))
     venv.create(tmp_path / "venv", with_pip=True)
@@ -53,8 +53,8 @@ print(json.dumps([
 ]))
 """
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run([python, "-c", script], capture_output=True, text=True, env=clean, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    answers, found = json.loads(done.stdout)
-    assert found == []
-    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    process = subprocess.run([python, "-c", script], capture_output=True, text=True, env=clean, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    probabilities, installed = json.loads(process.stdout)
+    assert installed == []
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)

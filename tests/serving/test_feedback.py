@@ -21,29 +21,29 @@ from textgate.components.storage import EmbeddedStore, Store
 from textgate.serving.feedback import REMEMBERED_REQUESTS, SCHEMAS, FeedbackLog, Kind, read_feedback_log
 from textgate.serving.sampling import is_sampled
 
-Seen = queue.Queue[str]
+Messages = queue.Queue[str]
 WAIT = 120
 HOUR = 3600.0
 
 
-def answer(log: FeedbackLog, request: str, texts: list[str], model: str = "films", version: str = "v1") -> None:
+def add_prediction(log: FeedbackLog, request: str, texts: list[str], model: str = "films", version: str = "v1") -> None:
     labels = ["good" if "good" in text else "bad" for text in texts]
     log.add_prediction(request, model, version, texts, labels, [0.5 + len(text) / 1000 for text in texts])
 
 
-def rows(store: Store, kind: Kind = "feedback", model: str = "films") -> list[dict[str, Any]]:
+def read_rows(store: Store, kind: Kind = "feedback", model: str = "films") -> list[dict[str, Any]]:
     return list(read_feedback_log(store, kind, model).to_pylist())
 
 
-def calls(store: Store, event: str) -> Seen:
-    """A queue that gets something at each PUT of an object; ``event`` is one of botocore's."""
-    seen: Seen = queue.Queue()
+def watch_puts(store: Store, event: str) -> Messages:
+    """Return a queue that gets an item for each PUT of an object; ``event`` is an event of botocore."""
+    seen: Messages = queue.Queue()
     store.client.meta.events.register(f"{event}.s3.PutObject", lambda **_: seen.put("put"))
     return seen
 
 
-def impatient(endpoint: str, credentials: dict[str, str], bucket: str = "textgate") -> Store:
-    """A store whose client gives up at once."""
+def store_without_retries(endpoint: str, credentials: dict[str, str], bucket: str = "textgate") -> Store:
+    """Return a store whose client does not retry."""
     config = Config(s3={"addressing_style": "path"}, read_timeout=60, retries={"max_attempts": 0})
     client = boto3.client(
         "s3",
@@ -57,9 +57,9 @@ def impatient(endpoint: str, credentials: dict[str, str], bucket: str = "textgat
 
 
 @pytest.fixture
-def said() -> Iterator[Seen]:
+def messages() -> Iterator[Messages]:
     """Messages that the feedback log writes to the server log, as they come."""
-    seen: Seen = queue.Queue()
+    seen: Messages = queue.Queue()
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -76,19 +76,19 @@ def said() -> Iterator[Seen]:
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    """A store that this test may stop."""
+    """A store that the test may stop."""
     store = EmbeddedStore(tmp_path)
     store.start()
     yield store
     store.stop()
 
 
-def test_feedback_carries_what_had_been_answered(store: Store) -> None:
+def test_feedback_has_the_prediction_it_refers_to(store: Store) -> None:
     log, before = FeedbackLog(store), datetime.now(UTC)
-    answer(log, "r1", ["a good film", "dull"])
-    answer(log, "r1", ["dull"], model="other", version="v9")
-    answer(log, "r2", ["dull"])
-    answer(log, "r2", ["good, after all"], version="v2")
+    add_prediction(log, "r1", ["a good film", "dull"])
+    add_prediction(log, "r1", ["dull"], model="other", version="v9")
+    add_prediction(log, "r2", ["dull"])
+    add_prediction(log, "r2", ["good, after all"], version="v2")
     for request, index, label in [
         ("r1", 0, "bad"),
         ("r1", 1, "bad"),
@@ -111,27 +111,27 @@ def test_feedback_carries_what_had_been_answered(store: Store) -> None:
     ]
     times = found["time"].to_pylist()
     assert before <= times[0] <= times[-1] <= datetime.now(UTC)
-    assert [tuple(row.values())[1:] for row in rows(store, model="other")] == [
+    assert [tuple(row.values())[1:] for row in read_rows(store, model="other")] == [
         ("r1", 0, "other", "good", "v9", "bad", 0.504)
     ]
-    assert rows(store, "predictions") == []
+    assert read_rows(store, "predictions") == []
     assert log.dropped == 0
     days = "|".join({before.date().isoformat(), datetime.now(UTC).date().isoformat()})
     for item in store.objects(""):
         assert re.fullmatch(rf"feedback/(films|other)/({days})/[0-9a-f-]{{36}}\.parquet", item.key)
 
 
-def test_predictions_of_a_share_of_the_requests_are_written_whole(store: Store) -> None:
+def test_predictions_of_a_share_of_the_requests_are_written(store: Store) -> None:
     log = FeedbackLog(store, share=0.4, rows=7)
-    asked = [f"request {number}" for number in range(50)]
-    for request in asked:
-        answer(log, request, [f"good {request}", "dull", "???"])
+    request_ids = [f"request {number}" for number in range(50)]
+    for request in request_ids:
+        add_prediction(log, request, [f"good {request}", "dull", "???"])
     log.close()
     found = read_feedback_log(store, "predictions", "films")
     assert found.schema == SCHEMAS["predictions"]
     expected = [
         (request, index, "films", "v1", text, label, 0.5 + len(text) / 1000)
-        for request in asked
+        for request in request_ids
         if is_sampled(request, 0.4, "predictions")
         for index, (text, label) in enumerate([(f"good {request}", "good"), ("dull", "bad"), ("???", "bad")])
     ]
@@ -142,18 +142,18 @@ def test_predictions_of_a_share_of_the_requests_are_written_whole(store: Store) 
 def test_only_the_last_requests_are_remembered(store: Store) -> None:
     log = FeedbackLog(store)
     for number in range(REMEMBERED_REQUESTS + 1):
-        answer(log, str(number), ["a good film"])
+        add_prediction(log, str(number), ["a good film"])
         if number == 1:
-            answer(log, "0", ["a good film"])
+            add_prediction(log, "0", ["a good film"])
     for number in range(3):
         log.add_feedback(str(number), 0, "films", "bad")
-    # Requests with many texts take the place of several.
+    # A request with many texts displaces several others.
     for number in range(500):
-        answer(log, f"many {number}", ["dull"] * 1_024)
+        add_prediction(log, f"many {number}", ["dull"] * 1_024)
     for request in ("many 0", "many 499", str(REMEMBERED_REQUESTS)):
         log.add_feedback(request, 1, "films", "good")
     log.close()
-    found = {row["request_id"]: row["predicted"] for row in rows(store)}
+    found = {row["request_id"]: row["predicted"] for row in read_rows(store)}
     assert found == {
         "0": "good",
         "1": None,
@@ -164,31 +164,31 @@ def test_only_the_last_requests_are_remembered(store: Store) -> None:
     }
 
 
-def test_rows_are_written_when_they_are_many_or_long_or_old(store: Store) -> None:
-    written = calls(store, "after-call")
+def test_rows_are_written_if_they_are_many_long_or_old(store: Store) -> None:
+    written = watch_puts(store, "after-call")
     many = FeedbackLog(store, rows=3, seconds=HOUR)
     for index in range(3):
         many.add_feedback("many", index, "films", "bad")
     written.get(timeout=WAIT)
-    assert len(rows(store)) == 3
+    assert len(read_rows(store)) == 3
 
     long = FeedbackLog(store, share=1.0, seconds=HOUR, memory=4_000_000)
-    answer(long, "long", ["x" * 1_000_000])
+    add_prediction(long, "long", ["x" * 1_000_000])
     written.get(timeout=WAIT)
-    assert len(rows(store, "predictions")) == 1
+    assert len(read_rows(store, "predictions")) == 1
 
     old = FeedbackLog(store, seconds=0.05)
     old.add_feedback("old", 0, "films", "bad")
     written.get(timeout=WAIT)
-    assert len(rows(store)) == 4
+    assert len(read_rows(store)) == 4
     for log in (many, long, old):
         log.close()
         log.close()
     assert written.empty()
-    assert len(rows(store)) == 4
+    assert len(read_rows(store)) == 4
 
 
-def test_rows_from_several_threads_are_all_there(store: Store) -> None:
+def test_rows_from_several_threads_are_all_written(store: Store) -> None:
     log, start = FeedbackLog(store, rows=7), threading.Barrier(4)
 
     def note(thread: int) -> None:
@@ -202,34 +202,34 @@ def test_rows_from_several_threads_are_all_there(store: Store) -> None:
     for thread in threads:
         thread.join()
     log.close(WAIT)
-    found = sorted((row["request_id"], row["index"]) for row in rows(store))
+    found = sorted((row["request_id"], row["index"]) for row in read_rows(store))
     assert found == [(str(thread), number) for thread in range(4) for number in range(250)]
 
 
-def test_a_store_that_was_away_gets_every_row_once(embedded: EmbeddedStore, said: Seen) -> None:
-    store = impatient(embedded.start().endpoint, embedded.environment())
+def test_after_an_outage_the_store_gets_every_row_once(embedded: EmbeddedStore, messages: Messages) -> None:
+    store = store_without_retries(embedded.start().endpoint, embedded.environment())
     store.ensure_bucket()
-    attempts = calls(store, "before-call")
+    attempts = watch_puts(store, "before-call")
     embedded.stop()
     log = FeedbackLog(store, rows=2, seconds=0.05)
     for number in range(2):
         log.add_feedback(str(number), 0, "films", "bad")
-    assert said.get(timeout=WAIT) == "the store is away: feedback is kept and tried again"
+    assert messages.get(timeout=WAIT) == "the store is away: feedback is kept and tried again"
     for number in range(2, 5):
         log.add_feedback(str(number), 0, "films", "bad")
     for _ in range(5):
         attempts.get(timeout=WAIT)
-    assert said.empty()
+    assert messages.empty()
     embedded.start()
-    assert said.get(timeout=WAIT) == "the store is back: feedback is written again"
+    assert messages.get(timeout=WAIT) == "the store is back: feedback is written again"
     log.add_feedback("5", 0, "films", "bad")
     log.close()
-    assert [row["request_id"] for row in rows(store)] == [str(number) for number in range(6)]
+    assert [row["request_id"] for row in read_rows(store)] == [str(number) for number in range(6)]
     assert log.dropped == 0
-    assert said.empty()
+    assert messages.empty()
 
 
-def test_an_object_whose_answer_was_lost_is_not_there_twice(store: Store, said: Seen) -> None:
+def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messages: Messages) -> None:
     lost = iter([True, True])
 
     def lose(**_: object) -> None:
@@ -239,16 +239,16 @@ def test_an_object_whose_answer_was_lost_is_not_there_twice(store: Store, said: 
     store.client.meta.events.register("after-call.s3.PutObject", lose)
     log = FeedbackLog(store, rows=1, seconds=0.05)
     log.add_feedback("r", 0, "films", "bad")
-    assert said.get(timeout=WAIT).startswith("the store is away")
-    assert said.get(timeout=WAIT).startswith("the store is back")
+    assert messages.get(timeout=WAIT).startswith("the store is away")
+    assert messages.get(timeout=WAIT).startswith("the store is back")
     log.close()
-    assert [row["request_id"] for row in rows(store)] == ["r"]
+    assert [row["request_id"] for row in read_rows(store)] == ["r"]
 
 
-def test_while_the_store_is_away_the_oldest_rows_make_room(embedded: EmbeddedStore) -> None:
-    store = impatient(embedded.start().endpoint, embedded.environment())
+def test_during_an_outage_the_oldest_rows_are_dropped(embedded: EmbeddedStore) -> None:
+    store = store_without_retries(embedded.start().endpoint, embedded.environment())
     store.ensure_bucket()
-    attempts = calls(store, "before-call")
+    attempts = watch_puts(store, "before-call")
     embedded.stop()
     log = FeedbackLog(store, rows=1, seconds=HOUR, memory=20_000)
     for number in range(20):
@@ -256,70 +256,72 @@ def test_while_the_store_is_away_the_oldest_rows_make_room(embedded: EmbeddedSto
         attempts.get(timeout=WAIT)
     embedded.start()
     log.close(WAIT)
-    kept = [int(row["request_id"]) for row in rows(store)]
+    kept = [int(row["request_id"]) for row in read_rows(store)]
     assert 2 < len(kept) < 15
     assert kept == list(range(20))[-len(kept) :]
     assert log.dropped == 20 - len(kept)
 
 
-def test_a_store_that_stays_away_is_told_of_and_counted(store: Store, environment: dict[str, str], said: Seen) -> None:
+def test_rows_lost_in_an_outage_are_logged_and_counted(
+    store: Store, environment: dict[str, str], messages: Messages
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        log = FeedbackLog(impatient(f"http://127.0.0.1:{taken.getsockname()[1]}", environment), share=1.0)
-        answer(log, "r1", ["a good film", "dull"])
+        log = FeedbackLog(store_without_retries(f"http://127.0.0.1:{taken.getsockname()[1]}", environment), share=1.0)
+        add_prediction(log, "r1", ["a good film", "dull"])
         log.add_feedback("r1", 0, "films", "bad")
         log.close(WAIT)
     assert log.dropped == 3
-    assert said.get_nowait().startswith("the store is away")
-    assert said.get_nowait() == "feedback is lost: the store stayed away until the end"
-    assert said.empty()
+    assert messages.get_nowait().startswith("the store is away")
+    assert messages.get_nowait() == "feedback is lost: the store stayed away until the end"
+    assert messages.empty()
 
 
-def test_a_store_that_hangs_holds_up_nobody(environment: dict[str, str], said: Seen) -> None:
+def test_a_store_that_hangs_blocks_nothing(environment: dict[str, str], messages: Messages) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        hanging = impatient(f"http://127.0.0.1:{server.getsockname()[1]}", environment)
+        hanging = store_without_retries(f"http://127.0.0.1:{server.getsockname()[1]}", environment)
         log = FeedbackLog(hanging, share=1.0, rows=1, memory=100_000)
         log.add_feedback("first", 0, "films", "bad")
         connection, _ = server.accept()
-        # The thread waits for the store now; what comes meanwhile is taken at once, up to the limit of memory.
+        # The thread waits for the store now; new rows are still accepted at once, up to the memory limit.
         for number in range(1_000):
-            answer(log, str(number), ["a good film"])
+            add_prediction(log, str(number), ["a good film"])
         assert 800 < log.dropped < 1_000
         log.close(0.01)
-        assert said.get_nowait() == "feedback was not written in time"
+        assert messages.get_nowait() == "feedback was not written in time"
         connection.close()
-    assert said.get(timeout=WAIT).startswith("the store is away")
-    assert said.get(timeout=WAIT).startswith("feedback is lost")
+    assert messages.get(timeout=WAIT).startswith("the store is away")
+    assert messages.get(timeout=WAIT).startswith("feedback is lost")
     assert log.dropped == 1_001
 
 
 ODD = ["", "\ud800", "a\udfffé", "\ud83d\ude00", "\x00\x1b", "漢字 👩‍👩‍👧", "x" * 100_000, "\u202e"]
 
 
-def test_odd_texts_are_stored_as_the_normaliser_reads_them(store: Store) -> None:
+def test_odd_texts_are_stored_as_the_normalizer_reads_them(store: Store) -> None:
     log = FeedbackLog(store, share=1.0)
-    answer(log, "odd \ud800", ODD)
+    add_prediction(log, "odd \ud800", ODD)
     for index, text in enumerate(ODD):
         log.add_feedback("odd \ud800", index, "films", text)
     log.close()
     plain = TextNormalizer(unicode="none", collapse_whitespace=False)
-    predicted, corrected = rows(store, "predictions"), rows(store)
+    predicted, corrected = read_rows(store, "predictions"), read_rows(store)
     assert [plain(row["text"]) for row in predicted] == [plain(text) for text in ODD]
     assert [plain(row["label"]) for row in corrected] == [plain(text) for text in ODD]
     assert {row["request_id"] for row in predicted + corrected} == {"odd \ufffd"}
     assert [row["predicted"] for row in corrected] == ["bad"] * len(ODD)
 
 
-def test_what_cannot_be_stored_harms_nothing_else(store: Store, said: Seen) -> None:
+def test_a_row_that_cannot_be_stored_affects_no_other(store: Store, messages: Messages) -> None:
     log = FeedbackLog(store, rows=1)
     for index in (-1, 2**31, 10**30):
         log.add_feedback("r1", index, "films", "bad")
     assert log.dropped == 3
     log.add_feedback("r1", 0, "films", 5)  # type: ignore[arg-type]
-    assert said.get(timeout=WAIT) == "feedback is lost: it cannot be stored"
+    assert messages.get(timeout=WAIT) == "feedback is lost: it cannot be stored"
     log.add_feedback("r1", 2**31 - 1, "films", "bad")
     log.close()
-    assert [(row["index"], row["label"]) for row in rows(store)] == [(2**31 - 1, "bad")]
+    assert [(row["index"], row["label"]) for row in read_rows(store)] == [(2**31 - 1, "bad")]
     assert log.dropped == 4
 
 
@@ -329,9 +331,9 @@ def parquet(table: pa.Table) -> bytes:
     return file.getvalue()
 
 
-def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
+def test_rows_are_read_in_order_from_a_given_time(store: Store) -> None:
     midnight = datetime(2026, 3, 2, tzinfo=UTC)
-    # Two servers wrote them, an hour apart each, from 20:00 on.
+    # Two servers wrote rows, each every second hour, from 20:00.
     for server in range(2):
         for day in ("2026-03-01", "2026-03-02"):
             hours = [midnight + timedelta(hours=hour) for hour in range(-4, 4) if hour % 2 == server]
@@ -342,8 +344,8 @@ def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
             ]
             table = pa.Table.from_pylist(values, schema=SCHEMAS["feedback"])
             store.put(f"feedback/films/{day}/{server}.parquet", parquet(table))
-    # A model whose name begins alike is another.
-    store.put("feedback/films-2/2026-03-02/0.parquet", b"of no concern")
+    # Another model whose name has the same prefix.
+    store.put("feedback/films-2/2026-03-02/0.parquet", b"not read")
 
     def hours_since(since: datetime | None) -> list[str]:
         return list(read_feedback_log(store, "feedback", "films", since)["request_id"].to_pylist())
@@ -366,7 +368,7 @@ def test_rows_are_read_in_order_from_a_moment_on(store: Store) -> None:
         (parquet(SCHEMAS["predictions"].empty_table()), "has other columns than"),
     ],
 )
-def test_an_object_that_is_none_is_named(data: bytes, message: str, store: Store) -> None:
+def test_an_invalid_object_is_reported_with_its_key(data: bytes, message: str, store: Store) -> None:
     store.put("feedback/films/2026-03-01/x.parquet", data)
     with pytest.raises(InputError, match=message):
         read_feedback_log(store, "feedback", "films")

@@ -1,4 +1,4 @@
-"""What the endpoint answers over gRPC, beyond what the clients of others send (test_clients.py)."""
+"""The gRPC server; third-party clients are in test_clients.py."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ GENEROUS = settings(deadline=None, max_examples=40, suppress_health_check=[Healt
 
 
 class Stub:
-    """The service's methods on a channel."""
+    """Client of the service on a channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -46,7 +46,7 @@ class Stub:
     def infer(self, **fields: Any) -> pb.ModelInferResponse:
         return self.call("ModelInfer", pb.ModelInferRequest(model_name="small", **fields))
 
-    def refused(self, name: str, request: Any, **options: Any) -> grpc.RpcError:
+    def error(self, name: str, request: Any, **options: Any) -> grpc.RpcError:
         with pytest.raises(grpc.RpcError) as caught:
             self.call(name, request, **options)
         return caught.value
@@ -65,7 +65,9 @@ def tensor(texts: Sequence[str], contents: bool = False, **fields: Any) -> dict[
 
 @GENEROUS
 @given(st.lists(TEXT, min_size=1, max_size=6))
-def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: ServerProcess, stub: Stub, texts: list[str]) -> None:
+def test_raw_and_typed_contents_are_the_predictions_of_the_bundle(
+    server: ServerProcess, stub: Stub, texts: list[str]
+) -> None:
     raw = stub.infer(inputs=[tensor(texts)], raw_input_contents=[encode_bytes_tensor(texts)])
     typed = stub.infer(inputs=[tensor(texts, contents=True)])
     loaded = load_bundle(server.bundle)
@@ -83,13 +85,13 @@ def test_raw_and_typed_contents_say_the_same_as_the_bundle(server: ServerProcess
     label, score, rows, truncated = (output.contents for output in typed.outputs)
     np.testing.assert_allclose(rows.fp64_contents, probabilities, atol=1e-6, rtol=0)
     np.testing.assert_allclose(score.fp64_contents, np.frombuffer(raw.raw_output_contents[1], "<f8"), atol=1e-6, rtol=0)
-    assert encode_bytes_tensor([one.decode() for one in label.bytes_contents]) == raw.raw_output_contents[0]
+    assert encode_bytes_tensor([element.decode() for element in label.bytes_contents]) == raw.raw_output_contents[0]
     assert bytes(truncated.bool_contents) == raw.raw_output_contents[3]
     assert not typed.raw_output_contents
     assert not any(output.HasField("contents") for output in raw.outputs)
 
 
-def test_a_request_has_its_id(server: ServerProcess, stub: Stub) -> None:
+def test_the_request_id_is_the_clients_or_a_new_one(server: ServerProcess, stub: Stub) -> None:
     request = pb.ModelInferRequest(model_name="small", id="seven", inputs=[tensor(["a"], contents=True)])
     assert stub.call("ModelInfer", request).id == "seven"
     request.id = ""
@@ -105,7 +107,7 @@ TYPED, RAW = tensor(["a", "b"], contents=True), encode_bytes_tensor(["a", "b"])
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "the input is to be one tensor, 'text', of BYTES; given: none"),
+        ({}, "the input must be one tensor, 'text', of BYTES; given: none"),
         ({"inputs": [TYPED, TYPED]}, "given: 'text', 'text'"),
         ({"inputs": [{**TYPED, "datatype": "FP32"}]}, "datatype BYTES, not 'FP32'"),
         ({"inputs": [{**TYPED, "shape": [2, 2]}]}, r"not \[2, 2\]"),
@@ -118,8 +120,8 @@ TYPED, RAW = tensor(["a", "b"], contents=True), encode_bytes_tensor(["a", "b"])
         ({"inputs": [{**TYPED, "name": "漢" * 10_000}]}, "given: '漢漢"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_one_sentence(stub: Stub, fields: dict[str, Any], sentence: str) -> None:
-    error = stub.refused("ModelInfer", pb.ModelInferRequest(model_name="small", **fields))
+def test_an_invalid_request_is_rejected_with_one_sentence(stub: Stub, fields: dict[str, Any], sentence: str) -> None:
+    error = stub.error("ModelInfer", pb.ModelInferRequest(model_name="small", **fields))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert re.search(sentence, error.details())
     assert "\n" not in error.details()
@@ -127,7 +129,7 @@ def test_what_is_wrong_with_a_request_is_one_sentence(stub: Stub, fields: dict[s
 
 @GENEROUS
 @given(st.sampled_from(sorted(METHODS)), st.binary(max_size=200))
-def test_bytes_that_are_no_message_break_nothing(stub: Stub, name: str, garbage: bytes) -> None:
+def test_bytes_that_are_not_a_message_do_not_break_the_server(stub: Stub, name: str, garbage: bytes) -> None:
     try:
         stub.call(name, garbage)
     except grpc.RpcError as error:
@@ -137,32 +139,32 @@ def test_bytes_that_are_no_message_break_nothing(stub: Stub, name: str, garbage:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-def test_a_message_larger_than_the_limit_is_refused_unread(stub: Stub, compression: grpc.Compression) -> None:
+def test_a_message_over_the_size_limit_is_rejected_unread(stub: Stub, compression: grpc.Compression) -> None:
     request = pb.ModelInferRequest(model_name="small", inputs=[tensor(["a"])], raw_input_contents=[b"a" * 50_000_000])
-    error = stub.refused("ModelInfer", request, compression=compression)
+    error = stub.error("ModelInfer", request, compression=compression)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
 
 
-def test_what_is_not_served_is_not_found(server: ServerProcess, stub: Stub) -> None:
+def test_a_model_or_version_that_is_not_served_is_not_found(server: ServerProcess, stub: Stub) -> None:
     for name in ("ModelReady", "ModelMetadata"):
         request = GetMessageClass(METHODS[name].input_type)
-        assert stub.refused(name, request(name="none")).code() is grpc.StatusCode.NOT_FOUND
-        assert stub.refused(name, request(name="small", version="none")).code() is grpc.StatusCode.NOT_FOUND
+        assert stub.error(name, request(name="none")).code() is grpc.StatusCode.NOT_FOUND
+        assert stub.error(name, request(name="small", version="none")).code() is grpc.StatusCode.NOT_FOUND
         assert stub.call(name, request(name="small")).IsInitialized()
-    unknown = stub.refused("ModelInfer", pb.ModelInferRequest(model_name="none", inputs=[TYPED]))
+    unknown = stub.error("ModelInfer", pb.ModelInferRequest(model_name="none", inputs=[TYPED]))
     assert unknown.code() is grpc.StatusCode.NOT_FOUND
     assert "those that are: small" in unknown.details()
 
 
-def test_the_calls_are_in_the_metrics(server: ServerProcess, stub: Stub) -> None:
+def test_calls_are_counted_in_the_metrics(server: ServerProcess, stub: Stub) -> None:
     stub.infer(inputs=[TYPED])
     counted = re.compile(r'^textgate_requests_total\{.*route="grpc ModelInfer",status="200".*\} [1-9]', re.MULTILINE)
     assert counted.search(server.get("/metrics").text)
 
 
 async def infer_from(classify: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
-    """How a call ends whose endpoint answers so."""
+    """Return the error of a call to a server whose endpoint has this ``classify``."""
     endpoint: Any = SimpleNamespace(metrics=Metrics(), classify=classify)
     server, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
     try:
@@ -187,18 +189,18 @@ async def infer_from(classify: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpc
         (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     ],
 )
-def test_a_refusal_has_its_status(status: int, code: grpc.StatusCode) -> None:
-    async def refuse(*_: object) -> None:
+def test_an_error_has_the_grpc_status_of_its_http_status(status: int, code: grpc.StatusCode) -> None:
+    async def fail(*_: object) -> None:
         raise RequestError(status, "no", retry_after=3 if status == 429 else None)
 
-    error = asyncio.run(infer_from(refuse))
+    error = asyncio.run(infer_from(fail))
     assert (error.code(), error.details()) == (code, "no")
     trailing = dict(error.trailing_metadata())
     assert trailing.get("retry-after") == ("3" if status == 429 else None)
     assert len(trailing["x-request-id"]) == 32
 
 
-def test_a_failure_of_the_server_tells_nothing_of_the_request() -> None:
+def test_an_internal_error_reveals_nothing_about_the_request() -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("a secret text")
 
@@ -207,7 +209,7 @@ def test_a_failure_of_the_server_tells_nothing_of_the_request() -> None:
     assert error.details() == "the server failed on this request; its log says how"
 
 
-def test_a_port_that_is_taken_is_one_sentence() -> None:
+def test_a_port_that_is_taken_is_reported_in_one_sentence() -> None:
     async def start_twice() -> None:
         endpoint: Any = SimpleNamespace()
         first, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
@@ -230,14 +232,14 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
         check=True,
         capture_output=True,
     )
-    made = [new_key("user", "user"), new_key("admin", "admin")]
-    keys.write_text("".join(f"{line}\n" for _, line in made))
+    new_keys = [new_key("user", "user"), new_key("admin", "admin")]
+    keys.write_text("".join(f"{line}\n" for _, line in new_keys))
     keys.chmod(0o600)
-    user, admin = ([("authorization", f"Bearer {key}")] for key, _ in made)
+    user, admin = ([("authorization", f"Bearer {key}")] for key, _ in new_keys)
     arguments = ("--keys", str(keys), "--tls-cert", str(certificate), "--tls-key", str(private_key))
     request = pb.ModelInferRequest(model_name="small", inputs=[TYPED])
     unload, load_again = pb.RepositoryModelUnloadRequest(model_name="small"), pb.RepositoryModelLoadRequest()
-    # Where KServe's client puts a model's name.
+    # KServe's client puts the name of the model here.
     load_again.repository_name = "small"
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
         trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
@@ -245,13 +247,13 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
             stub = Stub(channel)
             assert stub.call("ServerReady", pb.ServerReadyRequest()).ready
             for metadata in ([], [("authorization", "Bearer wrong")], [("x-api-key-bin", b"\xff")]):
-                assert stub.refused("ModelInfer", request, metadata=metadata).code() is grpc.StatusCode.UNAUTHENTICATED
+                assert stub.error("ModelInfer", request, metadata=metadata).code() is grpc.StatusCode.UNAUTHENTICATED
             assert len(stub.call("ModelInfer", request, metadata=user).outputs) == 4
-            for name, asked in (("RepositoryModelUnload", unload), ("RepositoryModelLoad", load_again)):
-                denied = stub.refused(name, asked, metadata=user)
+            for name, message in (("RepositoryModelUnload", unload), ("RepositoryModelLoad", load_again)):
+                denied = stub.error(name, message, metadata=user)
                 assert denied.code() is grpc.StatusCode.PERMISSION_DENIED
             assert stub.call("RepositoryModelUnload", unload, metadata=admin).isUnloaded
-            assert stub.refused("ModelInfer", request, metadata=user).code() is grpc.StatusCode.NOT_FOUND
+            assert stub.error("ModelInfer", request, metadata=user).code() is grpc.StatusCode.NOT_FOUND
             index = pb.RepositoryIndexRequest()
             (entry,) = stub.call("RepositoryIndex", index, metadata=user).models
             assert (entry.name, entry.state) == ("small", "UNAVAILABLE")
@@ -259,14 +261,14 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
             assert not stub.call("RepositoryIndex", index, metadata=user).models
             loaded = stub.call("RepositoryModelLoad", load_again, metadata=admin)
             assert (loaded.model_name, loaded.isLoaded) == ("small", True)
-            assert len(stub.call("ModelInfer", request, metadata=[("x-api-key", made[0][0])]).outputs) == 4
+            assert len(stub.call("ModelInfer", request, metadata=[("x-api-key", new_keys[0][0])]).outputs) == 4
         with grpc.insecure_channel(server.grpc) as channel:
-            code = Stub(channel).refused("ServerReady", pb.ServerReadyRequest()).code()
+            code = Stub(channel).error("ServerReady", pb.ServerReadyRequest()).code()
             assert code is grpc.StatusCode.UNAVAILABLE
-    assert all(key not in str(server.log_lines) for key, _ in made)
+    assert all(key not in str(server.log_lines) for key, _ in new_keys)
 
 
-def test_what_is_committed_is_what_the_protocol_compiles_to(tmp_path: Path) -> None:
+def test_the_committed_files_are_those_that_the_compiler_generates(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     folder = tmp_path / "textgate/serving"
     folder.mkdir(parents=True)

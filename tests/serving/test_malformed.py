@@ -1,4 +1,4 @@
-"""Ten thousand requests that are wrong in every way, and a good one all the while."""
+"""Ten thousand malformed requests, and valid requests at the same time."""
 
 import json
 import random
@@ -42,8 +42,8 @@ VALUES: list[object] = [
 ]
 
 
-def fuzzed(rng: random.Random) -> bytes:
-    """One request, wrong as a rule."""
+def fuzzed_request(rng: random.Random) -> bytes:
+    """Return the bytes of one request, which is usually malformed."""
     tensor = {
         "name": rng.choice(["text", *VALUES]),
         "datatype": rng.choice(["BYTES", "FP32", *VALUES]),
@@ -67,8 +67,8 @@ def fuzzed(rng: random.Random) -> bytes:
         case 0:
             body = body[: rng.randrange(len(body) + 1)]
         case 1:
-            place = rng.randrange(len(body) + 1)
-            body = body[:place] + rng.randbytes(rng.randrange(1, 9)) + body[place:]
+            position = rng.randrange(len(body) + 1)
+            body = body[:position] + rng.randbytes(rng.randrange(1, 9)) + body[position:]
         case 2:
             body = b"[" * 20_000 + b"]" * 20_000
         case 3:
@@ -97,8 +97,8 @@ def fuzzed(rng: random.Random) -> bytes:
     return head + body
 
 
-def ask(address: tuple[str, int], request: bytes) -> int | None:
-    """The status of the answer; None when the connection is closed without one."""
+def send(address: tuple[str, int], request: bytes) -> int | None:
+    """Send a request; return the status of the response, None if the connection is closed without one."""
     with socket.create_connection(address, timeout=60) as connection:
         received = b""
         try:
@@ -112,39 +112,39 @@ def ask(address: tuple[str, int], request: bytes) -> int | None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_malformed_requests_crash_nothing_and_good_ones_are_answered(server: ServerProcess) -> None:
+def test_malformed_requests_crash_nothing_while_valid_ones_are_answered(server: ServerProcess) -> None:
     parts = urlsplit(server.http)
     assert parts.hostname is not None
     assert parts.port is not None
     address = (parts.hostname, parts.port)
-    good: list[int] = []
-    over = threading.Event()
+    valid_statuses: list[int] = []
+    done = threading.Event()
 
-    def ask_well() -> None:
-        while not over.is_set():
-            good.append(server.classify(["word1 good"]).status_code)
+    def send_valid_requests() -> None:
+        while not done.is_set():
+            valid_statuses.append(server.classify(["word1 good"]).status_code)
 
-    # Slow ones: half a request line, half the headers, half a body.
+    # Slow clients: an incomplete request line, incomplete headers, an incomplete body.
     halves = [b"PO", b"POST /v2 HTTP/1.1\r\nHo", b"POST /models/small HTTP/1.1\r\nContent-Length: 99\r\n\r\n{"]
     slow = [socket.create_connection(address, timeout=60) for _ in range(99)]
-    for number, connection in enumerate(slow):
-        connection.sendall(halves[number % 3])
-    asker = threading.Thread(target=ask_well)
-    asker.start()
+    for index, connection in enumerate(slow):
+        connection.sendall(halves[index % 3])
+    valid_client = threading.Thread(target=send_valid_requests)
+    valid_client.start()
     rng = random.Random(13)
-    statuses = Counter(ask(address, fuzzed(rng)) for _ in range(10_000))
+    statuses = Counter(send(address, fuzzed_request(rng)) for _ in range(10_000))
     large = b"POST /models/small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + 100 * (
         b"100000\r\n" + b" " * 2**20 + b"\r\n"
     )
-    statuses[ask(address, large)] += 1
-    over.set()
-    asker.join()
+    statuses[send(address, large)] += 1
+    done.set()
+    valid_client.join()
     for connection in slow:
         connection.close()
     assert {status for status in statuses if status is not None and status >= 500} == set(), statuses
     assert statuses[200] < 2_000 < statuses[400] + statuses[422], statuses
-    assert len(good) > 50
-    assert set(good) == {200}
+    assert len(valid_statuses) > 50
+    assert set(valid_statuses) == {200}
     assert server.process.poll() is None
     server.classify(["a"], headers={"X-Request-Id": "the-last-one"})
     server.wait_for("request", request_id="the-last-one")

@@ -1,4 +1,4 @@
-"""What the endpoint answers over HTTP."""
+"""The HTTP interface."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from textgate.components.inference import load_bundle
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字 👩‍👩‍👧", "", "GOOD\tword4\n"]
 
 
-def test_classify_answers_what_the_bundle_answers(server: ServerProcess) -> None:
+def test_classify_returns_the_predictions_of_the_bundle(server: ServerProcess) -> None:
     loaded = load_bundle(server.bundle)
     probabilities = loaded.predict_proba(TEXTS)
     response = server.post(f"/v1/models/{server.model}:classify", {"texts": TEXTS, "top_k": 2})
@@ -25,23 +25,21 @@ def test_classify_answers_what_the_bundle_answers(server: ServerProcess) -> None
     assert answer["model"] == "small"
     assert loaded.bundle.fingerprint.startswith(answer["version"])
     assert answer["request_id"] == response.headers["x-request-id"]
-    for found, row, chosen in zip(
+    for prediction, row, index in zip(
         answer["predictions"], probabilities, loaded.bundle.calibration.predict(probabilities), strict=True
     ):
-        assert found["label"] == loaded.bundle.labels[chosen]
-        assert found["score"] == pytest.approx(row[chosen], abs=1e-6)
-        assert found["truncated"] is False
-        assert {best["label"]: best["score"] for best in found["top"]} == pytest.approx(
+        assert prediction["label"] == loaded.bundle.labels[index]
+        assert prediction["score"] == pytest.approx(row[index], abs=1e-6)
+        assert prediction["truncated"] is False
+        assert {top["label"]: top["score"] for top in prediction["top"]} == pytest.approx(
             dict(zip(loaded.bundle.labels, row, strict=True)), abs=1e-6
         )
-        assert found["top"][0]["score"] >= found["top"][1]["score"]
+        assert prediction["top"][0]["score"] >= prediction["top"][1]["score"]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=6))
-def test_any_text_has_the_same_probabilities_alone_beside_others_and_over_http(
-    server: ServerProcess, texts: list[str]
-) -> None:
+def test_probabilities_are_the_same_alone_in_a_batch_and_over_http(server: ServerProcess, texts: list[str]) -> None:
     loaded = load_bundle(server.bundle)
     answered = server.post(f"/v2/models/{server.model}/infer", _tensor(texts)).json()
     over_http = np.array(answered["outputs"][2]["data"]).reshape(len(texts), -1)
@@ -51,20 +49,20 @@ def test_any_text_has_the_same_probabilities_alone_beside_others_and_over_http(
     )
 
 
-def test_a_text_longer_than_the_model_reads_is_marked(server: ServerProcess) -> None:
+def test_a_truncated_text_is_marked(server: ServerProcess) -> None:
     predictions = server.classify(["word1 " * 100, "word1"]).json()["predictions"]
-    assert [found["truncated"] for found in predictions] == [True, False]
+    assert [prediction["truncated"] for prediction in predictions] == [True, False]
 
 
-def test_explain_tells_what_each_word_contributes(server: ServerProcess) -> None:
+def test_explain_returns_the_contribution_of_each_word(server: ServerProcess) -> None:
     answer = server.post(f"/v1/models/{server.model}:explain", {"text": "word1  good word2"}).json()
     assert [(word["start"], word["end"], word["text"]) for word in answer["words"]] == [
         (0, 5, "word1"),
         (7, 11, "good"),
         (12, 17, "word2"),
     ]
-    telling = max(answer["words"], key=lambda word: abs(word["contribution"]))
-    assert (answer["label"], telling["text"]) == ("good", "good")
+    strongest = max(answer["words"], key=lambda word: abs(word["contribution"]))
+    assert (answer["label"], strongest["text"]) == ("good", "good")
     against = server.post(f"/v1/models/{server.model}:explain", {"text": "word1  good word2", "label": "bad"}).json()
     assert [word["contribution"] for word in against["words"]] == pytest.approx(
         [-word["contribution"] for word in answer["words"]]
@@ -72,18 +70,18 @@ def test_explain_tells_what_each_word_contributes(server: ServerProcess) -> None
     assert server.post(f"/v1/models/{server.model}:explain", {"text": " "}).json()["words"] == []
 
 
-def test_the_metrics_count_what_was_asked(server: ServerProcess) -> None:
+def test_the_metrics_count_the_texts(server: ServerProcess) -> None:
     def count() -> float:
         page = server.get("/metrics").text
-        found = re.search(r'textgate_texts_total\{model="small",version="\w+"\} (\S+)', page)
-        return float(found[1]) if found else 0
+        match = re.search(r'textgate_texts_total\{model="small",version="\w+"\} (\S+)', page)
+        return float(match[1]) if match else 0
 
     before = count()
     server.classify(["a", "b", "c"])
     assert count() == before + 3
 
 
-def test_a_request_id_is_kept_when_it_is_one(server: ServerProcess) -> None:
+def test_a_valid_request_id_is_returned(server: ServerProcess) -> None:
     assert server.classify(["a"], headers={"X-Request-Id": "mine-1"}).json()["request_id"] == "mine-1"
     for wrong in ("two words", "x" * 129, "é"):
         response = server.classify(["a"], headers={"X-Request-Id": wrong.encode("utf-8")})
@@ -106,18 +104,18 @@ def _tensor(texts: list[str], **changes: object) -> dict[str, object]:
         ("/v1/models/small:classify", {"texts": ["a"], "top_k": 0}, 422, "top_k: Input should be greater"),
         ("/v1/models/small:classify", [1], 422, "the body: Input should be an object"),
         ("/v1/models/small:explain", {"text": "a", "label": "ugly"}, 422, "label: small has no label 'ugly'"),
-        ("/models/small", {"inputs": []}, 422, "there is no text to answer"),
+        ("/models/small", {"inputs": []}, 422, "there is no text to classify"),
         ("/v1/feedback", {"request_id": "a", "label": "ugly"}, 422, "label: small has no label 'ugly'"),
         ("/v2/models/small/versions/000000000000/infer", _tensor(["a"]), 404, "not served in version '000000000000'"),
         ("/v2/models/small/infer", _tensor(["a"], shape=[2]), 400, "has 1 elements, where its shape says 2"),
         ("/v2/models/small/infer", _tensor(["a"], name="input"), 400, "one tensor, 'text', of BYTES"),
         ("/v2/models/small/infer", _tensor(["a"], data=[1]), 400, "element 0 of the tensor 'text' is not a string"),
         ("/v2/repository/models/small/unload", {}, 403, "this needs an admin key"),
-        ("/v2/nothing", {}, 404, "/openapi.json lists what there is"),
+        ("/v2/nothing", {}, 404, "/openapi.json lists the routes"),
         ("/v1/models", {}, 405, "/v1/models takes GET, not POST"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
+def test_an_invalid_request_is_rejected_with_one_sentence(
     server: ServerProcess, path: str, body: object, status: int, sentence: str
 ) -> None:
     response = server.post(path, body)
@@ -129,13 +127,13 @@ def test_what_is_wrong_is_one_sentence(
     ("body", "status"),
     [(b"", 400), (b"{", 400), (b"\xff", 400), (b'{"texts": ["\\ud800"]}', 400), (b'{"texts": ["\x00"]}', 400)],
 )
-def test_a_body_that_is_no_json_is_refused(server: ServerProcess, body: bytes, status: int) -> None:
+def test_a_body_that_is_not_json_is_rejected(server: ServerProcess, body: bytes, status: int) -> None:
     response = requests.post(f"{server.http}/v1/models/small:classify", data=body, timeout=60)
     assert response.status_code == status
     assert "the body is not JSON" in response.json()["error"]
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_has_come(server: ServerProcess) -> None:
+def test_a_body_that_is_too_large_is_rejected_before_it_has_arrived(server: ServerProcess) -> None:
     def endless() -> object:
         while True:
             yield b" " * 65_536
@@ -147,14 +145,14 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(server: ServerPr
         assert response.status_code != 413
 
 
-def test_every_answer_has_the_headers_that_keep_a_browser_safe(server: ServerProcess) -> None:
+def test_every_response_has_the_security_headers(server: ServerProcess) -> None:
     for response in (server.get("/"), server.classify(["a"]), server.get("/nothing")):
         assert "default-src 'none'" in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "server" not in response.headers
 
 
-def test_the_log_has_a_line_a_request_and_no_text(server: ServerProcess) -> None:
+def test_the_log_has_a_line_per_request_without_its_text(server: ServerProcess) -> None:
     response = server.classify(["a secret word"], headers={"X-Request-Id": "logged-1"})
     line = server.wait_for("request", request_id="logged-1")
     assert line["status"] == response.status_code == 200
@@ -169,15 +167,15 @@ def test_the_log_has_a_line_a_request_and_no_text(server: ServerProcess) -> None
         (b"POST /v1/models/small:classify HTTP/1.1\r\ncontent-length: 999999999\r\n\r\nx", b"413"),
     ],
 )
-def test_what_cannot_be_read_is_refused_after_what_was_asked_before(
+def test_an_unreadable_request_is_rejected_after_the_one_before_it_is_answered(
     server: ServerProcess, then: bytes, status: bytes
 ) -> None:
     body = b'{"texts": ["word1 good"]}'
-    asked = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    first = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     host, port = server.http.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(asked + then)
-        with connection.makefile("rb") as answers:
-            said = answers.read()
-    assert re.findall(rb"HTTP/1\.1 (\d+)", said) == [b"200", status]
-    assert said.index(b'"predictions"') < said.index(b'"error"')
+        connection.sendall(first + then)
+        with connection.makefile("rb") as stream:
+            received = stream.read()
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200", status]
+    assert received.index(b'"predictions"') < received.index(b'"error"')

@@ -1,4 +1,4 @@
-"""A server follows its channels: swaps under load, refused versions, A/B, shadows, restarts, a store that goes away."""
+"""The server follows its channels: swaps under load, refused versions, challenger, shadow, restarts, a lost store."""
 
 import shutil
 import signal
@@ -21,8 +21,8 @@ def version_of(folder: Path) -> str:
 
 
 def swap(registry: Registry, version: str, channel: str = "champion") -> None:
-    now = registry.channel("small", channel)
-    expected = now.version if now else None
+    current = registry.channel("small", channel)
+    expected = current.version if current else None
     registry.update_channel("small", version, run="test", reason="test", expected=expected, channel=channel)
 
 
@@ -34,7 +34,7 @@ def metric(server: ServerProcess, name: str, **labels: str) -> float:
     return 0.0
 
 
-def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
+def test_swaps_under_load_fail_no_request_and_mix_no_versions(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     bundles = {version_of(folder): load_bundle(folder) for folder in (served_bundle, other_bundle)}
@@ -47,30 +47,30 @@ def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
     stop = threading.Event()
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
 
-        def ask() -> None:
+        def send_requests() -> None:
             while not stop.is_set():
                 response = server.classify(texts)
                 answer = response.json()
-                scores = [found["score"] for found in answer.get("predictions", [])]
+                scores = [prediction["score"] for prediction in answer.get("predictions", [])]
                 if response.status_code != 200 or scores != pytest.approx(expected[answer["version"]], abs=1e-6):
                     failures.append(response.text)
                 seen[answer.get("version")] += 1
 
-        askers = [threading.Thread(target=ask) for _ in range(8)]
-        for asker in askers:
-            asker.start()
-        for number in range(50):
-            swap(registry, versions[number % 2])
-            server.wait_for("serving", model="small", versions={"champion": versions[number % 2]})
+        clients = [threading.Thread(target=send_requests) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for index in range(50):
+            swap(registry, versions[index % 2])
+            server.wait_for("serving", model="small", versions={"champion": versions[index % 2]})
         stop.set()
-        for asker in askers:
-            asker.join()
+        for client in clients:
+            client.join()
         assert metric(server, "textgate_swaps_total", outcome="taken") == 50
     assert failures == []
     assert set(seen) == set(versions)
 
 
-def test_a_version_that_fails_its_check_is_refused_and_the_old_one_goes_on(
+def test_a_damaged_version_is_refused_and_the_current_one_stays(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     version = registry.publish("small", other_bundle)
@@ -84,7 +84,7 @@ def test_a_version_that_fails_its_check_is_refused_and_the_old_one_goes_on(
         assert not (tmp_path / "models" / "small" / version).exists()
 
 
-def test_the_challenger_answers_its_share_by_request_id_and_the_shadow_answers_nobody(
+def test_the_challenger_answers_its_share_of_requests_and_the_shadow_none(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     main, other = version_of(served_bundle), promote(registry, other_bundle, channel="challenger")
@@ -104,14 +104,14 @@ def test_the_challenger_answers_its_share_by_request_id_and_the_shadow_answers_n
         compared = sum(
             metric(server, "textgate_shadow_texts_total", version=other, same=same) for same in ("yes", "no")
         )
-        # What the challenger answered itself is not compared with itself.
+        # Requests that the challenger answered are not compared, because challenger and shadow are the same version.
         assert compared > 0
         assert compared <= Counter(answered.values())[main] + (again == main)
 
 
 @pytest.fixture
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served_bundle: Path) -> EmbeddedStore:
-    """A store that a test may stop, with the model in it."""
+    """A store with the model, which a test may stop."""
     embedded = EmbeddedStore(tmp_path)
     embedded.start()
     for name, value in embedded.environment().items():
@@ -123,9 +123,9 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served_bundle: Pa
     embedded.stop()
 
 
-def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore, served_bundle: Path) -> None:
-    home, environment = own_store.workspace, own_store.environment()
-    arguments = (environment, "textgate", home, served_bundle, "--poll-seconds", "0.02")
+def test_without_the_store_it_goes_on_and_restarts(own_store: EmbeddedStore, served_bundle: Path) -> None:
+    workspace, environment = own_store.workspace, own_store.environment()
+    arguments = (environment, "textgate", workspace, served_bundle, "--poll-seconds", "0.02")
     with start_server(*arguments) as server:
         own_store.stop()
         server.wait_for("the store does not answer")
@@ -136,7 +136,7 @@ def test_without_its_store_it_answers_and_starts_again(own_store: EmbeddedStore,
         assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
 
 
-def test_without_names_a_model_that_gets_a_champion_is_taken_in(
+def test_without_names_a_model_that_gets_a_champion_is_loaded(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
@@ -150,7 +150,7 @@ def test_without_names_a_model_that_gets_a_champion_is_taken_in(
         assert answer.json()["version"] == version_of(other_bundle)
 
 
-def test_a_bundle_damaged_on_disk_is_fetched_again(
+def test_a_bundle_damaged_on_disk_is_downloaded_again(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
     version = version_of(served_bundle)
@@ -165,26 +165,28 @@ def test_a_bundle_damaged_on_disk_is_fetched_again(
     assert (cached / "tokenizer.json").read_bytes() == (served_bundle / "tokenizer.json").read_bytes()
 
 
-def test_sigterm_answers_what_was_asked(
+def test_running_requests_are_answered_after_sigterm(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--deadline-ms", "60000") as server:
         answers: list[int] = []
         texts = [f"word{number} good" for number in range(1000)]
-        askers = [threading.Thread(target=lambda: answers.append(server.classify(texts).status_code)) for _ in range(6)]
-        for asker in askers:
-            asker.start()
+        clients = [
+            threading.Thread(target=lambda: answers.append(server.classify(texts).status_code)) for _ in range(6)
+        ]
+        for client in clients:
+            client.start()
         while metric(server, "textgate_queue_texts") < 1000:
             time.sleep(0)
         server.process.terminate()
-        for asker in askers:
-            asker.join()
+        for client in clients:
+            client.join()
         assert server.process.wait(60) == 0
         assert answers == [200] * 6
         assert server.wait_for("stopped")
 
 
-def test_serving_what_is_not_there_is_one_sentence(
+def test_a_missing_model_channel_or_version_is_reported_in_one_sentence(
     registry: Registry, environment: dict[str, str], served_bundle: Path, tmp_path: Path
 ) -> None:
     for model, sentence in (

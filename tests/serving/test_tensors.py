@@ -17,7 +17,7 @@ from textgate.serving.tensors import (
 )
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8)
-ANSWERS = BatchPrediction(
+PREDICTION = BatchPrediction(
     "films",
     "605127f62e6b",
     ["bad", "gôod", "漢"],
@@ -33,7 +33,7 @@ def test_texts_survive_the_binary_form(texts: list[str]) -> None:
     assert decode_bytes_tensor(encode_bytes_tensor(texts), len(texts)) == texts
 
 
-def test_the_binary_form_is_the_protocols() -> None:
+def test_the_binary_form_is_that_of_the_protocol() -> None:
     assert encode_bytes_tensor(["a", "", "é"]) == b"\x01\0\0\0a" + b"\0\0\0\0" + b"\x02\0\0\0\xc3\xa9"
 
 
@@ -42,12 +42,11 @@ def test_the_binary_form_is_the_protocols() -> None:
 @example(b"\xff\xff\xff\xff", 1)
 @example(b"\x01\0\0", 1)
 @example(b"", 1)
-def test_any_bytes_are_texts_to_the_byte_or_one_sentence(raw: bytes, count: int) -> None:
+def test_any_bytes_are_decoded_completely_or_rejected_with_one_sentence(raw: bytes, count: int) -> None:
     try:
         texts = decode_bytes_tensor(raw, count)
-    except RequestError as refused:
-        said = (refused.status, refused.message.count("'text'"), refused.message.count("\n"))
-        assert said == (400, 1, 0)
+    except RequestError as error:
+        assert (error.status, error.message.count("'text'"), error.message.count("\n")) == (400, 1, 0)  # noqa: PT017
     else:
         assert len(texts) == count
         assert encode_bytes_tensor(texts) == raw
@@ -55,7 +54,7 @@ def test_any_bytes_are_texts_to_the_byte_or_one_sentence(raw: bytes, count: int)
 
 @settings(deadline=None, max_examples=50)
 @given(TEXTS.filter(bool), st.data())
-def test_a_tensor_cut_anywhere_or_with_bytes_behind_is_refused(texts: list[str], data: st.DataObject) -> None:
+def test_a_truncated_tensor_or_one_with_extra_bytes_is_rejected(texts: list[str], data: st.DataObject) -> None:
     raw = encode_bytes_tensor(texts)
     with pytest.raises(RequestError, match=r"ends (within its element \d+|after \d+ elements)"):
         decode_bytes_tensor(raw[: data.draw(st.integers(0, len(raw) - 1))], len(texts))
@@ -63,7 +62,7 @@ def test_a_tensor_cut_anywhere_or_with_bytes_behind_is_refused(texts: list[str],
         decode_bytes_tensor(raw + b"\0", len(texts))
 
 
-def test_bad_utf8_is_named_by_its_element_and_byte() -> None:
+def test_invalid_utf8_is_reported_with_its_element_and_byte() -> None:
     with pytest.raises(
         RequestError, match="the element 1 of the tensor 'text' is not UTF-8: invalid start byte at its byte 2"
     ):
@@ -73,24 +72,24 @@ def test_bad_utf8_is_named_by_its_element_and_byte() -> None:
         decode_elements([b"\xed\xa0\x80"], 1)
 
 
-def test_elements_that_are_apart_are_counted_too() -> None:
+def test_the_number_of_elements_is_checked() -> None:
     assert decode_elements([b"good", b""], 2) == ["good", ""]
     with pytest.raises(RequestError, match="the tensor 'text' has 1 elements, where its shape says 2"):
         decode_elements([b"good"], 2)
 
 
-def test_a_shape_that_is_larger_than_what_came_is_refused_before_anything_is_made_of_it() -> None:
+def test_a_shape_larger_than_the_data_is_rejected_without_allocating_memory() -> None:
     with pytest.raises(RequestError, match="ends after 0 elements, where its shape says 1099511627776"):
         decode_bytes_tensor(b"", 2**40)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])
-def test_the_shapes_that_are_taken(shape: tuple[int, ...]) -> None:
+def test_valid_shapes(shape: tuple[int, ...]) -> None:
     assert count_texts([TensorMetadata("text", "BYTES", shape)]) == 3
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (-1,), (1, 3), (3, 0), (3, 1, 1)])
-def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError, match=r"the shape \[n\] or \[n, 1\] with n of at least 1, not \["):
         count_texts([TensorMetadata("text", "BYTES", shape)])
 
@@ -104,12 +103,12 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         (["text"], "FP32", "of datatype BYTES, not 'FP32'"),
     ],
 )
-def test_other_inputs_are_refused(names: list[str], datatype: str, message: str) -> None:
+def test_other_inputs_are_rejected(names: list[str], datatype: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         count_texts([TensorMetadata(name, datatype, (1,)) for name in names])
 
 
-def test_an_output_that_there_is_not_is_refused() -> None:
+def test_an_unknown_output_is_rejected() -> None:
     check_outputs(["label", "score", "probabilities", "truncated"])
     with pytest.raises(
         RequestError, match="no output tensor 'logits'; there are: label, score, probabilities, truncated"
@@ -117,8 +116,8 @@ def test_an_output_that_there_is_not_is_refused() -> None:
         check_outputs(["label", "logits"])
 
 
-def test_answers_as_tensors() -> None:
-    label, score, probabilities, truncated = output_tensors(ANSWERS)
+def test_predictions_as_tensors() -> None:
+    label, score, probabilities, truncated = output_tensors(PREDICTION)
     assert (label.datatype, label.shape, label.data()) == ("BYTES", (2,), ["gôod", "漢"])
     assert label.raw() == encode_bytes_tensor(["gôod", "漢"])
     assert (score.datatype, score.shape, score.data()) == ("FP64", (2,), [0.5, 0.6])
@@ -126,7 +125,7 @@ def test_answers_as_tensors() -> None:
     assert probabilities.data() == [0.25, 0.5, 0.25, 0.1, 0.3, 0.6]
     assert probabilities.raw() == np.array(probabilities.data(), dtype="<f8").tobytes()
     assert (truncated.datatype, truncated.data(), truncated.raw()) == ("BOOL", [False, True], b"\0\1")
-    assert [tensor.name for tensor in output_tensors(ANSWERS, {"score", "label"})] == ["label", "score"]
-    assert [tensor.shape[1:] for tensor in output_tensors(ANSWERS)] == [
+    assert [tensor.name for tensor in output_tensors(PREDICTION, {"score", "label"})] == ["label", "score"]
+    assert [tensor.shape[1:] for tensor in output_tensors(PREDICTION)] == [
         tensor.shape[1:] for tensor in output_metadata(3)
     ]
