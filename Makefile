@@ -56,7 +56,7 @@ images: image-pipeline image-train-gpu image-serving ## Build the images; how th
 
 REGISTRY ?= textgate
 DOCKER_BUILD ?= docker build
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' components/version.py)
 FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY \
 	PIP_DEFAULT_TIMEOUT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-IMAGE = "textgate/pipeline:0.1.0"
-GPU_IMAGE = "textgate/train-gpu:0.1.0"
+from textgate.components.version import __version__
+
+IMAGE = f"textgate/pipeline:{__version__}"
+GPU_IMAGE = f"textgate/train-gpu:{__version__}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 
 FROM ${BASE_IMAGE}
 ARG REVISION=unknown
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="textgate pipeline" \
       org.opencontainers.image.description="The steps of a pipeline, on the CPU." \
       org.opencontainers.image.licenses="Apache-2.0" \

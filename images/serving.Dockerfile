@@ -24,7 +24,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
 
 FROM ${BASE_IMAGE}
 ARG REVISION=unknown
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="textgate serving" \
       org.opencontainers.image.description="The endpoint: answers with the champions of the registry, without torch." \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -1,13 +1,13 @@
 """Pages of one file: nothing is loaded from elsewhere, nothing runs, and all that comes from data is escaped."""
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from textgate.components.contracts import Estimate, duration
+from textgate.components.version import __version__
 
 ROOM = "textgate.components.report"
 
@@ -27,14 +27,10 @@ def write_page(path: Path, room: str, title: str, top: str, parts: list[Part], *
     ``room`` is the package whose folder ``templates`` is looked into first; ``values`` are what its templates use. They
     may import ``macros.html``.
     """
-    try:
-        product = version("textgate")
-    except PackageNotFoundError:
-        product = "(not installed)"
     page = (
         _environment(room)
         .get_template("base.html")
-        .render(title=title, top=top, parts=parts, product=product, **values)
+        .render(title=title, top=top, parts=parts, product=__version__, **values)
     )
     path.write_text(page, "utf-8")
 

@@ -1,6 +1,6 @@
 """Data and bundles by URI or model reference: fetching to local disk, and versions that change with the content."""
 
-from textgate.components.sources.hub import parse_hub_uri
+from textgate.components.sources.hub import fetch_hub_bundle, parse_hub_uri
 from textgate.components.sources.references import fetch_bundle, is_mutable, is_path, resolve_ref
 from textgate.components.sources.s3_objects import list_s3_files
 from textgate.components.sources.schemes import content_version, default_downloads, fetch
@@ -10,6 +10,7 @@ __all__ = [
     "default_downloads",
     "fetch",
     "fetch_bundle",
+    "fetch_hub_bundle",
     "is_mutable",
     "is_path",
     "list_s3_files",

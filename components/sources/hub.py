@@ -1,9 +1,11 @@
 """Repositories of the Hugging Face hub: ``hf://org/name[@revision]``."""
 
 import re
+import shutil
 from pathlib import Path
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, ModelBundle, new_folder
+from textgate.components.contracts.bundle import MANIFEST
 
 _URI = re.compile(r"hf://(?P<name>[^@]+?)(@(?P<revision>[^@]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,6 +30,34 @@ def fetch(uri: str, downloads: Path) -> Path:
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
+
+
+def fetch_hub_bundle(uri: str, downloads: Path) -> Path:
+    """Download the bundle in a model repository, as ``textgate publish`` pushes it, and nothing else of the repository.
+
+    Returns:
+        Folder of the bundle, below ``downloads``.
+
+    Raises:
+        InputError: The repository holds no bundle, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    name, revision = parse_hub_uri(uri)
+    try:
+        commit = Path(snapshot_download(name, revision=revision, allow_patterns=[MANIFEST]))
+        if not (commit / MANIFEST).exists():
+            raise InputError(f"{uri} holds no bundle: it has no {MANIFEST}")
+        bundle = ModelBundle.parse((commit / MANIFEST).read_bytes(), f"{MANIFEST} of {uri}")
+        folder = downloads / "bundles" / bundle.fingerprint
+        if not folder.exists():
+            with new_folder(folder) as new:
+                snapshot_download(name, revision=commit.name, allow_patterns=[MANIFEST, *bundle.files], local_dir=new)
+                shutil.rmtree(new / ".cache")
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
+    return folder
 
 
 def version(uri: str) -> str:

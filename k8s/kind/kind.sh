@@ -6,7 +6,7 @@ cd "${BASH_SOURCE[0]%/*}/../.."
 
 readonly COMMAND=${1-} CLUSTER=textgate NAMESPACE=kubeflow
 readonly KFP="github.com/kubeflow/pipelines/manifests/kustomize" KFP_VERSION=2.17.0
-readonly IMAGES=(textgate/pipeline:0.1.0 textgate/serving:0.1.0)
+readonly IMAGES=(textgate/pipeline:0.2.0 textgate/serving:0.2.0)
 readonly TEXTGATE=.venv/bin/textgate
 
 stop() {

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from containers.engine import Images, docker
 
+from textgate.components.version import __version__
+
 ROOT = Path(__file__).parents[2]
 REGISTRY = "textgate-test"
 BASE = f"{REGISTRY}/base:bookworm"
@@ -84,4 +86,4 @@ def images(base: str, wheels: str) -> Images:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-5000:]
-    return Images(f"{REGISTRY}/pipeline:0.1.0", f"{REGISTRY}/serving:0.1.0")
+    return Images(f"{REGISTRY}/pipeline:{__version__}", f"{REGISTRY}/serving:{__version__}")

@@ -13,6 +13,7 @@ import pytest
 import requests
 from containers.engine import Images, docker
 
+from textgate.components.version import __version__
 from textgate.serving.keys import new_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -182,7 +183,7 @@ def test_an_image_says_what_it_is_and_not_how_it_was_built(name: str, images: Im
     image = getattr(images, name)
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))
     assert labels["org.opencontainers.image.title"] == f"textgate {name}"
-    assert labels["org.opencontainers.image.version"] == "0.1.0"
+    assert labels["org.opencontainers.image.version"] == __version__
     assert len(labels["org.opencontainers.image.revision"]) == 40
     told = docker("image", "inspect", image) + docker("history", "--no-trunc", image)
     assert wheels not in told

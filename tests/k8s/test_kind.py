@@ -34,7 +34,7 @@ def _run(command: str, tmp_path: Path, programs: dict[str, str]) -> subprocess.C
         (
             "up",
             {"docker": "[ $1 = info ]", "kind": "", "kubectl": "", "git": ""},
-            "there is no image textgate/pipeline:0.1.0: make image-pipeline",
+            "there is no image textgate/pipeline:0.2.0: make image-pipeline",
         ),
         ("test", {"docker": "", "kind": "", "kubectl": ""}, "it needs curl, which is not on the PATH"),
         (

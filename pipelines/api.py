@@ -1,0 +1,253 @@
+"""The functions of the public Python API; ``import textgate`` exports them."""
+
+import hashlib
+import io
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import yaml
+
+from textgate.components.contracts import Estimate, Evaluation, InputError, Recipe, Source
+from textgate.components.contracts.recipe.training import bundle_references, replace_bundle_references
+from textgate.components.inference import LoadedBundle, load_bundle
+from textgate.components.sources import default_downloads, fetch, fetch_bundle, fetch_hub_bundle, is_path, resolve_ref
+from textgate.components.storage import DEFAULT_BUCKET, ModelRef, Registry, Store, connect
+from textgate.pipelines import recipes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from textgate.pipelines.runners.local import LocalRun
+
+DEFAULT_WORKSPACE = Path(".textgate")
+Data = Union[str, Path, "pd.DataFrame"]
+"""Path or URI of labelled texts (see the recipe's ``source.uri``), or a DataFrame with a row per text."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Result of ``train``."""
+
+    model: LoadedBundle
+    """Model as it would be served."""
+    evaluation: Evaluation
+    """Predictions and metrics of ``model`` on the test split."""
+    folder: Path
+    """Folder with the dataset, the trained and the served bundle, and the evaluations."""
+
+
+def open_recipe(recipe: str | Path, settings: Mapping[str, object] | None = None) -> Recipe:
+    """Open a shipped recipe by its name, or a recipe file by its path.
+
+    Args:
+        recipe: Name (``textgate recipes`` lists them) or path of a YAML file.
+        settings: Values to replace, by dotted key, such as ``{"train.learning_rate": 3e-5}``.
+
+    Raises:
+        InputError: If the recipe does not exist or is not valid; the message names the key.
+
+    Example:
+        >>> textgate.open_recipe("quickstart-tfidf", {"train.C": 1}).train.C
+        1.0
+    """
+    overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (settings or {}).items()]
+    return recipes.load(str(recipe), overrides)
+
+
+def run(
+    recipe: Recipe | str,
+    data: Data | None = None,
+    *,
+    text: str = "text",
+    label: str = "label",
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    bucket: str = DEFAULT_BUCKET,
+) -> "LocalRun":
+    """Run the pipeline of a recipe on this machine, as ``textgate run`` does: train, judge, promote what passes.
+
+    Args:
+        recipe: Recipe, or the name or path of one.
+        data: Labelled texts to use instead of the recipe's source.
+        text: Column of the texts in ``data``.
+        label: Column of the labels in ``data``.
+        workspace: Folder of the embedded store, the runs and the caches.
+        bucket: S3 bucket of the models and the runs.
+
+    Returns:
+        The completed run: ``record.decisions`` are the gates' decisions, ``record.promotion`` is the new champion or
+        None, ``report`` is the path of the HTML report.
+
+    Raises:
+        InputError: If the recipe or the data cannot be used.
+        RunFailedError: If a step failed.
+    """
+    from textgate.pipelines.runners.display import Display
+    from textgate.pipelines.runners.local import LocalSettings, run_pipeline
+
+    workspace = Path(workspace)
+    opened = _with_data(_opened(recipe), data, text, label, workspace / "data")
+    return run_pipeline(opened, LocalSettings(workspace, _open_store(workspace, bucket), Display(sys.stderr)))
+
+
+def train(
+    recipe: Recipe | str,
+    data: Data | None = None,
+    *,
+    text: str = "text",
+    label: str = "label",
+    output: str | Path | None = None,
+    workspace: str | Path = DEFAULT_WORKSPACE,
+    bucket: str = DEFAULT_BUCKET,
+) -> TrainingResult:
+    """Train a recipe in this process: read, split, train, merge, export and evaluate, without gates and registry.
+
+    Use it to explore; ``run`` judges the model and promotes it.
+
+    Args:
+        recipe: See ``run``.
+        data: See ``run``.
+        text: See ``run``.
+        label: See ``run``.
+        output: New or empty folder for the results; a temporary folder if None.
+        workspace: Workspace of the registry, for recipes that build on finished models.
+        bucket: See ``run``.
+
+    Raises:
+        InputError: If the recipe or the data cannot be used, or ``output`` is not empty.
+    """
+    from textgate.components.evaluate.evaluate import evaluate_bundle
+    from textgate.components.export_onnx.export_onnx import export_bundle
+    from textgate.components.families import TrainingContext
+    from textgate.components.ingest.ingest import ingest_source
+    from textgate.components.merge_quantize.merge_quantize import merge_bundle
+    from textgate.components.preprocess.preprocess import preprocess_dataset
+    from textgate.components.train.train import train_bundle
+
+    folder = Path(output) if output else Path(tempfile.mkdtemp(prefix="textgate-"))
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"the output folder {folder} is not empty: name a new one")
+    opened = _with_data(_opened(recipe), data, text, label, folder)
+    ingest_source(opened.source, folder / "ingested", default_downloads())
+    preprocess_dataset(folder / "ingested", opened.preprocess, folder / "dataset")
+    training, bundles = opened.train, dict[str, Path]()
+    if bundle_references(training):
+        registry = Registry(_open_store(Path(workspace), bucket))
+        training = replace_bundle_references(training, lambda reference: resolve_ref(reference, registry))
+        bundles = {name: fetch_bundle(name, registry, folder)[0] for name in bundle_references(training)}
+    base_model = getattr(training, "base_model", None)
+    context = TrainingContext(
+        base_model=fetch(base_model, default_downloads()) if base_model else None, bundles=bundles
+    )
+    train_bundle(folder / "dataset", opened.name, training, folder / "trained", context)
+    evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation")
+    merge_bundle(folder / "trained", folder / "merged")
+    export_bundle(
+        folder / "merged", folder / "dataset", folder / "trained-evaluation", opened.export, folder / "served"
+    )
+    evaluation = evaluate_bundle(folder / "dataset", folder / "served", folder / "evaluation")
+    return TrainingResult(load_bundle(folder / "served"), evaluation, folder)
+
+
+def evaluate(model: LoadedBundle, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Estimate]:
+    """Evaluate a model on labelled texts.
+
+    Args:
+        model: Model, such as ``load`` returns.
+        texts: Raw texts, (n,).
+        labels: True label of each text, (n,).
+
+    Returns:
+        Metric name (``f1``, ``accuracy``, ``mcc``, …) to its value with a 95 % bootstrap interval.
+
+    Raises:
+        InputError: If there are no texts, not as many labels as texts, or a label that the model does not know.
+    """
+    import numpy as np
+
+    from textgate.components.metrics import estimates
+
+    if not len(texts) or len(texts) != len(labels):
+        raise InputError(f"evaluate takes a label for each text, not {len(texts)} texts and {len(labels)} labels")
+    known = model.bundle.labels
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        raise InputError(f"the label {unknown[0]!r} is none of the model's labels: {', '.join(known)}")
+    truth = np.array([known.index(label) for label in labels], dtype=np.int64)
+    probabilities = model.predict_proba(texts)
+    return estimates(truth, model.bundle.calibration.predict(probabilities), probabilities)
+
+
+def load(model: str | Path, *, workspace: str | Path = DEFAULT_WORKSPACE, bucket: str = DEFAULT_BUCKET) -> LoadedBundle:
+    """Load a model for prediction, without torch.
+
+    Args:
+        model: ``model`` (its champion), ``model@channel`` or ``model@version`` in the registry, the folder of a bundle,
+            or ``hf://org/name[@revision]``.
+        workspace: Workspace of the registry; the S3 variables of the environment take precedence.
+        bucket: S3 bucket of the registry.
+
+    Raises:
+        InputError: If the model does not exist, does not match its manifest, or has to be exported first.
+
+    Example:
+        >>> model = textgate.load("quickstart@champion")
+        >>> model.predict(["a moving, beautifully acted film"])[0].label
+        'positive'
+    """
+    reference = str(model)
+    if reference.startswith("hf://"):
+        return load_bundle(fetch_hub_bundle(reference, default_downloads()))
+    if isinstance(model, Path) or is_path(reference):
+        return load_bundle(reference)
+    workspace = Path(workspace)
+    ref = ModelRef.parse(reference)
+    registry = Registry(_open_store(workspace, bucket))
+    version = registry.resolve(ref)
+    folder = workspace / "models" / ref.model / version
+    if not folder.exists():
+        registry.download(ref.model, version, folder)
+    return load_bundle(folder)
+
+
+def _opened(recipe: Recipe | str) -> Recipe:
+    return open_recipe(recipe) if isinstance(recipe, str) else recipe
+
+
+def _with_data(recipe: Recipe, data: Data | None, text: str, label: str, folder: Path) -> Recipe:
+    """Return the recipe with ``data`` as its source; a DataFrame is written to ``folder`` under its content's hash."""
+    if data is None:
+        return recipe
+    if isinstance(data, str | Path):
+        uri = str(data) if "://" in str(data) else str(Path(data).resolve())
+    else:
+        uri = str(_write_parquet(data, text, label, folder).resolve())
+    return recipe.model_copy(update={"source": Source(uri=uri, text=text, label=label)})
+
+
+def _write_parquet(frame: "pd.DataFrame", text: str, label: str, folder: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    missing = [column for column in (text, label) if column not in frame.columns]
+    if missing:
+        raise InputError(
+            f"the data have no column {missing[0]!r}; they have {', '.join(map(str, frame.columns))}: "
+            "name the columns with text= and label="
+        )
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame[[text, label]], preserve_index=False), content)
+    path = folder / f"{hashlib.sha256(content.getvalue()).hexdigest()[:16]}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+def _open_store(workspace: Path, bucket: str) -> Store:
+    connect(workspace)
+    store = Store.from_environment(bucket)
+    store.ensure_bucket()
+    return store
