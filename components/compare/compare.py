@@ -1,11 +1,11 @@
-"""Put the systems that were made on one dataset side by side, and find the winner."""
+"""Comparison step: time and test the systems of several recipes on one dataset, and choose the winner."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from textgate.components.compare.judge import choose, compare_pairs, letters, on_front
+from textgate.components.compare.ranking import choose_winner, compare_pairs, letter_display, pareto_front
 from textgate.components.compare.timing import Timing, time_in_turns
 from textgate.components.contracts import Dataset, Evaluation, ModelBundle, Recipe, TrainingCost
 from textgate.components.contracts.bundle import MANIFEST
@@ -20,48 +20,53 @@ from textgate.components.contracts.comparison import (
 )
 from textgate.components.contracts.measurement import Measurements
 
-_TEXTS = 64
-"""Of the test split, that every system is timed on."""
+_TIMED_TEXTS = 64
+"""Texts of the test split on which every system is timed."""
 _SEED = 13
 
 
 def compare_systems(
     dataset_folder: Path, recipes: Sequence[Recipe], failed: Sequence[str], folders: Sequence[Path], limits: CostLimits
 ) -> Comparison:
-    """Time the systems in turns, test every difference, and choose.
+    """Compare the systems of several recipes.
 
-    ``failed`` says of each recipe why it did, or is empty; ``folders`` are what the others left.
+    Args:
+        dataset_folder: Dataset on which all were trained and evaluated.
+        recipes: Recipes of the systems.
+        failed: Error of each system as a sentence; empty if it did not fail.
+        folders: Folder of each system, see ``textgate.components.contracts.comparison``.
+        limits: Cost limits of the winner.
 
     Raises:
-        InputError: what one left cannot be read, or was made on another dataset.
+        InputError: A file of a system cannot be read, or systems were evaluated on different texts.
     """
     dataset = Dataset.open(dataset_folder)
     _, texts, _ = dataset.columns("test")
-    left = {recipe.name: folder for recipe, why, folder in zip(recipes, failed, folders, strict=True) if not why}
-    served = {name: Evaluation.open(folder / SERVED) for name, folder in left.items()}
+    outcomes = list(zip(recipes, failed, folders, strict=True))
+    finished = {recipe.name: folder for recipe, error, folder in outcomes if not error}
+    served = {name: Evaluation.open(folder / SERVED) for name, folder in finished.items()}
+    # From here on, every list is in this order: by F1, the highest first.
     names = sorted(served, key=lambda name: -served[name].manifest.f1.value)
-    timings = time_in_turns([left[name] / EXPORTED for name in names], _some(texts)) if names else []
-    pairs = compare_pairs({name: served[name] for name in names})
-    signs = letters(names, pairs)
-    costs = [_training(served[name]) for name in names]
-    scores = [served[name].manifest.f1.value for name in names]
-    fastest = on_front(scores, [timing.latency_ms for timing in timings])
-    quickest = on_front(scores, [cost.seconds for cost in costs])
-    measured = {
-        name: _measured(left[name], served[name], timing, cost, limits).model_copy(
-            update={"on_latency_front": fast, "on_training_front": quick, "letters": signs[name]}
-        )
-        for name, timing, cost, fast, quick in zip(names, timings, costs, fastest, quickest, strict=True)
-    }
-    family = {recipe.name: recipe.train.family for recipe in recipes}
-    systems = [ComparedSystem(recipe=name, family=family[name], metrics=measured[name]) for name in names]
-    systems += [
-        ComparedSystem(recipe=recipe.name, family=recipe.train.family, failed=why)
-        for recipe, why in zip(recipes, failed, strict=True)
-        if why
+    evaluations = {name: served[name] for name in names}
+    timings = time_in_turns([finished[name] / EXPORTED for name in names], _sample(texts)) if names else []
+    pairs = compare_pairs(evaluations)
+    metrics = [
+        _metrics(finished[name], evaluation, timing, limits)
+        for (name, evaluation), timing in zip(evaluations.items(), timings, strict=True)
     ]
-    winner, as_good, words = choose(systems, pairs, limits)
-    print(words, flush=True)
+    metrics = _with_ranks(names, metrics, letter_display(names, pairs))
+    family = {recipe.name: recipe.train.family for recipe in recipes}
+    systems = [
+        ComparedSystem(recipe=name, family=family[name], metrics=found)
+        for name, found in zip(names, metrics, strict=True)
+    ]
+    systems += [
+        ComparedSystem(recipe=recipe.name, family=recipe.train.family, failed=error)
+        for recipe, error, _ in outcomes
+        if error
+    ]
+    winner, as_good, message = choose_winner(systems, pairs, limits)
+    print(message, flush=True)
     return Comparison(
         dataset=dataset.manifest.fingerprint,
         labels=dataset.manifest.labels,
@@ -71,28 +76,19 @@ def compare_systems(
         pairs=pairs,
         winner=winner,
         as_good=as_good,
-        message=words,
+        message=message,
     )
 
 
-def _some(texts: Sequence[str]) -> list[str]:
-    drawn = np.random.default_rng(_SEED).permutation(len(texts))[:_TEXTS]
-    return [texts[row] for row in drawn]
+def _sample(texts: Sequence[str]) -> list[str]:
+    rows = np.random.default_rng(_SEED).permutation(len(texts))[:_TIMED_TEXTS]
+    return [texts[row] for row in rows]
 
 
-def _training(served: Evaluation) -> TrainingCost:
-    cost = served.manifest.training_cost
-    if cost is None:
-        raise ValueError(f"nothing says what the training of {served.manifest.bundle} took")
-    return cost
-
-
-def _measured(
-    folder: Path, served: Evaluation, timing: Timing, cost: TrainingCost, limits: CostLimits
-) -> SystemMetrics:
-    """All but what only others tell of it."""
-    bundle = folder / EXPORTED / MANIFEST
-    size = ModelBundle.parse(bundle.read_bytes(), str(bundle)).size
+def _metrics(folder: Path, served: Evaluation, timing: Timing, limits: CostLimits) -> SystemMetrics:
+    """Return the metrics of one system, without its ranks among the others."""
+    manifest = folder / EXPORTED / MANIFEST
+    size = ModelBundle.parse(manifest.read_bytes(), str(manifest)).size
     slow = limits.max_latency_ms is not None and timing.latency_ms > limits.max_latency_ms
     large = limits.max_size_mb is not None and size > limits.max_size_mb * 1e6
     return SystemMetrics(
@@ -103,9 +99,27 @@ def _measured(
         texts_per_second=timing.texts_per_second,
         bytes=size,
         memory=timing.peak_memory,
-        training=cost,
+        training=_training_cost(served),
         within_limits=not (slow or large),
         on_latency_front=False,
         on_training_front=False,
         letters="",
     )
+
+
+def _training_cost(served: Evaluation) -> TrainingCost:
+    cost = served.manifest.training_cost
+    if cost is None:
+        raise ValueError(f"the evaluation of {served.manifest.bundle} has no training cost")
+    return cost
+
+
+def _with_ranks(names: Sequence[str], metrics: Sequence[SystemMetrics], letters: dict[str, str]) -> list[SystemMetrics]:
+    """Return the metrics with the Pareto fronts and the letters filled in."""
+    scores = [found.f1.value for found in metrics]
+    on_latency_front = pareto_front(scores, [found.latency_ms for found in metrics])
+    on_training_front = pareto_front(scores, [found.training.seconds for found in metrics])
+    return [
+        found.model_copy(update={"on_latency_front": fast, "on_training_front": cheap, "letters": letters[name]})
+        for name, found, fast, cheap in zip(names, metrics, on_latency_front, on_training_front, strict=True)
+    ]

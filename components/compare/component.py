@@ -1,4 +1,4 @@
-"""KFP door of compare."""
+"""KFP component of the comparison step."""
 
 from kfp import dsl
 
@@ -22,23 +22,23 @@ def compare(
     recipe: dsl.OutputPath(str),  # type: ignore[valid-type]
     settings: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> bool:
-    """Compare the systems of several recipes, and hand on what the winner of them left; is there one?
+    """Compare the systems of several recipes, and pass on the files of the winner; return whether there is one.
 
     Args:
-        dataset: What all were trained and evaluated on.
-        systems: What each made, in the order of the recipes.
-        failed: Why each made nothing, or an empty string.
-        recipes: The whole recipes, as a JSON list.
-        limits: What the winner may cost, as JSON.
-        code: Version of the step's code; unused, it varies the cache key, which cannot see imported code.
-        comparison: Every system and every difference, as JSON.
-        page: The same as a page.
-        exported: The winner's bundle that would be served.
-        trained: The evaluation of its trained bundle.
-        merge: What merging its adapter changed.
-        measurements: What every target of its export keeps and costs.
-        recipe: Its recipe, as JSON.
-        settings: What of its section ``evaluate`` is asked of the bundle that would be served, as JSON.
+        dataset: Dataset on which all systems were trained and evaluated.
+        systems: Files of each system, in the order of the recipes.
+        failed: Error of each system as a sentence, or an empty string.
+        recipes: JSON list of the recipes.
+        limits: Cost limits of the winner, as JSON.
+        code: Code version of the step; it only varies the cache key, which cannot see imported code.
+        comparison: Systems, differences and winner, as JSON.
+        page: Comparison as an HTML page.
+        exported: Exported bundle of the winner.
+        trained: Evaluation of the winner's trained bundle.
+        merge: Effect of merging the winner's adapter into its base model.
+        measurements: Accuracy, size and speed of every export target of the winner.
+        recipe: Recipe of the winner, as JSON.
+        settings: The winner's section ``evaluate`` as JSON, reduced to the analyses of the exported bundle.
     """
     from textgate.components.step import step_work
 
@@ -48,23 +48,24 @@ def compare(
         from pathlib import Path
 
         from textgate.components.compare.compare import compare_systems
-        from textgate.components.compare.page import write_comparison
+        from textgate.components.compare.page import write_comparison_page
         from textgate.components.contracts import Recipe
         from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, TRAINED, CostLimits
 
-        asked = [Recipe.model_validate(one) for one in json.loads(recipes)]
+        compared = [Recipe.model_validate(values) for values in json.loads(recipes)]
         folders = [Path(system.path) for system in systems]
-        found = compare_systems(Path(dataset.path), asked, failed, folders, CostLimits.model_validate_json(limits))
-        Path(comparison.path).write_text(found.model_dump_json(indent=2) + "\n", "utf-8")
-        write_comparison(Path(page.path), found, asked)
-        winners = [number for number, one in enumerate(asked) if one.name == found.winner]
-        for number in winners:
-            shutil.copytree(folders[number] / EXPORTED, exported.path)
-            shutil.copytree(folders[number] / TRAINED, trained.path)
-            shutil.copyfile(folders[number] / MERGE, merge.path)
-            shutil.copyfile(folders[number] / MEASUREMENTS, measurements.path)
-        # Both need a value, which nobody reads where there is no winner.
-        whole = asked[winners[0] if winners else 0]
-        Path(recipe).write_text(whole.model_dump_json(), "utf-8")
-        Path(settings).write_text(whole.evaluate.for_served_model.model_dump_json(), "utf-8")
-        return bool(winners)
+        result = compare_systems(Path(dataset.path), compared, failed, folders, CostLimits.model_validate_json(limits))
+        Path(comparison.path).write_text(result.model_dump_json(indent=2) + "\n", "utf-8")
+        write_comparison_page(Path(page.path), result, compared)
+        names = [one.name for one in compared]
+        index = names.index(result.winner) if result.winner else None
+        if index is not None:
+            shutil.copytree(folders[index] / EXPORTED, exported.path)
+            shutil.copytree(folders[index] / TRAINED, trained.path)
+            shutil.copyfile(folders[index] / MERGE, merge.path)
+            shutil.copyfile(folders[index] / MEASUREMENTS, measurements.path)
+        # KFP requires a value for both parameters; without a winner, no step reads them.
+        winner = compared[index or 0]
+        Path(recipe).write_text(winner.model_dump_json(), "utf-8")
+        Path(settings).write_text(winner.evaluate.for_served_model.model_dump_json(), "utf-8")
+        return index is not None

@@ -1,11 +1,12 @@
-"""A comparison as a page."""
+"""HTML page of a comparison."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-from textgate.components.compare.judge import LEVEL
+from textgate.components.compare.ranking import LEVEL
 from textgate.components.contracts import Recipe
 from textgate.components.contracts.comparison import Comparison, SystemMetrics
 from textgate.components.report.charts import Labelled, scatter
@@ -14,54 +15,64 @@ from textgate.components.report.svg import Axis
 
 _PARTS = [
     Part("systems", "Systems", "systems.html"),
-    Part("costs", "F1 against what it costs", "costs.html"),
+    Part("costs", "F1 against cost", "costs.html"),
     Part("differences", "Differences", "differences.html"),
-    Part("about", "What was compared", "about.html"),
+    Part("about", "About this comparison", "about.html"),
 ]
 
 
-def write_comparison(path: Path, comparison: Comparison, recipes: Sequence[Recipe]) -> None:
-    """Write the page to ``path``; ``recipes`` are those that were compared."""
-    ran = {system.recipe: system.metrics for system in comparison.systems if system.metrics}
+def write_comparison_page(path: Path, comparison: Comparison, recipes: Sequence[Recipe]) -> None:
+    """Write the page of ``comparison`` to ``path``; ``recipes`` are the compared recipes."""
+    metrics = {system.recipe: system.metrics for system in comparison.systems if system.metrics}
     write_page(
         path,
         "textgate.components.compare",
         title=f"{comparison.winner or 'no winner'}: comparison of {len(comparison.systems)} systems",
         top="winner.html",
-        parts=[part for part in _PARTS if ran or part.name not in ("costs", "differences")],
+        parts=[part for part in _PARTS if metrics or part.name not in ("costs", "differences")],
         comparison=comparison,
-        won=ran.get(comparison.winner or ""),
+        won=metrics.get(comparison.winner or ""),
         recipes={recipe.name: recipe for recipe in recipes},
         source=recipes[0].source,
         level=LEVEL,
-        plots=_plots(ran) if ran else [],
+        plots=_plots(metrics) if metrics else [],
     )
 
 
-def _plots(ran: dict[str, SystemMetrics]) -> list[Markup]:
+def _plots(metrics: dict[str, SystemMetrics]) -> list[Markup]:
+    found = metrics.values()
+    latency = _CostAxis("latency", "latency", "milliseconds a text", [m.latency_ms for m in found])
+    training = _CostAxis("training", "training cost", "seconds of training", [m.training.seconds for m in found])
     return [
-        _plot("latency", "latency", ran, [m.latency_ms for m in ran.values()], "milliseconds a text"),
-        _plot("training", "training cost", ran, [m.training.seconds for m in ran.values()], "seconds of training"),
+        _plot(metrics, latency, [m.on_latency_front for m in found]),
+        _plot(metrics, training, [m.on_training_front for m in found]),
     ]
 
 
-def _plot(name: str, cost: str, ran: dict[str, SystemMetrics], costs: Sequence[float], unit: str) -> Markup:
-    front = {
-        "latency": [m.on_latency_front for m in ran.values()],
-        "training": [m.on_training_front for m in ran.values()],
-    }
-    marked = [system for system, on_front in zip(ran, front[name], strict=True) if on_front]
+class _CostAxis(NamedTuple):
+    """Cost axis of a plot."""
+
+    figure: str
+    """Id of the figure."""
+    name: str
+    unit: str
+    costs: list[float]
+
+
+def _plot(metrics: dict[str, SystemMetrics], cost: _CostAxis, on_front: Sequence[bool]) -> Markup:
+    """Draw F1 against a cost, with the Pareto front."""
+    front = [system for system, marked in zip(metrics, on_front, strict=True) if marked]
     points = [
-        Labelled(system, x, measured.f1.value, on_front, measured.f1.low, measured.f1.high)
-        for (system, measured), x, on_front in zip(ran.items(), costs, front[name], strict=True)
+        Labelled(system, x, found.f1.value, marked, found.f1.low, found.f1.high)
+        for (system, found), x, marked in zip(metrics.items(), cost.costs, on_front, strict=True)
     ]
-    ends = [end for measured in ran.values() for end in (measured.f1.low, measured.f1.high)]
-    words = f"The Pareto front: no other system has a higher F1 at a lower cost than {' or '.join(marked)}."
+    interval_ends = [end for found in metrics.values() for end in (found.f1.low, found.f1.high)]
+    caption = f"The Pareto front: no other system has a higher F1 at a lower cost than {' or '.join(front)}."
     return scatter(
-        name,
-        f"F1 against {cost}",
-        words,
+        cost.figure,
+        f"F1 against {cost.name}",
+        caption,
         points,
-        Axis.over(unit, costs, log=True),
-        Axis.over("F1, 95 % interval", ends),
+        Axis.over(cost.unit, cost.costs, log=True),
+        Axis.over("F1, 95 % interval", interval_ends),
     )

@@ -1,6 +1,7 @@
-"""How long served systems take to answer real texts: each in a process of its own, in turns, on one machine.
+"""Latency, throughput and memory of served systems, measured on real texts.
 
-What else the machine does in the meantime meets all of them alike.
+Each measurement runs in a process of its own. The systems are measured in turns on one machine, so that other load on
+the machine affects all of them alike.
 """
 
 import json
@@ -18,70 +19,70 @@ from textgate.components.families.speed import peak_memory
 from textgate.components.inference import Predictor
 
 _ROUNDS = 3
-_BATCH = 32
-_LONGEST = 3.0
-"""Seconds after which a process asks about no further text."""
+_BATCH_SIZE = 32
+_MAX_SECONDS = 3.0
+"""Seconds after which a measurement stops before its next batch."""
 
 
 class Timing(NamedTuple):
-    """Medians over the rounds."""
+    """Cost of predicting with one system: medians over the rounds, and the largest peak memory."""
 
     latency_ms: float
-    """Median over the texts, each asked about alone."""
+    """Median milliseconds for a single text."""
     texts_per_second: float
-    """In batches of 32."""
+    """Throughput in batches of 32 texts."""
     peak_memory: int
-    """Bytes resident at most."""
+    """Peak resident memory in bytes."""
 
 
 def time_in_turns(bundles: Sequence[Path], texts: Sequence[str]) -> list[Timing]:
-    """Ask each bundle about the texts, then each again, until every one had three turns."""
-    turns: list[list[Timing]] = [[] for _ in bundles]
-    for number in range(_ROUNDS):
-        for bundle, taken in zip(bundles, turns, strict=True):
-            taken.append(_turn(bundle, texts))
-        print(f"timed {len(bundles)} systems, round {number + 1} of {_ROUNDS}", flush=True)
+    """Measure each bundle on the texts in three rounds, and return one timing per bundle."""
+    rounds: list[list[Timing]] = [[] for _ in bundles]
+    for done in range(1, _ROUNDS + 1):
+        for bundle, timings in zip(bundles, rounds, strict=True):
+            timings.append(_time_in_process(bundle, texts))
+        print(f"timed {len(bundles)} systems, round {done} of {_ROUNDS}", flush=True)
     return [
         Timing(
-            median(turn.latency_ms for turn in taken),
-            median(turn.texts_per_second for turn in taken),
-            max(turn.peak_memory for turn in taken),
+            median(timing.latency_ms for timing in timings),
+            median(timing.texts_per_second for timing in timings),
+            max(timing.peak_memory for timing in timings),
         )
-        for taken in turns
+        for timings in rounds
     ]
 
 
-def _turn(bundle: Path, texts: Sequence[str]) -> Timing:
+def _time_in_process(bundle: Path, texts: Sequence[str]) -> Timing:
     command = [sys.executable, "-m", __name__, str(bundle)]
-    done = subprocess.run(command, input=json.dumps(list(texts)), capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"timing {bundle} failed: {done.stderr}")
-    # Predicting on torch says how far it is, on lines before.
-    return Timing(**json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run(command, input=json.dumps(list(texts)), capture_output=True, text=True)
+    if process.returncode:
+        raise RuntimeError(f"timing {bundle} failed: {process.stderr}")
+    # The lines before the last one show the progress of predictors on torch.
+    return Timing(**json.loads(process.stdout.splitlines()[-1]))
 
 
 def main(bundle: Path, texts: Sequence[str]) -> None:
-    """Take one turn, and print it as JSON."""
+    """Measure one bundle in this process, and print the timing as JSON."""
     predictor = open_predictor(bundle, ModelBundle.load(bundle))
-    predictor.predict_proba(texts[:1])  # the first run is slower than those after it
-    alone = _seconds(predictor, [[text] for text in texts])
-    batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
-    together = _seconds(predictor, batches)
-    asked = sum(map(len, batches[: len(together)]))
-    timing = Timing(median(alone) * 1_000, asked / sum(together), peak_memory())
+    predictor.predict_proba(texts[:1])  # warm-up
+    latencies = _time_batches(predictor, [[text] for text in texts])
+    batches = [texts[start : start + _BATCH_SIZE] for start in range(0, len(texts), _BATCH_SIZE)]
+    batch_seconds = _time_batches(predictor, batches)
+    predicted = sum(map(len, batches[: len(batch_seconds)]))
+    timing = Timing(median(latencies) * 1_000, predicted / sum(batch_seconds), peak_memory())
     print(json.dumps(timing._asdict()))
 
 
-def _seconds(predictor: Predictor, batches: Sequence[Sequence[str]]) -> list[float]:
-    """Of each batch, until it has been long enough."""
-    taken: list[float] = []
+def _time_batches(predictor: Predictor, batches: Sequence[Sequence[str]]) -> list[float]:
+    """Return the seconds that each batch took, until they add up to three seconds."""
+    seconds: list[float] = []
     for batch in batches:
-        if sum(taken) > _LONGEST:
+        if sum(seconds) > _MAX_SECONDS:
             break
         started = time.perf_counter()
         predictor.predict_proba(batch)
-        taken.append(time.perf_counter() - started)
-    return taken
+        seconds.append(time.perf_counter() - started)
+    return seconds
 
 
 if __name__ == "__main__":

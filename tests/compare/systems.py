@@ -1,4 +1,4 @@
-"""Made-up systems of a comparison."""
+"""Evaluations and systems with made-up numbers."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def estimate(value: float) -> Estimate:
 
 
 def evaluation(truth: Sequence[int], predicted: Sequence[int], ids: Sequence[str] | None = None) -> Evaluation:
-    """What answers ``predicted`` of two classes."""
+    """Return the evaluation of certain predictions of two classes."""
     manifest = EvaluationManifest(
         bundle="0" * 64,
         runtime="linear",
@@ -40,10 +40,10 @@ def system(
     within: bool = True,
     failed: str | None = None,
 ) -> ComparedSystem:
-    """A row of the table."""
+    """Return a system with these numbers, or one that failed."""
     if failed:
         return ComparedSystem(recipe=name, family="linear", failed=failed)
-    measured = SystemMetrics(
+    metrics = SystemMetrics(
         target="linear",
         f1=estimate(f1),
         accuracy=estimate(f1),
@@ -57,4 +57,4 @@ def system(
         on_training_front=False,
         letters="a",
     )
-    return ComparedSystem(recipe=name, family="linear", metrics=measured)
+    return ComparedSystem(recipe=name, family="linear", metrics=metrics)

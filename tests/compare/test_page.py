@@ -1,11 +1,11 @@
-"""The page of a comparison."""
+"""HTML page of a comparison."""
 
 import re
 from pathlib import Path
 
 from compare.systems import estimate, system
 
-from textgate.components.compare.page import write_comparison
+from textgate.components.compare.page import write_comparison_page
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits, SystemPair
 from textgate.pipelines import recipes
 
@@ -25,12 +25,12 @@ def page(folder: Path, systems: list[ComparedSystem], winner: str | None, pairs:
         message=f"{winner} wins" if winner else "nothing won",
     )
     path = folder / "comparison.html"
-    write_comparison(path, comparison, [recipes.load("quickstart"), recipes.load("toxic-lsa")])
+    write_comparison_page(path, comparison, [recipes.load("quickstart"), recipes.load("toxic-lsa")])
     return path.read_text("utf-8")
 
 
-def test_the_page_has_the_winner_both_plots_every_pair_and_why_a_system_failed(tmp_path: Path) -> None:
-    apart = SystemPair(
+def test_the_page_shows_the_winner_both_plots_every_pair_and_the_error_of_a_failed_system(tmp_path: Path) -> None:
+    difference = SystemPair(
         first="quickstart",
         second="toxic-lsa",
         f1_difference=estimate(0.1),
@@ -43,21 +43,21 @@ def test_the_page_has_the_winner_both_plots_every_pair_and_why_a_system_failed(t
         system("toxic-lsa", 0.7, latency_ms=0.1, seconds=3),
         system("odd", failed=f"the label {HOSTILE} is none"),
     ]
-    found = page(tmp_path, systems, "quickstart", [apart])
-    assert "<h1>quickstart</h1>" in found
+    html = page(tmp_path, systems, "quickstart", [difference])
+    assert "<h1>quickstart</h1>" in html
     for name in ("latency", "training"):
-        (plot,) = re.findall(rf'<figure id="{name}".*?</figure>', found, re.DOTALL)
+        (plot,) = re.findall(rf'<figure id="{name}".*?</figure>', html, re.DOTALL)
         assert len(re.findall("<circle", plot)) == 2
-    for told in ("0.8000", "0.7800 to 0.8200", "23.0 MB", "1m40s", "+0.1000", "0.0125", "0.0375", "50 MB"):
-        assert told in found
-    assert "the label &lt;script&gt;alert(1)&lt;/script&gt; is none" in found
-    # Of one file: no script, and nothing from elsewhere.
-    assert "<script" not in found
-    assert re.findall(r'(?:src|href)="(?!#)[^"]*"|url\(|@import', found) == []
+    for text in ("0.8000", "0.7800 to 0.8200", "23.0 MB", "1m40s", "+0.1000", "0.0125", "0.0375", "50 MB"):
+        assert text in html
+    assert "the label &lt;script&gt;alert(1)&lt;/script&gt; is none" in html
+    # A single file without scripts and external resources.
+    assert "<script" not in html
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"|url\(|@import', html) == []
 
 
-def test_without_a_winner_the_page_says_so_and_draws_nothing(tmp_path: Path) -> None:
-    found = page(tmp_path, [system("odd", failed="it was killed by signal 9")], None, [])
-    assert "<h1>No winner</h1>" in found
-    assert "it was killed by signal 9" in found
-    assert "<figure" not in found
+def test_without_a_winner_the_page_says_so_and_has_no_plot(tmp_path: Path) -> None:
+    html = page(tmp_path, [system("odd", failed="it was killed by signal 9")], None, [])
+    assert "<h1>No winner</h1>" in html
+    assert "it was killed by signal 9" in html
+    assert "<figure" not in html

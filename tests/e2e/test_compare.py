@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from e2e.conftest import RECIPE
 
-from textgate.components.compare.judge import compare_pairs, on_front
+from textgate.components.compare.ranking import compare_pairs, pareto_front
 from textgate.components.contracts import Evaluation, ModelBundle
 
 TRAININGS = {
@@ -50,7 +50,7 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
     for cost, front in (("latency_ms", "on_latency_front"), ("training", "on_training_front")):
         costs = [systems[name]["measured"][cost] for name in names]
         paid = [one["seconds"] if isinstance(one, dict) else one for one in costs]
-        assert [systems[name]["measured"][front] for name in names] == on_front(scores, paid)
+        assert [systems[name]["measured"][front] for name in names] == pareto_front(scores, paid)
 
     # The winner as it was judged is what was promoted, under the model's name.
     assert first["winner"] == names[0]

@@ -1,4 +1,4 @@
-"""Significance, its letters, Pareto fronts and the winner, against numbers computed by hand."""
+"""Significance, letter display, Pareto front and winner, checked against results computed by hand."""
 
 from itertools import combinations, product
 from pathlib import Path
@@ -9,7 +9,7 @@ from compare.systems import estimate, evaluation, system
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.compare.judge import choose, compare_pairs, letters, on_front
+from textgate.components.compare.ranking import choose_winner, compare_pairs, letter_display, pareto_front
 from textgate.components.contracts import InputError
 from textgate.components.contracts.comparison import CostLimits, SystemPair
 
@@ -24,23 +24,23 @@ def pair(first: str, second: str, p_holm: float) -> SystemPair:
 
 
 def f1(truth: list[int], predicted: list[int]) -> float:
-    hits = sum(label and answer for label, answer in zip(truth, predicted, strict=True))
-    return 2 * hits / (sum(truth) + sum(predicted))
+    tp = sum(label and answer for label, answer in zip(truth, predicted, strict=True))
+    return 2 * tp / (sum(truth) + sum(predicted))
 
 
 def exact_p(truth: list[int], first: list[int], second: list[int]) -> float:
-    """By every one of the ways to swap the answers of the rows on which two systems disagree; ties count half."""
-    apart = [row for row in range(len(truth)) if first[row] != second[row]]
-    seen = abs(f1(truth, first) - f1(truth, second))
+    """Return the p-value over every swap of the predictions on which two systems disagree; ties count half."""
+    differing = [row for row in range(len(truth)) if first[row] != second[row]]
+    observed = abs(f1(truth, first) - f1(truth, second))
     larger = equal = 0
-    for swaps in product([False, True], repeat=len(apart)):
-        ours, theirs = list(first), list(second)
-        for row, swap in zip(apart, swaps, strict=True):
+    for swaps in product([False, True], repeat=len(differing)):
+        a, b = list(first), list(second)
+        for row, swap in zip(differing, swaps, strict=True):
             if swap:
-                ours[row], theirs[row] = second[row], first[row]
-        drawn = abs(f1(truth, ours) - f1(truth, theirs))
-        larger, equal = larger + (drawn > seen + 1e-9), equal + (abs(drawn - seen) <= 1e-9)
-    return (larger + equal / 2) / 2 ** len(apart)
+                a[row], b[row] = second[row], first[row]
+        permuted = abs(f1(truth, a) - f1(truth, b))
+        larger, equal = larger + (permuted > observed + 1e-9), equal + (abs(permuted - observed) <= 1e-9)
+    return (larger + equal / 2) / 2 ** len(differing)
 
 
 def test_each_pair_is_tested_on_the_same_texts_and_corrected_for_their_number() -> None:
@@ -69,26 +69,27 @@ def test_each_pair_is_tested_on_the_same_texts_and_corrected_for_their_number() 
     assert order[1].p_value < 0.05, "the case is chosen so that correcting makes a difference"
 
 
-def test_systems_that_were_asked_about_different_texts_are_not_compared() -> None:
+def test_systems_evaluated_on_different_texts_are_not_compared() -> None:
     other = evaluation([0, 1, 1], [0, 1, 1], ids=["x", "y", "z"])
     with pytest.raises(InputError, match="a and b were evaluated on different texts"):
         compare_pairs({"a": evaluation([0, 1, 1], [0, 1, 1]), "b": other})
 
 
 def test_letters_by_hand() -> None:
-    """a differs from c and d, and b from none: {a, b} and {b, c, d} are the largest groups without a difference."""
+    """a differs from c and d, b from no other: {a, b} and {b, c, d} are the largest groups without a difference."""
     pairs = [pair(first, second, 0.3) for first, second in ("ab", "bc", "bd", "cd")]
     pairs += [pair("a", "c", 0.01), pair("a", "d", 0.01)]
-    assert letters("abcd", pairs) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
+    assert letter_display("abcd", pairs) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.booleans(), min_size=10, max_size=10))
 def test_two_systems_share_a_letter_if_and_only_if_they_do_not_differ(significant: list[bool]) -> None:
     pairs = [
-        pair(*named, 0.01 if apart else 0.5) for named, apart in zip(combinations(NAMES, 2), significant, strict=True)
+        pair(*named, 0.01 if differs else 0.5)
+        for named, differs in zip(combinations(NAMES, 2), significant, strict=True)
     ]
-    found = letters(NAMES, pairs)
+    found = letter_display(NAMES, pairs)
     assert all(found.values())
     for one in pairs:
         assert set(found[one.first]).isdisjoint(found[one.second]) == one.significant
@@ -96,13 +97,13 @@ def test_two_systems_share_a_letter_if_and_only_if_they_do_not_differ(significan
 
 
 def test_the_pareto_front_by_hand() -> None:
-    #        best, dear   beaten by the best   as good as the next, twice   dearer than it   cheapest
+    #         best  dominated  two equal points  dominated  cheapest
     scores = [0.90, 0.88, 0.80, 0.80, 0.70, 0.60]
     costs = [10.0, 10.0, 5.00, 5.00, 6.00, 1.00]
-    assert on_front(scores, costs) == [True, False, True, True, False, True]
+    assert pareto_front(scores, costs) == [True, False, True, True, False, True]
 
 
-def test_the_highest_f1_wins_and_those_as_good_are_named_with_what_they_save() -> None:
+def test_the_highest_f1_wins_and_systems_as_good_are_named_with_their_savings() -> None:
     systems = [
         system("large", 0.90, latency_ms=20, size_mb=100, seconds=300),
         system("small", 0.89, latency_ms=2, size_mb=10, seconds=310),
@@ -110,7 +111,7 @@ def test_the_highest_f1_wins_and_those_as_good_are_named_with_what_they_save() -
         system("odd", failed="no label word fits"),
     ]
     pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
-    assert choose(systems, pairs, CostLimits()) == (
+    assert choose_winner(systems, pairs, CostLimits()) == (
         "large",
         ["small"],
         "large wins: it has the highest F1, 0.9000 [0.8800, 0.9200]; not significantly worse: small (answers 10.0 "
@@ -118,14 +119,14 @@ def test_the_highest_f1_wins_and_those_as_good_are_named_with_what_they_save() -
     )
 
 
-def test_limits_leave_out_what_costs_more() -> None:
+def test_systems_beyond_the_limits_cannot_win() -> None:
     systems = [
         system("large", 0.90, within=False),
         system("small", 0.89),
         system("words", 0.80),
     ]
     pairs = [pair("large", "small", 0.4), pair("large", "words", 0.001), pair("small", "words", 0.01)]
-    winner, as_good, words = choose(systems, pairs, CostLimits(max_latency_ms=5, max_size_mb=50))
+    winner, as_good, words = choose_winner(systems, pairs, CostLimits(max_latency_ms=5, max_size_mb=50))
     assert (winner, as_good) == ("small", [])
     assert words == (
         "small wins: it has the highest F1 of the 2 systems within 5 ms a text and 50 MB, 0.8900 [0.8700, 0.9100], and "
@@ -134,16 +135,16 @@ def test_limits_leave_out_what_costs_more() -> None:
 
 
 def test_without_a_system_within_the_limits_nothing_wins() -> None:
-    dear, broken = system("dear", 0.9, within=False), system("broken", failed="it was killed")
-    assert choose([dear, broken], [], CostLimits(max_size_mb=1)) == (
+    expensive, broken = system("expensive", 0.9, within=False), system("broken", failed="it was killed")
+    assert choose_winner([expensive, broken], [], CostLimits(max_size_mb=1)) == (
         None,
         [],
         "nothing won: the only system that did not fail is not within 1 MB",
     )
-    assert choose([broken], [], CostLimits()) == (None, [], "nothing won: every system failed")
+    assert choose_winner([broken], [], CostLimits()) == (None, [], "nothing won: every system failed")
 
 
-def test_the_file_is_read_back(tmp_path: Path) -> None:
+def test_a_file_that_is_no_comparison_is_an_error(tmp_path: Path) -> None:
     from textgate.components.contracts.comparison import Comparison
 
     with pytest.raises(InputError, match="not a comparison"):
