@@ -207,22 +207,25 @@ def export(merged: Path, full: Path) -> None:
     EXPORTABLE_FAMILIES["transformer"]().export_onnx(merged, ModelBundle.load(merged), full)
 
 
-def target(merged: Path, full: Path, output: Path) -> None:
-    if output.name.startswith("hf"):
+def export_target(merged: Path, full: Path, output: Path) -> None:
+    from textgate.components.contracts.export_target import EXPORT_TARGETS
+
+    target = EXPORT_TARGETS[output.name.removesuffix("-blocks")]
+    if target.needs_torch:
         from textgate.components.contracts import ModelBundle
         from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 
         output.mkdir()
-        write_hf_folder(merged, ModelBundle.load(merged), output, quantize=output.name == "hf-nf4")
+        write_hf_folder(merged, ModelBundle.load(merged), output, quantize=target.precision == "nf4")
         return
-    from textgate.components.contracts.export_target import EXPORT_TARGETS
     from textgate.components.export_onnx.activations import activation_ranges
     from textgate.components.export_onnx.onnx_graphs import write_graph
 
-    graph, name = full / "model.onnx", output.name
+    graph = full / "model.onnx"
     one = np.ones((1, 16), dtype=np.int64)
-    ranges = activation_ranges(graph, [{"input_ids": one, "attention_mask": one}]) if name == "onnx-int8" else None
-    write_graph(EXPORT_TARGETS[name.removesuffix("-blocks")], graph, output / "model.onnx", (), ranges)
+    static = output.name == "onnx-int8"
+    ranges = activation_ranges(graph, [{"input_ids": one, "attention_mask": one}]) if static else None
+    write_graph(target, graph, output / "model.onnx", (), ranges)
 
 
 STAGES: dict[str, Any] = {
@@ -231,7 +234,7 @@ STAGES: dict[str, Any] = {
     "merge": merge,
     "hf": hf,
     "export": export,
-    "target": target,
+    "target": export_target,
 }
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from textgate.components.contracts import (
     TransformerTraining,
     export_target,
 )
-from textgate.components.contracts.export_target import ExportTarget
+from textgate.components.contracts.export_target import EXPORT_TARGETS, ExportTarget
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx import onnx_graphs
@@ -76,7 +76,7 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
         other = bundle.model_copy(update={"runtime": runtime})
         answers = open_predictor(tmp_path / "exported", other.write(tmp_path / "exported")).predict_proba(texts)
         if isinstance(runtime, OnnxRuntime):
-            assert runtime.precision == target.removeprefix("onnx-")
+            assert runtime.precision == EXPORT_TARGETS[target].precision
         else:
             assert runtime.folder == target
         assert np.mean(answers.argmax(axis=1) == served) > 0.95
