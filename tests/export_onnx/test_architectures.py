@@ -101,7 +101,7 @@ def test_every_target_predicts_as_the_trained_model(
         tolerance = 0.05 if "int8" in target and not bundle.runtime.blocks else 1e-3  # type: ignore[union-attr]
         np.testing.assert_allclose(together[:2], alone, atol=tolerance)
     if name in CUSTOM_HEAD:
-        with pytest.raises(InputError, match="has a head of its own: take targets of ONNX"):
+        with pytest.raises(InputError, match="has a custom head: use ONNX targets"):
             exporter.export(EXPORT_TARGETS["hf"])
 
 

@@ -185,7 +185,7 @@ def test_a_bundle_that_needs_another_server_is_evaluated_like_any_other(
     assert evaluation.manifest.calibration_error_before == pytest.approx(
         reference.manifest.metrics["calibration_error"].value
     )
-    with pytest.raises(InputError, match="answers with 'transformers', which is not served"):
+    with pytest.raises(InputError, match="has the runtime 'transformers', which cannot be served"):
         load_bundle(tmp_path / "exported")
 
 
