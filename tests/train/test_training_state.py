@@ -131,5 +131,5 @@ def test_a_packed_checkpoint_contains_no_pickle_and_the_same_weights(tmp_path: P
 
 
 def test_an_object_that_only_pickle_could_store_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="holds a complex, which has no form without pickle"):
+    with pytest.raises(TypeError, match="contains a complex, which cannot be stored without pickle"):
         round_trip(tmp_path, optimizer={"lr": 1j})

@@ -43,7 +43,7 @@ class TorchPredictor:
 
 @contextmanager
 def _output_layer_inputs(model: Any) -> Iterator[list[torch.Tensor]]:
-    """Give a list that holds the output layer's input (batch, dimensions) after each forward pass of ``model``."""
+    """Yield a list that contains the output layer's input (batch, dimensions) after each forward pass of ``model``."""
     last_inputs: list[torch.Tensor] = []
 
     def record(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -84,11 +84,11 @@ def test_the_loss_is_the_weighted_sum_of_cross_entropy_and_divergence(
         torch.tensor(classes),
         torch.tensor(soft, dtype=torch.float32),
     )
-    whole = loss({"logits": outputs}, target, 6, probabilities)
+    full_batch = loss({"logits": outputs}, target, 6, probabilities)
     parts = [
         loss({"logits": outputs[part]}, target[part], 6, probabilities[part]) for part in (slice(0, 2), slice(2, None))
     ]
-    assert float(whole) == pytest.approx(expected, rel=1e-4)
+    assert float(full_batch) == pytest.approx(expected, rel=1e-4)
     assert float(sum(parts)) == pytest.approx(expected, rel=1e-4)
     plain = build_loss(training.model_copy(update={"distillation": None}), classes.tolist(), 3)
     assert float(loss({"logits": outputs}, target, 6)) == float(plain({"logits": outputs}, target, 6))

@@ -214,5 +214,5 @@ def test_an_unusable_prompt_gives_a_one_line_error(
 
 def test_an_encoder_cannot_be_prompted(tiny: Callable[[str], Path], dataset: Dataset, tmp_path: Path) -> None:
     base_model = tiny("bert")
-    with pytest.raises(InputError, match="is no decoder, so that no prompt can ask it"):
+    with pytest.raises(InputError, match="is not a decoder, so it cannot be prompted"):
         train_bundle(dataset.path, "x", training(base_model), tmp_path / "bundle", TrainingContext(base_model))

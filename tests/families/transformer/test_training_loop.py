@@ -138,10 +138,10 @@ def test_the_loss_equals_torchs_with_scikit_learns_class_weights(classes: list[i
         torch.tensor(weights, dtype=torch.float32), reduction="sum", label_smoothing=smoothing
     )(logits, target)
     loss = build_loss(training, classes, 3)
-    whole = loss({"logits": logits}, target, len(classes))
+    full_batch = loss({"logits": logits}, target, len(classes))
     halves = [loss({"logits": logits[part]}, target[part], len(classes)) for part in (slice(0, 3), slice(3, None))]
-    torch.testing.assert_close(whole, expected / len(classes))
-    torch.testing.assert_close(sum(halves), whole)
+    torch.testing.assert_close(full_batch, expected / len(classes))
+    torch.testing.assert_close(sum(halves), full_batch)
 
 
 @pytest.mark.parametrize(

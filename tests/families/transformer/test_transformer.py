@@ -87,7 +87,7 @@ def test_there_is_nothing_to_merge(trained: Path, tmp_path: Path, capsys: pytest
     assert (
         merge_bundle(trained, tmp_path / "merged") == ModelBundle.load(trained) == ModelBundle.load(tmp_path / "merged")
     )
-    assert "nothing to merge: the bundle is whole" in capsys.readouterr().out
+    assert "nothing to merge: the bundle needs no base model" in capsys.readouterr().out
 
 
 def test_progress_lines_have_epoch_loss_and_rate(
@@ -104,9 +104,9 @@ def test_progress_lines_have_epoch_loss_and_rate(
 def test_an_unexported_bundle_is_not_served_and_an_exported_one_is_not_exported_again(
     dataset: Dataset, trained: Path, exported: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="answers with 'transformers', which is not served: export it first"):
+    with pytest.raises(InputError, match="has the runtime 'transformers', which cannot be served: export it first"):
         load_bundle(trained)
-    with pytest.raises(InputError, match="answers with onnx, not with the model it was trained as"):
+    with pytest.raises(InputError, match="has the runtime onnx, not the transformers model it was trained as"):
         serve(dataset.path, exported, tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
 

@@ -69,7 +69,7 @@ def export_classifier(
         outputs={value.name: _shape(value) for value in graph.graph.output},
     )
     save_graph(graph, output / runtime.graph)
-    # Parsed and written again for a stable key order, so that the same tokenizer gives the same bytes.
+    # Parsed and serialized again for a stable key order, so that the same tokenizer gives the same bytes.
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     (output / TOKENIZER).write_text(json.dumps(definition, ensure_ascii=False), "utf-8")
     return runtime, excluded_nodes

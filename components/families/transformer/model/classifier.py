@@ -72,7 +72,7 @@ def build_classifier(base_model: Path, training: FineTuning, labels: list[str]) 
     if isinstance(training, PromptedTraining):
         trained_head = ()
         if architecture.head_modules != ("score",):
-            raise InputError(f"the base model {training.base_model} is no decoder, so that no prompt can ask it")
+            raise InputError(f"the base model {training.base_model} is not a decoder, so it cannot be prompted")
         set_label_word_head(model, tokenizer, base_model, training, labels)
     max_tokens = token_limit(model, tokenizer, training)
     return Classifier(model, tokenizer, max_tokens, options["dtype"], architecture.adapter_targets, trained_head)

@@ -7,7 +7,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def pool_last_token(model: Any) -> None:
-    """Replace ``model.forward`` so that the head reads the last token that the attention mask keeps.
+    """Replace ``model.forward`` so that the head reads the last token with an attention mask of 1.
 
     transformers looks for the last id that is not the padding id, or for T5's end-of-sequence id. It reads the wrong
     position when a text itself contains that id, or when the batch is padded with another id.

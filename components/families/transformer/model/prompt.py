@@ -135,11 +135,11 @@ def set_label_word_head(
         word = training.label_words[label]
         ids = _ids(tokenizer, word)
         if not ids:
-            raise InputError(f"train.label_words.{label} is empty: give the word that stands for the label")
+            raise InputError(f"train.label_words.{label} is empty: give a word for the label")
         if ids[0] in tokens:
             raise InputError(
-                f"the label words {tokens[ids[0]]!r} and {word!r} begin with the same token, so that their logits are "
-                "one: choose words that differ at once"
+                f"the label words {tokens[ids[0]]!r} and {word!r} begin with the same token, so their logits are the "
+                "same: choose words whose first tokens differ"
             )
         tokens[ids[0]] = word
     with torch.no_grad():

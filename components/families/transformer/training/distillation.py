@@ -46,8 +46,8 @@ def teacher_probabilities(
         )
     if bundle.base_model:
         raise InputError(
-            f"the teacher {distillation.teacher} is an adapter or head without its base {bundle.base_model}: take the "
-            "bundle that was made whole of it, or the one that is served"
+            f"the teacher {distillation.teacher} is an adapter or head without its base {bundle.base_model}: use the "
+            "merged or exported bundle of the same run"
         )
     probabilities = broadcast_from_main(lambda: _predict(dataset, folder, bundle))
     return apply_temperature(probabilities, distillation.temperature)

@@ -22,7 +22,7 @@ def mean_loss(log: list[dict[str, Any]]) -> float:
 def history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
     """Return the training loss and validation F1 by epoch, as ``ModelBundle.history``.
 
-    Times are left out, so the same training gives the same history.
+    Times are omitted, so the same training gives the same history.
     """
     return [
         {"epoch": round(float(entry["epoch"]), 4), name: round(float(entry[key]), 6)}

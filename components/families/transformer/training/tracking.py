@@ -43,7 +43,7 @@ def tracking_callbacks(logs: Path | None) -> list[TrainerCallback]:
 
 def _missing(variable: str, package: str) -> InputError:
     return InputError(
-        f"{variable} asks for tracking, but the step's image holds no {package}: pip install {package}, or unset it"
+        f"{variable} enables tracking, but {package} is not installed: pip install {package}, or unset it"
     )
 
 

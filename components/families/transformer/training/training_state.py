@@ -98,7 +98,7 @@ def _encode(value: Any, tensors: _Tensors) -> Any:
         case dict():
             # A list of pairs, because the optimizer has integer keys and JSON keys are strings.
             return {"dict": [[_encode(key, tensors), _encode(item, tensors)] for key, item in value.items()]}
-    raise TypeError(f"a training's state holds a {type(value).__name__}, which has no form without pickle")
+    raise TypeError(f"the training state contains a {type(value).__name__}, which cannot be stored without pickle")
 
 
 def _decode(value: Any, tensors: Any) -> Any:
