@@ -1,7 +1,9 @@
 """S3 client, embedded S3 server, and the model registry."""
 
+from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
-from textgate.components.storage.registry import CHAMPION, ChannelUpdate, ModelRef, Registry
+from textgate.components.storage.model_ref import CHAMPION, ModelRef
+from textgate.components.storage.registry import Registry
 from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store
 
 __all__ = [

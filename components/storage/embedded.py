@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sysconfig
 import time
@@ -25,6 +24,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from textgate.components.contracts import InputError
+from textgate.components.storage.ports import find_free_ports, wait_until_free
 from textgate.components.storage.s3 import Store, endpoint
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-_PORTS_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _PROBE_BUCKET = "textgate-probe"
 
@@ -107,7 +106,7 @@ class EmbeddedStore:
                     end()
                 if not psutil.wait_procs([process], timeout=_STOP_SECONDS)[1]:
                     break
-            _wait_until_free(state.ports)
+            wait_until_free(state.ports)
             return True
 
     def environment(self) -> dict[str, str]:
@@ -164,7 +163,7 @@ class EmbeddedStore:
 
     def _launch(self, weed: str) -> _State:
         previous = self._state()
-        ports = previous.ports if previous and _wait_until_free(previous.ports) else _free_ports()
+        ports = previous.ports if previous and wait_until_free(previous.ports) else find_free_ports(_SERVICES)
         # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says.
         # The admin port is in use even with -admin.ui=false.
         arguments = [
@@ -271,37 +270,3 @@ def _write_private(path: Path, text: str) -> None:
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     temporary.replace(path)
-
-
-def _free_ports() -> dict[str, int]:
-    """Return a free port for each service of the server.
-
-    SeaweedFS also listens on port + 10000 for gRPC, so that port is free too. All are below the usual range of
-    ephemeral ports.
-    """
-    ports: dict[str, int] = {}
-    while len(ports) < len(_SERVICES):
-        port = 10_000 + secrets.randbelow(10_000)
-        if port not in ports.values() and _all_free({"": port}):
-            ports[_SERVICES[len(ports)]] = port
-    return ports
-
-
-def _wait_until_free(ports: dict[str, int]) -> bool:
-    """Return whether the ports become free in time; a process that has ended keeps its ports for a moment."""
-    deadline = time.monotonic() + _PORTS_SECONDS
-    while not (free := _all_free(ports)) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-    return free
-
-
-def _all_free(ports: dict[str, int]) -> bool:
-    for http_port in ports.values():
-        for port in (http_port, http_port + 10_000):
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    return False
-    return True

@@ -16,79 +16,16 @@ is lost: ``history`` reads the channels too, and the next update writes the miss
 import difflib
 import getpass
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.model_name import MODEL_NAME
-from textgate.components.contracts.parse import parse_json
+from textgate.components.storage.channel_update import ChannelUpdate
+from textgate.components.storage.model_ref import CHAMPION, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.s3 import ObjectContent, Store
-
-CHAMPION = "champion"
-_VERSION_CHARACTERS = 12
-_VERSION = re.compile(rf"[0-9a-f]{{{_VERSION_CHARACTERS}}}")
-
-
-class ChannelUpdate(FrozenModel):
-    """Record of one change of a channel."""
-
-    model: str
-    channel: str
-    version: str
-    previous: str | None
-    """Version that the channel pointed at before."""
-    run: str
-    """Run that made the change."""
-    actor: str
-    """Name of the user."""
-    reason: str
-    time: str
-    """UTC, ISO 8601 with microseconds."""
-    decision: GateDecision | None = None
-    """Decision of the gate on which the change rests."""
-
-    @property
-    def audit_key(self) -> str:
-        """Key of the audit entry."""
-        return f"models/{self.model}/audit/{self.time.replace(':', '')}-{self.run}.json"
-
-    @classmethod
-    def parse(cls, text: bytes, where: str) -> "ChannelUpdate":
-        """Parse JSON.
-
-        Args:
-            text: The JSON.
-            where: Name of the object in error messages.
-
-        Raises:
-            InputError: The JSON is not a channel update.
-        """
-        return parse_json(cls, text, where, "a channel update")
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """Reference to a model: whatever a channel points at, or a fixed version."""
-
-    model: str
-    channel: str = CHAMPION
-    version: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "ModelRef":
-        """Parse ``model``, ``model@channel`` or ``model@version``.
-
-        Raises:
-            InputError: The text has another form.
-        """
-        model, at, rest = text.partition("@")
-        if not model or (at and not rest):
-            raise InputError(f"{text!r} names no model: write MODEL, MODEL@channel or MODEL@version")
-        return cls(model, version=rest) if _VERSION.fullmatch(rest) else cls(model, rest or CHAMPION)
 
 
 @dataclass(frozen=True)
@@ -165,7 +102,7 @@ class Registry:
         if not MODEL_NAME.fullmatch(model):
             raise InputError(f"{model!r} is no name for a model: 1 to 63 lower-case letters, digits and inner hyphens")
         bundle = ModelBundle.load(folder)
-        version = bundle.fingerprint[:_VERSION_CHARACTERS]
+        version = bundle.fingerprint[:VERSION_CHARACTERS]
         prefix = f"models/{model}/versions/{version}"
         for name in [*sorted(bundle.files), MANIFEST]:
             path, key = folder / name, f"{prefix}/{name}"
