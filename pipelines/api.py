@@ -15,15 +15,15 @@ from textgate.components.contracts import Estimate, Evaluation, InputError, Reci
 from textgate.components.contracts.recipe.training import bundle_references, replace_bundle_references
 from textgate.components.inference import LoadedBundle, load_bundle
 from textgate.components.sources import default_downloads, fetch, fetch_bundle, fetch_hub_bundle, is_path, resolve_ref
-from textgate.components.storage import DEFAULT_BUCKET, ModelRef, Registry, Store, connect
+from textgate.components.storage import DEFAULT_BUCKET, ModelRef, Registry
 from textgate.pipelines import recipes
+from textgate.pipelines.workspace import DEFAULT_WORKSPACE, download_bundle, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from textgate.pipelines.runners.local import LocalRun
 
-DEFAULT_WORKSPACE = Path(".textgate")
 Data = Union[str, Path, "pd.DataFrame"]
 """Path or URI of labelled texts (see the recipe's ``source.uri``), or a DataFrame with a row per text."""
 
@@ -90,7 +90,7 @@ def run(
 
     workspace = Path(workspace)
     opened = _with_data(_opened(recipe), data, text, label, workspace / "data")
-    return run_pipeline(opened, LocalSettings(workspace, _open_store(workspace, bucket), Display(sys.stderr)))
+    return run_pipeline(opened, LocalSettings(workspace, open_store(workspace, bucket), Display(sys.stderr)))
 
 
 def train(
@@ -135,7 +135,7 @@ def train(
     preprocess_dataset(folder / "ingested", opened.preprocess, folder / "dataset")
     training, bundles = opened.train, dict[str, Path]()
     if bundle_references(training):
-        registry = Registry(_open_store(Path(workspace), bucket))
+        registry = Registry(open_store(Path(workspace), bucket))
         training = replace_bundle_references(training, lambda reference: resolve_ref(reference, registry))
         bundles = {name: fetch_bundle(name, registry, folder)[0] for name in bundle_references(training)}
     base_model = getattr(training, "base_model", None)
@@ -205,11 +205,7 @@ def load(model: str | Path, *, workspace: str | Path = DEFAULT_WORKSPACE, bucket
         return load_bundle(reference)
     workspace = Path(workspace)
     ref = ModelRef.parse(reference)
-    registry = Registry(_open_store(workspace, bucket))
-    version = registry.resolve(ref)
-    folder = workspace / "models" / ref.model / version
-    if not folder.exists():
-        registry.download(ref.model, version, folder)
+    _, folder, _ = download_bundle(workspace, Registry(open_store(workspace, bucket)), ref)
     return load_bundle(folder)
 
 
@@ -244,10 +240,3 @@ def _write_parquet(frame: "pd.DataFrame", text: str, label: str, folder: Path) -
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.getvalue())
     return path
-
-
-def _open_store(workspace: Path, bucket: str) -> Store:
-    connect(workspace)
-    store = Store.from_environment(bucket)
-    store.ensure_bucket()
-    return store

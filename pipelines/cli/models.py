@@ -10,7 +10,8 @@ from rich.table import Table
 from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
-from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.workspace import open_store
 
 
 @click.group(epilog=example("textgate models list --json", "textgate models rollback quickstart"))

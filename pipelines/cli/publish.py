@@ -7,8 +7,9 @@ import click
 
 from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
-from textgate.pipelines.cli.registry_models import download_bundle, model_argument, model_card
-from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.registry_models import model_argument, model_card
+from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.workspace import download_bundle, open_store
 
 
 @click.command(

@@ -10,7 +10,7 @@ from textgate.components.inference import Predictor
 from textgate.components.sources import default_downloads, fetch
 from textgate.components.storage import ModelRef, Registry
 from textgate.components.storage.runs import load_card
-from textgate.pipelines.cli.store_options import open_store
+from textgate.pipelines.workspace import download_bundle, open_store
 
 model_argument = click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
 version_option = click.option("--version", show_default="the champion", help="Version of the model.")
@@ -24,21 +24,6 @@ class LoadedModel:
     version: str
     bundle: ModelBundle
     predictor: Predictor
-
-
-def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) -> tuple[str, Path, ModelBundle]:
-    """Download a model version into the workspace unless it is there, and verify its checksums.
-
-    Returns:
-        The version, the folder of the bundle, and its manifest.
-
-    Raises:
-        InputError: If the model or version does not exist, the channel is empty, or a file of the bundle has changed.
-    """
-    version = registry.resolve(reference)
-    folder = workspace / "models" / reference.model / version
-    bundle = ModelBundle.load(folder) if folder.exists() else registry.download(reference.model, version, folder)
-    return version, folder, bundle
 
 
 def load_model(workspace: Path, bucket: str, model: str) -> LoadedModel:

@@ -21,9 +21,10 @@ from textgate.pipelines.cli.run_result import (
     run_json,
     run_lines,
 )
-from textgate.pipelines.cli.store_options import json_option, open_store, store_options
+from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.cli.yaml_file import YamlFile
 from textgate.pipelines.sweep import describe
+from textgate.pipelines.workspace import open_store
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.local import LocalRun

@@ -17,7 +17,7 @@ from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.sources import default_downloads, fetch
 from textgate.components.storage import DEFAULT_BUCKET, Registry
 from textgate.components.train.train import train_bundle
-from textgate.pipelines.cli.store_options import open_store
+from textgate.pipelines.workspace import open_store
 
 NAME = "headlines"
 TEXTS = 4_096
