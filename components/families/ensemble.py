@@ -99,15 +99,15 @@ def _copy_member(source: Path, reference: str, labels: list[str], target: Path) 
     match bundle.runtime:
         case EnsembleRuntime():
             raise InputError(
-                f"{reference} is an ensemble itself, which would hold its members twice over: name its members in "
+                f"{reference} is itself an ensemble, and an ensemble cannot be a member: name its members in "
                 "train.members instead"
             )
         case TransformersRuntime():
             raise InputError(
-                f"{reference} answers with {bundle.runtime.name}, which is not served: name a version in train.members "
-                "that was exported to ONNX"
+                f"{reference} has the runtime {bundle.runtime.name}, which cannot be served: name a version in "
+                "train.members that was exported to ONNX"
             )
     if bundle.labels != labels:
-        raise InputError(f"{reference} answers {bundle.labels} but the dataset has the labels {labels}")
+        raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(*bundle.alternatives))
     return bundle.model_copy(update={"alternatives": {}}).write(target)

@@ -141,7 +141,8 @@ def transformer_max_tokens(bundle: ModelBundle) -> int:
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
         raise InputError(
-            f"the bundle {bundle.name} answers with {bundle.runtime.name}, not with the model it was trained as"
+            f"the bundle {bundle.name} has the runtime {bundle.runtime.name}, not the transformers model it was trained "
+            "as"
         )
     return bundle.runtime.max_tokens
 
@@ -149,6 +150,6 @@ def transformer_max_tokens(bundle: ModelBundle) -> int:
 def custom_head_error(bundle: ModelBundle) -> InputError:
     """Return the error of exporting ``bundle``, whose head transformers does not know, to a Hugging Face folder."""
     return InputError(
-        f"export.targets: hf and hf-nf4 are for models that transformers loads by itself, but {bundle.name} has a "
-        "head of its own: take targets of ONNX"
+        f"export.targets: hf and hf-nf4 are for models that transformers can load, but {bundle.name} has a custom "
+        "head: use ONNX targets"
     )

@@ -32,7 +32,7 @@ class EnsemblePredictor:
         self._members: list[tuple[LoadedBundle, float]] = []
         for name, weight in zip(runtime.members, runtime.weights, strict=True):
             if f"{name}/{MANIFEST}" not in bundle.files:
-                raise InputError(f"the bundle {folder} holds no {name}, which its runtime names as a member")
+                raise InputError(f"the bundle {folder} lacks {name}, which its runtime names as a member")
             # A member with weight 0 changes nothing, so it is not run.
             if weight:
                 self._members.append((_load_member(folder / name, bundle.labels, threads), weight))
@@ -70,5 +70,5 @@ class EnsemblePredictor:
 def _load_member(folder: Path, labels: list[str], threads: int) -> LoadedBundle:
     member = load_bundle(folder, threads)
     if member.bundle.labels != labels:
-        raise InputError(f"the member {folder} answers {member.bundle.labels} but its ensemble has the labels {labels}")
+        raise InputError(f"the member {folder} has the labels {member.bundle.labels}, but its ensemble has {labels}")
     return member

@@ -64,5 +64,5 @@ def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
             return LoadedBundle(bundle, EnsemblePredictor(folder, bundle, runtime, threads))
         case _:
             raise InputError(
-                f"the bundle {folder} answers with {bundle.runtime.name!r}, which is not served: export it first"
+                f"the bundle {folder} has the runtime {bundle.runtime.name!r}, which cannot be served: export it first"
             )

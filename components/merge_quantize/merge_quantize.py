@@ -31,7 +31,7 @@ def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
         base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
         merged = FAMILIES[bundle.family]().merge(bundle_folder, bundle, base_model, folder)
         if merged is None:
-            print("nothing to merge: the bundle is whole and passed on", flush=True)
+            print("nothing to merge: the bundle needs no base model and is copied", flush=True)
             shutil.copytree(bundle_folder, folder, dirs_exist_ok=True)
             return bundle
         runtime, message = merged

@@ -110,7 +110,7 @@ class StoreCheckpoints:
             self._store.delete(self._key(_MANIFEST))
             self._delete_all_but(set())
         except InputError as error:
-            print(f"the checkpoints were not removed: {error}", flush=True)
+            print(f"the checkpoints were not deleted: {error}", flush=True)
 
     def _store_checkpoint(self, scratch: Path) -> None:
         folder = scratch / "checkpoint"
@@ -125,7 +125,7 @@ class StoreCheckpoints:
             self._store.put(self._key(_MANIFEST), checkpoint.model_dump_json(indent=2).encode())
             self._delete_all_but({_MANIFEST, *files.values()})
         except InputError as error:
-            print(f"the checkpoint was not kept: {error}", flush=True)
+            print(f"the checkpoint was not saved: {error}", flush=True)
         finally:
             shutil.rmtree(scratch)
 
@@ -135,10 +135,10 @@ class StoreCheckpoints:
     def _download(self, name: str, digest: str, output: Path) -> None:
         path = output / name
         if not path.resolve().is_relative_to(output.resolve()):
-            raise ValueError(f"its file {name} would lie outside its folder")
+            raise ValueError(f"its file {name} would be outside its folder")
         self._store.download_file(self._key(digest), path)
         if file_sha256(path) != digest:
-            raise ValueError(f"its file {name} is not what was stored")
+            raise ValueError(f"its file {name} has another sha256")
 
     def _delete_all_but(self, names: set[str]) -> None:
         for item in self._store.objects(f"{self._prefix}/"):

@@ -129,11 +129,11 @@ def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInp
 def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
     labels = dataset.manifest.labels
     if bundle.labels != labels:
-        raise InputError(f"{reference} answers {bundle.labels} but the dataset has the labels {labels}")
+        raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
     if bundle.dataset != dataset.manifest.fingerprint and not int(os.environ.get("RANK", "0")):
         print(
-            f"{reference} was trained on another dataset: if texts of this test split were among it, what is measured "
-            "on them will be too good",
+            f"{reference} was trained on another dataset: if that includes texts of this test split, the scores on the "
+            "test split will be too high",
             flush=True,
         )
 

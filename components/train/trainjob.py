@@ -78,7 +78,7 @@ class _Cluster:
                 config.load_incluster_config()
                 namespace = _NAMESPACE.read_text("utf-8").strip()
         except (config.ConfigException, OSError) as error:
-            raise InputError(f"this pod is not given the address of its cluster's API and a token: {error}") from error
+            raise InputError(f"this pod has no address or token of its cluster's API: {error}") from error
         return cls(client.CoreV1Api(), client.CustomObjectsApi(), namespace)
 
     def own_pod(self) -> dict[str, Any]:

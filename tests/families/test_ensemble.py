@@ -147,7 +147,7 @@ def test_merge_and_export_copy_the_bundle(
     exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
     output = capsys.readouterr().out
-    assert "nothing to merge: the bundle is whole" in output
+    assert "nothing to merge: the bundle needs no base model" in output
     assert "nothing to export: ensemble bundles are served as they are" in output
     assert exported.calibration.temperature != 1
 
@@ -161,7 +161,7 @@ def test_a_bundle_that_cannot_be_a_member_is_one_sentence(
             train_bundle(dataset.path, "both", training(), tmp_path / "refused", TrainingContext(bundles=bundles))
         assert not (tmp_path / "refused").exists()
 
-    refused(ensemble, "a@champion is an ensemble itself, .* name its members in train.members instead")
+    refused(ensemble, "a@champion is itself an ensemble, .* name its members in train.members instead")
     changed: dict[str, dict[str, Any]] = {
         "torch": {"runtime": TransformersRuntime(max_tokens=8)},
         "other": {"labels": ["good", "bad"]},
@@ -169,18 +169,16 @@ def test_a_bundle_that_cannot_be_a_member_is_one_sentence(
     for name, update in changed.items():
         (tmp_path / name).mkdir()
         ModelBundle.load(members["a@champion"]).model_copy(update=update).write(tmp_path / name)
-    refused(tmp_path / "torch", "a@champion answers with transformers, which is not served: .* exported to ONNX")
-    refused(
-        tmp_path / "other", r"a@champion answers \['good', 'bad'\] but the dataset has the labels \['bad', 'good'\]"
-    )
+    refused(tmp_path / "torch", "a@champion has the runtime transformers, which cannot be served: .* exported to ONNX")
+    refused(tmp_path / "other", r"a@champion has the labels \['good', 'bad'\], but the dataset has \['bad', 'good'\]")
 
 
 def test_a_bundle_whose_members_do_not_fit_is_not_loaded(ensemble: Path, tmp_path: Path) -> None:
     bundle = ModelBundle.load(ensemble)
     outside = runtime_of(bundle).model_copy(update={"members": ["members/0", "../bundle"]})
     changed: dict[str, dict[str, Any]] = {
-        r"holds no \.\./bundle, which its runtime names as a member": {"runtime": outside},
-        "members/0 answers .* but its ensemble has the labels": {"labels": ["good", "bad"]},
+        r"lacks \.\./bundle, which its runtime names as a member": {"runtime": outside},
+        r"members/0 has the labels .* but its ensemble has \[": {"labels": ["good", "bad"]},
     }
     for index, (sentence, update) in enumerate(changed.items()):
         copy = tmp_path / str(index)

@@ -130,7 +130,7 @@ def test_merge_and_export_copy_the_bundle(
     exported = serve(dataset.path, tmp_path / "merged", tmp_path / "exported")
     assert exported.files == merged.files
     output = capsys.readouterr().out
-    assert "nothing to merge: the bundle is whole" in output
+    assert "nothing to merge: the bundle needs no base model" in output
     assert "nothing to export: word2vec bundles are served as they are" in output
     evaluation = evaluate_bundle(dataset.path, tmp_path / "exported", tmp_path / "evaluation")
     assert evaluation.manifest.f1.value > 0.9

@@ -110,10 +110,10 @@ def test_after_a_kill_during_an_upload_the_previous_checkpoint_is_restored(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("content", "its file model/state is not what was stored"),
+        ("content", "its file model/state has another sha256"),
         ("missing", " answered "),
         ("manifest", "its checkpoint.json names no files"),
-        ("outside", "its file ../model would lie outside its folder"),
+        ("outside", "its file ../model would be outside its folder"),
     ],
 )
 def test_a_damaged_checkpoint_is_ignored_with_one_line_and_then_replaced(
@@ -153,8 +153,12 @@ def test_an_unavailable_store_prints_one_line_each_without_secrets(
     checkpoints.save(write(tmp_path / "1", model="first"))
     checkpoints.clear()
     output = capsys.readouterr().out
-    begins = ["the stored checkpoint cannot be used", "the checkpoint was not kept", "the checkpoints were not removed"]
-    assert [line.split(":")[0].split(",")[0] for line in output.splitlines()] == begins
+    reports = [
+        "the stored checkpoint cannot be used",
+        "the checkpoint was not saved",
+        "the checkpoints were not deleted",
+    ]
+    assert [line.split(":")[0].split(",")[0] for line in output.splitlines()] == reports
     assert output.count("the store at http://127.0.0.1:9 cannot be reached") == 3
     assert environment["AWS_SECRET_ACCESS_KEY"] not in output
 

@@ -183,5 +183,5 @@ def test_an_unavailable_store_does_not_end_the_training(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     settings = training.model_copy(update={"epochs": 1, "evaluate_every": 0.5})
     run(TrainingJob(dataset, "tiny", settings, "code", "gone", tmp_path / "model", tmp_path / "logs"))
-    assert capsys.readouterr().out.count("the checkpoint was not kept") == 1
+    assert capsys.readouterr().out.count("the checkpoint was not saved") == 1
     assert ModelBundle.load(tmp_path / "model").family == "transformer"

@@ -128,7 +128,7 @@ def merge(
     save_model(_load_backbone(base_model, training), base_model, training, output)
     for name in bundle.files:
         shutil.copy(folder / name, output / name)
-    return TransformersRuntime(max_tokens=transformer_max_tokens(bundle)), "the frozen encoder was put beside its head"
+    return TransformersRuntime(max_tokens=transformer_max_tokens(bundle)), "the frozen encoder was added to its head"
 
 
 def export_onnx(folder: Path, bundle: ModelBundle, output: Path) -> tuple[OnnxRuntime, list[str]]:
