@@ -1,4 +1,4 @@
-"""The compiled pipeline of a comparison, what the command makes of its arguments, and a system that fails."""
+"""The compiled comparison pipeline, the recipes that the command compares, and a system that fails."""
 
 import json
 import tempfile
@@ -27,7 +27,7 @@ def compare(*names: str, source: str | None = None, **options: Any) -> list[Reci
     return recipes_to_compare(names or NAMES, source, chosen["where"], chosen["overrides"], chosen["model"])
 
 
-def test_the_data_the_gate_and_the_model_are_those_of_one_recipe() -> None:
+def test_source_preprocess_gate_and_model_are_taken_from_one_recipe() -> None:
     plain = {name: recipes.load(name) for name in NAMES}
     first, named = compare(), compare(source="quickstart")
     for found, data in ((first, plain["imdb-tfidf"]), (named, plain["quickstart"])):
@@ -42,7 +42,9 @@ def test_the_data_the_gate_and_the_model_are_those_of_one_recipe() -> None:
             assert (recipe.train, recipe.export) == (plain[recipe.name].train, plain[recipe.name].export)
 
 
-def test_a_uri_is_read_as_the_first_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_uri_is_read_with_the_source_settings_of_the_first_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     found = compare(source="reviews.csv", where="stars > 3", model="films")
     source = recipes.load("imdb-tfidf").source.model_copy(
@@ -71,14 +73,14 @@ def test_set_overrides_a_key_in_every_recipe_that_has_it() -> None:
         (("quickstart", "toxic-lsi"), {}, "no recipe 'toxic-lsi'; did you mean toxic-lsa"),
     ],
 )
-def test_wrong_arguments_are_refused_in_one_sentence(
+def test_wrong_arguments_are_reported_in_one_sentence(
     names: tuple[str, ...], options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence.replace("?", r"\?")):
         compare(*names, **options)
 
 
-def test_systems_are_made_one_after_another_and_the_winner_goes_through_the_second_gate(tmp_path: Path) -> None:
+def test_systems_are_trained_one_after_another_and_the_winner_is_judged_by_the_second_gate(tmp_path: Path) -> None:
     found, limits = compare(source="quickstart"), CostLimits(max_latency_ms=5)
     paths = [tmp_path / "1.yaml", tmp_path / "2.yaml"]
     for path in paths:
@@ -86,32 +88,34 @@ def test_systems_are_made_one_after_another_and_the_winner_goes_through_the_seco
     assert paths[0].read_bytes() == paths[1].read_bytes()
     specification = next(yaml.load_all(paths[0].read_text(), yaml.CSafeLoader))
     assert missing_inputs(specification) == []
-    every = tasks(specification)
-    loop = next(task for task in every.values() if "parameterIterator" in task)
+    all_tasks = tasks(specification)
+    loop = next(task for task in all_tasks.values() if "parameterIterator" in task)
     assert loop["iteratorPolicy"] == {"parallelismLimit": 1}
     systems = [json.loads(item) for item in json.loads(loop["parameterIterator"]["items"]["raw"])]
     assert systems == [recipe.model_dump(mode="json", include={"name", "train", "export"}) for recipe in found]
     looped = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
     assert list(looped) == ["system"]
-    after = every["compare"]["inputs"]["parameters"]
+    after = all_tasks["compare"]["inputs"]["parameters"]
     assert json.loads(after["limits"]["runtimeValue"]["constant"]) == {"max_latency_ms": 5, "max_size_mb": None}
-    assert every["gate-served"]["inputs"]["parameters"]["recipe"]["componentInputParameter"].endswith("compare-recipe")
-    uncached = {name for name, task in every.items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert all_tasks["gate-served"]["inputs"]["parameters"]["recipe"]["componentInputParameter"].endswith(
+        "compare-recipe"
+    )
+    uncached = {name for name, task in all_tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
     assert {"gate-served", "promote", "record"} <= uncached
     assert uncached.isdisjoint({"ingest", "preprocess", "system", "compare", "evaluate"})
     executors = specification["deploymentSpec"]["executors"]
     assert {executor["container"]["image"] for executor in executors.values()} == {"registry.example/steps:1"}
 
 
-def test_the_step_that_makes_systems_asks_for_what_the_largest_needs(tmp_path: Path) -> None:
+def test_the_step_that_trains_systems_requests_the_largest_resources(tmp_path: Path) -> None:
     device = ("resources.accelerator.count=1", "resources.cpu=500m", "resources.memory=20G", "resources.hours=5")
     trained = recipes.load("quickstart", [*device, "resources.node_selector={pool: gpu}", "resources.shm=1Gi"])
     words = recipes.load("imdb-tfidf", ["resources.cpu='4'", "resources.memory=18Gi", "resources.accelerator.count=8"])
-    asked = largest_resources([words, trained])
-    # 20e9 bytes are more than 18 * 2**30; a family that computes on no device is given none.
-    assert (asked.cpu, asked.memory, asked.hours) == ("4", "20G", 24)
-    assert asked.accelerator is not None
-    assert (asked.accelerator.count, asked.node_selector, asked.shm) == (1, {"pool": "gpu"}, "1Gi")
+    largest = largest_resources([words, trained])
+    # 20e9 bytes are more than 18 * 2**30; the accelerator of a family that does not use one is ignored.
+    assert (largest.cpu, largest.memory, largest.hours) == ("4", "20G", 24)
+    assert largest.accelerator is not None
+    assert (largest.accelerator.count, largest.node_selector, largest.shm) == (1, {"pool": "gpu"}, "1Gi")
 
     path = tmp_path / "pipeline.yaml"
     compile_comparison([words, trained], CostLimits(), path, Images("steps:1", "gpu:1"))
@@ -123,10 +127,19 @@ def test_the_step_that_makes_systems_asks_for_what_the_largest_needs(tmp_path: P
     assert resources["accelerator"]["resourceCount"] == "1"
 
 
-def test_a_system_that_is_killed_says_so_and_leaves_nothing(
+def test_steps_that_judge_a_folder_get_an_accelerator_and_promote_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    folder = recipes.load("quickstart", ["resources.accelerator.count=1", "export.targets=[onnx-int8, hf]"])
+    compile_comparison([recipes.load("imdb-tfidf"), folder], CostLimits(), path, Images("steps:1", "gpu:1"))
+    executors = next(yaml.load_all(path.read_text(), yaml.CSafeLoader))["deploymentSpec"]["executors"]
+    on_gpu = {name for name, one in executors.items() if one["container"]["image"] == "gpu:1"}
+    assert on_gpu == {"exec-system", "exec-compare", "exec-evaluate", "exec-gate-served"}
+
+
+def test_a_killed_system_is_reported_and_leaves_no_files(
     dataset: Dataset, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What ends a process that needs too much memory ends this one as it starts to train."""
+    """Kill the process when it starts, as the kernel kills a process that needs too much memory."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "sitecustomize.py").write_text(
         "import os, sys\nif 'textgate.pipelines.compared_system' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
@@ -134,8 +147,8 @@ def test_a_system_that_is_killed_says_so_and_leaves_nothing(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
-    asked = SystemSpec(name="words", train=LinearTraining(family="linear"), export=Export())
-    said = train_system(asked, dataset.path, "code", store.bucket, tmp_path / "made")
-    assert said.startswith("it was killed by signal 9")
-    assert not (tmp_path / "made").exists()
+    spec = SystemSpec(name="words", train=LinearTraining(family="linear"), export=Export())
+    reason = train_system(spec, dataset.path, "code", store.bucket, tmp_path / "output")
+    assert reason.startswith("it was killed by signal 9")
+    assert not (tmp_path / "output").exists()
     assert list((tmp_path / "scratch").iterdir()) == []

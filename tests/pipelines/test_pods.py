@@ -1,4 +1,4 @@
-"""What every shipped recipe asks of a cluster, in the file that is compiled: the specification and its platform."""
+"""Pod settings of the steps of every shipped recipe: resources, credentials, images, retries and cache keys."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,12 +28,12 @@ ON_GPU = {
     *("clickbait-mistral-7b", "imdb-distilbert", "reviews-flan-t5-large", "reviews-stella-logreg"),
     *("reviews-stella-mlp", "reviews-stella-qlora", "reviews-stella-svm", "toxic-bert", "toxic-llama-1b-prompt"),
 }
-# What they serve may be a folder, which is made and judged on the device as well.
+# Recipes that may serve a Hugging Face folder, which is exported and judged on the accelerator too.
 WITH_FOLDER = {"clickbait-llama2-7b", "clickbait-llama3-8b", "clickbait-mistral-7b"}
 
 
 class Step(NamedTuple):
-    """One step, as a cluster reads it."""
+    """A step in the compiled pipeline."""
 
     name: str
     task: dict[str, Any]
@@ -58,15 +58,15 @@ def steps(specification: dict[str, Any], platform: dict[str, Any]) -> Iterator[S
             yield Step(name, task, container, platform["deploymentSpec"]["executors"][label])
 
 
-def given_keys(sources: list[dict[str, Any]], name: str, key: str) -> dict[str, str]:
-    """Variable to key, of the one secret or config map of that name, which may be missing."""
+def environment_keys(sources: list[dict[str, Any]], name: str, key: str) -> dict[str, str]:
+    """Return the key of each variable from the secret or config map of this name, which must be optional."""
     (source,) = (one for one in sources if one[f"{name}Name"] == key)
     assert source["optional"] is True
     return {pair["envVar"]: pair.get("secretKey") or pair["configMapKey"] for pair in source["keyToEnv"]}
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_asks_for_what_its_steps_need(name: str, tmp_path: Path) -> None:
+def test_the_steps_of_every_recipe_request_what_they_need(name: str, tmp_path: Path) -> None:
     recipe = recipes.load(name)
     specification, platform = compiled(tmp_path, recipe)
     assert missing_inputs(specification) == []
@@ -77,15 +77,18 @@ def test_every_recipe_asks_for_what_its_steps_need(name: str, tmp_path: Path) ->
     for step in found.values():
         check_step(step, recipe)
 
-    # A GPU only for the families that compute on one, and only for the steps in which they do.
+    # Only the steps that run the model in PyTorch get a GPU, and only for families that use one.
     resources = recipe.resources
     placed = {step.name for step in found.values() if "accelerator" in step.container["resources"]}
     expected = (ON_DEVICE if name in ON_GPU else set()) | (SERVED if name in WITH_FOLDER else set())
     assert placed == expected
     for step in placed:
-        asked = found[step].container["resources"]["accelerator"]
+        requested = found[step].container["resources"]["accelerator"]
         assert resources.accelerator
-        assert (asked["resourceType"], asked["resourceCount"]) == ("nvidia.com/gpu", str(resources.accelerator.count))
+        assert (requested["resourceType"], requested["resourceCount"]) == (
+            "nvidia.com/gpu",
+            str(resources.accelerator.count),
+        )
         assert found[step].platform["emptyDirMounts"] == [
             {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": resources.shm}
         ]
@@ -99,12 +102,12 @@ def check_step(step: Step, recipe: Recipe) -> None:
     compute = recipe.resources if step.name in ON_DEVICE else recipe.resources.export
     if step.name in LIGHT | SELECTS:
         compute = Compute()
-    asked = step.container["resources"]
-    assert (asked["resourceCpuRequest"], asked["resourceCpuLimit"]) == (compute.cpu, compute.cpu)
-    assert (asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == (compute.memory, compute.memory)
+    requested = step.container["resources"]
+    assert (requested["resourceCpuRequest"], requested["resourceCpuLimit"]) == (compute.cpu, compute.cpu)
+    assert (requested["resourceMemoryRequest"], requested["resourceMemoryLimit"]) == (compute.memory, compute.memory)
     seconds = int(compute.hours * 3600)
     assert int(step.platform["activeDeadlineSeconds"]) == seconds
-    # Three tries, and no try is cut short by Argo's limit for all of them.
+    # Three attempts; Argo's time limit covers all of them.
     assert step.task["retryPolicy"] == {
         "maxRetryCount": 2,
         "backoffDuration": "60s",
@@ -119,13 +122,13 @@ def check_step(step: Step, recipe: Recipe) -> None:
     assert step.platform["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
     keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
     secrets = step.platform["secretAsEnv"]
-    assert given_keys(secrets, "secret", "textgate-s3") == {key: key for key in keys}
-    assert given_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
+    assert environment_keys(secrets, "secret", "textgate-s3") == {key: key for key in keys}
+    assert environment_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
     settings = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"]
-    assert given_keys(step.platform["configMapAsEnv"], "configMap", "textgate") == {key: key for key in settings}
+    assert environment_keys(step.platform["configMapAsEnv"], "configMap", "textgate") == {key: key for key in settings}
 
     cached = step.task.get("cachingOptions", {}).get("enableCache", False)
-    # The finished systems that shipped recipes name may be others by the next run.
+    # Shipped recipes name bundles without a version, which may be others in the next run.
     assert cached is (step.name not in (ALWAYS_RUN | {"train"} if bundle_references(recipe.train) else ALWAYS_RUN))
     arguments = step.task["inputs"]["parameters"]
     if cached:
@@ -137,13 +140,13 @@ def check_step(step: Step, recipe: Recipe) -> None:
         assert arguments["run"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
 
 
-def test_the_recipes_above_are_all_there_are() -> None:
+def test_the_lists_of_recipes_are_complete() -> None:
     families = {name: recipes.load(name).train.uses_accelerator for name in recipes.names()}
     assert {name for name, uses in families.items() if not uses} == CLASSICAL
     assert {name for name in families if recipes.load(name).resources.accelerator} == ON_GPU
 
 
-ASKED = [
+OVERRIDES = [
     "resources.cpu=500m",
     "resources.memory=32Gi",
     "resources.hours=0.5",
@@ -157,16 +160,16 @@ SWEEPS = [(), ("train.epochs=1,2",), ("preprocess.normalizer.lowercase=true,fals
 
 
 @pytest.mark.parametrize("swept", SWEEPS, ids=str)
-def test_a_node_is_chosen_for_the_steps_on_a_device(swept: tuple[str, ...], tmp_path: Path) -> None:
-    found = combinations(swept, lambda chosen: recipes.load("quickstart", [*ASKED, *chosen])) if swept else []
-    recipe = recipes.load("quickstart", ASKED)
+def test_only_steps_on_an_accelerator_get_a_node_selector(swept: tuple[str, ...], tmp_path: Path) -> None:
+    found = combinations(swept, lambda chosen: recipes.load("quickstart", [*OVERRIDES, *chosen])) if swept else []
+    recipe = recipes.load("quickstart", OVERRIDES)
     seen = set()
     for step in steps(*compiled(tmp_path, recipe, found)):
         check_step(step, recipe)
         seen.add(step.name)
         if step.name in ON_DEVICE:
-            asked = step.container["resources"]["accelerator"]
-            assert (asked["resourceType"], asked["resourceCount"]) == ("amd.com/gpu", "2")
+            requested = step.container["resources"]["accelerator"]
+            assert (requested["resourceType"], requested["resourceCount"]) == ("amd.com/gpu", "2")
             assert step.platform["nodeSelector"] == {"labels": {"pool": "gpu"}}
             assert step.platform["tolerations"] == [
                 {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -177,13 +180,13 @@ def test_a_node_is_chosen_for_the_steps_on_a_device(swept: tuple[str, ...], tmp_
     assert seen - SELECTS == STEPS
 
 
-def test_a_device_is_given_where_a_folder_is_made_but_not_to_a_family_without_use_for_it(tmp_path: Path) -> None:
-    # Copying a Hugging Face folder takes no device.
-    folder = recipes.load("quickstart", [*ASKED, "export.targets=[onnx-int8, hf]"])
+def test_exporting_a_folder_gets_an_accelerator_unless_the_family_uses_none(tmp_path: Path) -> None:
+    # promote only copies the folder and gets no accelerator.
+    folder = recipes.load("quickstart", [*OVERRIDES, "export.targets=[onnx-int8, hf]"])
     on_device = {step.name for step in steps(*compiled(tmp_path, folder)) if "nodeSelector" in step.platform}
     assert on_device == ON_DEVICE | SERVED
 
-    classical = recipes.load("quickstart-tfidf", ASKED)
+    classical = recipes.load("quickstart-tfidf", OVERRIDES)
     for step in steps(*compiled(tmp_path, classical)):
         assert "accelerator" not in step.container["resources"]
         assert "nodeSelector" not in step.platform
@@ -193,7 +196,7 @@ def test_a_device_is_given_where_a_folder_is_made_but_not_to_a_family_without_us
 @pytest.mark.parametrize(
     "override", ["resources.memory=lots", "resources.cpu='0'", "resources.shm=1 GB", "resources.hours=0"]
 )
-def test_what_kubernetes_would_refuse_is_refused_before(override: str) -> None:
+def test_quantities_that_kubernetes_would_reject_are_errors(override: str) -> None:
     with pytest.raises(InputError, match="resources\\.") as raised:
         recipes.load("quickstart", [override])
     assert "\n" not in str(raised.value)

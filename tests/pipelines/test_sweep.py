@@ -1,4 +1,4 @@
-"""What ``--sweep`` stands for, and what it refuses."""
+"""The combinations of ``--sweep``, and its errors."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ def test_every_combination_is_a_recipe_and_the_first_key_changes_slowest() -> No
     assert describe(found[2].settings) == "train.C=10, train.ngrams=[1, 1], preprocess.normalizer.lowercase=true"
 
 
-def test_the_share_of_the_training_texts_is_swept_for_a_learning_curve() -> None:
+def test_train_share_can_be_swept_for_a_learning_curve() -> None:
     found = sweep("preprocess.train_share=0.1,0.3,1")
     assert [one.recipe.preprocess.train_share for one in found] == [0.1, 0.3, 1]
     assert [describe(one.settings) for one in found] == [
@@ -55,7 +55,7 @@ def test_the_share_of_the_training_texts_is_swept_for_a_learning_curve() -> None
     st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),
 )
 @settings(deadline=None, max_examples=30)
-def test_the_product_is_whole_and_in_order(strengths: list[float], counts: list[int]) -> None:
+def test_the_product_is_complete_and_ordered(strengths: list[float], counts: list[int]) -> None:
     found = sweep(f"train.C={','.join(map(str, strengths))}", f"train.min_df={', '.join(map(str, counts))}")
     assert [tuple(one.settings.values()) for one in found] == list(itertools.product(strengths, counts))
 
