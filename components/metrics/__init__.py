@@ -1,4 +1,4 @@
-"""What the judgements are computed with."""
+"""Metrics, confidence intervals, significance tests and calibration."""
 
 from textgate.components.metrics.calibration import (
     calibration_error,
@@ -6,7 +6,7 @@ from textgate.components.metrics.calibration import (
     threshold_for_f1,
     threshold_for_precision,
 )
-from textgate.components.metrics.classification import accuracy, confusion, f1, per_class_f1
+from textgate.components.metrics.classification import accuracy, confusion, f1
 from textgate.components.metrics.curves import precision_recall_points, reliability, roc_points
 from textgate.components.metrics.intervals import (
     METRICS,
@@ -40,7 +40,6 @@ __all__ = [
     "holm",
     "interval",
     "paired_test",
-    "per_class_f1",
     "precision_recall_points",
     "reliability",
     "roc_points",

@@ -1,7 +1,7 @@
-"""What is measured on the answers alone: accuracy, precision, recall, F1 and the Matthews correlation.
+"""Scores of predicted classes: accuracy, precision, recall, F1 and the Matthews correlation coefficient.
 
-All of it follows from how many rows of each class were answered rightly (``hits``), answered at all (``called``) and
-are truly of it (``true``). Numbers are those of scikit-learn with zero_division=0.
+All of them follow from three counts per class: true positives ``tp``, predictions ``predicted`` and rows ``support``.
+The values equal those of scikit-learn with ``zero_division=0``.
 """
 
 import numpy as np
@@ -12,61 +12,89 @@ Floats = npt.NDArray[np.float64]
 
 
 def confusion(truth: Classes, predicted: Classes, classes: int) -> Classes:
-    """Counts (classes, classes) int64: rows are true classes, columns predicted ones."""
+    """Return the confusion matrix, (classes, classes) int64: rows are true classes, columns predicted classes."""
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def counts(truth: Classes, predicted: Classes, classes: int) -> tuple[Floats, Floats, Floats]:
-    """``hits``, ``called`` and ``true``, each (classes,) float64."""
-    table = confusion(truth, predicted, classes).astype(np.float64)
-    return np.diag(table), table.sum(axis=0), table.sum(axis=1)
+def class_counts(truth: Classes, predicted: Classes, classes: int) -> tuple[Floats, Floats, Floats]:
+    """Return ``tp``, ``predicted`` and ``support``, each (classes,) float64."""
+    matrix = confusion(truth, predicted, classes).astype(np.float64)
+    return np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
 
 
-def per_class(hits: Floats, called: Floats, true: Floats) -> dict[str, Floats]:
-    """Precision, recall and F1 of each class, in the shape of the counts; 0 where there is nothing to divide by."""
-    return {"precision": _share(hits, called), "recall": _share(hits, true), "f1": _share(2 * hits, called + true)}
-
-
-def answer_scores(hits: Floats, called: Floats, true: Floats) -> dict[str, Floats]:
-    """By name (see ``METRICS``), from counts (..., classes) float64: arrays of their shape less the last axis.
-
-    F1, precision and recall are those of the last class of two, and the mean over the classes where there are more. The
-    Matthews correlation of several classes: Gorodkin, Comparing two K-category assignments by a K-category correlation
-    coefficient (2004); 0 where only one class is true or only one is answered.
-    """
-    classes = per_class(hits, called, true)
-    rows, right = true.sum(axis=-1), hits.sum(axis=-1)
-    spread = np.sqrt((rows**2 - (called**2).sum(axis=-1)) * (rows**2 - (true**2).sum(axis=-1)))
+def per_class(tp: Floats, predicted: Floats, support: Floats) -> dict[str, Floats]:
+    """Return precision, recall and F1 of each class, in the shape of the counts; 0 where the denominator is 0."""
     return {
-        "f1": headline(classes["f1"]),
-        "accuracy": _share(right, rows),
-        "precision": headline(classes["precision"]),
-        "recall": headline(classes["recall"]),
-        "macro_f1": classes["f1"].mean(axis=-1),
-        "weighted_f1": _share((classes["f1"] * true).sum(axis=-1), rows),
-        "mcc": _share(right * rows - (called * true).sum(axis=-1), spread),
+        "precision": _ratio(tp, predicted),
+        "recall": _ratio(tp, support),
+        "f1": _ratio(2 * tp, predicted + support),
     }
 
 
-def headline(of_classes: Floats) -> Floats:
-    """Of values (..., classes), that of the last class of two, the mean over the classes where there are more."""
-    return np.asarray(of_classes[..., 1] if of_classes.shape[-1] == 2 else of_classes.mean(axis=-1))
+def class_metrics(tp: Floats, predicted: Floats, support: Floats) -> dict[str, Floats]:
+    """Return every metric that depends on the predicted classes only.
+
+    F1, precision and recall are those of class 1 for two classes and macro averages for more. The Matthews correlation
+    of several classes: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004);
+    it is 0 if all rows have the same true class or the same predicted class.
+
+    Args:
+        tp: True positives per class, (..., classes) float64.
+        predicted: Predictions per class, in the same shape.
+        support: Rows per true class, in the same shape.
+
+    Returns:
+        Name (see ``METRICS``) to values in the shape of the counts without the last axis.
+    """
+    classes = per_class(tp, predicted, support)
+    rows, correct = support.sum(axis=-1), tp.sum(axis=-1)
+    spread = np.sqrt((rows**2 - (predicted**2).sum(axis=-1)) * (rows**2 - (support**2).sum(axis=-1)))
+    return {
+        "f1": binary_or_macro(classes["f1"]),
+        "accuracy": _ratio(correct, rows),
+        "precision": binary_or_macro(classes["precision"]),
+        "recall": binary_or_macro(classes["recall"]),
+        "macro_f1": classes["f1"].mean(axis=-1),
+        "weighted_f1": _ratio((classes["f1"] * support).sum(axis=-1), rows),
+        "mcc": _ratio(correct * rows - (predicted * support).sum(axis=-1), spread),
+    }
 
 
-def per_class_f1(truth: Classes, predicted: Classes, classes: int) -> Floats:
-    """F1 of each class (classes,) float64; 0 for a class that is neither true nor predicted anywhere."""
-    return per_class(*counts(truth, predicted, classes))["f1"]
+def binary_or_macro(values: Floats) -> Floats:
+    """Reduce values per class, (..., classes): take class 1 of two classes, average over more."""
+    return np.asarray(values[..., 1] if values.shape[-1] == 2 else values.mean(axis=-1))
 
 
 def f1(truth: Classes, predicted: Classes, classes: int) -> float:
-    """F1 of the last class of two, macro F1 over more, as scikit-learn's ``f1_score`` with zero_division=0."""
-    return float(headline(per_class_f1(truth, predicted, classes)))
+    """Return the F1 of class 1 for two classes and macro F1 for more.
+
+    Args:
+        truth: True classes, (n,) int64.
+        predicted: Predicted classes, (n,) int64.
+        classes: Number of classes.
+    """
+    return float(binary_or_macro(per_class(*class_counts(truth, predicted, classes))["f1"]))
 
 
 def accuracy(truth: Classes, predicted: Classes) -> float:
-    """Share of equal entries."""
+    """Return the share of equal entries of ``truth`` (n,) and ``predicted`` (n,), both int64."""
     return float(np.mean(truth == predicted))
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+def counts_by_threshold(truth: Classes, scores: Floats) -> tuple[Classes, Classes, Floats]:
+    """Count the rows at or above each distinct score, from the highest score to the lowest.
+
+    Args:
+        truth: True classes of a binary task, (n,) of 0 and 1.
+        scores: Probability of class 1, (n,) float64.
+
+    Returns:
+        True positives, predicted positives, and the distinct scores, each (distinct scores,).
+    """
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    return np.cumsum(truth[order])[last_of_ties], last_of_ties + 1, scores[order][last_of_ties]
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)

@@ -1,58 +1,74 @@
-"""The curves a report draws. Of a task with several classes, each class is drawn against the rest."""
+"""ROC, precision-recall and reliability curves. With several classes, each class is drawn against the rest."""
 
 import numpy as np
 
-from textgate.components.metrics.calibration import BINS, bins_of
-from textgate.components.metrics.classification import Classes, Floats
+from textgate.components.metrics.calibration import BINS, bin_indices
+from textgate.components.metrics.classification import Classes, Floats, counts_by_threshold
 
 
 def roc_points(truth: Classes, scores: Floats, points: int = 200) -> tuple[list[float], list[float], list[float]]:
-    """The ROC curve of a binary task as false positive rates, true positive rates and thresholds.
+    """Return the ROC curve of a binary task.
 
-    ``truth`` is (n,) of 0 and 1, ``scores`` (n,) the probability of 1. At most ``points`` points and the beginning,
-    the end among them. Thresholds are finite: the first is 1, where nothing is called positive.
+    Args:
+        truth: True classes, (n,) of 0 and 1.
+        scores: Probability of class 1, (n,) float64.
+        points: Largest number of points after the first one; both ends of the curve are included.
+
+    Returns:
+        False positive rates, true positive rates and thresholds. All thresholds are finite: the first one is 1, with
+        no positive predictions.
     """
-    hits, called, thresholds = _cuts(truth, scores, points)
-    positives, alarms = int(truth.sum()), called - hits
-    true_rate = np.append(0.0, hits / max(positives, 1))
-    false_rate = np.append(0.0, alarms / max(len(truth) - positives, 1))
+    tp, predicted, thresholds = _sampled_counts(truth, scores, points)
+    positives, false_positives = int(truth.sum()), predicted - tp
+    true_rate = np.append(0.0, tp / max(positives, 1))
+    false_rate = np.append(0.0, false_positives / max(len(truth) - positives, 1))
     return false_rate.tolist(), true_rate.tolist(), [1.0, *thresholds.tolist()]
 
 
 def precision_recall_points(
     truth: Classes, scores: Floats, points: int = 200
 ) -> tuple[list[float], list[float], list[float]]:
-    """The precision-recall curve of a binary task as recalls, precisions and thresholds, recall rising.
+    """Return the precision-recall curve of a binary task, by increasing recall.
 
-    ``truth`` is (n,) of 0 and 1, ``scores`` (n,) the probability of 1. At most ``points`` points and the beginning,
-    which is recall 0 at the precision of the highest score; the end, where all is called positive, is among them.
+    Args:
+        truth: True classes, (n,) of 0 and 1.
+        scores: Probability of class 1, (n,) float64.
+        points: Largest number of points after the first one; the last one, with only positive predictions, is included.
+
+    Returns:
+        Recalls, precisions and thresholds. The first point has recall 0 and the precision at the highest score.
     """
-    hits, called, thresholds = _cuts(truth, scores, points)
-    precision, recall = hits / called, hits / max(int(truth.sum()), 1)
+    tp, predicted, thresholds = _sampled_counts(truth, scores, points)
+    precision, recall = tp / predicted, tp / max(int(truth.sum()), 1)
     return [0.0, *recall.tolist()], [float(precision[0]), *precision.tolist()], [1.0, *thresholds.tolist()]
 
 
 def reliability(truth: Classes, probabilities: Floats, bins: int = BINS) -> list[tuple[float, float, int]]:
-    """Mean confidence, share of right answers and rows of each bin of confidence that has rows, the lowest first.
+    """Return the reliability diagram: the points whose gaps ``calibration_error`` averages.
 
-    ``truth`` is (n,) int64, ``probabilities`` (n, classes) float64, whose most probable class is the answer: the gaps
-    of ``calibration_error``. One class against the rest: ``truth == c`` with ``probabilities[:, c]`` (n,), where the
-    first number is the mean probability of the class and the second the share of rows that are of it.
+    Args:
+        truth: True classes, (n,) int64.
+        probabilities: (n, classes) float64; the most probable class is the prediction. For one class against the rest,
+            pass its probabilities (n,) and ``truth == c``.
+        bins: Number of equal-width bins of confidence.
+
+    Returns:
+        Mean confidence, share of correct predictions and number of rows of each bin with rows, by confidence. For one
+        class against the rest: its mean probability, the share of rows that belong to it, and the number of rows.
     """
     if probabilities.ndim == 1:
-        confidence, right = probabilities, truth.astype(np.float64)
+        confidence, correct = probabilities, truth.astype(np.float64)
     else:
-        confidence, right = probabilities.max(axis=1), (probabilities.argmax(axis=1) == truth).astype(np.float64)
-    place = bins_of(confidence, bins)
-    rows = np.bincount(place, minlength=bins)
-    sums = (np.bincount(place, weights=values, minlength=bins) for values in (confidence, right))
+        confidence, correct = probabilities.max(axis=1), (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    indices = bin_indices(confidence, bins)
+    rows = np.bincount(indices, minlength=bins)
+    sums = (np.bincount(indices, weights=values, minlength=bins) for values in (confidence, correct))
     means = (total / np.maximum(rows, 1) for total in sums)
     return [(float(c), float(r), int(n)) for c, r, n in zip(*means, rows, strict=True) if n]
 
 
-def _cuts(truth: Classes, scores: Floats, points: int) -> tuple[Floats, Floats, Floats]:
-    """At ``points`` of the different scores, the highest first: rows of class 1 and all rows from it on, and it."""
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    kept = last_of_ties[np.unique(np.linspace(0, len(last_of_ties) - 1, points).astype(int))]
-    return np.cumsum(truth[order])[kept].astype(np.float64), (kept + 1).astype(np.float64), scores[order][kept]
+def _sampled_counts(truth: Classes, scores: Floats, points: int) -> tuple[Floats, Floats, Floats]:
+    """Return ``counts_by_threshold`` at no more than ``points`` evenly spaced thresholds, as float64."""
+    tp, predicted, thresholds = counts_by_threshold(truth, scores)
+    sample = np.unique(np.linspace(0, len(thresholds) - 1, points).astype(int))
+    return tp[sample].astype(np.float64), predicted[sample].astype(np.float64), thresholds[sample]

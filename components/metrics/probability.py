@@ -1,4 +1,4 @@
-"""What is measured on the probabilities: areas under the ROC and precision-recall curves, and log loss."""
+"""Scores of probabilities: areas under the ROC and the precision-recall curve, and log loss, for weighted rows."""
 
 from typing import NamedTuple
 
@@ -11,38 +11,48 @@ _Weights = npt.NDArray[np.floating]
 
 
 class _Ranking(NamedTuple):
-    """The rows from the highest score of a class to the lowest, and where in that order its own rows lie.
+    """Rows by descending score of one class, and the positions of its positive rows.
 
-    The last four have an entry for each row of the class: rows with a score above its own, and with its own or above.
+    The last four arrays have one entry per positive row: the number of rows, and of positive rows, with a higher score
+    (``above``) or with a score at least as high (``to``).
     """
 
     order: Classes
-    own: Classes
-    above: Classes
-    to: Classes
-    own_above: Classes
-    own_to: Classes
+    positives: Classes
+    rows_above: Classes
+    rows_to: Classes
+    positives_above: Classes
+    positives_to: Classes
 
 
 class ProbabilityScores:
-    """The scores of one set of answers, for any weighting of its rows.
+    """ROC-AUC, PR-AUC and log loss of fixed predictions, for any weights of the rows.
 
-    ``truth`` is (n,) int64, ``probabilities`` (n, classes) float64. ROC-AUC and PR-AUC (average precision, not
-    interpolated) are those of the last class of two, and the mean over the classes, each against the rest, where there
-    are more. Log loss takes a probability for at least 2.2e-16, as scikit-learn does.
+    ROC-AUC and PR-AUC (average precision, not interpolated) are those of class 1 for two classes, and the mean over
+    the classes, each against the rest, for more. Log loss clips probabilities at 2.2e-16, as scikit-learn does.
     """
 
     def __init__(self, truth: Classes, probabilities: Floats) -> None:
+        """Sort the rows by score, once for all weights.
+
+        Args:
+            truth: True classes, (n,) int64.
+            probabilities: (n, classes) float64.
+        """
         classes = probabilities.shape[1]
         self._rankings = [_ranking(truth == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
         tiny = np.finfo(np.float64).eps
         self._losses = -np.log(np.clip(probabilities[np.arange(len(truth)), truth], tiny, 1 - tiny))
 
     def weighted(self, weights: _Weights) -> dict[str, Floats]:
-        """By name, (m,) each, where every row counts as often as ``weights`` (m, n) says; its rows sum to n.
+        """Return each score for m weightings of the rows.
 
-        An area is NaN where no class of it has both rows that are of it and rows that are not; over several classes it
-        is the mean of those that have.
+        Args:
+            weights: How often each row counts, (m, n) float; each weighting sums to n.
+
+        Returns:
+            ``roc_auc``, ``pr_auc`` and ``log_loss``, each (m,) float64. Classes without positive or without negative
+            rows are left out of the mean of an area; it is NaN if no class is left.
         """
         areas = np.array([_areas(weights, ranking) for ranking in self._rankings])
         defined = ~np.isnan(areas)
@@ -56,36 +66,37 @@ def _ranking(positive: npt.NDArray[np.bool_], scores: Floats) -> _Ranking:
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])) + 1, len(order))
     group = np.searchsorted(ends, np.flatnonzero(positive[order]), side="right")
-    to, above = ends[group], np.append(0, ends)[group]
-    hits = np.append(0, np.cumsum(positive[order]))
-    return _Ranking(order, order[positive[order]], above, to, hits[above], hits[to])
+    rows_to, rows_above = ends[group], np.append(0, ends)[group]
+    tp = np.append(0, np.cumsum(positive[order]))
+    return _Ranking(order, order[positive[order]], rows_above, rows_to, tp[rows_above], tp[rows_to])
 
 
 def _areas(weights: _Weights, ranking: _Ranking) -> tuple[Floats, Floats]:
-    """ROC-AUC and average precision (m,) for weights (m, n)."""
-    own = _taken(weights, ranking.own)
-    rows, hits = _sums(_taken(weights, ranking.order)), _sums(own)
-    rows_to, hits_to = _taken(rows, ranking.to), _taken(hits, ranking.own_to)
-    of_it = hits[:, -1].astype(np.float64)
-    of_others = rows[:, -1] - of_it
-    # Of the others with the same score, half count as below.
-    others = (rows_to - hits_to + _taken(rows, ranking.above) - _taken(hits, ranking.own_above)) / 2
-    pairs = of_it * of_others - np.einsum("mn,mn->m", own, others, dtype=np.float64)
-    gained = np.einsum("mn,mn->m", own, hits_to / np.maximum(rows_to, 1), dtype=np.float64)
-    either = of_it * of_others > 0
-    nothing = np.full(len(weights), np.nan)
+    """Return ROC-AUC and average precision, each (m,) float64, for weights (m, n)."""
+    own = _take_columns(weights, ranking.positives)
+    rows, tp = _cumulative_sums(_take_columns(weights, ranking.order)), _cumulative_sums(own)
+    rows_to, tp_to = _take_columns(rows, ranking.rows_to), _take_columns(tp, ranking.positives_to)
+    positives = tp[:, -1].astype(np.float64)
+    negatives = rows[:, -1] - positives
+    # Negative rows ranked above each positive row; of those with the same score, half are counted.
+    rows_above, tp_above = _take_columns(rows, ranking.rows_above), _take_columns(tp, ranking.positives_above)
+    negatives_above = (rows_to - tp_to + rows_above - tp_above) / 2
+    ordered_pairs = positives * negatives - np.einsum("mn,mn->m", own, negatives_above, dtype=np.float64)
+    precision_sum = np.einsum("mn,mn->m", own, tp_to / np.maximum(rows_to, 1), dtype=np.float64)
+    defined = positives * negatives > 0
+    nan = np.full(len(weights), np.nan)
     return (
-        np.divide(pairs, of_it * of_others, out=nothing.copy(), where=either),
-        np.divide(gained, of_it, out=nothing, where=either),
+        np.divide(ordered_pairs, positives * negatives, out=nan.copy(), where=defined),
+        np.divide(precision_sum, positives, out=nan, where=defined),
     )
 
 
-def _taken(values: _Weights, columns: Classes) -> _Weights:
+def _take_columns(values: _Weights, columns: Classes) -> _Weights:
     return np.take(values, columns, axis=1, mode="clip")
 
 
-def _sums(values: _Weights) -> _Weights:
-    """Of the first 0, 1, … columns: (m, n + 1)."""
+def _cumulative_sums(values: _Weights) -> _Weights:
+    """Return the sums of the first 0, 1, …, n columns of (m, n), as (m, n + 1)."""
     sums = np.zeros((len(values), values.shape[1] + 1), values.dtype)
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums

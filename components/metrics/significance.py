@@ -1,54 +1,49 @@
-"""Whether two systems differ on the same rows, and of many such differences which still count."""
+"""Significance tests: do two systems differ on the same rows, and which of many differences remain significant."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from textgate.components.contracts import Estimate
-from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.metrics.classification import Classes, f1
-from textgate.components.metrics.intervals import SAME, SEED, f1_difference, resampled_f1
+from textgate.components.metrics.intervals import SEED, TOLERANCE, f1_difference, resampled_f1
 
 _SHUFFLES = 10_000
-_AT_A_TIME = 1_000
+_CHUNK = 1_000
+"""Shuffles computed at a time."""
 
 
-class PairedTest(FrozenModel):
-    """Two systems on the same rows."""
+@dataclass(frozen=True)
+class PairedTest:
+    """Significance test of two systems on the same rows."""
 
     f1_difference: Estimate
-    """F1 of the first less F1 of the second, paired bootstrap."""
+    """F1 of the first minus F1 of the second, with its paired bootstrap interval."""
     p_value: float
-    """Two-sided, that their F1 is the same: approximate randomisation. What marks of significance go by."""
-    mcnemar: float
-    """Two-sided mid-p value that both are right equally often."""
-    only_first: int
-    """Rows that only the first answers rightly."""
-    only_second: int
-    """Rows that only the second answers rightly."""
+    """Two-sided p-value of the null hypothesis of equal F1, by approximate randomization."""
 
 
 def paired_test(truth: Classes, first: Classes, second: Classes, classes: int) -> PairedTest:
-    """Compare the answers of two systems (n,) int64 with the truth (n,) int64.
+    """Compare the predictions of two systems.
 
-    McNemar's mid-p value: Fagerland, Lydersen and Laake, The McNemar test for binary matched-pairs data (BMC Medical
-    Research Methodology 13, 2013). Approximate randomisation: see ``_randomisation``.
+    Args:
+        truth: True classes, (n,) int64.
+        first: Classes predicted by the first system, (n,) int64.
+        second: Classes predicted by the second system, (n,) int64.
+        classes: Number of classes.
     """
-    ours, theirs = first == truth, second == truth
-    only_first, only_second = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
     return PairedTest(
         f1_difference=f1_difference(truth, first, second, classes),
-        p_value=_randomisation(truth, first, second, classes),
-        mcnemar=_mcnemar(only_first, only_second),
-        only_first=only_first,
-        only_second=only_second,
+        p_value=_approximate_randomization(truth, first, second, classes),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for being many, in their order (Holm, Scand. J. Statist. 6, 1979).
+    """Return the p-values corrected for multiple tests, in the same order (Holm, Scand. J. Statist. 6, 1979).
 
-    Those at or below a level together hold at that level: the chance that any of them is a mistake is at most it.
+    The correction controls the family-wise error rate: the probability that any corrected p-value at or below a level
+    is a false positive is at most that level.
     """
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(order), 0, -1)
@@ -57,38 +52,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def _mcnemar(only_first: int, only_second: int) -> float:
-    from scipy.stats import binom
+def _approximate_randomization(truth: Classes, first: Classes, second: Classes, classes: int) -> float:
+    """Return the p-value by approximate randomization.
 
-    rows = only_first + only_second
-    if only_first == only_second:
-        return 1.0 if rows == 0 else 1 - 0.5 * float(binom.pmf(only_first, rows, 0.5))
-    fewer = min(only_first, only_second)
-    return float(2 * binom.cdf(fewer, rows, 0.5) - binom.pmf(fewer, rows, 0.5))
+    Under the null hypothesis the two predictions of a row are exchangeable. The p-value is the share of random
+    exchanges with a difference of F1 at least as large as the observed one (Noreen, Computer-Intensive Methods for
+    Testing Hypotheses, 1989). Exactly equal differences count half, as in a mid-p value: otherwise few disagreements
+    would hardly ever be significant.
 
-
-def _randomisation(truth: Classes, first: Classes, second: Classes, classes: int) -> float:
-    """The p-value by approximate randomisation (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989).
-
-    If the systems are alike, the answers of a row might as well be swapped: how often is the difference then as large?
-    What is exactly as large counts half, as in a mid-p value, or few disagreements would hardly ever be significant.
+    Rows with the same (truth, first, second) are interchangeable, so only the number of exchanges per cell is drawn.
     """
     if np.array_equal(first, second):
         return 1.0
     rng = np.random.default_rng(SEED)
-    cells, rows = np.unique(np.stack([truth, first, second], axis=1)[first == second], axis=0, return_counts=True)
-    apart = np.stack([truth, np.minimum(first, second), np.maximum(first, second)], axis=1)[first != second]
-    pairs, disputed = np.unique(apart, axis=0, return_counts=True)
-    every = np.concatenate([cells, pairs, pairs[:, [0, 2, 1]]])
-    seen = abs(f1(truth, first, classes) - f1(truth, second, classes))
+    agreed, agreed_rows = np.unique(
+        np.stack([truth, first, second], axis=1)[first == second], axis=0, return_counts=True
+    )
+    differing = np.stack([truth, np.minimum(first, second), np.maximum(first, second)], axis=1)[first != second]
+    disputed, disputed_rows = np.unique(differing, axis=0, return_counts=True)
+    cells = np.concatenate([agreed, disputed, disputed[:, [0, 2, 1]]])
+    observed = abs(f1(truth, first, classes) - f1(truth, second, classes))
     larger = equal = 0
-    for _ in range(_SHUFFLES // _AT_A_TIME):
-        kept = rng.binomial(disputed, 0.5, size=(_AT_A_TIME, len(disputed)))
-        agreed = np.broadcast_to(rows, (_AT_A_TIME, len(rows)))
-        draws = np.concatenate([agreed, kept, disputed - kept], axis=1).astype(np.float64)
-        ours, theirs = (resampled_f1(every[:, 0], every[:, column], draws, classes) for column in (1, 2))
-        drawn = np.abs(ours - theirs)
-        larger += int(np.sum(drawn > seen + SAME))
-        equal += int(np.sum(np.abs(drawn - seen) <= SAME))
-    # What was seen is one of the shuffles: a p-value is never 0.
+    for _ in range(_SHUFFLES // _CHUNK):
+        kept = rng.binomial(disputed_rows, 0.5, size=(_CHUNK, len(disputed_rows)))
+        constant = np.broadcast_to(agreed_rows, (_CHUNK, len(agreed_rows)))
+        draws = np.concatenate([constant, kept, disputed_rows - kept], axis=1).astype(np.float64)
+        first_f1, second_f1 = (resampled_f1(cells[:, 0], cells[:, column], draws, classes) for column in (1, 2))
+        difference = np.abs(first_f1 - second_f1)
+        larger += int(np.sum(difference > observed + TOLERANCE))
+        equal += int(np.sum(np.abs(difference - observed) <= TOLERANCE))
+    # The observed assignment counts as one of the shuffles, so a p-value is never 0.
     return (larger + (equal + 1) / 2) / (_SHUFFLES + 1)

@@ -1,3 +1,5 @@
+"""Scores of predicted classes and the ROC curve equal scikit-learn's; bootstrap intervals equal those of resampled rows."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +13,7 @@ from textgate.components import metrics
 
 @settings(deadline=None, max_examples=40)
 @given(classes=st.integers(2, 5), data=st.data())
-def test_point_values_are_those_of_scikit_learn(classes: int, data: st.DataObject) -> None:
+def test_values_equal_scikit_learn(classes: int, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), min_size=1, max_size=60))
     truth, predicted = np.array(rows, dtype=np.int64).T
     labels = list(range(classes))
@@ -25,22 +27,22 @@ def test_point_values_are_those_of_scikit_learn(classes: int, data: st.DataObjec
     )
 
 
-def answers(rows: int, accuracy: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def binary_predictions(rows: int, accuracy: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     truth = rng.integers(0, 2, rows)
     return truth, np.where(rng.random(rows) < accuracy, truth, 1 - truth)
 
 
-def test_intervals_cover_the_true_f1_as_often_as_they_say() -> None:
-    # Balanced classes answered rightly with probability 0.8, whichever the class: F1 is 0.8.
+def test_f1_intervals_cover_the_true_f1_in_95_percent() -> None:
+    # Balanced classes, both predicted correctly with probability 0.8: F1 is 0.8.
     rng = np.random.default_rng(0)
-    intervals = [metrics.f1_estimate(*answers(400, 0.8, rng), 2) for _ in range(400)]
+    intervals = [metrics.f1_estimate(*binary_predictions(400, 0.8, rng), 2) for _ in range(400)]
     covered = np.mean([interval.low <= 0.8 <= interval.high for interval in intervals])
     assert 0.92 <= covered <= 0.98
 
 
-def test_resampling_cells_is_resampling_rows() -> None:
+def test_resampling_cells_is_equivalent_to_resampling_rows() -> None:
     rng = np.random.default_rng(1)
-    truth, predicted = answers(500, 0.8, rng)
+    truth, predicted = binary_predictions(500, 0.8, rng)
     drawn = [rng.integers(0, 500, 500) for _ in range(2_000)]
     rows = np.quantile([metrics.f1(truth[row], predicted[row], 2) for row in drawn], [0.025, 0.975])
     cells = metrics.f1_estimate(truth, predicted, 2)
@@ -49,7 +51,7 @@ def test_resampling_cells_is_resampling_rows() -> None:
 
 def test_a_difference_is_paired() -> None:
     rng = np.random.default_rng(2)
-    truth, good = answers(1_000, 0.9, rng)
+    truth, good = binary_predictions(1_000, 0.9, rng)
     poor = np.where(rng.random(1_000) < 0.15, 1 - good, good)
     better = metrics.f1_difference(truth, good, poor, 2)
     worse = metrics.f1_difference(truth, poor, good, 2)
@@ -59,8 +61,8 @@ def test_a_difference_is_paired() -> None:
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-def test_the_same_answers_have_the_same_interval() -> None:
-    truth, predicted = answers(100, 0.7, np.random.default_rng(3))
+def test_intervals_are_deterministic() -> None:
+    truth, predicted = binary_predictions(100, 0.7, np.random.default_rng(3))
     assert metrics.f1_estimate(truth, predicted, 2) == metrics.f1_estimate(truth, predicted, 2)
 
 
@@ -69,7 +71,7 @@ def test_the_same_answers_have_the_same_interval() -> None:
     scores=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.50001, 0.9, 1.0]), min_size=2, max_size=50),
     seed=st.integers(0, 99),
 )
-def test_the_roc_curve_has_scikit_learns_area(scores: list[float], seed: int) -> None:
+def test_the_roc_curve_has_the_area_of_scikit_learn(scores: list[float], seed: int) -> None:
     truth = np.random.default_rng(seed).integers(0, 2, len(scores))
     truth[:2] = [0, 1]
     false_rate, true_rate, thresholds = metrics.roc_points(truth, np.array(scores))
@@ -80,13 +82,13 @@ def test_the_roc_curve_has_scikit_learns_area(scores: list[float], seed: int) ->
 
 
 def naive_interval(statistic: Callable[[np.ndarray], float], rows: int) -> list[float]:
-    """The percentile interval of a statistic over rows drawn one by one."""
+    """Return the percentile interval of a statistic over resampled rows."""
     rng = np.random.default_rng(5)
     low, high = np.quantile([statistic(rng.integers(0, rows, rows)) for _ in range(2_000)], [0.025, 0.975])
     return [float(low), float(high)]
 
 
-def test_intervals_of_many_classes_and_of_differences_are_those_of_drawn_rows() -> None:
+def test_intervals_of_many_classes_and_of_differences_equal_those_of_resampled_rows() -> None:
     rng = np.random.default_rng(4)
     truth = rng.integers(0, 4, 400)
     first, second = (np.where(rng.random(400) < share, truth, rng.integers(0, 4, 400)) for share in (0.7, 0.6))
@@ -94,16 +96,16 @@ def test_intervals_of_many_classes_and_of_differences_are_those_of_drawn_rows() 
     def macro(rows: np.ndarray) -> float:
         return metrics.f1(truth[rows], first[rows], 4)
 
-    def less(rows: np.ndarray) -> float:
+    def difference(rows: np.ndarray) -> float:
         return macro(rows) - metrics.f1(truth[rows], second[rows], 4)
 
-    def right(rows: np.ndarray) -> float:
+    def correct(rows: np.ndarray) -> float:
         return metrics.accuracy(truth[rows], first[rows])
 
     for estimate, statistic in (
         (metrics.f1_estimate(truth, first, 4), macro),
-        (metrics.f1_difference(truth, first, second, 4), less),
-        (metrics.accuracy_estimate(truth, first), right),
+        (metrics.f1_difference(truth, first, second, 4), difference),
+        (metrics.accuracy_estimate(truth, first), correct),
     ):
         assert [estimate.low, estimate.high] == pytest.approx(naive_interval(statistic, 400), abs=0.01)
         assert estimate.value == pytest.approx(statistic(np.arange(400)), abs=1e-12)
@@ -111,7 +113,7 @@ def test_intervals_of_many_classes_and_of_differences_are_those_of_drawn_rows() 
 
 @settings(deadline=None, max_examples=40)
 @given(classes=st.integers(2, 5), data=st.data())
-def test_a_difference_turned_round_is_its_negative(classes: int, data: st.DataObject) -> None:
+def test_a_difference_with_swapped_arguments_is_its_negative(classes: int, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 3), min_size=1, max_size=40))
     truth, ours, theirs = np.array(rows, dtype=np.int64).T
     forth, back = (
@@ -128,11 +130,11 @@ def test_a_difference_turned_round_is_its_negative(classes: int, data: st.DataOb
 
 @settings(deadline=None, max_examples=40)
 @given(classes=st.integers(2, 5), data=st.data())
-def test_every_interval_lies_among_the_possible_values(classes: int, data: st.DataObject) -> None:
+def test_every_interval_contains_possible_values_only(classes: int, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), min_size=1, max_size=40))
     truth, predicted = np.array(rows, dtype=np.int64).T
     np.testing.assert_allclose(
-        metrics.per_class_f1(truth, predicted, classes),
+        [scores.f1.value for scores in metrics.class_scores(truth, predicted, classes)],
         f1_score(truth, predicted, labels=list(range(classes)), average=None, zero_division=0),
         atol=1e-12,
     )
@@ -140,14 +142,14 @@ def test_every_interval_lies_among_the_possible_values(classes: int, data: st.Da
         assert 0 <= estimate.low <= estimate.high <= 1 + 1e-12
 
 
-def test_one_row_or_one_answer_has_an_interval_too() -> None:
+def test_a_single_row_has_an_interval() -> None:
     one = np.array([1], dtype=np.int64)
     assert metrics.f1_estimate(one, one, 2).model_dump() == {"value": 1, "low": 1, "high": 1}
     assert metrics.f1_estimate(one, 1 - one, 2).model_dump() == {"value": 0, "low": 0, "high": 0}
 
 
 @pytest.mark.parametrize("points", [10, 200])
-def test_a_long_roc_curve_is_thinned_and_keeps_its_shape(points: int) -> None:
+def test_a_long_roc_curve_is_subsampled_and_keeps_its_area(points: int) -> None:
     rng = np.random.default_rng(6)
     truth = rng.integers(0, 2, 20_000)
     scores = 1 / (1 + np.exp(-(truth + rng.normal(size=20_000))))

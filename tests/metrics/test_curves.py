@@ -1,4 +1,4 @@
-"""The points of the curves lie where scikit-learn has them. (The ROC curve: test_classification.py.)"""
+"""Precision-recall and reliability curves equal those of scikit-learn (ROC: see test_classification.py)."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from textgate.components.metrics import calibration_error, precision_recall_poin
     scores=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.50001, 0.9, 1.0]), min_size=2, max_size=50),
     seed=st.integers(0, 99),
 )
-def test_precision_and_recall_are_scikit_learns_at_every_threshold(scores: list[float], seed: int) -> None:
+def test_precision_and_recall_equal_scikit_learn_at_every_threshold(scores: list[float], seed: int) -> None:
     truth = np.random.default_rng(seed).integers(0, 2, len(scores))
     truth[:2] = [0, 1]
     recall, precision, thresholds = map(np.array, precision_recall_points(truth, np.array(scores)))
@@ -27,7 +27,7 @@ def test_precision_and_recall_are_scikit_learns_at_every_threshold(scores: list[
     assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
 
 
-def test_a_long_precision_recall_curve_is_thinned_and_its_points_are_true() -> None:
+def test_a_long_precision_recall_curve_is_subsampled() -> None:
     rng = np.random.default_rng(6)
     truth = rng.integers(0, 2, 20_000)
     scores = 1 / (1 + np.exp(-(truth + rng.normal(size=20_000))))
@@ -36,12 +36,12 @@ def test_a_long_precision_recall_curve_is_thinned_and_its_points_are_true() -> N
     assert (np.diff(recall) >= 0).all()
     assert recall[-1] == 1
     for point in (5, 25, 45):
-        called = scores >= thresholds[point]
-        assert precision[point] == pytest.approx(precision_score(truth, called), abs=1e-12)
-        assert recall[point] == pytest.approx(recall_score(truth, called), abs=1e-12)
+        predicted = scores >= thresholds[point]
+        assert precision[point] == pytest.approx(precision_score(truth, predicted), abs=1e-12)
+        assert recall[point] == pytest.approx(recall_score(truth, predicted), abs=1e-12)
 
 
-def test_a_class_that_is_not_there_has_curves_of_numbers() -> None:
+def test_curves_are_finite_if_a_class_has_no_rows() -> None:
     for truth in (np.zeros(5, dtype=np.int64), np.ones(5, dtype=np.int64)):
         recall, precision, _ = precision_recall_points(truth, np.linspace(0, 1, 5))
         assert np.isfinite([recall, precision]).all()
@@ -49,7 +49,7 @@ def test_a_class_that_is_not_there_has_curves_of_numbers() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(classes=st.integers(2, 4), rows=st.integers(1, 80), bins=st.integers(2, 20), seed=st.integers(0, 999))
-def test_reliability_is_scikit_learns_and_its_gaps_are_the_calibration_error(
+def test_reliability_equals_scikit_learn_and_its_gaps_the_calibration_error(
     classes: int, rows: int, bins: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
