@@ -1,6 +1,6 @@
-"""The frame around a step's work in its KFP door.
+"""Context manager for the body of a KFP component: error messages and working time.
 
-Standard library only: it is imported before the clock starts, so whatever a step imports for itself counts as its work.
+It imports the standard library only, before the clock starts, so that all imports of a step count as its work.
 """
 
 import gc
@@ -14,18 +14,19 @@ WORK_PREFIX = "textgate worked seconds: "
 
 
 class InputError(Exception):
-    """Something the caller gave cannot be used.
+    """Error in the user's input.
 
-    The message is one sentence for that person: what was wrong, where (file, row, key), what would be right.
+    The message is one sentence for the user: what is wrong, where (file, row, key), and what would be right.
     """
 
 
 @contextmanager
 def step_work() -> Iterator[None]:
-    """Frame the whole body of a step's door, its imports too.
+    """Wrap the complete body of a KFP component, its imports included.
 
-    An InputError ends the process with one line and exit code 2 instead of a traceback, so that a pod's log ends with
-    the sentence. Otherwise the seconds of work are printed, so that a run can tell them from what the pipeline adds.
+    An InputError ends the process with its message and exit code 2 instead of a traceback, so that the log of a pod
+    ends with the message. The seconds of work are printed in any case, so that a run can separate them from the
+    overhead of the pipeline.
     """
     started = time.perf_counter()
     try:
@@ -34,6 +35,6 @@ def step_work() -> Iterator[None]:
         print(f"{ERROR_PREFIX}{error}", flush=True)
         sys.exit(2)
     finally:
-        # On its way out the interpreter would visit every object once more, seconds where torch is among them.
+        # Skip the garbage collection at exit, which takes seconds if torch is loaded.
         gc.freeze()
         print(f"{WORK_PREFIX}{time.perf_counter() - started:.3f}", flush=True)

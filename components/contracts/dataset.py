@@ -1,7 +1,7 @@
-"""Dataset: labelled text on disk, as ingest and preprocess hand it on.
+"""Dataset: labelled texts on disk, the output of ingest and preprocess.
 
-<folder>/dataset.json                        what it is (DatasetManifest)
-<folder>/<split>/part-00000.parquet          id, text, label: strings; metadata: a struct of strings, where there is any
+<folder>/dataset.json                        manifest (DatasetManifest)
+<folder>/<split>/part-00000.parquet          id, text, label: strings; metadata: a struct of strings, if there is any
 <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
 """
 
@@ -30,32 +30,34 @@ MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 ROWS_PER_SHARD = 50_000
 _CHARACTERS_PER_SHARD = 32_000_000
-"""A shard of long texts ends before its rows are many: the writer holds one shard in memory."""
+"""Limit on the characters of a shard, because the writer holds one shard in memory."""
 _METADATA = "metadata"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 _REJECTED_TEXT_CHARACTERS = 200
 
 
 class DatasetManifest(FrozenModel):
-    """``dataset.json``. Rows in = rows out + rejected, or it does not validate."""
+    """Content of ``dataset.json``. It validates only if rows in = rows out + rejected."""
 
     format_version: Literal[1] = 1
     source: str
+    """URI of the source."""
     labels: list[str]
     """Label names in class order; the last one is the positive class of a binary task."""
     counts: dict[str, dict[str, int]]
-    """Rows per split and label."""
+    """Split to label to number of rows."""
     rows_in: int
+    """Rows read from the source that the row filter selected."""
     rows_filtered: int = 0
-    """Rows the source had but the row filter did not select; not part of ``rows_in``."""
+    """Rows of the source that the row filter did not select; not part of ``rows_in``."""
     rejected: dict[str, int]
-    """Rows per reason of rejection."""
+    """Reason of rejection to number of rows."""
     normalizer: TextNormalizer | None = None
-    """How the texts were cleaned; None before preprocessing."""
+    """Text cleaning that was applied; None before preprocessing."""
     metadata: list[str] = []
-    """Names of the further columns that every row has, in the order of the recipe."""
+    """Names of the metadata columns of every row, in the order of the recipe."""
     fingerprint: str
-    """sha256 over split, id, label, text and metadata of every row, in order."""
+    """Hex sha256 over split, id, label, text and metadata of every row, in order."""
 
     @model_validator(mode="after")
     def _rows_add_up(self) -> "DatasetManifest":
@@ -67,7 +69,7 @@ class DatasetManifest(FrozenModel):
 
     @property
     def rows_out(self) -> int:
-        """Rows kept, all splits together."""
+        """Number of rows in all splits."""
         return sum(sum(labels.values()) for labels in self.counts.values())
 
     @property
@@ -83,18 +85,19 @@ class DatasetManifest(FrozenModel):
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled text; ``id`` says where it came from (``file:row``)."""
+    """One labelled text."""
 
     id: str
+    """Origin of the row as ``file:row``."""
     text: str
     label: str
     metadata: dict[str, str] = field(default_factory=dict)
-    """Column to value, of the columns that ``source.metadata`` names; empty where the source has no value."""
+    """Column in ``source.metadata`` to value; an empty string if the source has no value."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One row that was left out, and why."""
+    """One rejected row with the reason."""
 
     id: str
     reason: str
@@ -104,17 +107,17 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder opened for reading."""
+    """Dataset folder, opened for reading."""
 
     path: Path
     manifest: DatasetManifest
 
     @classmethod
     def open(cls, path: str | Path) -> "Dataset":
-        """Read and check the manifest.
+        """Open a dataset folder: read and check its manifest.
 
         Raises:
-            InputError: there is no dataset at ``path``, or its manifest is not valid.
+            InputError: There is no dataset at ``path``, or its manifest is not valid.
         """
         folder = Path(path)
         try:
@@ -125,60 +128,64 @@ class Dataset:
 
     @property
     def normalizer(self) -> TextNormalizer:
-        """How the texts were cleaned.
+        """Text cleaning that was applied.
 
         Raises:
-            InputError: the dataset comes from ingest and has not been cleaned yet.
+            InputError: The dataset comes from ingest and has not been preprocessed.
         """
         if self.manifest.normalizer is None:
             raise InputError(f"the dataset {self.path} has not been preprocessed: it carries no normaliser")
         return self.manifest.normalizer
 
     def rows(self, split: str) -> Iterator[Row]:
-        """The rows of one split in stored order, a shard's batch at a time.
+        """Yield the rows of one split in stored order, with one Parquet batch in memory at a time.
 
         Raises:
-            InputError: no such split, or a shard is damaged or missing.
+            InputError: There is no such split, or a shard is damaged or missing.
         """
-        for record in self._records(split):
-            yield Row(**record)
+        for values in self._row_values(split):
+            yield Row(**values)
 
     def rejected(self) -> Iterator[Rejected]:
-        """The rows left out so far, in the order they were met.
+        """Yield the rejected rows, in the order of the source.
 
         Raises:
-            InputError: their file is missing or damaged.
+            InputError: Their file is missing or damaged.
         """
-        for row in _records(self.path / REJECTED, REJECT_SCHEMA):
-            yield Rejected(**row)
+        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA):
+            yield Rejected(**values)
 
     def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
-        """A whole split in memory: ids, texts, and class numbers (n,) int64 in the order of ``manifest.labels``."""
-        class_of = {label: number for number, label in enumerate(self.manifest.labels)}
+        """Return a split in memory: ids, texts and classes, (n,) int64 indices into ``manifest.labels``.
+
+        Raises:
+            InputError: See ``rows``.
+        """
+        class_of = {label: index for index, label in enumerate(self.manifest.labels)}
         rows = list(self.rows(split))
         classes = np.array([class_of[row.label] for row in rows], dtype=np.int64)
         return [row.id for row in rows], [row.text for row in rows], classes
 
     def metadata(self, split: str) -> list[dict[str, str]]:
-        """The further columns of a whole split's rows, in the order of ``columns``; nothing else is read.
+        """Return the metadata of a split's rows, in the order of ``columns``. Texts are not read.
 
         Raises:
-            InputError: see ``rows``.
+            InputError: See ``rows``.
         """
-        return [record.get(_METADATA, {}) for record in self._records(split, ["label", _METADATA])]
+        return [values.get(_METADATA, {}) for values in self._row_values(split, ["label", _METADATA])]
 
-    def _records(self, split: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of one split with all their columns, or with some, the label among them."""
+    def _row_values(self, split: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of one split with all columns, or with some that include the label; check their counts."""
         if split not in self.manifest.counts:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
         schema = _row_schema(self.manifest.metadata)
         counts: Counter[str] = Counter()
         for shard in sorted((self.path / split).glob("*.parquet")):
-            for record in _records(shard, schema, columns):
-                if None in (*record.values(), *(record.get(_METADATA) or {}).values()):
+            for values in _read_parquet(shard, schema, columns):
+                if None in (*values.values(), *(values.get(_METADATA) or {}).values()):
                     raise InputError(f"{shard} has a row without id, text or label, or with half of its metadata")
-                counts[record["label"]] += 1
-                yield record
+                counts[values["label"]] += 1
+                yield values
         if counts != Counter(self.manifest.counts[split]):
             raise InputError(
                 f"{self.path / split} holds other rows than {MANIFEST} counts: {dict(counts)}, "
@@ -188,12 +195,12 @@ class Dataset:
 
 def _row_schema(metadata: Sequence[str]) -> pa.Schema:
     strings = [(name, pa.string()) for name in ("id", "text", "label")]
-    further = [(_METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
-    return pa.schema([*strings, *further])
+    struct = [(_METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
+    return pa.schema([*strings, *struct])
 
 
-def _records(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file of exactly this schema, a batch in memory at a time."""
+def _read_parquet(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file with exactly this schema, with one batch in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
             if file.schema_arrow != schema:
@@ -205,7 +212,7 @@ def _records(path: Path, schema: pa.Schema, columns: list[str] | None = None) ->
 
 
 class _ShardWriter:
-    """Rows to numbered Parquet files in one folder, in memory for one shard at most."""
+    """Writer of rows to numbered Parquet files in one folder, with one shard in memory."""
 
     def __init__(self, folder: Path, schema: pa.Schema, rows_per_shard: int) -> None:
         self.folder, self.schema, self.rows_per_shard = folder, schema, rows_per_shard
@@ -227,7 +234,7 @@ class _ShardWriter:
 
 
 class DatasetWriter:
-    """Collects rows and rejections; ``dataset_writer`` makes one."""
+    """Writer of the rows and rejected rows of a dataset; ``dataset_writer`` returns one."""
 
     def __init__(self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int) -> None:
         self._folder, self._metadata = folder, list(metadata)
@@ -240,13 +247,13 @@ class DatasetWriter:
         self.rejected: Counter[str] = Counter()
 
     def add(self, split: str, row: Row) -> None:
-        """Keep a row.
+        """Add a row to a split.
 
         Raises:
-            ValueError: it has other further columns than the writer was told.
+            ValueError: The row has other metadata columns than the writer.
         """
         if row.metadata.keys() != set(self._metadata):
-            raise ValueError(f"row {row.id} has the further columns {list(row.metadata)}, not {self._metadata}")
+            raise ValueError(f"row {row.id} has the metadata columns {list(row.metadata)}, not {self._metadata}")
         self._shards[split].add(row)
         for value in (row.id, row.label, row.text, *(row.metadata[name] for name in self._metadata)):
             encoded = value.encode("utf-8")
@@ -254,7 +261,7 @@ class DatasetWriter:
         self.counts[split][row.label] += 1
 
     def reject(self, row: Rejected) -> None:
-        """Leave a row out, with its reason; text and label are kept as far as they can be stored."""
+        """Add a rejected row with its reason. The text is shortened, and characters that cannot be stored are replaced."""
         text, label = _storable(row.text), _storable(row.label)
         self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
         self.rejected[row.reason] += 1
@@ -268,18 +275,24 @@ class DatasetWriter:
     def finish(
         self, source: str, labels: list[str], rows_filtered: int = 0, normalizer: TextNormalizer | None = None
     ) -> DatasetManifest:
-        """Write what is pending and the manifest; to be called once, last.
+        """Write the pending rows and the manifest. Call it once, after all rows.
+
+        Args:
+            source: URI of the source.
+            labels: Label names in class order.
+            rows_filtered: Rows of the source that the row filter did not select.
+            normalizer: Text cleaning that was applied; None before preprocessing.
 
         Raises:
-            ValueError: more or fewer rows were counted than written, or a row has a label not in ``labels``.
+            ValueError: A row has a label that is not in ``labels``.
         """
         for shard in self._shards.values():
             shard.flush()
         self._flush_rejects()
         self._rejects.close()
-        strangers = {label for counts in self.counts.values() for label in counts} - set(labels)
-        if strangers:
-            raise ValueError(f"rows carry labels that are not among {labels}: {sorted(strangers)}")
+        unknown = {label for counts in self.counts.values() for label in counts} - set(labels)
+        if unknown:
+            raise ValueError(f"rows carry labels that are not among {labels}: {sorted(unknown)}")
         digest = hashlib.sha256(json.dumps(self._metadata).encode() if self._metadata else b"")
         for split in sorted(self._digests):
             digest.update(split.encode() + b"\0" + self._digests[split].digest())
@@ -305,15 +318,20 @@ class DatasetWriter:
 def dataset_writer(
     path: str | Path, splits: Iterable[str], metadata: Sequence[str] = (), rows_per_shard: int = ROWS_PER_SHARD
 ) -> Iterator[DatasetWriter]:
-    """Write a dataset folder that appears whole when the body ends well, and not at all when it raises.
+    """Write a dataset folder atomically: it appears if the body succeeds, and not at all if it raises.
 
-    Every row has the further columns ``metadata``.
+    Args:
+        path: Folder to create.
+        splits: Names of the splits.
+        metadata: Names of the metadata columns that every row has.
+        rows_per_shard: Largest number of rows of a Parquet file.
     """
     with new_folder(Path(path)) as folder:
         yield DatasetWriter(folder, splits, metadata, rows_per_shard)
 
 
 def _storable(text: str | None) -> str | None:
+    """Shorten a text and replace unpaired surrogates, which UTF-8 cannot encode."""
     if text is None:
         return None
     return text[:_REJECTED_TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
