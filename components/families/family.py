@@ -141,8 +141,8 @@ def transformer_max_tokens(bundle: ModelBundle) -> int:
     """
     if not isinstance(bundle.runtime, TransformersRuntime):
         raise InputError(
-            f"the bundle {bundle.name} has the runtime {bundle.runtime.name}, not the transformers model it was trained "
-            "as"
+            f"the bundle {bundle.name} has the runtime {bundle.runtime.name}, not the transformers model it "
+            "was trained as"
         )
     return bundle.runtime.max_tokens
 

@@ -68,6 +68,7 @@ class _Cluster:
 
     @classmethod
     def connect(cls) -> "_Cluster":
+        """Connect with KUBECONFIG if it is set, otherwise with the service account of this pod."""
         from kubernetes import client, config
 
         try:

@@ -30,25 +30,10 @@ def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict
     quantities = {"cpu": resources.cpu, "memory": resources.memory}
     if accelerator:
         quantities[accelerator.type] = str(accelerator.count)
-    size = {"sizeLimit": resources.shm} if resources.shm else {}
     step = next(container for container in pod["spec"]["containers"] if container["name"] == "main")
     variables = [variable for variable in step.get("env", []) if variable["name"].startswith(_COPIED_PREFIXES)]
-    copied = ("serviceAccountName", "imagePullSecrets", "securityContext")
-    pod_patch = {
-        **{key: pod["spec"][key] for key in copied if key in pod["spec"]},
-        "nodeSelector": resources.node_selector,
-        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.tolerations],
-        # GPUs of one machine exchange gradients through /dev/shm, which is limited to 64 MB by default.
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", **size}}],
-        "containers": [
-            {
-                "name": "node",
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
-                **{key: step[key] for key in ("securityContext",) if key in step},
-            }
-        ],
-    }
-    pod_template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod_patch}
+    pod_spec = _pod_spec(resources, pod, step)
+    pod_template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod_spec}
     return {
         "apiVersion": f"{API['group']}/{API['version']}",
         "kind": "TrainJob",
@@ -81,4 +66,24 @@ def train_job(name: str, command: Sequence[str], resources: Resources, pod: dict
                 }
             ],
         },
+    }
+
+
+def _pod_spec(resources: Resources, pod: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes to the runtime's pod spec; ``step`` is the container ``main`` of ``pod``."""
+    copied = ("serviceAccountName", "imagePullSecrets", "securityContext")
+    size = {"sizeLimit": resources.shm} if resources.shm else {}
+    return {
+        **{key: pod["spec"][key] for key in copied if key in pod["spec"]},
+        "nodeSelector": resources.node_selector,
+        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.tolerations],
+        # GPUs of one machine exchange gradients through /dev/shm, which is limited to 64 MB by default.
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", **size}}],
+        "containers": [
+            {
+                "name": "node",
+                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
+                **{key: step[key] for key in ("securityContext",) if key in step},
+            }
+        ],
     }
