@@ -7,7 +7,7 @@ CLIENTS := $(VENV)/clients
 # A process a core, each on one thread: a tiny model loses time by handing work to a second one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow test-long test-containers check images kind-up kind-test kind-down lock protos install clean
+.PHONY: help run test test-slow test-long test-containers check docs images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -32,6 +32,9 @@ check: install ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p textgate.components -p textgate.pipelines -p textgate.serving -m textgate
+
+docs: install ## Build the documentation site into build/docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 
 install: $(INSTALLED) ## Make .venv from the lock file
 

@@ -11,10 +11,10 @@ STEPS = {
     *("ingest", "preprocess", "train", "select", "evaluate", "compare", "gate"),
     *("merge_quantize", "export_onnx", "promote", "record"),
 }
-GROUND = {"textgate.components.step", "textgate.components.contracts"}
+GROUND = {"textgate.components.step", "textgate.components.version", "textgate.components.contracts"}
 HEAVY = {"torch", "transformers", "kfp", "peft"}
 
-# Room: prefixes of textgate it may import besides itself, third-party packages it must not import.
+# Package: prefixes of textgate it may import besides itself, third-party packages it must not import.
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "components/contracts": ({"textgate.components.step"}, {*HEAVY, "boto3", "sklearn", "onnxruntime", "tokenizers"}),
     "components/storage": (GROUND, HEAVY),
