@@ -205,7 +205,7 @@ def load(model: str | Path, *, workspace: str | Path = DEFAULT_WORKSPACE, bucket
         return load_bundle(reference)
     workspace = Path(workspace)
     ref = ModelRef.parse(reference)
-    _, folder, _ = download_bundle(workspace, Registry(open_store(workspace, bucket)), ref)
+    _, folder = download_bundle(workspace, Registry(open_store(workspace, bucket)), ref)
     return load_bundle(folder)
 
 

@@ -6,7 +6,6 @@
 
 from pathlib import Path
 
-from textgate.components.contracts import ModelBundle
 from textgate.components.storage import ModelRef, Registry, Store, connect
 
 DEFAULT_WORKSPACE = Path(".textgate")
@@ -26,16 +25,17 @@ def open_store(workspace: Path, bucket: str) -> Store:
     return store
 
 
-def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) -> tuple[str, Path, ModelBundle]:
-    """Download a model version into the workspace unless it is there, and verify its checksums.
+def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) -> tuple[str, Path]:
+    """Download a model version into the workspace unless it is there.
 
     Returns:
-        The version, the folder of the bundle, and its manifest.
+        The version and the folder of its bundle. Loading the bundle verifies its checksums.
 
     Raises:
-        InputError: If the model or version does not exist, the channel is empty, or a file of the bundle has changed.
+        InputError: If the model or version does not exist, or the channel is empty.
     """
     version = registry.resolve(reference)
     folder = workspace / "models" / reference.model / version
-    bundle = ModelBundle.load(folder) if folder.exists() else registry.download(reference.model, version, folder)
-    return version, folder, bundle
+    if not folder.exists():
+        registry.download(reference.model, version, folder)
+    return version, folder

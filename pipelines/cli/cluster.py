@@ -51,7 +51,9 @@ def submit(
     fail_on_reject: bool,
     poll_seconds: float,
 ) -> None:
-    """Run RECIPE on a cluster: upload its pipeline, or a new version of it, and start a run.
+    """Run RECIPE on a cluster.
+
+    Upload its pipeline, or a new version of it, and start a run.
 
     The S3 store is configured by the environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, …), here and in the cluster.
 
@@ -123,12 +125,12 @@ def retrain(
     max_psi: float,
     dry_run: bool,
 ) -> None:
-    """Submit RECIPE if there is a reason to retrain its model; made for a CronJob.
+    """Submit RECIPE if its model should be retrained.
 
-    Reasons: the content of the source has changed since the champion was trained; the labels that the champion
-    predicts (textgate serve --log-predictions) have drifted from those on its test split; its F1 on the labels sent to
-    /v1/feedback is below gate.min_f1. Nothing is submitted while the last retraining is running, or for a reason that
-    an earlier retraining has dealt with.
+    Made for a CronJob. Reasons: the content of the source has changed since the champion was trained; the labels that
+    the champion predicts (textgate serve --log-predictions) have drifted from those on its test split; its F1 on the
+    labels sent to /v1/feedback is below gate.min_f1. Nothing is submitted while the last retraining is running, or for
+    a reason that an earlier retraining has dealt with.
 
     Exit code 0 whether or not a run was submitted.
     """

@@ -95,10 +95,10 @@ def compare(
     fail_on_reject: bool,
     runner: Literal["subprocess", "docker"],
 ) -> None:
-    """Compare several RECIPEs on one split, and offer the best one within the limits to the gate.
+    """Compare recipes on one split and offer the best to the gate.
 
-    The table shows F1, the cost of serving and of training, and which differences are significant. A system that fails
-    gets a row with the reason.
+    The best is the one with the highest F1 within --max-latency-ms and --max-size-mb. The table shows F1, the cost of
+    serving and of training, and which differences are significant. A system that fails gets a row with the reason.
 
     Exit codes: 0 the comparison completed, 1 a step or every system failed, 2 a recipe, an argument or the source is
     wrong, 3 nothing is promoted and --fail-on-reject is given.

@@ -34,9 +34,10 @@ class Check(NamedTuple):
 @store_options
 @json_option
 def doctor(workspace: Path, bucket: str, as_json: bool) -> None:
-    """Check Python, packages, GPUs, and the store with its credentials.
+    """Check that this machine has what a run needs.
 
-    Each line is ok or says how to fix the problem. Exit code 1 if something must be fixed before a run.
+    Python, the packages, GPUs, the store and its credentials are checked. Each line is ok or says how to fix the
+    problem. Exit code 1 if something must be fixed before a run.
     """
     checks = [*_version_checks(), _gpu_check(), *_store_checks(workspace, bucket)]
     if as_json:

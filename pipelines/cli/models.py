@@ -44,7 +44,10 @@ def list_(workspace: Path, bucket: str, as_json: bool) -> None:
 @store_options
 @json_option
 def show(model: str, version: str | None, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Show a version of MODEL: recipe, labels, runtime, size, metrics and channel updates."""
+    """Show a version of MODEL.
+
+    Shows recipe, labels, runtime, size, metrics and channel updates.
+    """
     registry = Registry(open_store(workspace, bucket))
     version = version or registry.resolve(ModelRef(model))
     bundle = registry.bundle(model, version)
@@ -90,7 +93,10 @@ def card(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
 @store_options
 @json_option
 def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Show the audit log of MODEL's channels: who moved them, when and why, newest first."""
+    """Show the audit log of MODEL's channels.
+
+    Each line says who moved a channel, when and why, newest first.
+    """
     updates = Registry(open_store(workspace, bucket)).history(model)
     if as_json:
         click.echo(json.dumps({"moves": [update.model_dump(mode="json") for update in updates]}, ensure_ascii=False))

@@ -38,7 +38,10 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def predict(
     model: str, texts: tuple[str, ...], version: str | None, workspace: Path, bucket: str, as_json: bool
 ) -> None:
-    """Predict the label of each TEXT, or of each line of standard input."""
+    """Predict the labels of texts.
+
+    The texts are each TEXT, or each line of standard input.
+    """
     inputs = _read_texts(texts)
     loaded = load_model(workspace, bucket, f"{model}@{version}" if version else model)
     labels, rows = loaded.bundle.labels, loaded.predictor.predict_proba(inputs)
@@ -74,10 +77,10 @@ def predict(
 def explain(
     model: str, texts: tuple[str, ...], label: str | None, budget: int, workspace: Path, bucket: str, as_json: bool
 ) -> None:
-    """Show how much each word of each TEXT, or of each line of standard input, contributes to a label.
+    """Show how much each word contributes to the label of a text.
 
-    Each word is removed in turn. Its contribution is the resulting drop of the label's log-odds (Li et al., 2016). The
-    server's explanations use the same method.
+    The texts are each TEXT, or each line of standard input. Each word is removed in turn. Its contribution is the
+    resulting drop of the label's log-odds (Li et al., 2016). The server's explanations use the same method.
     """
     inputs = _read_texts(texts)
     loaded = load_model(workspace, bucket, model)

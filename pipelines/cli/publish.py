@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from textgate.components.contracts import ModelBundle
 from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card
@@ -37,15 +38,17 @@ def publish(
     bucket: str,
     as_json: bool,
 ) -> None:
-    """Push MODEL, by default its champion, and its model card to the Hugging Face hub in one commit.
+    """Push a model and its card to the Hugging Face hub.
 
-    The token is read from HF_TOKEN. HF_ENDPOINT selects a hub other than huggingface.co.
+    One commit has the files of MODEL, by default its champion, and its model card. The token is read from HF_TOKEN.
+    HF_ENDPOINT selects a hub other than huggingface.co.
     """
     from textgate.pipelines.hub import contents, push, repository
 
     name = repository(to)
     registry, reference = Registry(open_store(workspace, bucket)), ModelRef.parse(model)
-    version, folder, bundle = download_bundle(workspace, registry, reference)
+    version, folder = download_bundle(workspace, registry, reference)
+    bundle = ModelBundle.load(folder)
     files = contents(folder, bundle, model_card(registry, reference.model, version), name)
     sizes = {path: len(file) if isinstance(file, bytes) else file.stat().st_size for path, file in files.items()}
     output = {"model": reference.model, "version": version, "to": to, "revision": revision or "main", "files": sizes}

@@ -23,7 +23,7 @@ _WIDTH = 96
 @json_option
 @click.pass_context
 def recipes(context: click.Context, as_json: bool) -> None:
-    """List the shipped recipes, show one, or explain the keys of recipes.
+    """List and show the shipped recipes, explain recipe keys.
 
     Without a command, list the shipped recipes.
     """

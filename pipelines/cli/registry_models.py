@@ -30,10 +30,11 @@ def load_model(workspace: Path, bucket: str, model: str) -> LoadedModel:
     """Load ``model``, ``model@channel`` or ``model@version`` as it is served; Hugging Face bundles run on torch.
 
     Raises:
-        InputError: See ``download_bundle``.
+        InputError: If the model or version does not exist, the channel is empty, or a file of the bundle has changed.
     """
     reference = ModelRef.parse(model)
-    version, folder, bundle = download_bundle(workspace, Registry(open_store(workspace, bucket)), reference)
+    version, folder = download_bundle(workspace, Registry(open_store(workspace, bucket)), reference)
+    bundle = ModelBundle.load(folder)
 
     from textgate.components.families import open_predictor
 

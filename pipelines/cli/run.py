@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 def run(
     selection: RecipeSelection, runner: str, fail_on_reject: bool, workspace: Path, bucket: str, as_json: bool
 ) -> None:
-    """Run the pipeline of RECIPE on this machine: train, evaluate, export, and promote what passes the gates.
+    """Run the pipeline of RECIPE on this machine.
+
+    The pipeline trains, evaluates, exports, and promotes what passes the gates.
 
     RECIPE is the name of a shipped recipe (textgate recipes) or the path of a YAML file.
 

@@ -71,10 +71,10 @@ def serve(
     workspace: Path,
     bucket: str,
 ) -> None:
-    """Serve predictions of each MODEL over HTTP and gRPC; by default, of every model that has a champion.
+    """Serve models over HTTP and gRPC.
 
-    The server follows the registry: it replaces a model without downtime when its channel moves. Without MODEL, it also
-    adds models that get their first champion.
+    Without MODEL, every model that has a champion is served. The server follows the registry: it replaces a model
+    without downtime when its channel moves. Without MODEL, it also adds models that get their first champion.
 
     The page / is for trying a model. /openapi.json describes the HTTP API, which includes the Open Inference Protocol
     v2.

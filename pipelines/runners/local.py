@@ -189,7 +189,7 @@ def _exclusive(lock: Path, name: str) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            f"a run of {name} is under way in this workspace: wait for it or use another --home"
+            f"a run of {name} is under way in this workspace: wait for it or use another --workspace"
         ) from error
     try:
         yield

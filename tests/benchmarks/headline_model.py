@@ -41,9 +41,9 @@ class HeadlineModel:
         return self.work / "bundle"
 
     @property
-    def home(self) -> Path:
+    def workspace(self) -> Path:
         """The workspace whose registry has the bundle as champion of ``NAME``."""
-        return self.work / "home"
+        return self.work / "workspace"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ def prepare(work: Path, headlines: Path) -> HeadlineModel:
     if not (work / "onnx-checkpoint").exists():
         _write_onnx_checkpoint(work / "bundle", bundle.runtime, work / "onnx-checkpoint")
     model = HeadlineModel(work.absolute(), bundle, [row["text"] for row in rows[-TEXTS:]])
-    registry = Registry(open_store(model.home, DEFAULT_BUCKET))
+    registry = Registry(open_store(model.workspace, DEFAULT_BUCKET))
     version, champion = registry.publish(NAME, model.folder), registry.channel(NAME)
     if champion is None or champion.version != version:
         registry.update_channel(

@@ -187,7 +187,7 @@ def main() -> None:
                 phases = [(_TIMES * capacity, arguments.seconds), (_AFTERWARDS * capacity, _AFTERWARDS_SECONDS)]
                 uvloop.run(load.run(phases))
         finally:
-            EmbeddedStore(model.home).stop()
+            EmbeddedStore(model.workspace).stop()
     report(load, arguments.seconds, capacity)
 
 

@@ -62,7 +62,7 @@ def _uvicorn(app: str, workers: int) -> str:
 SERVERS = [
     Server(
         name="textgate",
-        command=f"{{bin}}/textgate serve {NAME} --home {{work}}/home --port {{port}} --grpc-port {{port2}}",
+        command=f"{{bin}}/textgate serve {NAME} --workspace {{work}}/workspace --port {{port}} --grpc-port {{port2}}",
         path=f"/v1/models/{NAME}:classify",
         body=_texts,
         labels=_predictions,

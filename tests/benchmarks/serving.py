@@ -101,7 +101,7 @@ def main() -> None:
                         failed[server.name] = str(error)
                         print(f"{server.name}: {error}", flush=True)
         finally:
-            EmbeddedStore(model.home).stop()
+            EmbeddedStore(model.workspace).stop()
     if arguments.json:
         written = {name: [dataclasses.asdict(turn) for turn in found] for name, found in turns.items()}
         arguments.json.write_text(json.dumps({"turns": written, "failed": failed}, indent=1))
