@@ -1,8 +1,8 @@
-# The steps of a pipeline, on the CPU; it submits and retrains too. Built by make images (README).
+# Image of the pipeline steps on the CPU, and of textgate submit and retrain. Built by make images.
 ARG BASE_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# pip reads its settings from these; like the certificates, they stay in this stage.
+# Settings of pip. They and the certificates exist only in this stage.
 ARG PIP_CERT
 ARG PIP_DEFAULT_TIMEOUT
 ARG PIP_EXTRA_INDEX_URL
@@ -12,11 +12,11 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv /opt/venv
-# ca-bundle.crt may be absent, which COPY allows of a pattern only.
+# ca-bundle.crt is optional; COPY tolerates a missing file only in a pattern.
 COPY images/build.lock images/pipeline.lock images/ca-bundle.cr[t] images/
 RUN /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r images/pipeline.lock
-# Not in the lock: its CPU build has another index, and other checksums, than the rest.
+# Not in the lock file: the CPU build comes from another index and has other checksums.
 ARG TORCH=2.13.0
 RUN /opt/venv/bin/pip install --no-deps "torch==${TORCH}" \
     && /opt/venv/bin/python -c "from torch.version import cuda; assert cuda is None, \
@@ -34,7 +34,7 @@ LABEL org.opencontainers.image.title="textgate pipeline" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /opt/venv /opt/venv
-# Whatever is written goes to /tmp, so that the rest can be read-only and any user will do. Python code is compiled.
+# Everything is written to /tmp, so the root file system can be read-only and the user arbitrary.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     LOGNAME=textgate \
@@ -43,5 +43,5 @@ ENV PATH=/opt/venv/bin:$PATH \
     TEXTGATE_HOME=/tmp/textgate
 WORKDIR /tmp
 USER 10001:10001
-# No entry point: who runs a step gives the whole command.
+# No entry point: Kubeflow Pipelines passes the complete command of a step.
 CMD ["textgate", "--help"]

@@ -1,8 +1,8 @@
-# The endpoint: ONNX Runtime and tokenizers, no torch. Built by make images (README).
+# Image of the server: ONNX Runtime and tokenizers, without torch. Built by make images.
 ARG BASE_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# pip reads its settings from these; like the certificates, they stay in this stage.
+# Settings of pip. They and the certificates exist only in this stage.
 ARG PIP_CERT
 ARG PIP_DEFAULT_TIMEOUT
 ARG PIP_EXTRA_INDEX_URL
@@ -11,7 +11,7 @@ ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 WORKDIR /src
-# ca-bundle.crt may be absent, which COPY allows of a pattern only.
+# ca-bundle.crt is optional; COPY tolerates a missing file only in a pattern.
 COPY images/build.lock images/serving.lock images/ca-bundle.cr[t] images/
 RUN python3 -m venv /build \
     && python3 -m venv --without-pip /opt/venv \
@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="textgate serving" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /opt/venv /opt/venv
-# Whatever is written goes to /tmp, so that the rest can be read-only and any user will do. Python code is compiled.
+# Everything is written to /tmp, so the root file system can be read-only and the user arbitrary.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     LOGNAME=textgate \

@@ -1,8 +1,8 @@
-# The steps that get a GPU: as the pipeline image, with the CUDA build of torch. Built by make images (README).
+# Image of the steps that use a GPU: the pipeline image with the CUDA build of torch. Built by make images.
 ARG BASE_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# pip reads its settings from these; like the certificates, they stay in this stage.
+# Settings of pip. They and the certificates exist only in this stage.
 ARG PIP_CERT
 ARG PIP_DEFAULT_TIMEOUT
 ARG PIP_EXTRA_INDEX_URL
@@ -12,7 +12,7 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv /opt/venv
-# ca-bundle.crt may be absent, which COPY allows of a pattern only.
+# ca-bundle.crt is optional; COPY tolerates a missing file only in a pattern.
 COPY images/build.lock images/train-gpu.lock images/ca-bundle.cr[t] images/
 RUN /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r images/train-gpu.lock
@@ -29,8 +29,8 @@ LABEL org.opencontainers.image.title="textgate train-gpu" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /opt/venv /opt/venv
-# Whatever is written goes to /tmp, so that the rest can be read-only and any user will do. Python code is compiled.
-# The last two tell NVIDIA's container toolkit what to bring in; CUDA itself came with torch.
+# Everything is written to /tmp, so the root file system can be read-only and the user arbitrary.
+# The last two configure NVIDIA's container toolkit; CUDA itself is installed with torch.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     LOGNAME=textgate \
@@ -41,5 +41,5 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all
 WORKDIR /tmp
 USER 10001:10001
-# No entry point: who runs a step gives the whole command.
+# No entry point: Kubeflow Pipelines passes the complete command of a step.
 CMD ["textgate", "--help"]
