@@ -261,7 +261,7 @@ class DatasetWriter:
         self.counts[split][row.label] += 1
 
     def reject(self, row: Rejected) -> None:
-        """Add a rejected row with its reason. The text is shortened, and characters that cannot be stored are replaced."""
+        """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
         text, label = _storable(row.text), _storable(row.label)
         self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
         self.rejected[row.reason] += 1

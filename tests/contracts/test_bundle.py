@@ -12,14 +12,14 @@ from textgate.components.contracts import InputError, LinearRuntime, ModelBundle
 WriteBundle = Callable[[Path, bytes], Path]
 
 
-def test_a_bundle_comes_back_as_it_was_written(bundle_folder: Path) -> None:
+def test_a_bundle_is_read_as_it_was_write_files(bundle_folder: Path) -> None:
     bundle = ModelBundle.load(bundle_folder)
     assert bundle.labels == ["no", "yes"]
     assert ModelBundle.model_validate_json(bundle.model_dump_json()) == bundle
     assert bundle.files["weights.bin"].size == len(b"weights")
 
 
-def test_the_fingerprint_follows_every_byte(tmp_path: Path, write_bundle: WriteBundle) -> None:
+def test_the_fingerprint_depends_on_every_byte(tmp_path: Path, write_bundle: WriteBundle) -> None:
     first, again, other = (
         ModelBundle.load(write_bundle(tmp_path / name, content)).fingerprint
         for name, content in (("1", b"weights"), ("2", b"weights"), ("3", b"Weights"))
@@ -29,7 +29,7 @@ def test_the_fingerprint_follows_every_byte(tmp_path: Path, write_bundle: WriteB
 
 @settings(deadline=None, max_examples=30)
 @given(content=st.binary(min_size=1), position=st.integers(0), bit=st.integers(0, 7))
-def test_one_flipped_bit_is_found_and_its_file_named(
+def test_a_flipped_bit_is_an_error_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, write_bundle: WriteBundle, content: bytes, position: int, bit: int
 ) -> None:
     folder = write_bundle(tmp_path_factory.mktemp("bundles") / "bundle", content)
@@ -40,7 +40,7 @@ def test_one_flipped_bit_is_found_and_its_file_named(
         ModelBundle.load(folder)
 
 
-def test_a_missing_an_added_and_a_linked_file_are_found(bundle_folder: Path) -> None:
+def test_a_missing_an_added_and_a_linked_file_are_errors(bundle_folder: Path) -> None:
     (bundle_folder / "more.bin").write_bytes(b"")
     with pytest.raises(InputError, match=r"more\.bin is not named in bundle\.json"):
         ModelBundle.load(bundle_folder)
@@ -65,12 +65,12 @@ def test_a_manifest_may_only_name_files_inside(bundle_folder: Path, name: str) -
 
 @settings(deadline=None, max_examples=40)
 @given(content=st.binary())
-def test_any_bytes_for_a_manifest_are_refused_in_words(content: bytes) -> None:
+def test_arbitrary_bytes_as_a_manifest_are_an_input_error(content: bytes) -> None:
     with pytest.raises(InputError, match="here is not a bundle manifest"):
         ModelBundle.parse(content, "here")
 
 
-def test_the_runtime_is_told_by_its_name(bundle_folder: Path) -> None:
+def test_the_name_selects_the_runtime_class(bundle_folder: Path) -> None:
     runtime = OnnxRuntime(
         precision="int8",
         max_tokens=64,
@@ -83,7 +83,7 @@ def test_the_runtime_is_told_by_its_name(bundle_folder: Path) -> None:
     assert ModelBundle.model_validate_json(bundle.model_dump_json()).runtime == runtime
 
 
-def test_no_bundle_at_all(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a model bundle"):
         ModelBundle.load(tmp_path)
 
@@ -98,7 +98,7 @@ FILES = st.dictionaries(NAMES, st.binary(min_size=1, max_size=50), min_size=1, m
 )
 
 
-def written(folder: Path, files: dict[str, bytes]) -> ModelBundle:
+def write_files(folder: Path, files: dict[str, bytes]) -> ModelBundle:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
@@ -117,11 +117,11 @@ def written(folder: Path, files: dict[str, bytes]) -> ModelBundle:
 
 @settings(deadline=None, max_examples=60)
 @given(files=FILES, data=st.data())
-def test_whatever_is_done_to_any_file_is_found_and_named(
+def test_any_change_of_any_file_is_an_error_that_names_it(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("bundles")
-    manifest = written(folder, files)
+    manifest = write_files(folder, files)
     assert ModelBundle.load(folder) == ModelBundle.parse(manifest.model_dump_json(), "here")
     assert ModelBundle.load(folder).fingerprint == manifest.fingerprint
 
@@ -140,7 +140,7 @@ def test_whatever_is_done_to_any_file_is_found_and_named(
         case "remove":
             path.unlink()
         case "rename":
-            # Sorts after the old name, so the first file found wrong is the old one.
+            # Sorts after the old name, so that the first mismatch is the old one.
             path.rename(path.with_name(f"{path.name}~"))
         case "link":
             path.rename(aside)
@@ -153,7 +153,7 @@ def test_whatever_is_done_to_any_file_is_found_and_named(
     assert f": {name} " in str(error.value)
 
 
-def test_a_linked_folder_or_manifest_is_refused(bundle_folder: Path) -> None:
+def test_a_linked_folder_or_manifest_is_an_input_error(bundle_folder: Path) -> None:
     (bundle_folder.parent / "outside").mkdir()
     (bundle_folder / "inside").symlink_to(bundle_folder.parent / "outside")
     with pytest.raises(InputError, match="inside is not named"):
@@ -174,18 +174,18 @@ JSON = st.recursive(
 
 @settings(deadline=None, max_examples=60)
 @given(content=JSON, key=st.sampled_from(["runtime", "labels", "normalizer", "metrics", "files", "format_version"]))
-def test_any_json_for_a_manifest_or_a_key_of_it_is_taken_or_refused_in_words(
+def test_arbitrary_json_as_a_manifest_or_a_value_is_accepted_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, content: object, key: str
 ) -> None:
     with pytest.raises(InputError, match="here is not a bundle manifest"):
         ModelBundle.parse(json.dumps(content), "here")
-    manifest = written(tmp_path_factory.mktemp("bundles"), {"w": b"1"}).model_dump(mode="json")
+    manifest = write_files(tmp_path_factory.mktemp("bundles"), {"w": b"1"}).model_dump(mode="json")
     text = json.dumps({**manifest, key: content})
     try:
         parsed = ModelBundle.parse(text, "here")
-    except InputError as refusal:
-        said = str(refusal)
+    except InputError as error:
+        message = str(error)
     else:
-        said = "here is one"
+        message = "here is one"
         assert ModelBundle.parse(parsed.model_dump_json(), "here") == parsed
-    assert said.startswith("here ")
+    assert message.startswith("here ")

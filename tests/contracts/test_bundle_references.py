@@ -1,4 +1,4 @@
-"""What a recipe says of finished systems, and what a bundle made of them says of its members."""
+"""References of a recipe to trained models, and the members of an ensemble bundle."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -11,20 +11,20 @@ ALONE = {"family": "transformer", "base_model": "models/tiny"}
 
 
 @pytest.mark.parametrize(
-    ("section", "named", "renamed"),
+    ("section", "references", "replaced"),
     [(ENSEMBLE, ["a", "b@champion"], ["a!", "b@champion!"]), (STUDENT, ["a"], ["a!"]), (ALONE, [], [])],
 )
-def test_finished_systems_are_found_and_renamed_and_nothing_else_changes(
-    section: object, named: list[str], renamed: list[str]
+def test_references_are_listed_and_replaced_and_nothing_else_changes(
+    section: object, references: list[str], replaced: list[str]
 ) -> None:
     training: Training = TypeAdapter(Training).validate_python(section)
-    assert bundle_references(training) == named
+    assert bundle_references(training) == references
     other = replace_bundle_references(training, lambda reference: f"{reference}!")
-    assert bundle_references(other) == renamed
+    assert bundle_references(other) == replaced
     assert replace_bundle_references(other, lambda reference: reference.removesuffix("!")) == training
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.5, 0.6], [0.2, 0.3, 0.5], [1.5, -0.5]])
-def test_members_have_a_share_each(weights: list[float]) -> None:
+def test_an_ensemble_has_one_weight_per_member_and_they_sum_to_1(weights: list[float]) -> None:
     with pytest.raises(ValidationError):
         EnsembleRuntime(members=["members/0", "members/1"], weights=weights)

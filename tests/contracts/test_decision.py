@@ -1,4 +1,4 @@
-"""GateDecision, Evaluation, RunRecord: whatever they hold comes back, and damage is said in words."""
+"""Properties of GateDecision, Evaluation and RunRecord: round trip, and an InputError for damaged files."""
 
 import json
 from pathlib import Path
@@ -61,23 +61,23 @@ RECORD = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(decision=DECISION)
-def test_any_decision_comes_back_with_its_verdict(decision: GateDecision) -> None:
+def test_any_decision_is_read_as_it_was_written(decision: GateDecision) -> None:
     read = GateDecision.parse(decision.model_dump_json(), "here")
     assert read == decision
     failed = [rule for rule in decision.rules if not rule.passed]
     assert read.passed is not bool(failed)
     assert read.verdict == ("reject" if failed else "promote")
-    said = "; ".join(rule.message for rule in failed or decision.rules)
-    assert read.message == f"{read.verdict}: {said}"
+    messages = "; ".join(rule.message for rule in failed or decision.rules)
+    assert read.message == f"{read.verdict}: {messages}"
 
 
 @settings(deadline=None, max_examples=60)
 @given(record=RECORD)
-def test_any_record_comes_back(record: RunRecord) -> None:
+def test_any_record_is_read_as_it_was_written(record: RunRecord) -> None:
     assert RunRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_a_gate_that_asked_nothing_promotes_nothing() -> None:
+def test_a_decision_without_rules_is_invalid() -> None:
     empty = {"gate": "served", "bundle": "b", "dataset": "d", "rules": []}
     with pytest.raises(InputError, match="here is not a gate decision: rules"):
         GateDecision.parse(json.dumps(empty), "here")
@@ -87,7 +87,7 @@ def test_a_gate_that_asked_nothing_promotes_nothing() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(decision=DECISION, key=st.sampled_from(["gate", "rules", "format_version", "stranger"]), content=JSON)
-def test_a_decision_with_something_else_in_it_is_taken_or_refused_in_words(
+def test_arbitrary_json_in_a_decision_is_accepted_or_an_input_error(
     decision: GateDecision, key: str, content: object
 ) -> None:
     changed = {**json.loads(decision.model_dump_json()), key: content}
@@ -127,7 +127,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "evaluation"
 
 
-def test_predictions_are_readable_by_anyone(folder: Path) -> None:
+def test_predictions_are_plain_parquet(folder: Path) -> None:
     assert pq.read_table(folder / "predictions.parquet").to_pydict() == GOOD
     assert Evaluation.open(folder).predicted.tolist() == [0, 0]
 
@@ -146,7 +146,9 @@ def test_predictions_are_readable_by_anyone(folder: Path) -> None:
     ],
     ids=str,
 )
-def test_predictions_that_do_not_fit_their_manifest_are_refused(folder: Path, change: dict[str, list[object]]) -> None:
+def test_predictions_that_do_not_match_the_manifest_are_an_input_error(
+    folder: Path, change: dict[str, list[object]]
+) -> None:
     schema = pq.read_schema(folder / "predictions.parquet")
     pq.write_table(pa.table({**GOOD, **change}, schema=schema), folder / "predictions.parquet")
     with pytest.raises(InputError, match="is not a readable evaluation"):
@@ -154,7 +156,7 @@ def test_predictions_that_do_not_fit_their_manifest_are_refused(folder: Path, ch
 
 
 @pytest.mark.parametrize("column", sorted(GOOD))
-def test_predictions_without_a_column_are_refused(folder: Path, column: str) -> None:
+def test_predictions_without_a_column_are_an_input_error(folder: Path, column: str) -> None:
     table = pq.read_table(folder / "predictions.parquet")
     pq.write_table(table.drop_columns([column]), folder / "predictions.parquet")
     with pytest.raises(InputError, match="is not a readable evaluation"):
@@ -163,7 +165,7 @@ def test_predictions_without_a_column_are_refused(folder: Path, column: str) -> 
 
 @settings(deadline=None, max_examples=60)
 @given(content=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_for_an_evaluation_are_refused_in_words(
+def test_arbitrary_bytes_in_an_evaluation_are_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("evaluations")

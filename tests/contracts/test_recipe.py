@@ -27,7 +27,7 @@ def parse(*overrides: str) -> Recipe:
     return Recipe.parse(RECIPE, "mine.yaml", list(overrides))
 
 
-def test_a_recipe_survives_json() -> None:
+def test_a_recipe_is_read_from_json_as_it_was_written() -> None:
     recipe = parse("source.labels={0: bad, 1: good}", "resources.tolerations=[{key: gpu, operator: Exists}]")
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
@@ -37,14 +37,14 @@ def test_every_shipped_recipe_is_valid_and_named_as_its_file(name: str) -> None:
     assert recipes.load(name).name == name
 
 
-def test_a_family_reads_its_own_section() -> None:
+def test_the_family_selects_the_class_of_the_section_train() -> None:
     assert isinstance(parse().train, TransformerTraining)
     assert isinstance(
         Recipe.parse(RECIPE.replace("transformer, base_model: models/tiny", "linear"), "x").train, LinearTraining
     )
 
 
-def test_an_override_reaches_its_key() -> None:
+def test_an_override_sets_its_key() -> None:
     train = parse("train.learning_rate=3e-5", "train.epochs=2", "source.where=rating >= 3").train
     assert isinstance(train, TransformerTraining)
     assert (train.learning_rate, train.epochs) == (3e-5, 2)
@@ -93,7 +93,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "a: [", "\x00", "!!python/object:os.system {}"])
-def test_what_is_no_recipe_is_refused(text: str) -> None:
+def test_other_content_than_a_recipe_is_an_input_error(text: str) -> None:
     with pytest.raises(InputError):
         Recipe.parse(text, "mine.yaml")
 
@@ -106,13 +106,13 @@ def test_an_unknown_recipe_names_the_nearest(tmp_path: Path) -> None:
 
 
 def sections(annotation: Any) -> list[type[BaseModel]]:
-    """The section classes an annotation names."""
+    """Return the section classes in an annotation."""
     choices = [annotation, *get_args(annotation)]
     return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
 
 
 def keys(model: type[BaseModel], path: str = "", tagged: dict[str, str] | None = None) -> Iterator[tuple[str, Any]]:
-    """Every key a recipe of this model may hold by its whole path, and the tags of the sections that lead to it."""
+    """Yield the full path of every key of a section, and the discriminators of the sections on its path."""
     for name, field in model.model_fields.items():
         tags = tagged or {}
         yield path + name, tags
@@ -147,7 +147,7 @@ def test_a_misspelt_key_names_the_nearest_at_every_depth(key: str, tags: dict[st
 @pytest.mark.parametrize(
     ("written", "number"), [("3e-5", 3e-5), ("3E-5", 3e-5), (".5e-3", 5e-4), ("1e+1", 10), ("7", 7)]
 )
-def test_numbers_are_read_as_people_write_them(written: str, number: float) -> None:
+def test_numbers_may_have_an_exponent(written: str, number: float) -> None:
     train = parse(f"train.learning_rate={written}").train
     assert isinstance(train, TransformerTraining)
     assert train.learning_rate == number
@@ -155,13 +155,13 @@ def test_numbers_are_read_as_people_write_them(written: str, number: float) -> N
     assert in_file == train
 
 
-def test_a_whole_number_may_be_set_with_an_exponent() -> None:
+def test_an_integer_may_have_an_exponent() -> None:
     train = parse("train.max_tokens=1E2").train
     assert isinstance(train, TransformerTraining)
     assert train.max_tokens == 100
 
 
-def test_the_last_override_of_a_key_holds_and_a_section_can_be_made_by_one() -> None:
+def test_the_last_override_of_a_key_wins_and_an_override_can_create_a_section() -> None:
     recipe = parse("gate.min_f1=0.1", "gate.min_f1=0.2", "resources.accelerator.count=2")
     assert recipe.gate.min_f1 == 0.2
     assert recipe.resources.accelerator is not None
@@ -171,7 +171,7 @@ def test_the_last_override_of_a_key_holds_and_a_section_can_be_made_by_one() -> 
 @pytest.mark.parametrize(
     "key", ["name", "description", "model", "source", "train", "gate", "source.uri", "train.base_model"]
 )
-def test_each_key_without_a_default_is_missed_by_name(key: str) -> None:
+def test_a_missing_required_key_is_named(key: str) -> None:
     data = yaml.safe_load(RECIPE)
     *outer, last = key.split(".")
     section = data[outer[0]] if outer else data
@@ -181,13 +181,13 @@ def test_each_key_without_a_default_is_missed_by_name(key: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_numpy_would_refuse_is_refused_at_the_door(seed: int) -> None:
+def test_a_seed_outside_the_range_of_numpy_is_an_input_error(seed: int) -> None:
     with pytest.raises(InputError, match=r"train\.seed"):
         parse(f"train.seed={seed}")
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "fine"),
+    ("base_model", "valid"),
     [
         ("hf://org/name@" + "0123456789" * 4, True),
         ("hf://org/name@main", False),
@@ -197,17 +197,17 @@ def test_a_seed_numpy_would_refuse_is_refused_at_the_door(seed: int) -> None:
         ("pypi://name/1.0/folder#sha256=" + "a" * 64, True),
     ],
 )
-def test_only_a_whole_commit_pins_a_checkpoint(checkpoint: str, fine: bool) -> None:
-    if fine:
-        train = parse(f"train.base_model={checkpoint}").train
+def test_only_a_full_commit_hash_pins_a_base_model(base_model: str, valid: bool) -> None:
+    if valid:
+        train = parse(f"train.base_model={base_model}").train
         assert isinstance(train, TransformerTraining)
-        assert train.base_model == checkpoint
+        assert train.base_model == base_model
     else:
         with pytest.raises(InputError, match=r"train\.base_model: a hf:// base model must be pinned to a commit"):
-            parse(f"train.base_model={checkpoint}")
+            parse(f"train.base_model={base_model}")
 
 
-# Each makes PyYAML raise something that is not a YAMLError.
+# PyYAML raises another exception than YAMLError for each of these.
 ODD_VALUES = [
     "2026-13-45",
     "2026-11-21T25:00:00",
@@ -221,7 +221,7 @@ ODD_VALUES = [
 
 
 @pytest.mark.parametrize("value", [*ODD_VALUES, "[" * 5000], ids=lambda value: value[:20])
-def test_a_value_that_trips_the_yaml_reader_is_refused_in_words(value: str) -> None:
+def test_a_value_that_breaks_the_yaml_parser_is_an_input_error(value: str) -> None:
     with pytest.raises(InputError, match=r"mine\.yaml is not YAML"):
         Recipe.parse(f"{RECIPE}export: {value}", "mine.yaml")
     with pytest.raises(InputError, match=r"--set description: .* is not a YAML value"):
@@ -237,7 +237,7 @@ YAML = st.recursive(
 
 @settings(deadline=None, max_examples=150)
 @given(key=st.sampled_from(sorted({key for key, _ in keys(Recipe)})), value=YAML)
-def test_any_value_for_any_key_is_taken_or_refused_in_one_line(key: str, value: object) -> None:
+def test_any_value_of_any_key_is_accepted_or_a_one_line_input_error(key: str, value: object) -> None:
     data = yaml.safe_load(RECIPE)
     section = data
     *outer, last = key.replace(".0", "").split(".")
@@ -246,35 +246,55 @@ def test_any_value_for_any_key_is_taken_or_refused_in_one_line(key: str, value: 
     section[last] = value
     try:
         recipe = Recipe.parse(yaml.safe_dump(data), "mine.yaml")
-    except InputError as refusal:
-        said = str(refusal)
+    except InputError as error:
+        message = str(error)
     else:
-        said = ""
+        message = ""
         assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 @settings(deadline=None, max_examples=100)
 @given(text=st.text(max_size=40) | st.text("{}[]:-&*!|>'\"%@#,? \n0ax_.", max_size=40))
-def test_any_text_for_a_recipe_or_an_override_is_refused_in_words(text: str) -> None:
+def test_arbitrary_text_as_a_recipe_or_an_override_is_an_input_error(text: str) -> None:
     with pytest.raises(InputError):
         Recipe.parse(text, "mine.yaml")
     with pytest.raises(InputError):
         parse(f"nobody.knows.this={text}")
 
 
-def test_data_sets_out_of_domain_are_named_and_their_keys_checked() -> None:
+def test_the_keys_of_out_of_domain_data_sets_are_checked() -> None:
     recipe = parse("evaluate.out_of_domain.other.uri=other.csv", "evaluate.out_of_domain.other.label=stars")
     assert recipe.evaluate.out_of_domain["other"].label == "stars"
-    moved = recipe.with_sources(lambda source: source.model_copy(update={"uri": f"/data/{source.uri}"}))
-    assert moved.evaluate.out_of_domain["other"].uri == "/data/other.csv"
-    assert moved.source.uri == f"/data/{recipe.source.uri}"
+    changed = recipe.with_sources(lambda source: source.model_copy(update={"uri": f"/data/{source.uri}"}))
+    assert changed.evaluate.out_of_domain["other"].uri == "/data/other.csv"
+    assert changed.source.uri == f"/data/{recipe.source.uri}"
     with pytest.raises(InputError, match=r"unknown key evaluate\.out_of_domain\.other\.url; did you mean .*\.uri\?"):
         parse("evaluate.out_of_domain.other.url=other.csv")
 
 
-def test_a_model_is_spread_over_devices_only_where_every_weight_is_trained() -> None:
+def test_fsdp_needs_full_fine_tuning() -> None:
     assert parse("train.fsdp=true").train.model_dump()["fsdp"]
     for other in ("train.adapter.r=8", "train.micro_batch_size=auto"):
         with pytest.raises(InputError, match="fsdp spreads a model whose every weight is trained"):
             parse("train.fsdp=true", other)
+
+
+@pytest.mark.parametrize(
+    ("former", "present", "value"),
+    [
+        ("train.checkpoint", "train.base_model", "models/other"),
+        ("evaluate.telling_texts", "evaluate.top_word_texts", 7),
+    ],
+)
+def test_a_renamed_key_keeps_its_former_name(former: str, present: str, value: str | int) -> None:
+    data = yaml.safe_load(RECIPE)
+    section, _, key = former.partition(".")
+    data.setdefault(section, {})[key] = value
+    data[section].pop("base_model", None)
+    recipe = Recipe.parse(yaml.safe_dump(data), "mine.yaml")
+    assert recipe == parse(f"{present}={value}") == parse(f"{former}={value}")
+    dumped = recipe.model_dump(mode="json")
+    assert dumped[section][present.partition(".")[2]] == value
+    dumped[section][key] = dumped[section].pop(present.partition(".")[2])
+    assert Recipe.model_validate(dumped) == recipe

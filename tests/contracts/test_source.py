@@ -1,4 +1,4 @@
-"""The section source of a recipe: what it takes, and what it says of what it does not."""
+"""The recipe's section source: valid values, and error messages for the others."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_a_recipe_names_columns_layouts_and_joins() -> None:
     assert parse("source.text=title").source.text_columns == ["title"]
 
 
-def test_words_that_yaml_takes_for_truth_values_are_words() -> None:
+def test_words_that_yaml_reads_as_booleans_are_text() -> None:
     recipe = parse("source.join={left: a.jsonl, right: b.jsonl, on: id}", "source.labels={no: off, yes: on}")
     assert recipe.source.join == Join(left="a.jsonl", right="b.jsonl", on="id")
     assert recipe.source.labels == {"no": "off", "yes": "on"}
@@ -59,7 +59,7 @@ def test_words_that_yaml_takes_for_truth_values_are_words() -> None:
         ("preprocess.language=english", "preprocess.language: a language is its two letters in ISO 639-1, such as en"),
     ],
 )
-def test_a_wrong_key_is_one_sentence(override: str, sentence: str) -> None:
+def test_a_wrong_value_is_one_sentence_that_names_the_key(override: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         parse(override)
 

@@ -1,4 +1,4 @@
-"""The frame around a step's work: a sentence in place of a traceback, and the seconds it took."""
+"""step_work: a message instead of a traceback for an InputError, and the seconds of work."""
 
 import subprocess
 import sys
@@ -27,6 +27,6 @@ def test_any_other_error_keeps_its_traceback() -> None:
     assert "Traceback" in step.stderr
 
 
-def test_the_seconds_of_work_are_told_and_nothing_else() -> None:
+def test_only_the_seconds_of_work_are_printed() -> None:
     (line,) = run_step("pass").stdout.splitlines()
     assert float(line.removeprefix("textgate worked seconds: ")) >= 0

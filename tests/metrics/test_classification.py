@@ -1,4 +1,4 @@
-"""Scores of predicted classes and the ROC curve equal scikit-learn's; bootstrap intervals equal those of resampled rows."""
+"""Scores of predicted classes and the ROC curve equal scikit-learn's; intervals equal those of resampled rows."""
 
 from collections.abc import Callable
 

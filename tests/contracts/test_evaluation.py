@@ -1,4 +1,4 @@
-"""Evaluation, GateDecision, RunRecord: what judgements look like on disk."""
+"""Evaluation, GateDecision and RunRecord are read as they were written."""
 
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def evaluation(texts: list[str], probabilities: np.ndarray) -> Evaluation:
     return Evaluation(manifest, [str(number) for number in range(len(texts))], texts, classes, probabilities)
 
 
-def rule(passed: bool, words: str) -> Rule:
-    return Rule(name="min_f1", threshold=0.5, value=HALF, passed=passed, message=words)
+def rule(passed: bool, message: str) -> Rule:
+    return Rule(name="min_f1", threshold=0.5, value=HALF, passed=passed, message=message)
 
 
 def decision(*rules: Rule) -> GateDecision:
@@ -48,7 +48,7 @@ def decision(*rules: Rule) -> GateDecision:
 
 @settings(deadline=None, max_examples=25)
 @given(rows=st.lists(st.tuples(st.text(st.characters(codec="utf-8")), st.floats(0, 1)), max_size=20))
-def test_an_evaluation_comes_back_to_the_last_bit(
+def test_an_evaluation_is_read_bit_by_bit_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float]]
 ) -> None:
     probabilities = np.array([[1 - score, score] for _, score in rows]).reshape(-1, 2)
@@ -61,7 +61,7 @@ def test_an_evaluation_comes_back_to_the_last_bit(
     np.testing.assert_array_equal(read.truth, written.truth)
 
 
-def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_evaluation_is_an_input_error(tmp_path: Path) -> None:
     evaluation(["a"], np.array([[0.5, 0.5]])).write(tmp_path / "evaluation")
     (tmp_path / "evaluation" / "predictions.parquet").write_bytes(b"not parquet")
     with pytest.raises(InputError, match="is not a readable evaluation"):
@@ -70,22 +70,22 @@ def test_a_damaged_evaluation_is_refused(tmp_path: Path) -> None:
         Evaluation.open(tmp_path / "absent")
 
 
-def test_a_decision_passes_when_every_rule_does_and_says_why_not_otherwise() -> None:
+def test_a_decision_passes_if_every_rule_does_and_otherwise_names_the_failed_rules() -> None:
     good, bad = rule(True, "it is good"), rule(False, "it is slow")
     assert decision(good, good).message == "promote: it is good; it is good"
     assert decision(good, bad).verdict == "reject"
     assert decision(good, bad).message == "reject: it is slow"
 
 
-def test_decision_and_record_survive_json() -> None:
-    made = decision(rule(True, "it is good"))
-    assert GateDecision.parse(made.model_dump_json(), "here") == made
+def test_decision_and_record_are_read_as_they_were_written() -> None:
+    written = decision(rule(True, "it is good"))
+    assert GateDecision.parse(written.model_dump_json(), "here") == written
     record = RunRecord(
         run="r",
         recipe={"name": "x"},
         state="SUCCEEDED",
         error=None,
-        decisions=[made],
+        decisions=[written],
         promotion=Promotion(model="m", version="v", previous=None),
         finished="2026-11-21T00:00:00+00:00",
     )
@@ -94,6 +94,6 @@ def test_decision_and_record_survive_json() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(content=st.one_of(st.binary(), st.text().map(str.encode), st.just(b'{"gate": "third"}')))
-def test_what_is_no_decision_is_refused_in_words(content: bytes) -> None:
+def test_other_content_than_a_decision_is_an_input_error(content: bytes) -> None:
     with pytest.raises(InputError, match="here is not a gate decision"):
         GateDecision.parse(content, "here")
