@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Kubernetes cluster on this machine with Kubeflow Pipelines, MinIO and textgate: kind.sh up | test | down.
-# It wants 4 cores, 12 GB of memory, and the internet: for images, for Kubeflow's manifests and for the quickstart's data.
+# Needs 4 cores, 12 GB of memory, and internet access for images, Kubeflow's manifests and the quickstart's data.
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/../.."
 
@@ -14,7 +14,7 @@ stop() {
   exit 1
 }
 
-need() { # PROGRAM WHERE-IT-IS-FROM
+need() { # PROGRAM WHERE-TO-GET-IT
   command -v "$1" >/dev/null || stop "it needs $1, which is not on the PATH ($2)"
 }
 
@@ -49,7 +49,7 @@ up() {
   k wait --for=condition=established --timeout=120s crd/applications.app.k8s.io
   k apply -k "$KFP/env/platform-agnostic?ref=$KFP_VERSION"
 
-  # Another key for MinIO than the one it was started with would lock everybody out.
+  # Keep existing keys: MinIO accepts only those that it was first started with.
   k get secret textgate-s3 >/dev/null 2>&1 ||
     k create secret generic textgate-s3 --from-env-file=<(
       printf 'AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n' "$(random 10)" "$(random 20)"
@@ -57,7 +57,7 @@ up() {
   k apply -k k8s/overlays/kind
 
   k rollout status deployment/textgate-minio --timeout=300s
-  # shellcheck disable=SC2016 # the pod's variables, not ours
+  # shellcheck disable=SC2016 # the pod expands the variables
   k exec deployment/textgate-minio -- sh -c \
     'mc alias set --quiet store http://127.0.0.1:9000 "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing store/textgate'
   k wait --for=condition=available --timeout=900s deployment/ml-pipeline deployment/workflow-controller
@@ -89,7 +89,7 @@ try() {
   AWS_SECRET_ACCESS_KEY=$(secret AWS_SECRET_ACCESS_KEY)
   "$TEXTGATE" submit quickstart --endpoint http://127.0.0.1:18888 --wait --fail-on-reject
 
-  # The key goes to standard error, and its line for the server to the secret.
+  # keys new prints the key on standard error, and the line for the server's secret on standard output.
   keys=$(mktemp)
   key=$("$TEXTGATE" keys new kind 2>&1 >"$keys")
   k create secret generic textgate-keys --from-file=keys.txt="$keys" --dry-run=client -o yaml | k apply -f -
@@ -100,18 +100,18 @@ try() {
   answer=$(curl -fsS http://127.0.0.1:18080/v1/models/quickstart:classify -H "Authorization: Bearer ${key##* }" \
     -d '{"texts": ["a moving, beautifully acted film"]}')
   echo "$answer"
-  [[ $answer =~ \"label\":\ ?\"positive\" ]] || stop "the endpoint did not answer that the film is good: $answer"
+  [[ $answer =~ \"label\":\ ?\"positive\" ]] || stop "the endpoint did not predict that the film is good: $answer"
 
-  # There is a champion of this very source now, so that retraining has nothing to do.
+  # The champion was trained on the current source, so there is no reason to retrain.
   job=textgate-retrain-$(date +%s)
   k create job --from=cronjob/textgate-retrain "$job"
   k wait --for=condition=complete --timeout=900s "job/$job"
-  said=$(k logs "job/$job")
-  [[ $said == *"nothing to do"* ]] || stop "the CronJob found something to do: $said"
+  output=$(k logs "job/$job")
+  [[ $output == *"nothing to do"* ]] || stop "the CronJob found something to do: $output"
   echo "passed: the quickstart was promoted, the endpoint answers, and the CronJob has nothing to do"
 }
 
-forward() { # SERVICE PORTS URL-THAT-ANSWERS-THEN
+forward() { # SERVICE PORTS URL-TO-WAIT-FOR
   k port-forward "service/$1" "$2" >/dev/null &
   curl -fsS --retry 60 --retry-delay 1 --retry-all-errors -o /dev/null "$3" 2>/dev/null || stop "$1 does not answer"
 }

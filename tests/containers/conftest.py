@@ -1,4 +1,4 @@
-"""The images, built by ``make`` from the shipped Dockerfiles on a stand-in for their base image."""
+"""The images, built by ``make`` from the Dockerfiles on a substitute for their base image."""
 
 import functools
 import http.server
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 REGISTRY = "textgate-test"
 BASE = f"{REGISTRY}/base:bookworm"
 PORT = 8765
-"""Of torch's wheel; always the same, so that what was built before is built again in seconds."""
-# What Debian's python slim images leave out too; device files are the engine's.
-LEFT_OUT = [
+"""Port that serves torch's wheel; fixed, so that a second build hits the layer cache."""
+# Debian's python slim images leave these out too; device files come from the engine.
+EXCLUDED = [
     *("./dev", "./usr/share/doc", "./usr/share/locale", "./usr/share/man"),
     *("./var/cache/apt", "./var/lib/apt/lists"),
 ]
@@ -30,7 +30,7 @@ LEFT_OUT = [
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """A container engine that answers, and what makes a base image without a registry."""
+    """Skip without a running container engine and debootstrap, which builds a base image without a registry."""
     for program, package in (("docker", "docker.io"), ("debootstrap", "debootstrap")):
         if shutil.which(program) is None:
             pytest.skip(f"there is no {program} here: apt-get install {package}")
@@ -41,15 +41,15 @@ def engine() -> None:
 
 @pytest.fixture(scope="session")
 def base(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Debian with Python, without the certificates and the package index settings of this machine."""
+    """Debian with Python, without this machine's certificates and package index settings."""
     if not docker("images", "--quiet", BASE):
         root = tmp_path_factory.mktemp("base") / "root"
         packages = "python3,python3-pip,python3-venv,ca-certificates"
-        strapped = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
-        done = subprocess.run(strapped, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert done.returncode == 0, done.stdout[-2000:]
-        left_out = [f"--exclude={path}" for path in LEFT_OUT]
-        with subprocess.Popen(["tar", "-C", root, *left_out, "-c", "."], stdout=subprocess.PIPE) as tar:
+        excluded = [f"--exclude={path}" for path in EXCLUDED]
+        with subprocess.Popen(["tar", "-C", root, *excluded, "-c", "."], stdout=subprocess.PIPE) as tar:
             subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, check=True, capture_output=True)
         assert tar.returncode == 0
         shutil.rmtree(root)
@@ -58,7 +58,7 @@ def base(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a page with torch's wheel as pip finds it on this machine, wherever that is."""
+    """URL of a page with torch's wheel, downloaded with this machine's settings of pip."""
     folder = tmp_path_factory.mktemp("wheels")
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "torch==2.13.0"]
     done = subprocess.run(download, capture_output=True, text=True)
@@ -74,7 +74,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def images(base: str, wheels: str) -> Images:
-    """The pipeline and the serving image, built without BuildKit."""
+    """Build the pipeline and the serving image without BuildKit."""
     settings: dict[str, Any] = {"DOCKER_BUILDKIT": "0", "BASE_IMAGE": base, "PIP_FIND_LINKS": wheels}
     make = ["make", "image-pipeline", "image-serving", f"REGISTRY={REGISTRY}"]
     done = subprocess.run(

@@ -1,18 +1,18 @@
-"""The images under test, and the engine's command."""
+"""Names of the images under test, and the docker command."""
 
 import subprocess
 from typing import NamedTuple
 
 
 class Images(NamedTuple):
-    """Their names."""
+    """Names of the images under test."""
 
     pipeline: str
     serving: str
 
 
 def docker(*arguments: str) -> str:
-    """What the command prints when it ends well."""
+    """Run docker, which must succeed; return its output."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What the Dockerfiles say: clean by hadolint, and of the versions that everything else is of."""
+"""The Dockerfiles pass hadolint and use the same versions as the rest of the project."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from textgate import __version__
 from textgate.components import image
 
 ROOT = Path(__file__).parents[2]
@@ -31,31 +32,31 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_hadolint_finds_what_is_broken(tmp_path: Path) -> None:
-    breaks = {
+def test_hadolint_finds_faults(tmp_path: Path) -> None:
+    faults = {
         "DL3002": ("USER 10001:10001", "USER 0"),
         "DL3007": ("FROM ${BASE_IMAGE}\n", "FROM python:latest\n"),
         "DL3020": ("COPY . .", "ADD . ."),
         "DL3025": ('CMD ["', 'CMD "'),
     }
-    whole = (ROOT / "images" / "pipeline.Dockerfile").read_text("utf-8")
-    for rule, (old, new) in breaks.items():
-        assert old in whole
-        (tmp_path / rule).write_text(whole.replace(old, new))
-    done = lint(*(tmp_path / rule for rule in breaks))
+    dockerfile = (ROOT / "images" / "pipeline.Dockerfile").read_text("utf-8")
+    for rule, (old, new) in faults.items():
+        assert old in dockerfile
+        (tmp_path / rule).write_text(dockerfile.replace(old, new))
+    done = lint(*(tmp_path / rule for rule in faults))
     assert done.returncode == 1
     assert {(Path(path).name, rule) for path, rule in re.findall(r"^(\S+?):\d+ (\w+)", done.stdout, re.MULTILINE)} == {
-        (rule, rule) for rule in breaks
+        (rule, rule) for rule in faults
     }
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_an_image_is_of_pinned_parts_and_runs_as_nobody_in_particular(path: Path) -> None:
+def test_an_image_pins_its_parts_and_runs_as_an_unprivileged_user(path: Path) -> None:
     text = path.read_text("utf-8")
     assert re.findall(r"^ARG BASE_IMAGE=(.*)", text, re.MULTILINE) == ["python:3.11.15-slim-bookworm"]
     assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE_IMAGE}", "${BASE_IMAGE}"]
     assert re.findall(r"^USER (.*)", text, re.MULTILINE) == ["10001:10001"]
-    assert re.findall(r"^ARG VERSION=(.*)", text, re.MULTILINE) == [PROJECT["version"]]
+    assert re.findall(r"^ARG VERSION=(.*)", text, re.MULTILINE) == [__version__]
     assert "--mount" not in text  # builds without BuildKit
     assert set(re.findall(r"-r (images/\S+)", text)) == {"images/build.lock", f"images/{path.stem}.lock"}
     for installed in re.findall(r"pip install (.*)", text):
@@ -65,7 +66,7 @@ def test_an_image_is_of_pinned_parts_and_runs_as_nobody_in_particular(path: Path
 
 def test_one_version_of_textgate_and_one_of_torch_everywhere() -> None:
     assert {image.IMAGE, image.GPU_IMAGE} == {
-        f"textgate/{name}:{PROJECT['version']}" for name in ("pipeline", "train-gpu")
+        f"textgate/{name}:{__version__}" for name in ("pipeline", "train-gpu")
     }
     assert re.findall(r"torch==([\d.]+)", (ROOT / "Makefile").read_text("utf-8")) == [TORCH, TORCH]
     assert f"ARG TORCH={TORCH}\n" in (ROOT / "images" / "pipeline.Dockerfile").read_text("utf-8")
@@ -76,7 +77,7 @@ def test_one_version_of_textgate_and_one_of_torch_everywhere() -> None:
     ("name", "extras"),
     [("build", []), ("serving", ["serving"]), ("pipeline", ["pipelines"]), ("train-gpu", ["pipelines"])],
 )
-def test_a_lock_is_a_part_of_the_whole_one(name: str, extras: list[str]) -> None:
+def test_a_lock_file_is_a_subset_of_the_complete_one(name: str, extras: list[str]) -> None:
     own = pins(ROOT / "images" / f"{name}.lock")
     cuda = {pin for pin in own if re.match(r"(torch|triton|cuda|nvidia)", pin)}
     assert bool(cuda) == (name == "train-gpu")
@@ -87,7 +88,7 @@ def test_a_lock_is_a_part_of_the_whole_one(name: str, extras: list[str]) -> None
     assert {re.match(r"[\w.-]+", line)[0] for line in wanted} <= named  # type: ignore[index]
 
 
-def test_what_trains_is_locked_but_for_torch() -> None:
+def test_everything_but_torch_is_locked_for_training() -> None:
     wanted = {re.match(r"[\w.-]+", line)[0] for line in PROJECT["optional-dependencies"]["train"]}  # type: ignore[index]
     named = {pin.partition("==")[0] for pin in pins(ROOT / "images" / "pipeline.lock")}
     assert wanted - named == {"textgate", "torch"}

@@ -1,4 +1,4 @@
-"""The images as they are used: a run whose steps are containers, the endpoint that answers from what it promoted."""
+"""The images in use: a run with containers as steps, and the server with the model that it promoted."""
 
 import json
 import os
@@ -22,7 +22,7 @@ TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
 READ_ONLY = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 ENDPOINT = "http://127.0.0.1:8080"
 
-# What the container's own user can write.
+# Prints the user and the folders that it can write to.
 WRITE = """
 import json, os
 from pathlib import Path
@@ -37,7 +37,7 @@ print(json.dumps([os.getuid(), os.getgid(), written]))
 """
 ONLY_TMP = [10001, 10001, ["/tmp"]]
 
-# What a build may leave behind, and which of the named packages are there.
+# Prints compilers, files that a build may leave behind, and which of the named packages exist.
 LOOK = """
 import importlib.util, json, shutil, sys
 from pathlib import Path
@@ -50,7 +50,7 @@ print(json.dumps({
 }))
 """
 
-# The libraries that a step loads beside Python code: kernels for 4-bit numbers, OpenMP, ONNX Runtime's.
+# Loads the native libraries of the steps: 4-bit kernels, OpenMP, ONNX Runtime.
 LOAD = """
 import bitsandbytes, datasets, gensim, kfp, onnxruntime, onnxscript, peft, sklearn.linear_model, torch, transformers
 quantized, state = bitsandbytes.functional.quantize_4bit(torch.ones(64, 64), quant_type="nf4")
@@ -70,12 +70,12 @@ gate: {min_f1: 0.8}
 
 @pytest.fixture(scope="module")
 def environment(store_environment: dict[str, str]) -> dict[str, str]:
-    """The embedded store, and a bucket nobody else uses."""
+    """Variables of the embedded store and of a bucket for this module."""
     return {**store_environment, "TEXTGATE_BUCKET": f"test-{uuid.uuid4().hex[:12]}"}
 
 
 def run(images: Images, environment: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``textgate run`` with containers for steps."""
+    """Run ``textgate run`` with containers as steps."""
     return subprocess.run(
         [TEXTGATE, "run", *arguments, "--runner", "docker", "--image", images.pipeline, "--json"],
         cwd=folder,
@@ -88,7 +88,7 @@ def run(images: Images, environment: dict[str, str], folder: Path, *arguments: s
 
 @pytest.fixture(scope="module")
 def promoted(images: Images, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the quickstart came to."""
+    """Result of a run of the quickstart."""
     done = run(images, environment, tmp_path_factory.mktemp("run"), "quickstart")
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
@@ -100,12 +100,12 @@ def variables(environment: dict[str, str]) -> list[str]:
 
 
 def look(image: str, *packages: str) -> Any:
-    """What root sees in a container of the image."""
-    started = ["run", "--rm", "--user", "0", "--entrypoint", "python3", image]
-    return json.loads(docker(*started, "-c", LOOK, *packages))
+    """Run LOOK as root in a container of the image."""
+    options = ["run", "--rm", "--user", "0", "--entrypoint", "python3", image]
+    return json.loads(docker(*options, "-c", LOOK, *packages))
 
 
-def test_the_quickstart_promotes_with_containers_for_steps(images: Images, promoted: dict[str, Any]) -> None:
+def test_the_quickstart_promotes_with_containers_as_steps(images: Images, promoted: dict[str, Any]) -> None:
     assert promoted["verdict"] == "promote"
     assert promoted["version"] is not None
     assert {step["outcome"] for step in promoted["steps"]} == {"done"}
@@ -115,7 +115,7 @@ def test_the_quickstart_promotes_with_containers_for_steps(images: Images, promo
     assert log.count(f"Found image '{images.pipeline}'") == 11
 
 
-def test_a_step_that_ends_badly_in_its_container_ends_the_run(
+def test_a_step_that_fails_in_its_container_fails_the_run(
     images: Images, environment: dict[str, str], tmp_path: Path
 ) -> None:
     done = run(images, environment, tmp_path, "quickstart-tfidf", "--set", "source.text=nowhere")
@@ -127,7 +127,7 @@ def test_a_step_that_ends_badly_in_its_container_ends_the_run(
 def container(
     images: Images, environment: dict[str, str], promoted: dict[str, Any], tmp_path: Path
 ) -> Iterator[tuple[str, str]]:
-    """The endpoint's container, found healthy, and a key."""
+    """Name of a healthy container of the server, and an API key."""
     key, line = new_key("test", "user")
     (tmp_path / "keys.txt").write_text(line + "\n")
     name = f"textgate-test-{uuid.uuid4().hex[:8]}"
@@ -137,19 +137,19 @@ def container(
         *("--env", "TEXTGATE_KEYS=/etc/textgate/keys.txt", images.serving),
     )
     try:
-        # The engine's own events: the first that the health check brings.
+        # Wait for the engine's first event of the health check.
         events = ["docker", "events", "--since", "1h", "--filter", f"container={name}", "--format", "{{.Action}}"]
         with subprocess.Popen(events, stdout=subprocess.PIPE, text=True) as watching:
             assert watching.stdout is not None
-            found = next(line.strip() for line in watching.stdout if line.startswith(("health_status:", "die")))
+            event = next(line.strip() for line in watching.stdout if line.startswith(("health_status:", "die")))
             watching.terminate()
-        assert found == "health_status: healthy", docker("logs", name)
+        assert event == "health_status: healthy", docker("logs", name)
         yield name, key
     finally:
         docker("rm", "--force", name)
 
 
-def test_the_serving_container_answers_the_open_inference_protocol(
+def test_the_serving_container_implements_the_open_inference_protocol(
     container: tuple[str, str], promoted: dict[str, Any]
 ) -> None:
     name, key = container
@@ -172,36 +172,36 @@ def test_the_serving_container_answers_the_open_inference_protocol(
     assert docker("inspect", "--format", "{{.State.ExitCode}}", name) == "0"
 
 
-def test_the_serving_image_holds_what_answers_and_no_more(images: Images) -> None:
+def test_the_serving_image_has_only_what_the_server_needs(images: Images) -> None:
     assert int(docker("image", "inspect", "--format", "{{.Size}}", images.serving)) < 600e6
     absent = ["torch", "transformers", "kfp", "sklearn", "onnx", "setuptools", "pip"]
     assert look(images.serving, "onnxruntime", *absent) == {"compilers": [], "left": [], "found": ["onnxruntime"]}
 
 
 @pytest.mark.parametrize("name", ["pipeline", "serving"])
-def test_an_image_says_what_it_is_and_not_how_it_was_built(name: str, images: Images, wheels: str) -> None:
+def test_an_image_has_labels_and_no_traces_of_the_build(name: str, images: Images, wheels: str) -> None:
     image = getattr(images, name)
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))
     assert labels["org.opencontainers.image.title"] == f"textgate {name}"
     assert labels["org.opencontainers.image.version"] == __version__
     assert len(labels["org.opencontainers.image.revision"]) == 40
-    told = docker("image", "inspect", image) + docker("history", "--no-trunc", image)
-    assert wheels not in told
-    assert "PIP_" not in told
+    metadata = docker("image", "inspect", image) + docker("history", "--no-trunc", image)
+    assert wheels not in metadata
+    assert "PIP_" not in metadata
 
 
-def test_steps_run_as_anybody_with_nothing_to_write_but_tmp(
+def test_steps_run_as_any_user_and_write_only_to_tmp(
     images: Images, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "films.yaml").write_text(FILMS)
     rows = [f"word{number % 7} {'good' if number % 2 else 'bad'} word{number},{number % 2}" for number in range(300)]
     (tmp_path / "films.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     tmp_path.chmod(0o755)
-    started = ["run", "--rm", *READ_ONLY]
-    assert json.loads(docker(*started, images.pipeline, "python3", "-c", WRITE)) == ONLY_TMP
+    options = ["run", "--rm", *READ_ONLY]
+    assert json.loads(docker(*options, images.pipeline, "python3", "-c", WRITE)) == ONLY_TMP
     assert look(images.pipeline, "torch") == {"compilers": [], "left": [], "found": ["torch"]}
-    docker(*started, images.pipeline, "python3", "-c", LOAD)
+    docker(*options, images.pipeline, "python3", "-c", LOAD)
     mounted = ["--network", "host", "--volume", f"{tmp_path}:/data:ro", *variables(environment)]
-    # The whole pipeline in one container, which has no engine: its steps are processes.
-    result = json.loads(docker(*started, *mounted, images.pipeline, "textgate", "run", "/data/films.yaml", "--json"))
+    # Run the complete pipeline in one container; its steps are processes.
+    result = json.loads(docker(*options, *mounted, images.pipeline, "textgate", "run", "/data/films.yaml", "--json"))
     assert result["verdict"] == "promote"

@@ -1,4 +1,4 @@
-"""What is wrong with rendered manifests, in sentences: what a cluster refuses, and what it takes and we do not."""
+"""Checks of rendered manifests: schema errors that a cluster rejects, and settings that this project does not allow."""
 
 import json
 from collections.abc import Iterator
@@ -15,18 +15,24 @@ from textgate.pipelines.runners.cron import six_fields
 Manifest = dict[str, Any]
 
 VERSIONS = list(dict.fromkeys(kubernetes.all_versions()))[-3:]
-# A megabyte, which is read again for every manifest otherwise.
+# The schemas are one megabyte, which would be parsed again for every manifest.
 kubernetes.schema_contents = cache(kubernetes.schema_contents)
-_ANSWERING = {"Deployment", "StatefulSet", "DaemonSet", "ServingRuntime", "InferenceService"}
+_SERVERS = {"Deployment", "StatefulSet", "DaemonSet", "ServingRuntime", "InferenceService"}
 
 
 def problems(manifests: list[Manifest], expected: set[str], custom: dict[str, Any]) -> list[str]:
-    """Of one kustomization's output; ``expected`` holds KIND/NAME, ``custom`` schemas by "API KIND"."""
+    """Return the problems of the manifests of one kustomization, a sentence each.
+
+    Args:
+        manifests: Rendered manifests.
+        expected: KIND/NAME of each manifest that must be there.
+        custom: JSON Schema of each custom resource by "API KIND".
+    """
     if not manifests:
         return ["it renders to nothing"]
-    found = {_name(manifest) for manifest in manifests}
+    names = {_name(manifest) for manifest in manifests}
     return [
-        *(f"{missing} is missing" for missing in sorted(expected - found)),
+        *(f"{missing} is missing" for missing in sorted(expected - names)),
         *(
             f"{_name(manifest)}: {problem}"
             for manifest in manifests
@@ -48,13 +54,13 @@ def _schema(manifest: Manifest, custom: dict[str, Any]) -> Iterator[str]:
             yield f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
         return
     for version in VERSIONS:
-        if problem := _refused(json.dumps(manifest, sort_keys=True), version):
+        if problem := _schema_error(json.dumps(manifest, sort_keys=True), version):
             yield f"Kubernetes {version}: {problem}"
 
 
 @cache
-def _refused(manifest: str, version: str) -> str | None:
-    """Overlays share most of their manifests."""
+def _schema_error(manifest: str, version: str) -> str | None:
+    """Return the schema error of a manifest; cached, because overlays share most of their manifests."""
     try:
         kubernetes.validate(json.loads(manifest), version, strict=True)
     except kubernetes.ValidationError as error:
@@ -66,14 +72,14 @@ def _refused(manifest: str, version: str) -> str | None:
 
 def _secrets(manifest: Manifest) -> Iterator[str]:
     if manifest["kind"] == "Secret":
-        yield "a secret does not lie in git"
+        yield "a secret must not be in git"
 
 
 def _cron(manifest: Manifest) -> Iterator[str]:
     if manifest["kind"] == "CronJob":
         schedule = str(manifest["spec"].get("schedule"))
         if len(schedule.split()) != 5:
-            yield f"the schedule {schedule!r} has not the five fields of cron"
+            yield f"the schedule {schedule!r} does not have the five fields of cron"
             return
         try:
             six_fields(schedule)
@@ -87,20 +93,18 @@ def _pods(manifest: Manifest) -> Iterator[str]:
     for container in [*(spec or {}).get("initContainers", []), *containers]:
         name = container.get("name")
         yield from (f"container {name}: {problem}" for problem in _container(container, spec or {}))
-    if manifest["kind"] in _ANSWERING:
+    if manifest["kind"] in _SERVERS:
         for container in containers:
             for probe in ("readinessProbe", "livenessProbe"):
                 if probe not in container:
                     yield f"container {container.get('name')}: it has no {probe}"
     model = spec.get("model") if spec else None
-    if model and model.get(
-        "storageUri"
-    ):  # of a runtime that comes with KServe, with limits of its own for small models
+    if model and model.get("storageUri"):  # KServe's own runtime has limits for small models
         yield from (f"model: {problem}" for problem in _resources(model))
 
 
 def _pod_spec(manifest: Manifest) -> Manifest | None:
-    """Where the containers of a manifest are described."""
+    """Return the pod spec of a manifest, if it has one."""
     spec = manifest.get("spec") or {}
     if manifest["kind"] == "ServingRuntime":
         return dict(spec)
@@ -117,7 +121,7 @@ def _container(container: Manifest, pod: Manifest) -> Iterator[str]:
     if not colon or "/" in tag:
         yield f"the image {image} has no tag"
     elif tag == "latest" or tag.startswith("latest-"):
-        yield f"the image {image} is whatever is newest"
+        yield f"the image {image} is not pinned to a version"
     yield from _resources(container)
     security = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
     if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
@@ -129,7 +133,7 @@ def _container(container: Manifest, pod: Manifest) -> Iterator[str]:
     if security.get("capabilities", {}).get("drop") != ["ALL"]:
         yield "it keeps capabilities"
     if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
-        yield "it may make any system call"
+        yield "it does not restrict system calls"
 
 
 def _resources(container: Manifest) -> Iterator[str]:
@@ -141,8 +145,8 @@ def _resources(container: Manifest) -> Iterator[str]:
 
 
 def _references(manifests: list[Manifest]) -> Iterator[str]:
-    """What refers to a manifest that is not there, or to pods that none makes."""
-    found = {_name(manifest) for manifest in manifests}
+    """Yield references to manifests that do not exist, and selectors that match no pods."""
+    names = {_name(manifest) for manifest in manifests}
     labels = [
         manifest["spec"]["template"]["metadata"]["labels"]
         for manifest in manifests
@@ -153,7 +157,7 @@ def _references(manifests: list[Manifest]) -> Iterator[str]:
         selector = {"Service": spec.get("selector"), "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels")}
         wanted = selector.get(manifest["kind"])
         if wanted is not None and not any(wanted.items() <= pod.items() for pod in labels):
-            yield f"{_name(manifest)}: it selects the pods of nothing"
+            yield f"{_name(manifest)}: its selector matches no pods"
         targets = [
             f"{role['kind']}/{role['name']}" for role in (manifest.get("roleRef"), spec.get("scaleTargetRef")) if role
         ]
@@ -166,5 +170,7 @@ def _references(manifests: list[Manifest]) -> Iterator[str]:
             ]
             targets += [f"ConfigMap/{name}" for name in maps]
         yield from (
-            f"{_name(manifest)}: it refers to {target}, which is not there" for target in targets if target not in found
+            f"{_name(manifest)}: it refers to {target}, which does not exist"
+            for target in targets
+            if target not in names
         )

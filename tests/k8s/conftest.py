@@ -1,4 +1,4 @@
-"""Every kustomization, rendered once by the kubectl of the lock file, and the schemas of what clusters add."""
+"""Every kustomization, rendered once by the locked kubectl, and the schemas of custom resources."""
 
 import json
 import os
@@ -19,24 +19,24 @@ K8S = ROOT / "k8s"
 
 @pytest.fixture(scope="session")
 def custom() -> dict[str, Any]:
-    """JSON Schemas by "API KIND"."""
-    answer = subprocess.run(
+    """JSON Schema of each custom resource by "API KIND"."""
+    process = subprocess.run(
         [ROOT / ".venv/clients/bin/python", ROOT / "tests/clients/custom_resources.py"],
         stdout=subprocess.PIPE,
         check=True,
     )
-    return dict(json.loads(answer.stdout))
+    return dict(json.loads(process.stdout))
 
 
 @pytest.fixture(scope="session")
 def render() -> Callable[[Path], list[Manifest]]:
-    """Renders a folder with a kustomization."""
+    """Return a function that renders a folder with a kustomization."""
 
     def rendered(folder: Path) -> list[Manifest]:
         kubectl = Path(sysconfig.get_path("scripts")) / "kubectl"
-        answer = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
-        assert answer.returncode == 0, answer.stderr
-        return list(yaml.safe_load_all(answer.stdout))
+        process = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        return list(yaml.safe_load_all(process.stdout))
 
     return rendered
 
@@ -45,11 +45,11 @@ def render() -> Callable[[Path], list[Manifest]]:
 def rendered(
     render: Callable[[Path], list[Manifest]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], list[Manifest]]:
-    """What a kustomization below k8s/ renders to; a component is added to the base, the secrets get examples."""
-    done: dict[str, list[Manifest]] = {}
+    """Return a function that renders a folder of k8s/; a component is added to the base, secrets use the examples."""
+    cache: dict[str, list[Manifest]] = {}
 
     def by_name(name: str) -> list[Manifest]:
-        if name not in done:
+        if name not in cache:
             folder = K8S / name
             if name.startswith("components/"):
                 folder = tmp_path_factory.mktemp("component")
@@ -64,7 +64,7 @@ def rendered(
                 for example in (K8S / name).glob("*.example"):
                     shutil.copy(example, folder / example.stem)
                 (folder / "keys.txt").write_text("films user " + "0" * 64 + "\n")
-            done[name] = render(folder)
-        return done[name]
+            cache[name] = render(folder)
+        return cache[name]
 
     return by_name

@@ -1,4 +1,4 @@
-"""The script for kind stops at the first thing that is missing, and says in one sentence which."""
+"""The script for kind stops at the first missing requirement and names it in one sentence."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ SCRIPT = ROOT / "k8s/kind/kind.sh"
 
 
 def _run(command: str, tmp_path: Path, programs: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run with a PATH on which there are only ``programs``, by what a shell does in them."""
+    """Run the script with a PATH that holds only ``programs``, shell scripts by name."""
     shell = shutil.which("bash")
     assert shell
     for name, body in programs.items():
@@ -44,32 +44,32 @@ def _run(command: str, tmp_path: Path, programs: dict[str, str]) -> subprocess.C
         ),
     ],
 )
-def test_what_is_missing_is_said(command: str, programs: dict[str, str], sentence: str, tmp_path: Path) -> None:
-    ended = _run(command, tmp_path, programs)
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    (line,) = ended.stderr.splitlines()
+def test_a_missing_requirement_is_named(command: str, programs: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    process = _run(command, tmp_path, programs)
+    assert process.returncode == 1
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
     assert line.startswith(f"make kind-{command}: {sentence}")
 
 
-def test_an_unknown_command_is_told_the_known_ones(tmp_path: Path) -> None:
-    ended = _run("sideways", tmp_path, {})
-    assert (ended.returncode, ended.stderr) == (2, "usage: kind.sh up | test | down\n")
+def test_an_unknown_command_prints_the_usage(tmp_path: Path) -> None:
+    process = _run("sideways", tmp_path, {})
+    assert (process.returncode, process.stderr) == (2, "usage: kind.sh up | test | down\n")
 
 
 def test_make_calls_the_script() -> None:
     for command in ("up", "test", "down"):
-        told = subprocess.run(
+        process = subprocess.run(
             ["make", "-n", "--no-print-directory", f"kind-{command}"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         )
-        assert told.stdout.split() == ["k8s/kind/kind.sh", command]
+        assert process.stdout.split() == ["k8s/kind/kind.sh", command]
 
 
 def test_the_script_is_clean() -> None:
     shellcheck = Path(sysconfig.get_path("scripts")) / "shellcheck"
-    found = subprocess.run([shellcheck, SCRIPT], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout
+    process = subprocess.run([shellcheck, SCRIPT], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout

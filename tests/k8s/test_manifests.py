@@ -1,4 +1,4 @@
-"""Every kustomization renders to what a cluster takes and we stand for, and what is broken on purpose does not pass."""
+"""Every kustomization renders to valid manifests that pass our checks, and each check finds a deliberate fault."""
 
 import copy
 import os
@@ -52,23 +52,23 @@ EXPECTED = {
 Rendered = Callable[[str], list[Manifest]]
 
 
-def test_no_kustomization_is_left_out() -> None:
+def test_every_kustomization_is_tested() -> None:
     found = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
     assert found == {*EXPECTED, "secrets"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_kustomization_renders_to_what_clusters_take(
+def test_a_kustomization_renders_to_valid_manifests(
     name: str, rendered: Rendered, request: pytest.FixtureRequest
 ) -> None:
-    # Making the schemas takes seconds, so only where they are needed.
+    # The schemas take seconds to build, so they are requested only if needed.
     custom = request.getfixturevalue("custom") if name == "overlays/kserve" else {}
     assert problems(rendered(name), EXPECTED[name], custom) == []
     found = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in rendered(name)}
     assert found == EXPECTED[name]
 
 
-def test_the_three_newest_minor_versions_are_looked_at() -> None:
+def test_the_three_newest_minor_versions_are_checked() -> None:
     minors = [tuple(map(int, version.split(".")[:2])) for version in VERSIONS]
     assert len(minors) == 3
     assert minors[0] >= (1, 35)
@@ -76,13 +76,13 @@ def test_the_three_newest_minor_versions_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("name", ["overlays/kind", "overlays/gpu", "overlays/kserve"])
-def test_an_overlay_puts_everything_into_one_namespace(name: str, rendered: Rendered) -> None:
+def test_everything_of_an_overlay_is_in_one_namespace(name: str, rendered: Rendered) -> None:
     assert {manifest["metadata"]["namespace"] for manifest in rendered(name)} == {"kubeflow"}
     subjects = [subject for manifest in rendered(name) for subject in manifest.get("subjects", [])]
     assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
 
 
-# Breaking on purpose: each takes the rendered manifests by KIND/NAME and spoils one thing.
+# Deliberate faults: each function takes the rendered manifests by KIND/NAME and breaks one thing.
 
 
 def _container(found: dict[str, Manifest]) -> Manifest:
@@ -91,13 +91,13 @@ def _container(found: dict[str, Manifest]) -> Manifest:
 
 
 def _without(key: str, *path: str) -> Callable[[dict[str, Manifest]], Any]:
-    def spoil(found: dict[str, Manifest]) -> None:
-        place = _container(found)
-        for step in path:
-            place = place[step]
-        del place[key]
+    def break_it(found: dict[str, Manifest]) -> None:
+        section = _container(found)
+        for name in path:
+            section = section[name]
+        del section[key]
 
-    return spoil
+    return break_it
 
 
 def _security(**changed: Any) -> Callable[[dict[str, Manifest]], Any]:
@@ -131,12 +131,12 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
     ),
     "unknown kind": (lambda found: found["Service/textgate-serving"].update(kind="Servise"), "Couldn't find schema"),
     "cron: the hour": (_cron("0 25 * * 1"), "the hour must be 0 to 23"),
-    "cron: four fields": (_cron("0 3 * *"), "has not the five fields of cron"),
-    "cron: six fields": (_cron("0 0 3 * * 1"), "has not the five fields of cron"),
+    "cron: four fields": (_cron("0 3 * *"), "does not have the five fields of cron"),
+    "cron: six fields": (_cron("0 0 3 * * 1"), "does not have the five fields of cron"),
     "cron: words": (_cron("0 3 * * someday"), "the day of the week must be"),
-    "cron: a day that never comes": (_cron("0 3 31 2 *"), "never comes"),
-    "latest": (_image("textgate/serving:latest"), "textgate/serving:latest is whatever is newest"),
-    "latest of a flavour": (_image("textgate/serving:latest-gpu"), "is whatever is newest"),
+    "cron: a date that does not exist": (_cron("0 3 31 2 *"), "matches no date"),
+    "latest": (_image("textgate/serving:latest"), "textgate/serving:latest is not pinned to a version"),
+    "latest of a flavour": (_image("textgate/serving:latest-gpu"), "is not pinned to a version"),
     "no tag": (_image("registry:5000/textgate/serving"), "has no tag"),
     "no limits": (_without("limits", "resources"), "it has no cpu in its limits"),
     "no limit of memory": (_without("memory", "resources", "limits"), "it has no memory in its limits"),
@@ -149,7 +149,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
     "more privileges": (_security(allowPrivilegeEscalation=True), "its processes may gain privileges"),
     "writable root": (_security(readOnlyRootFilesystem=False), "its root file system can be written"),
     "capabilities": (_security(capabilities={"drop": ["NET_RAW"]}), "it keeps capabilities"),
-    "system calls": (_security(seccompProfile={"type": "Unconfined"}), "it may make any system call"),
+    "system calls": (_security(seccompProfile={"type": "Unconfined"}), "it does not restrict system calls"),
     "a cron job's container without limits": (
         lambda found: found["CronJob/textgate-retrain"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
             "containers"
@@ -158,9 +158,9 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
     ),
     "a secret in git": (
         lambda found: found["ConfigMap/textgate"].update(kind="Secret"),
-        "a secret does not lie in git",
+        "a secret must not be in git",
     ),
-    "a service of nothing": (_set("Service/textgate-serving", selector={"app": "x"}), "it selects the pods of nothing"),
+    "a service of nothing": (_set("Service/textgate-serving", selector={"app": "x"}), "its selector matches no pods"),
     "no account": (
         lambda found: found.pop("ServiceAccount/textgate-serving"),
         "refers to ServiceAccount/textgate-serving",
@@ -204,33 +204,31 @@ BROKEN_KSERVE: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_broken_does_not_pass(case: str, rendered: Rendered) -> None:
+def test_a_fault_is_found(case: str, rendered: Rendered) -> None:
     _assert_broken("base", *BROKEN[case], rendered, {})
 
 
 @pytest.mark.parametrize("case", BROKEN_KSERVE)
-def test_what_is_broken_of_a_kind_that_a_cluster_adds_does_not_pass(
-    case: str, rendered: Rendered, custom: dict[str, Any]
-) -> None:
+def test_a_fault_of_a_custom_resource_is_found(case: str, rendered: Rendered, custom: dict[str, Any]) -> None:
     _assert_broken("overlays/kserve", *BROKEN_KSERVE[case], rendered, custom)
 
 
-def test_a_kind_of_which_no_schema_is_known_does_not_pass(rendered: Rendered) -> None:
+def test_a_kind_without_a_schema_is_a_problem(rendered: Rendered) -> None:
     found = problems(rendered("overlays/kserve"), EXPECTED["overlays/kserve"], {})
     assert any("Couldn't find schema for kind InferenceService" in problem for problem in found)
 
 
 def _assert_broken(
-    name: str, spoil: Callable[[dict[str, Manifest]], Any], wanted: str, rendered: Rendered, custom: dict[str, Any]
+    name: str, break_it: Callable[[dict[str, Manifest]], Any], expected: str, rendered: Rendered, custom: dict[str, Any]
 ) -> None:
     manifests = copy.deepcopy(rendered(name))
     found = {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
-    spoil(found)
-    assert any(wanted in problem for problem in problems(list(found.values()), EXPECTED[name], custom))
+    break_it(found)
+    assert any(expected in problem for problem in problems(list(found.values()), EXPECTED[name], custom))
 
 
-def test_the_train_job_of_the_train_step_is_one(custom: dict[str, Any]) -> None:
-    asked = {
+def test_the_train_job_of_the_train_step_is_valid(custom: dict[str, Any]) -> None:
+    resources = {
         "nodes": 2,
         "accelerator": {"count": 1},
         "node_selector": {"nvidia.com/gpu.present": "true"},
@@ -241,13 +239,13 @@ def test_the_train_job_of_the_train_step_is_one(custom: dict[str, Any]) -> None:
         "metadata": {"name": "train", "uid": "1"},
         "spec": {"serviceAccountName": "pipeline-runner", "securityContext": {"runAsUser": USER}, "containers": [main]},
     }
-    job = train_job("train-1", ["torchrun", "train.py"], Resources.model_validate(asked), pod)
+    job = train_job("train-1", ["torchrun", "train.py"], Resources.model_validate(resources), pod)
     assert problems([job], {"TrainJob/train-1"}, custom) == []
     job["spec"]["trainer"]["nodes"] = 2
     assert "'nodes' was unexpected" in str(problems([job], set(), custom))
 
 
-def test_steps_find_what_the_base_and_the_secrets_hold(rendered: Rendered) -> None:
+def test_the_names_that_steps_use_exist_in_the_base_and_the_secrets(rendered: Rendered) -> None:
     secrets = {manifest["metadata"]["name"]: manifest for manifest in rendered("secrets")}
     assert set(secrets) == {S3_SECRET, HUB_SECRET, "textgate-keys"}
     assert set(secrets[S3_SECRET]["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -255,7 +253,7 @@ def test_steps_find_what_the_base_and_the_secrets_hold(rendered: Rendered) -> No
     assert CONFIG_MAP in {manifest["metadata"]["name"] for manifest in rendered("base")}
 
 
-def test_git_holds_no_secret() -> None:
+def test_git_ignores_the_secrets() -> None:
     files = [f"k8s/secrets/{name}" for name in ("s3.env", "hub.env", "keys.txt")]
     ignored = subprocess.run(
         ["git", "check-ignore", *files], cwd=K8S.parent, capture_output=True, text=True, check=False
@@ -267,8 +265,8 @@ def test_git_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize("name", ["kfp-launcher-seaweedfs", "kfp-launcher-s3-keys", "workload-identity"])
-def test_the_launcher_is_told_where_and_by_whom(name: str, rendered: Rendered) -> None:
-    """Keys: backend/src/v2/config/s3.go of kubeflow/pipelines; any other is passed over in silence."""
+def test_the_launcher_has_an_endpoint_and_credentials(name: str, rendered: Rendered) -> None:
+    """The keys are those of backend/src/v2/config/s3.go of kubeflow/pipelines, which ignores unknown ones."""
     (launcher,) = (m["data"] for m in rendered(f"components/{name}") if m["metadata"]["name"] == "kfp-launcher")
     assert launcher["defaultPipelineRoot"].startswith("s3://")
     (provider,) = yaml.safe_load(launcher["providers"]).items()
@@ -289,10 +287,10 @@ def test_workload_identity_names_a_role_and_no_keys(rendered: Rendered) -> None:
     assert all("eks.amazonaws.com/role-arn" in account["metadata"]["annotations"] for account in accounts)
 
 
-def test_the_pod_of_an_llm_fetches_its_version(
+def test_the_pod_of_an_llm_downloads_its_version(
     rendered: Rendered, tmp_path: Path, store: Store, environment: dict[str, str], bundle_folder: Path
 ) -> None:
-    """What stands in the manifest is run, against a real store; a file that was changed there is not let through."""
+    """Run the script in the manifest against a real store; a changed file is an error."""
     version = Registry(store).publish("films", bundle_folder)
     (pod,) = (
         manifest["spec"]["template"]["spec"]
