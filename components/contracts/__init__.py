@@ -9,7 +9,8 @@ from textgate.components.contracts.bundle import (
     TransformersRuntime,
 )
 from textgate.components.contracts.candidate import Candidate, Candidates
-from textgate.components.contracts.dataset import Dataset, Rejected, Row, dataset_writer
+from textgate.components.contracts.dataset import Dataset, Rejected, Row
+from textgate.components.contracts.dataset_output import dataset_writer
 from textgate.components.contracts.decision import GateDecision, Rule
 from textgate.components.contracts.evaluation import (
     Estimate,

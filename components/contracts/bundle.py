@@ -28,6 +28,7 @@ class LinearRuntime(FrozenModel):
     """Linear layer on weighted n-gram counts, in plain arrays (``model.safetensors``, ``vocabulary.json``)."""
 
     name: Literal["linear"] = "linear"
+    """Discriminator of the runtime."""
     ngrams: tuple[int, int]
     """Lengths of the shortest and the longest n-gram, in words."""
     sublinear: bool
@@ -40,6 +41,7 @@ class OnnxRuntime(FrozenModel):
     """ONNX graph for ONNX Runtime, with the tokenizer in ``tokenizer.json``."""
 
     name: Literal["onnx"] = "onnx"
+    """Discriminator of the runtime."""
     precision: Literal["fp32", "fp16", "int8", "int4"]
     """Number format of the weights."""
     graph: str = "model.onnx"
@@ -67,6 +69,7 @@ class TransformersRuntime(FrozenModel):
     """
 
     name: Literal["transformers"] = "transformers"
+    """Discriminator of the runtime."""
     folder: str = ""
     """Folder in the bundle; empty for the bundle itself."""
     quantization: Literal["nf4"] | None = None
@@ -82,6 +85,7 @@ class EnsembleRuntime(FrozenModel):
     """Weighted mean of the calibrated probabilities of several bundles, each in a folder of this one."""
 
     name: Literal["ensemble"] = "ensemble"
+    """Discriminator of the runtime."""
     members: list[str] = Field(min_length=2)
     """Folders in the bundle, each with a bundle of the same labels."""
     weights: list[Annotated[float, Field(ge=0)]] = Field(min_length=2)
@@ -92,7 +96,7 @@ class EnsembleRuntime(FrozenModel):
     @model_validator(mode="after")
     def _one_weight_per_member(self) -> "EnsembleRuntime":
         if len(self.weights) != len(self.members) or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
-            raise ValueError("weights must be one a member and sum to 1")
+            raise ValueError("there must be one weight per member, and they must sum to 1")
         return self
 
 
@@ -119,6 +123,7 @@ class FileEntry(FrozenModel):
     """Digest and size of a file in a bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hex sha256 of the content."""
     size: int = Field(ge=0)
     """Size in bytes."""
 
@@ -127,6 +132,7 @@ class ModelBundle(FrozenModel):
     """Content of ``bundle.json``."""
 
     format_version: Literal[1] = 1
+    """Version of the format of the manifest."""
     name: str
     """Name of the recipe."""
     family: str
@@ -136,6 +142,7 @@ class ModelBundle(FrozenModel):
     labels: list[str] = Field(min_length=2)
     """Label names in the order of the probabilities."""
     normalizer: TextNormalizer
+    """Text cleaning of the training data, which is applied to every text before prediction."""
     recipe: dict[str, Any]
     """Sections of the recipe that determine the weights; gate thresholds are not included."""
     metrics: dict[str, float]
@@ -147,6 +154,7 @@ class ModelBundle(FrozenModel):
     versions: dict[str, str]
     """Library name to version during training."""
     calibration: Calibration = Calibration()
+    """Temperature and decision threshold."""
     alternatives: dict[str, Runtime] = Field(default_factory=dict)
     """Further runtimes by export target; files that only one of them needs are in a folder named after the target."""
     files: dict[str, FileEntry] = Field(default_factory=dict)

@@ -35,7 +35,9 @@ class SystemMetrics(FrozenModel):
     target: str
     """Export target that would be served, or ``linear``."""
     f1: Estimate
+    """F1 on the test split."""
     accuracy: Estimate
+    """Accuracy on the test split."""
     latency_ms: float
     """Median latency of single texts of the test split, in milliseconds."""
     texts_per_second: float
@@ -45,6 +47,7 @@ class SystemMetrics(FrozenModel):
     memory: int
     """Peak resident memory during prediction, in bytes."""
     training: TrainingCost
+    """Cost of the training."""
     within_limits: bool
     """Whether latency and size are within the limits of the comparison."""
     on_latency_front: bool
@@ -62,6 +65,7 @@ class ComparedSystem(FrozenModel):
     recipe: str
     """Name of the recipe."""
     family: str
+    """Model family, such as ``transformer``."""
     failed: str | None = None
     """Reason of the failure as a sentence; None if the system was measured."""
     metrics: SystemMetrics | None = Field(default=None, alias="measured")
@@ -89,12 +93,15 @@ class Comparison(FrozenModel):
     """Content of ``comparison.json``."""
 
     format_version: Literal[1] = 1
+    """Version of the format."""
     dataset: str
     """Fingerprint of the dataset."""
     labels: list[str]
+    """Label names in class order."""
     rows: int
     """Rows of the test split."""
     limits: CostLimits
+    """Limits that the winner had to keep."""
     systems: list[ComparedSystem]
     """Systems by descending F1; failed systems come last."""
     pairs: list[SystemPair]

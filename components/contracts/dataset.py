@@ -5,11 +5,8 @@
 <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
 """
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
-from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
@@ -28,18 +24,15 @@ from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
-ROWS_PER_SHARD = 50_000
-_CHARACTERS_PER_SHARD = 32_000_000
-"""Limit on the characters of a shard, because the writer holds one shard in memory."""
-_METADATA = "metadata"
+METADATA = "metadata"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
-_REJECTED_TEXT_CHARACTERS = 200
 
 
 class DatasetManifest(FrozenModel):
     """Content of ``dataset.json``. It validates only if rows in = rows out + rejected."""
 
     format_version: Literal[1] = 1
+    """Version of the format of the manifest."""
     source: str
     """URI of the source."""
     labels: list[str]
@@ -90,7 +83,9 @@ class Row:
     id: str
     """Origin of the row as ``file:row``."""
     text: str
+    """The text."""
     label: str
+    """Label name."""
     metadata: dict[str, str] = field(default_factory=dict)
     """Column in ``source.metadata`` to value; an empty string if the source has no value."""
 
@@ -100,9 +95,13 @@ class Rejected:
     """One rejected row with the reason."""
 
     id: str
+    """Origin of the row as ``file:row``."""
     reason: str
+    """Reason of the rejection."""
     label: str | None
+    """Label in the source; None if it could not be read."""
     text: str | None
+    """Beginning of the text; None if it could not be read."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,9 @@ class Dataset:
     """Dataset folder, opened for reading."""
 
     path: Path
+    """The folder."""
     manifest: DatasetManifest
+    """Its manifest."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Dataset":
@@ -172,17 +173,17 @@ class Dataset:
         Raises:
             InputError: See ``rows``.
         """
-        return [values.get(_METADATA, {}) for values in self._row_values(split, ["label", _METADATA])]
+        return [values.get(METADATA, {}) for values in self._row_values(split, ["label", METADATA])]
 
     def _row_values(self, split: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the rows of one split with all columns, or with some that include the label; check their counts."""
         if split not in self.manifest.counts:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
-        schema = _row_schema(self.manifest.metadata)
+        schema = row_schema(self.manifest.metadata)
         counts: Counter[str] = Counter()
         for shard in sorted((self.path / split).glob("*.parquet")):
             for values in _read_parquet(shard, schema, columns):
-                if None in (*values.values(), *(values.get(_METADATA) or {}).values()):
+                if None in (*values.values(), *(values.get(METADATA) or {}).values()):
                     raise InputError(f"{shard} has a row without id, text or label, or with half of its metadata")
                 counts[values["label"]] += 1
                 yield values
@@ -193,9 +194,10 @@ class Dataset:
             )
 
 
-def _row_schema(metadata: Sequence[str]) -> pa.Schema:
+def row_schema(metadata: Sequence[str]) -> pa.Schema:
+    """Return the Parquet schema of rows with these metadata columns."""
     strings = [(name, pa.string()) for name in ("id", "text", "label")]
-    struct = [(_METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
+    struct = [(METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
     return pa.schema([*strings, *struct])
 
 
@@ -209,129 +211,3 @@ def _read_parquet(path: Path, schema: pa.Schema, columns: list[str] | None = Non
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable Parquet shard of a dataset ({error})") from error
-
-
-class _ShardWriter:
-    """Writer of rows to numbered Parquet files in one folder, with one shard in memory."""
-
-    def __init__(self, folder: Path, schema: pa.Schema, rows_per_shard: int) -> None:
-        self.folder, self.schema, self.rows_per_shard = folder, schema, rows_per_shard
-        self.rows: list[dict[str, Any]] = []
-        self.characters = self.shards = 0
-        folder.mkdir()
-
-    def add(self, row: Row) -> None:
-        self.rows.append({"id": row.id, "text": row.text, "label": row.label, _METADATA: row.metadata})
-        self.characters += len(row.text) + sum(map(len, row.metadata.values()))
-        if len(self.rows) == self.rows_per_shard or self.characters >= _CHARACTERS_PER_SHARD:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.rows or not self.shards:
-            table = pa.Table.from_pylist(self.rows, schema=self.schema)
-            pq.write_table(table, self.folder / f"part-{self.shards:05d}.parquet", compression="zstd")
-            self.rows, self.characters, self.shards = [], 0, self.shards + 1
-
-
-class DatasetWriter:
-    """Writer of the rows and rejected rows of a dataset; ``dataset_writer`` returns one."""
-
-    def __init__(self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int) -> None:
-        self._folder, self._metadata = folder, list(metadata)
-        schema = _row_schema(metadata)
-        self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
-        self._digests = {split: hashlib.sha256() for split in self._shards}
-        self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
-        self._pending_rejects: list[dict[str, str | None]] = []
-        self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
-        self.rejected: Counter[str] = Counter()
-
-    def add(self, split: str, row: Row) -> None:
-        """Add a row to a split.
-
-        Raises:
-            ValueError: The row has other metadata columns than the writer.
-        """
-        if row.metadata.keys() != set(self._metadata):
-            raise ValueError(f"row {row.id} has the metadata columns {list(row.metadata)}, not {self._metadata}")
-        self._shards[split].add(row)
-        for value in (row.id, row.label, row.text, *(row.metadata[name] for name in self._metadata)):
-            encoded = value.encode("utf-8")
-            self._digests[split].update(len(encoded).to_bytes(8, "little") + encoded)
-        self.counts[split][row.label] += 1
-
-    def reject(self, row: Rejected) -> None:
-        """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
-        text, label = _storable(row.text), _storable(row.label)
-        self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
-        self.rejected[row.reason] += 1
-        if len(self._pending_rejects) == ROWS_PER_SHARD:
-            self._flush_rejects()
-
-    def _flush_rejects(self) -> None:
-        self._rejects.write_table(pa.Table.from_pylist(self._pending_rejects, schema=REJECT_SCHEMA))
-        self._pending_rejects = []
-
-    def finish(
-        self, source: str, labels: list[str], rows_filtered: int = 0, normalizer: TextNormalizer | None = None
-    ) -> DatasetManifest:
-        """Write the pending rows and the manifest. Call it once, after all rows.
-
-        Args:
-            source: URI of the source.
-            labels: Label names in class order.
-            rows_filtered: Rows of the source that the row filter did not select.
-            normalizer: Text cleaning that was applied; None before preprocessing.
-
-        Raises:
-            ValueError: A row has a label that is not in ``labels``.
-        """
-        for shard in self._shards.values():
-            shard.flush()
-        self._flush_rejects()
-        self._rejects.close()
-        unknown = {label for counts in self.counts.values() for label in counts} - set(labels)
-        if unknown:
-            raise ValueError(f"rows carry labels that are not among {labels}: {sorted(unknown)}")
-        digest = hashlib.sha256(json.dumps(self._metadata).encode() if self._metadata else b"")
-        for split in sorted(self._digests):
-            digest.update(split.encode() + b"\0" + self._digests[split].digest())
-        manifest = DatasetManifest(
-            source=source,
-            labels=labels,
-            counts={
-                split: {label: counts[label] for label in labels if counts[label]}
-                for split, counts in self.counts.items()
-            },
-            rows_in=sum(counts.total() for counts in self.counts.values()) + self.rejected.total(),
-            rows_filtered=rows_filtered,
-            rejected=dict(sorted(self.rejected.items())),
-            normalizer=normalizer,
-            metadata=self._metadata,
-            fingerprint=digest.hexdigest(),
-        )
-        (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-        return manifest
-
-
-@contextmanager
-def dataset_writer(
-    path: str | Path, splits: Iterable[str], metadata: Sequence[str] = (), rows_per_shard: int = ROWS_PER_SHARD
-) -> Iterator[DatasetWriter]:
-    """Write a dataset folder atomically: it appears if the body succeeds, and not at all if it raises.
-
-    Args:
-        path: Folder to create.
-        splits: Names of the splits.
-        metadata: Names of the metadata columns that every row has.
-        rows_per_shard: Largest number of rows of a Parquet file.
-    """
-    with new_folder(Path(path)) as folder:
-        yield DatasetWriter(folder, splits, metadata, rows_per_shard)
-
-
-def _storable(text: str | None) -> str | None:
-    """Shorten a text and replace unpaired surrogates, which UTF-8 cannot encode."""
-    if text is None:
-        return None
-    return text[:_REJECTED_TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

@@ -19,6 +19,7 @@ class Rule(FrozenModel):
     value: Estimate | None
     """Value that was measured; None if the rule does not compare a number."""
     passed: bool
+    """Whether the value meets the threshold."""
     message: str = Field(alias="words")
     """Rule, value and threshold as one sentence."""
 
@@ -27,6 +28,7 @@ class GateDecision(FrozenModel):
     """Decision of a gate on one bundle and one dataset."""
 
     format_version: Literal[1] = 1
+    """Version of the format."""
     gate: Literal["trained", "served"]
     """Gate 1 judges the trained model, gate 2 the served one."""
     bundle: str

@@ -38,8 +38,11 @@ class Estimate(FrozenModel):
     """Value with its 95 % bootstrap interval, from ``low`` to ``high``."""
 
     value: float
+    """Value on the split."""
     low: float
+    """Lower end of the interval."""
     high: float
+    """Upper end of the interval."""
 
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
@@ -51,8 +54,11 @@ class ClassScores(FrozenModel):
     rows: int
     """Support: rows of the split with this label."""
     precision: Estimate
+    """Share of the rows predicted as this class that belong to it."""
     recall: Estimate
+    """Share of the rows of this class that are predicted as it."""
     f1: Estimate
+    """Harmonic mean of precision and recall."""
 
 
 class Slice(FrozenModel):
@@ -63,8 +69,11 @@ class Slice(FrozenModel):
     value: str
     """Value of the column, or its range such as ``1 to 9``."""
     rows: int
+    """Number of rows in the slice."""
     f1: Estimate
+    """F1 on these rows."""
     accuracy: Estimate
+    """Accuracy on these rows."""
 
 
 class RobustnessResult(FrozenModel):
@@ -92,14 +101,18 @@ class OutOfDomainSet(FrozenModel):
     dataset: str
     """Fingerprint of the dataset."""
     rows: int
+    """Number of rows."""
     f1: Estimate
+    """F1 on the data set."""
     accuracy: Estimate
+    """Accuracy on the data set."""
 
 
 class TrainingCost(FrozenModel):
     """Cost of the training on the machine it ran on."""
 
     seconds: float
+    """Wall-clock time in seconds."""
     peak_memory: int
     """Peak resident memory in bytes."""
 
@@ -108,6 +121,7 @@ class EvaluationManifest(FrozenModel):
     """Content of ``evaluation.json``."""
 
     format_version: Literal[2] = 2
+    """Version of the format."""
     bundle: str
     """Fingerprint of the evaluated bundle."""
     runtime: str
@@ -117,6 +131,7 @@ class EvaluationManifest(FrozenModel):
     split: str
     """Split of the dataset, such as ``test``."""
     labels: list[str]
+    """Label names in the order of the probabilities."""
     metrics: dict[str, Estimate]
     """Metric name to value, as in ``textgate.components.metrics.METRICS``; ``f1`` and ``accuracy`` are always
     present."""
@@ -180,6 +195,7 @@ class TopWord(FrozenModel):
     """Word with a large mean contribution to a class."""
 
     word: str
+    """The word."""
     contribution: float
     """Mean contribution over the texts that contain the word."""
     texts: int
@@ -192,7 +208,9 @@ class MapPoint(FrozenModel):
     row: int
     """Index of the row in the predictions."""
     x: float
+    """Horizontal coordinate."""
     y: float
+    """Vertical coordinate."""
 
 
 class Insight(FrozenModel):
@@ -211,13 +229,17 @@ class Evaluation:
     """Manifest, predictions and analyses of one model on a split of n rows."""
 
     manifest: EvaluationManifest
+    """Bundle, dataset and metrics."""
     ids: list[str]
+    """Identifiers of the rows."""
     texts: list[str]
+    """Cleaned texts of the rows."""
     truth: npt.NDArray[np.int64]
     """Index of the true class per row, (n,) int64."""
     probabilities: npt.NDArray[np.float64]
     """Calibrated probabilities, (n, classes) float64."""
     insight: Insight = field(default_factory=Insight)
+    """Explained errors, top words and the map of embeddings."""
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:

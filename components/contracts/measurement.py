@@ -46,6 +46,7 @@ class Measurement(FrozenModel):
     agreement: float
     """Share of texts with the same most probable class as the trained model."""
     f1: Estimate
+    """F1 on the test split."""
     f1_difference: Estimate
     """F1 minus F1 of the trained model, paired bootstrap."""
     speeds: list[Speed]
@@ -69,7 +70,9 @@ class MergeResult(FrozenModel):
     logit_difference: float
     """Mean absolute difference of the logits, centred per text: probabilities determine logits up to a constant."""
     f1_before: Estimate
+    """F1 with the separate adapter."""
     f1_after: Estimate
+    """F1 of the merged model."""
     f1_difference: Estimate
     """F1 after minus F1 before, paired bootstrap."""
 
@@ -81,7 +84,7 @@ class MergeResult(FrozenModel):
             InputError: The file is not a merge result.
         """
         content = path.read_bytes()
-        return None if content.strip() == b"null" else parse_json(cls, content, str(path), "what a merge changed")
+        return None if content.strip() == b"null" else parse_json(cls, content, str(path), "a merge result")
 
 
 class Measurements(FrozenModel):
@@ -94,6 +97,7 @@ class Measurements(FrozenModel):
     min_agreement: float
     """Required agreement with the trained model, from the recipe."""
     targets: list[Measurement]
+    """Measurements of every export target."""
 
     def write(self, path: Path) -> None:
         """Write the measurements as JSON."""

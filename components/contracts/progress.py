@@ -49,8 +49,11 @@ class ProgressLine:
     """Parsed progress line."""
 
     done: int
+    """Number of finished items."""
     total: int
+    """Number of items, or 0 if it is not known."""
     text: str
+    """Text for the user."""
 
     @classmethod
     def parse(cls, line: str) -> "ProgressLine | None":

@@ -21,6 +21,7 @@ class RunRecord(FrozenModel):
     """Content of ``runs/<run>/record.json``."""
 
     format_version: Literal[1] = 1
+    """Version of the format."""
     run: str
     """Identifier of the run."""
     recipe: dict[str, Any]

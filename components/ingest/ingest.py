@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest, DatasetWriter
+from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
 from textgate.components.ingest.raw_rows import RawRow, has_surrogate, is_text_list, to_text

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Progress, Rejected, Row, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest, DatasetWriter
+from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.preprocess.cleaning import clean_texts, read_cleaned_parts
 
 SPLITS = ("train", "validation", "test")

@@ -276,7 +276,7 @@ def test_the_keys_of_out_of_domain_data_sets_are_checked() -> None:
 def test_fsdp_needs_full_fine_tuning() -> None:
     assert parse("train.fsdp=true").train.model_dump()["fsdp"]
     for other in ("train.adapter.r=8", "train.micro_batch_size=auto"):
-        with pytest.raises(InputError, match="fsdp spreads a model whose every weight is trained"):
+        with pytest.raises(InputError, match="fsdp needs full fine-tuning"):
             parse("train.fsdp=true", other)
 
 

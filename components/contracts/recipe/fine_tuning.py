@@ -77,8 +77,8 @@ class FineTuning(FromBaseModel):
     def _fsdp_trains_every_weight(self) -> "FineTuning":
         if self.fsdp and (self.adapter or self.micro_batch_size == "auto"):
             raise ValueError(
-                "fsdp spreads a model whose every weight is trained: leave out the adapter, and give micro_batch_size "
-                "a number, since auto measures a device that holds the whole model"
+                "fsdp needs full fine-tuning: leave out the adapter, and give micro_batch_size a number, since auto "
+                "measures a device that holds the complete model"
             )
         return self
 
@@ -139,7 +139,7 @@ class PromptedTraining(FineTuning):
     @model_validator(mode="after")
     def _adapter_needs_epochs(self) -> "PromptedTraining":
         if self.adapter and not self.epochs:
-            raise ValueError("epochs: 0 trains nothing, an adapter neither: leave out adapter, or train")
+            raise ValueError("epochs: 0 trains nothing, so an adapter has no effect: leave out adapter, or set epochs")
         return self
 
     @field_validator("prompt")

@@ -59,7 +59,7 @@ class Recipe(RecipeSection):
         machines = self.resources.nodes
         if machines > 1 and not isinstance(self.train, FineTuning):
             raise ValueError(
-                f"resources.nodes: only what is fine-tuned trains on several machines, not the family "
+                f"resources.nodes: only the families transformer and prompted train on several machines, not "
                 f"{self.train.family}: leave it out"
             )
         devices = machines * (self.resources.accelerator.count if self.resources.accelerator else 1)
@@ -70,8 +70,8 @@ class Recipe(RecipeSection):
             )
         if self.resources.shards > 1 and (self.source.join or self.source.uri.startswith("hf://")):
             raise ValueError(
-                "resources.shards: a folder of files can be read in parts, but no join and no data set of the hub: "
-                "leave it out"
+                "resources.shards: only a folder of files can be read in parallel, not a join or a data set of "
+                "the hub: leave it out"
             )
         return self
 

@@ -186,7 +186,7 @@ def test_long_shots_leave_room_for_the_text(tiny: Callable[[str], Path], tmp_pat
 
 
 def test_an_adapter_needs_epochs() -> None:
-    with pytest.raises(ValueError, match="epochs: 0 trains nothing, an adapter neither"):
+    with pytest.raises(ValueError, match="epochs: 0 trains nothing, so an adapter has no effect"):
         training(Path("tiny"), epochs=0)
 
 

@@ -1,0 +1,158 @@
+"""Writer of datasets: Parquet shards per split, rejected rows and the manifest."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from textgate.components.contracts.dataset import (
+    MANIFEST,
+    METADATA,
+    REJECT_SCHEMA,
+    REJECTED,
+    DatasetManifest,
+    Rejected,
+    Row,
+    row_schema,
+)
+from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.normalizer import TextNormalizer
+
+ROWS_PER_SHARD = 50_000
+_CHARACTERS_PER_SHARD = 32_000_000
+"""Limit on the characters of a shard, because the writer holds one shard in memory."""
+_REJECTED_TEXT_CHARACTERS = 200
+
+
+class _ShardWriter:
+    """Writer of rows to numbered Parquet files in one folder, with one shard in memory."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, rows_per_shard: int) -> None:
+        self.folder, self.schema, self.rows_per_shard = folder, schema, rows_per_shard
+        self.rows: list[dict[str, Any]] = []
+        self.characters = self.shards = 0
+        folder.mkdir()
+
+    def add(self, row: Row) -> None:
+        """Add a row; write a shard if it is full."""
+        self.rows.append({"id": row.id, "text": row.text, "label": row.label, METADATA: row.metadata})
+        self.characters += len(row.text) + sum(map(len, row.metadata.values()))
+        if len(self.rows) == self.rows_per_shard or self.characters >= _CHARACTERS_PER_SHARD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the pending rows as a shard; write an empty one if there is none yet."""
+        if self.rows or not self.shards:
+            table = pa.Table.from_pylist(self.rows, schema=self.schema)
+            pq.write_table(table, self.folder / f"part-{self.shards:05d}.parquet", compression="zstd")
+            self.rows, self.characters, self.shards = [], 0, self.shards + 1
+
+
+class DatasetWriter:
+    """Writer of the rows and rejected rows of a dataset; ``dataset_writer`` returns one."""
+
+    def __init__(self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int) -> None:
+        self._folder, self._metadata = folder, list(metadata)
+        schema = row_schema(metadata)
+        self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
+        self._digests = {split: hashlib.sha256() for split in self._shards}
+        self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
+        self._pending_rejects: list[dict[str, str | None]] = []
+        self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
+        self.rejected: Counter[str] = Counter()
+
+    def add(self, split: str, row: Row) -> None:
+        """Add a row to a split.
+
+        Raises:
+            ValueError: The row has other metadata columns than the writer.
+        """
+        if row.metadata.keys() != set(self._metadata):
+            raise ValueError(f"row {row.id} has the metadata columns {list(row.metadata)}, not {self._metadata}")
+        self._shards[split].add(row)
+        for value in (row.id, row.label, row.text, *(row.metadata[name] for name in self._metadata)):
+            encoded = value.encode("utf-8")
+            self._digests[split].update(len(encoded).to_bytes(8, "little") + encoded)
+        self.counts[split][row.label] += 1
+
+    def reject(self, row: Rejected) -> None:
+        """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
+        text, label = _storable(row.text), _storable(row.label)
+        self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
+        self.rejected[row.reason] += 1
+        if len(self._pending_rejects) == ROWS_PER_SHARD:
+            self._flush_rejects()
+
+    def _flush_rejects(self) -> None:
+        self._rejects.write_table(pa.Table.from_pylist(self._pending_rejects, schema=REJECT_SCHEMA))
+        self._pending_rejects = []
+
+    def finish(
+        self, source: str, labels: list[str], rows_filtered: int = 0, normalizer: TextNormalizer | None = None
+    ) -> DatasetManifest:
+        """Write the pending rows and the manifest. Call it once, after all rows.
+
+        Args:
+            source: URI of the source.
+            labels: Label names in class order.
+            rows_filtered: Rows of the source that the row filter did not select.
+            normalizer: Text cleaning that was applied; None before preprocessing.
+
+        Raises:
+            ValueError: A row has a label that is not in ``labels``.
+        """
+        for shard in self._shards.values():
+            shard.flush()
+        self._flush_rejects()
+        self._rejects.close()
+        unknown = {label for counts in self.counts.values() for label in counts} - set(labels)
+        if unknown:
+            raise ValueError(f"rows carry labels that are not among {labels}: {sorted(unknown)}")
+        digest = hashlib.sha256(json.dumps(self._metadata).encode() if self._metadata else b"")
+        for split in sorted(self._digests):
+            digest.update(split.encode() + b"\0" + self._digests[split].digest())
+        manifest = DatasetManifest(
+            source=source,
+            labels=labels,
+            counts={
+                split: {label: counts[label] for label in labels if counts[label]}
+                for split, counts in self.counts.items()
+            },
+            rows_in=sum(counts.total() for counts in self.counts.values()) + self.rejected.total(),
+            rows_filtered=rows_filtered,
+            rejected=dict(sorted(self.rejected.items())),
+            normalizer=normalizer,
+            metadata=self._metadata,
+            fingerprint=digest.hexdigest(),
+        )
+        (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        return manifest
+
+
+@contextmanager
+def dataset_writer(
+    path: str | Path, splits: Iterable[str], metadata: Sequence[str] = (), rows_per_shard: int = ROWS_PER_SHARD
+) -> Iterator[DatasetWriter]:
+    """Write a dataset folder atomically: it appears if the body succeeds, and not at all if it raises.
+
+    Args:
+        path: Folder to create.
+        splits: Names of the splits.
+        metadata: Names of the metadata columns that every row has.
+        rows_per_shard: Largest number of rows of a Parquet file.
+    """
+    with new_folder(Path(path)) as folder:
+        yield DatasetWriter(folder, splits, metadata, rows_per_shard)
+
+
+def _storable(text: str | None) -> str | None:
+    """Shorten a text and replace unpaired surrogates, which UTF-8 cannot encode."""
+    if text is None:
+        return None
+    return text[:_REJECTED_TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
