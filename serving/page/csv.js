@@ -33,14 +33,14 @@ export function parse(content, name) {
       const end = content.indexOf('"', position);
       if (end < 0)
         throw new UserError(`The file ${name} has a quote that is never closed, in or after row ${records.length}.`);
-      field += content.slice(at, end);
+      field += content.slice(position, end);
       position = end + 1;
       if (content[position] !== '"') return;
       field += content[position++];
     }
   };
   while (position < content.length) {
-    special.lastIndex = at;
+    special.lastIndex = position;
     const next = special.exec(content)?.index ?? content.length;
     field += content.slice(position, next);
     position = next + 1;

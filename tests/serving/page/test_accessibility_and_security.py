@@ -24,7 +24,7 @@ def test_markup_in_a_text_or_a_file_is_shown_as_text_and_never_run(visit: Visit)
     classify_and_wait(page, MARKUP)
     assert page.locator("#words").text_content() == MARKUP
 
-    page.get_by_role("radio", name="One text per line").check()
+    page.get_by_role("radio", name="Lines of text").check()
     page.get_by_label("Texts, one per line").fill(f"{MARKUP}\nbad")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#rows tbody tr")).to_have_count(2)

@@ -21,7 +21,7 @@ def test_an_overloaded_endpoint_is_retried_for_many_texts_and_reported_for_one(v
     page.route(CLASSIFY, lambda route: route.fulfill(**refusal), times=2)
     classify(page, "good")
     expect(page.get_by_role("alert")).to_have_text("The endpoint is busy: try again in 1 s.")
-    page.get_by_role("radio", name="One text per line").check()
+    page.get_by_role("radio", name="Lines of text").check()
     page.get_by_role("button", name="Classify").click()
     expect(page.locator("#waiting")).to_have_text("The endpoint is busy: trying again in 1 s.")
     expect(page.get_by_role("status")).to_have_text("1 text classified.")
