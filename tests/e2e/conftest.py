@@ -1,4 +1,4 @@
-"""The command as a person runs it, in a workspace of its own on the session's store."""
+"""The installed command in a workspace of its own, with the session's store."""
 
 import json
 import os
@@ -28,7 +28,7 @@ gate: {min_f1: 0.8}
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with a recipe and its data, and a bucket nobody else uses."""
+    """A folder with a recipe and its data, and a bucket for one test."""
 
     folder: Path
     store: Store
@@ -47,25 +47,25 @@ class Workspace:
         )
 
     def run_json(self, *arguments: str, **environment: str) -> Any:
-        """Run ``textgate … --json``, which must succeed, and read what it printed."""
+        """Run ``textgate … --json``, which must succeed; return the parsed output."""
         done = self.run(*arguments, "--json", **environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def registry(self) -> dict[str, bytes]:
-        """Every object of the registry."""
+        """Return every object of the registry by its key."""
         return {item.key: self.store.get(item.key).data for item in self.store.objects("models/")}  # type: ignore[union-attr]
 
 
 def write_films(path: Path, rows: int = 300, wrong: int = 0) -> None:
-    """Reviews that a bag of words tells apart, but for the first ``wrong`` ones."""
+    """Write reviews that a bag of words separates, except for the first ``wrong`` ones."""
     rng = random.Random(13)
     lines = []
-    for number in range(rows):
-        label = number % 2
-        told = label if number >= wrong else 1 - label
+    for index in range(rows):
+        label = index % 2
+        sentiment = label if index >= wrong else 1 - label
         words = rng.sample([f"word{n}" for n in range(150)], 6)
-        lines.append(f"{' '.join(words)} {'good' if told else 'bad'},{label}")
+        lines.append(f"{' '.join(words)} {'good' if sentiment else 'bad'},{label}")
     path.write_text("\n".join(["text,label", *lines]) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The five published corpora in miniature, each laid out as it is published, with labels that words tell apart."""
+"""Small versions of the published corpora in their original formats, with labels that a bag of words separates."""
 
 import csv
 import json
@@ -16,19 +16,19 @@ SENTENCES = [
 
 
 def texts(words: list[str], count: int) -> Iterator[tuple[int, str]]:
-    """Different English sentences, and which of the words each holds."""
+    """Yield different English sentences, each with the index of the word that it contains."""
     rng = random.Random(13)
-    for number in range(count):
-        which = number % len(words)
-        yield which, f"{rng.choice(SENTENCES).format(words[which])} and it took {number} days"
+    for index in range(count):
+        word = index % len(words)
+        yield word, f"{rng.choice(SENTENCES).format(words[word])} and it took {index} days"
 
 
 def webis(folder: Path) -> Path:
-    """Webis-Clickbait-17: posts and their judgements in two files, joined on the id."""
+    """Write Webis-Clickbait-17: posts and their judgements in two files, joined on the id."""
     folder.mkdir()
     with (folder / "instances.jsonl").open("w") as instances, (folder / "truth.jsonl").open("w") as truth:
-        for number, (which, text) in enumerate(texts(["sober", "unbelievable"], 90)):
-            identity = str(600_000_000_000 + number)
+        for index, (label, text) in enumerate(texts(["sober", "unbelievable"], 90)):
+            identity = str(600_000_000_000 + index)
             instances.write(
                 json.dumps(
                     {
@@ -42,55 +42,55 @@ def webis(folder: Path) -> Path:
                 )
                 + "\n"
             )
-            judged = {"truthMean": float(which), "truthJudgments": [float(which)] * 5}
+            judged = {"truthMean": float(label), "truthJudgments": [float(label)] * 5}
             truth.write(
-                json.dumps({"id": identity, **judged, "truthClass": ["no-clickbait", "clickbait"][which]}) + "\n"
+                json.dumps({"id": identity, **judged, "truthClass": ["no-clickbait", "clickbait"][label]}) + "\n"
             )
     return folder
 
 
 def salminen(folder: Path) -> Path:
-    """Fake reviews: computer-generated (CG) and original (OR)."""
+    """Write the fake reviews: computer-generated (CG) and original (OR)."""
     folder.mkdir()
     path = folder / "fake reviews dataset.csv"
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["category", "rating", "label", "text_"])
-        for which, text in texts(["lovely", "broken"], 90):
-            table.writerow(["Home_and_Kitchen_5", "5.0", ["CG", "OR"][which], text])
+        for label, text in texts(["lovely", "broken"], 90):
+            table.writerow(["Home_and_Kitchen_5", "5.0", ["CG", "OR"][label], text])
     return path
 
 
 def jigsaw(folder: Path) -> Path:
-    """Toxic comments, many more clean ones than toxic, and one in another language."""
+    """Write the toxic comments: many more clean than toxic ones, and one in another language."""
     folder.mkdir()
     path = folder / "train.csv"
     kinds = ["severe_toxic", "obscene", "threat", "insult", "identity_hate"]
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["id", "comment_text", "toxic", *kinds])
-        for number, (which, text) in enumerate(texts(["helpful", "useful", "stupid"], 150)):
-            table.writerow([f"{number:016x}", f'"{text}\n\n"', int(which == 2), *[0] * 5])
+        for index, (label, text) in enumerate(texts(["helpful", "useful", "stupid"], 150)):
+            table.writerow([f"{index:016x}", f'"{text}\n\n"', int(label == 2), *[0] * 5])
         table.writerow(["f" * 16, "Das ist ein deutscher Satz, den niemand hier lesen sollte.", 0, *[0] * 5])
     return path
 
 
 def ag_news(folder: Path) -> Path:
-    """AG News as CSV: no header, classes from 1, title and description."""
+    """Write AG News as CSV: no header, classes from 1, title and description."""
     folder.mkdir()
     for split, count in (("train", 120), ("test", 40)):
         with (folder / f"{split}.csv").open("w", newline="") as file:
             table = csv.writer(file, quoting=csv.QUOTE_ALL)
-            for which, text in texts(["foreign", "athletic", "profitable", "scientific"], count):
-                table.writerow([which + 1, f"{split} title", text])
+            for label, text in texts(["foreign", "athletic", "profitable", "scientific"], count):
+                table.writerow([label + 1, f"{split} title", text])
     return folder
 
 
 def imdb(folder: Path) -> Path:
-    """The aclImdb tree, markup and unlabelled reviews included."""
+    """Write the aclImdb tree, with markup and unlabelled reviews."""
     for split in ("train", "test"):
-        for number, (which, text) in enumerate(texts(["dreadful", "wonderful"], 80)):
-            path = folder / split / ["neg", "pos"][which] / f"{number}_{1 + 8 * which}.txt"
+        for index, (label, text) in enumerate(texts(["dreadful", "wonderful"], 80)):
+            path = folder / split / ["neg", "pos"][label] / f"{index}_{1 + 8 * label}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{text}<br /><br />seen in {split}")
     (folder / "train" / "unsup").mkdir()
@@ -101,14 +101,14 @@ def imdb(folder: Path) -> Path:
 
 
 def snippets(folder: Path) -> Path:
-    """The quickstart's table: films from two sources."""
+    """Write the quickstart's table of film reviews."""
     folder.mkdir()
     path = folder / "reviews.csv"
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["text", "label", "source"])
-        for which, text in texts(["dreadful", "wonderful"], 90):
-            table.writerow([text, which, "rotten_tomatoes"])
+        for label, text in texts(["dreadful", "wonderful"], 90):
+            table.writerow([text, label, "rotten_tomatoes"])
     return path
 
 
@@ -120,4 +120,4 @@ CORPORA: dict[str, Callable[[Path], Path]] = {
     "imdb": imdb,
     "quickstart": snippets,
 }
-"""By the first word of a recipe's name."""
+"""Writer of each corpus by the first word of a recipe's name."""

@@ -1,7 +1,7 @@
-"""The classical recipes on real reviews: the 25,000 training texts of IMDb, which are all that the wheel holds.
+"""The classical recipes on real reviews: the 25,000 training texts of IMDb, which the package index has.
 
-One part in five is judged on, so that 18,676 texts are left to train on where the figures were measured with 25,000 and
-the other 25,000 to judge on. Other than there, texts on the same film lie on both sides.
+A fifth of them is the test split, which leaves 18,676 texts for training. The published figures were measured with
+25,000 training texts and another 25,000 for the test, and without films that are in both splits.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from textgate.components.sources import default_downloads
 from textgate.components.train.train import train_bundle
 from textgate.pipelines import recipes
 
-# Word2Vec learns on one thread, or its vectors would depend on the threads: minutes, more on a busy machine.
+# Word2Vec trains on one thread, because its vectors depend on the number of threads: this takes minutes.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]
 
 
@@ -41,7 +41,7 @@ def imdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("toxic-word2vec", 0.854),
     ],
 )
-def test_a_classical_recipe_reaches_its_figure(recipe: str, accuracy: float, imdb: Path, tmp_path: Path) -> None:
+def test_a_classical_recipe_reaches_its_accuracy(recipe: str, accuracy: float, imdb: Path, tmp_path: Path) -> None:
     train_bundle(imdb, recipe, recipes.load(recipe).train, tmp_path / "bundle", TrainingContext())
     evaluation = evaluate_bundle(imdb, tmp_path / "bundle", tmp_path / "evaluation")
     assert evaluation.manifest.accuracy.value >= accuracy

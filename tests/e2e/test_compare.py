@@ -1,4 +1,4 @@
-"""`textgate compare`, by the command itself, on a real store."""
+"""The command `textgate compare` on a real store."""
 
 import json
 import shutil
@@ -26,24 +26,26 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
         (workspace.folder / f"{name}.yaml").write_text(recipe.replace("min_f1: 0.8", "min_f1: 0.7"))
     first = workspace.run_json("compare", *FILES)
     run = Path(first["folder"])
-    made = {name: run / f"for-loop-2-iteration-{number}" / "system" / "result" for number, name in enumerate(TRAININGS)}
+    results = {
+        name: run / f"for-loop-2-iteration-{number}" / "system" / "result" for number, name in enumerate(TRAININGS)
+    }
     systems = {system["recipe"]: system for system in first["systems"]}
 
-    # The one that failed is a row, the last, and left nothing; nothing else has its name.
+    # The failed system is the last row and has no result.
     assert list(systems)[-1] == "rare"
     assert systems["rare"]["measured"] is None
     assert "no n-gram of the " in systems["rare"]["failed"]
-    assert not made["rare"].exists()
+    assert not results["rare"].exists()
 
-    # The rows say what was measured on the same texts, and the pairs what a test of those answers gives.
-    served = {name: Evaluation.open(made[name] / "served") for name in ("words", "topics")}
+    # The rows hold the metrics on the same texts, the pairs the significance tests of the predictions.
+    served = {name: Evaluation.open(results[name] / "served") for name in ("words", "topics")}
     assert served["words"].ids == served["topics"].ids
     assert list(systems) == [*sorted(served, key=lambda name: -served[name].manifest.f1.value), "rare"]
     for name, evaluation in served.items():
-        found = systems[name]["measured"]
-        assert found["f1"] == evaluation.manifest.f1.model_dump()
-        assert found["bytes"] == ModelBundle.load(made[name] / "exported").size
-        assert found["training"] == Evaluation.open(made[name] / "trained").manifest.training_cost.model_dump()  # type: ignore[union-attr]
+        metrics = systems[name]["measured"]
+        assert metrics["f1"] == evaluation.manifest.f1.model_dump()
+        assert metrics["bytes"] == ModelBundle.load(results[name] / "exported").size
+        assert metrics["training"] == Evaluation.open(results[name] / "trained").manifest.training_cost.model_dump()  # type: ignore[union-attr]
     names = list(systems)[:2]
     assert first["pairs"] == [pair.model_dump() for pair in compare_pairs({name: served[name] for name in names})]
     scores = [systems[name]["measured"]["f1"]["value"] for name in names]
@@ -52,24 +54,24 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
         paid = [one["seconds"] if isinstance(one, dict) else one for one in costs]
         assert [systems[name]["measured"][front] for name in names] == pareto_front(scores, paid)
 
-    # The winner as it was judged is what was promoted, under the model's name.
+    # The bundle that was judged is promoted, under the model's name.
     assert first["winner"] == names[0]
     champion = workspace.run_json("models", "show", "films")
     assert champion["bundle"]["name"] == first["winner"]
-    assert ModelBundle.load(made[first["winner"]] / "exported") == ModelBundle.load(run / "compare" / "exported")
+    assert ModelBundle.load(results[first["winner"]] / "exported") == ModelBundle.load(run / "compare" / "exported")
     assert [decision["gate"] for decision in first["decisions"]] == ["served"]
     for name in ("comparison.json", "comparison.html", "report.html"):
         assert workspace.store.get(f"runs/{first['run']}/{name}").data == (run / name).read_bytes()
 
-    # Again: what was made is taken from the cache, what failed is tried again, and the champion stays.
+    # Second run: completed systems come from the cache, the failed one runs again, and the champion stays.
     second = workspace.run("compare", *FILES, "--max-size-mb", "0.000001", "--fail-on-reject")
     assert second.returncode == 3, second.stderr
     lines = second.stderr.splitlines()
     assert {"system (words): cached", "system (topics): cached", "system (rare): started"} <= set(lines)
-    said = [" ".join(line.split()) for line in second.stdout.splitlines()]
-    assert f"failed rare: {systems['rare']['failed']}" in said
-    assert "winner nothing won: no system is within 1e-06 MB" in said
-    assert sum(line.endswith("beyond the limits") for line in said) == 2
+    output = [" ".join(line.split()) for line in second.stdout.splitlines()]
+    assert f"failed rare: {systems['rare']['failed']}" in output
+    assert "winner nothing won: no system is within 1e-06 MB" in output
+    assert sum(line.endswith("beyond the limits") for line in output) == 2
     assert workspace.run_json("models", "show", "films")["version"] == champion["version"]
     record = json.loads(
         max(workspace.folder.rglob("comparison.json"), key=lambda path: path.stat().st_mtime).read_text()
@@ -84,7 +86,7 @@ def test_when_every_system_fails_the_command_does(workspace: Any) -> None:
     again.write_text(again.read_text().replace("name: films", "name: again"))
     done = workspace.run("compare", "films.yaml", "again.yaml", "--set", "train.min_df=5000", "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert (told["winner"], told["version"], told["decisions"], told["pairs"]) == (None, None, [], [])
-    assert all("no n-gram of the " in system["failed"] for system in told["systems"])
+    result = json.loads(done.stdout)
+    assert (result["winner"], result["version"], result["decisions"], result["pairs"]) == (None, None, [], [])
+    assert all("no n-gram of the " in system["failed"] for system in result["systems"])
     assert workspace.registry() == {}

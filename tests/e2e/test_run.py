@@ -1,4 +1,4 @@
-"""`textgate run` from source to champion, by the command itself, on a real store."""
+"""The command `textgate run` on a real store, from the source to the champion."""
 
 import contextlib
 import json
@@ -26,7 +26,9 @@ def outcomes(result: dict[str, Any]) -> dict[str, str]:
     return {step["name"]: step["outcome"] for step in result["steps"]}
 
 
-def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_registry_alone(workspace: Any) -> None:
+def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_change_the_registry(
+    workspace: Any,
+) -> None:
     first = workspace.run_json("run", "films.yaml")
     assert first["verdict"] == "promote"
     assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
@@ -34,7 +36,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_regist
     listed = workspace.run_json("models", "list")
     assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
 
-    # Every artifact is in the store as it lies here, and the run's record says what came of it.
+    # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
     for path in run.rglob("*"):
         if path.is_file():
@@ -46,13 +48,13 @@ def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_regist
     assert record["promotion"] == {"model": "films", "version": version, "previous": None}
     assert "Promote" in Path(first["report"]).read_text("utf-8")
 
-    # The champion answers, and history says who made it one.
+    # The champion predicts, and the history names its run.
     answers = workspace.run_json("predict", "films", "word1 word2 good", "word3 bad")["predictions"]
     assert [answer["label"] for answer in answers] == ["good", "bad"]
     (move,) = workspace.run_json("models", "history", "films")["moves"]
     assert (move["version"], move["run"], move["decision"]["gate"]) == (version, first["run"], "served")
 
-    # Unchanged steps come from the cache, and the champion is not promoted over itself.
+    # Unchanged steps come from the cache, and the champion is not promoted again.
     before = workspace.registry()
     second = workspace.run_json("run", "films.yaml")
     assert outcomes(second) == {
@@ -62,7 +64,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_regist
     assert f"it is the champion already (version {version})" in second["decision"]
     assert workspace.registry() == before
 
-    # A threshold out of reach rejects at gate 1, by rule, value and threshold; --fail-on-reject makes it exit 3.
+    # The first gate rejects a model below its threshold; with --fail-on-reject the exit code is 3.
     rejected = workspace.run(
         "run", "films.yaml", "--set", "gate.min_f1=1", "--set", "train.C=0.001", "--fail-on-reject", "--json"
     )
@@ -83,8 +85,8 @@ def test_a_first_run_promotes_a_second_is_cached_and_rejections_leave_the_regist
 @pytest.mark.slow
 def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> None:
     package = workspace.folder / "code" / "textgate"
-    for room in ("components", "pipelines", "serving"):
-        shutil.copytree(ROOT / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "pipelines", "serving"):
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-c", "from textgate.pipelines.cli import main; main()", "run", "films.yaml", "--json"]
 
     def run() -> dict[str, str]:
@@ -103,14 +105,14 @@ def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> No
     assert (after["ingest"], after["preprocess"]) == ("cached", "done")
 
 
-def test_a_tiny_encoder_goes_the_whole_way_and_answers_from_onnx(workspace: Any, tiny_encoder: Path) -> None:
+def test_a_tiny_encoder_is_promoted_and_predicts_through_onnx(workspace: Any, tiny_encoder: Path) -> None:
     recipe = (workspace.folder / "films.yaml").read_text()
     settings = "max_tokens: 16, epochs: 6, batch_size: 8, learning_rate: 3e-3"
     training = f"{{family: transformer, base_model: {tiny_encoder}, {settings}}}"
     (workspace.folder / "encoder.yaml").write_text(recipe.replace("{family: linear, min_df: 1}", training))
     done = workspace.run("run", "encoder.yaml")
     assert done.returncode == 0, done.stderr
-    # Not a terminal: plain lines, no control characters, and progress among them.
+    # Without a terminal the output has plain lines and no control characters.
     assert "\x1b" not in done.stdout + done.stderr
     assert "train: started\n" in done.stderr
     assert "train: done in " in done.stderr
@@ -134,11 +136,11 @@ def test_a_tiny_encoder_goes_the_whole_way_and_answers_from_onnx(workspace: Any,
     assert [answer["label"] for answer in answers] == ["good", "bad"]
 
 
-def test_a_step_that_breaks_fails_the_run_and_is_recorded(workspace: Any) -> None:
-    """A fault of the code is nobody's typing error: exit 1, with the step and the log."""
+def test_a_bug_in_a_step_fails_the_run_and_is_recorded(workspace: Any) -> None:
+    """A bug is not an input error: exit code 1, with the step and the log."""
     broken = workspace.folder / "code" / "textgate"
-    for room in ("components", "pipelines", "serving"):
-        shutil.copytree(ROOT / room, broken / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("components", "pipelines", "serving"):
+        shutil.copytree(ROOT / name, broken / name, ignore=shutil.ignore_patterns("__pycache__"))
     source = broken / "components" / "train" / "train.py"
     source.write_text(
         source.read_text("utf-8").replace(
@@ -146,7 +148,7 @@ def test_a_step_that_breaks_fails_the_run_and_is_recorded(workspace: Any) -> Non
         )
     )
     done = workspace.run("run", "films.yaml", PYTHONPATH=str(broken.parent))
-    # The console script prefers the path it is given, so the broken copy is what ran.
+    # PYTHONPATH comes first in the console script, so the broken copy ran.
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert line.startswith("Error: step train failed: ZeroDivisionError: broken; the whole log is in ")
@@ -158,14 +160,14 @@ def test_a_step_that_breaks_fails_the_run_and_is_recorded(workspace: Any) -> Non
     assert workspace.registry() == {}
 
 
-def test_on_a_terminal_a_live_line_follows_the_steps_and_nothing_of_their_logs_is_shown(workspace: Any) -> None:
+def test_on_a_terminal_a_live_line_shows_the_steps_but_not_their_logs(workspace: Any) -> None:
     ours, theirs = pty.openpty()
     command = [TEXTGATE, "run", "films.yaml", "--set", "source.text=body"]
     terminal = {**workspace.environment, "TERM": "xterm-256color", "COLUMNS": "200"}
     run = subprocess.Popen(command, cwd=workspace.folder, env=terminal, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # how a terminal says that its other side has been closed
+    with contextlib.suppress(OSError):  # a pseudo-terminal raises this when its other side is closed
         while piece := os.read(ours, 65_536):
             shown += piece
     os.close(ours)
@@ -200,9 +202,7 @@ def test_on_a_terminal_a_live_line_follows_the_steps_and_nothing_of_their_logs_i
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_a_person_gets_wrong_is_one_sentence_and_exit_code_2(
-    workspace: Any, arguments: list[str], sentence: str
-) -> None:
+def test_a_user_error_is_one_sentence_and_exit_code_2(workspace: Any, arguments: list[str], sentence: str) -> None:
     done = workspace.run(*arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -211,7 +211,7 @@ def test_what_a_person_gets_wrong_is_one_sentence_and_exit_code_2(
     assert workspace.registry() == {}
 
 
-def test_the_other_commands_say_what_they_found(workspace: Any, tmp_path: Path) -> None:
+def test_the_other_commands_print_their_results(workspace: Any, tmp_path: Path) -> None:
     names = [recipe["name"] for recipe in workspace.run_json("recipes")["recipes"]]
     assert "quickstart" in names
     assert "quickstart" in workspace.run("recipes").stdout

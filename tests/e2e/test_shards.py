@@ -1,4 +1,4 @@
-"""A source of several files, read in parts by the command."""
+"""A run that reads the files of a source in parallel parts."""
 
 import pyarrow.csv
 import pyarrow.parquet
@@ -7,20 +7,20 @@ from e2e.conftest import Workspace
 
 
 @pytest.mark.slow
-def test_a_run_in_parts_comes_to_the_same_dataset_and_the_same_model(workspace: Workspace) -> None:
+def test_a_run_in_parts_gives_the_same_dataset_and_the_same_model(workspace: Workspace) -> None:
     source = workspace.folder / "films"
     source.mkdir()
     rows = pyarrow.csv.read_csv(workspace.folder / "films.csv")
     for file in range(4):
         pyarrow.parquet.write_table(rows.slice(file * 75, 75), source / f"{file}.parquet")
     shared = ("run", "films.yaml", "--source", str(source), "--set")
-    whole = workspace.run_json(*shared, "resources.shards=1")
-    joined = workspace.run_json(*shared, "resources.shards=3")
-    judged = [[(one["bundle"], one["dataset"]) for one in run["decisions"]] for run in (whole, joined)]
-    assert judged[0] == judged[1]
-    assert whole["champion"] == joined["champion"]
-    steps = {step["name"] for step in joined["steps"]}
-    parts = {f"{step} (part {number})" for step in ("ingest-part", "clean-part") for number in range(3)}
+    plain = workspace.run_json(*shared, "resources.shards=1")
+    sharded = workspace.run_json(*shared, "resources.shards=3")
+    decisions = [[(one["bundle"], one["dataset"]) for one in run["decisions"]] for run in (plain, sharded)]
+    assert decisions[0] == decisions[1]
+    assert plain["champion"] == sharded["champion"]
+    steps = {step["name"] for step in sharded["steps"]}
+    parts = {f"{step} (part {part})" for step in ("ingest-part", "clean-part") for part in range(3)}
     assert parts | {"join-parts", "preprocess-parts"} <= steps
 
     (source / "2.parquet").write_bytes(b"damaged")

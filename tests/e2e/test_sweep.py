@@ -1,4 +1,4 @@
-"""`textgate run --sweep` and `textgate compile --sweep`, by the command itself, on a real store."""
+"""The commands `textgate run --sweep` and `textgate compile --sweep` on a real store."""
 
 import json
 import re
@@ -20,14 +20,14 @@ def bundle_bytes(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_best_of_a_sweep_is_promoted_and_a_second_one_is_cached(workspace: Any) -> None:
+def test_the_best_model_of_a_sweep_is_promoted_and_a_second_sweep_is_cached(workspace: Any) -> None:
     first = workspace.run_json("run", "films.yaml", *SWEEP)
     run = Path(first["folder"])
     candidates = [run / f"for-loop-2-iteration-{number}" / "train" / "model" for number in range(4)]
     bundles = [ModelBundle.load(folder) for folder in candidates]
     scores = [bundle.metrics["validation_f1"] for bundle in bundles]
     best = scores.index(max(scores))
-    assert best > 0, "the case is chosen so that taking the first one would be wrong"
+    assert best > 0, "the case must not be decided by the order"
     assert [(bundle.recipe["train"]["min_df"], bundle.recipe["train"]["C"]) for bundle in bundles] == [
         tuple(one.values()) for one in SETTINGS
     ]
@@ -37,13 +37,13 @@ def test_the_best_of_a_sweep_is_promoted_and_a_second_one_is_cached(workspace: A
     ]
     assert json.loads((run / "sweep.json").read_text()) == first["sweep"]
 
-    # What was chosen is what was judged and promoted, unchanged.
+    # The selected bundle is judged and promoted unchanged.
     assert bundle_bytes(run / "select" / "model") == bundle_bytes(candidates[best])
     champion = workspace.run_json("models", "show", "films")["bundle"]
     assert champion["recipe"]["train"] == bundles[best].recipe["train"]
     assert champion["metrics"] == bundles[best].metrics
 
-    # One preprocessing for all; each training is told apart, its seconds and its lines are its own.
+    # The dataset is preprocessed once; each training has its own duration and log lines.
     steps = {step["name"]: step for step in first["steps"]}
     assert {name for name in steps if name.startswith(("preprocess", "train"))} == {"preprocess", *TITLES}
     assert all(step["outcome"] == "done" for step in steps.values())
@@ -58,7 +58,7 @@ def test_the_best_of_a_sweep_is_promoted_and_a_second_one_is_cached(workspace: A
             assert stored is not None, path
             assert stored.data == path.read_bytes(), path
 
-    # The table of a cached sweep is shown again.
+    # The table of a cached sweep is printed too.
     second = workspace.run("run", "films.yaml", *SWEEP)
     assert second.returncode == 0, second.stderr
     lines = [" ".join(line.split()) for line in second.stdout.splitlines()]
@@ -73,14 +73,14 @@ def test_the_best_of_a_sweep_is_promoted_and_a_second_one_is_cached(workspace: A
 
 
 @pytest.mark.slow
-def test_a_sweep_over_the_cleaning_goes_on_with_the_dataset_of_the_best(workspace: Any) -> None:
+def test_a_sweep_of_preprocess_continues_with_the_dataset_of_the_best_model(workspace: Any) -> None:
     films = workspace.folder / "films.csv"
     films.write_text(films.read_text().replace(" good,", " @good,").replace(" bad,", " @bad,"))
     swept = ("--sweep", "preprocess.normalizer.remove_mentions=true,false", "--sweep", "train.min_df=4")
     result = workspace.run_json("run", "films.yaml", *swept)
     run = Path(result["folder"])
     scores = [row["validation_f1"] for row in result["sweep"]]
-    assert scores[1] > scores[0], "the case is chosen so that taking the first one would be wrong"
+    assert scores[1] > scores[0], "the case must not be decided by the order"
     assert [row["chosen"] for row in result["sweep"]] == [False, True]
     chosen = Dataset.open(run / "select-with-dataset" / "dataset").manifest
     assert chosen == Dataset.open(run / "for-loop-2-iteration-1" / "preprocess" / "dataset").manifest
@@ -91,7 +91,7 @@ def test_a_sweep_over_the_cleaning_goes_on_with_the_dataset_of_the_best(workspac
 
 
 @pytest.mark.slow
-def test_a_sweep_over_the_share_of_the_training_texts_is_a_learning_curve(workspace: Any) -> None:
+def test_a_sweep_of_train_share_is_a_learning_curve(workspace: Any) -> None:
     result = workspace.run_json("run", "films.yaml", "--sweep", "preprocess.train_share=0.05,0.4,1")
     assert [row["settings"] for row in result["sweep"]] == [
         {"preprocess.train_share": share} for share in (0.05, 0.4, 1)
@@ -112,8 +112,8 @@ def test_a_sweep_over_the_share_of_the_training_texts_is_a_learning_curve(worksp
     assert Evaluation.open(run / "evaluate" / "evaluation").manifest.dataset == chosen.fingerprint
 
 
-def test_a_combination_that_cannot_be_trained_ends_the_sweep_in_one_sentence_that_names_it(workspace: Any) -> None:
-    # Two are trained at once: both fail, so that which of the others had begun does not depend on their speed.
+def test_an_error_in_a_combination_ends_the_sweep_with_a_sentence_that_names_it(workspace: Any) -> None:
+    # Two combinations train at a time. Both fail, so it does not depend on their speed which others have started.
     done = workspace.run("run", "films.yaml", "--sweep", "train.min_df=5000,6000,1,2")
     assert done.returncode == 2, done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
