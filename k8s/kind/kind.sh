@@ -76,7 +76,7 @@ random() { # BYTES, as hexadecimal digits
 try() {
   need_engine
   need kubectl "kubernetes.io/docs/tasks/tools"
-  need curl "it asks the endpoint"
+  need curl "to send a request to the endpoint"
   [ -x "$TEXTGATE" ] || stop "textgate is not installed here: make install"
   exists || stop "there is no cluster $CLUSTER: make kind-up"
 

@@ -43,7 +43,7 @@ def publish(
     One commit has the files of MODEL, by default its champion, and its model card. The token is read from HF_TOKEN.
     HF_ENDPOINT selects a hub other than huggingface.co.
     """
-    from textgate.pipelines.hub import contents, push, repository
+    from textgate.pipelines.hub_upload import contents, push, repository
 
     name = repository(to)
     registry, reference = Registry(open_store(workspace, bucket)), ModelRef.parse(model)

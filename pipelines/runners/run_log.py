@@ -200,7 +200,7 @@ class RunLog(io.TextIOBase):
             if task.error is not None:
                 return InputError(f"{task.iteration}: {task.error}" if task.iteration else task.error)
             message = f"step {task.title} failed" + (f": {task.last_line}" if task.last_line else "")
-        return RunFailedError(f"{message}; the whole log is in {self.folder / 'log.txt'}")
+        return RunFailedError(f"{message}; the log is in {self.folder / 'log.txt'}")
 
     def finish(self) -> None:
         """Wait for the uploads, then write the log to the run's folder and to the store."""

@@ -27,7 +27,7 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
     first = workspace.run_json("compare", *FILES)
     run = Path(first["folder"])
     results = {
-        name: run / f"for-loop-2-iteration-{number}" / "system" / "result" for number, name in enumerate(TRAININGS)
+        name: run / f"for-loop-2-iteration-{index}" / "system" / "result" for index, name in enumerate(TRAININGS)
     }
     systems = {system["recipe"]: system for system in first["systems"]}
 

@@ -151,7 +151,7 @@ def test_a_bug_in_a_step_fails_the_run_and_is_recorded(workspace: Any) -> None:
     # PYTHONPATH comes first in the console script, so the broken copy ran.
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
-    assert line.startswith("Error: step train failed: ZeroDivisionError: broken; the whole log is in ")
+    assert line.startswith("Error: step train failed: ZeroDivisionError: broken; the log is in ")
     log = Path(line.rsplit(" in ", 1)[1])
     assert "Traceback" in log.read_text("utf-8")
     (record,) = [item.key for item in workspace.store.objects("runs/") if item.key.endswith("record.json")]

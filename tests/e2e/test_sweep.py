@@ -23,7 +23,7 @@ def bundle_bytes(folder: Path) -> dict[str, bytes]:
 def test_the_best_model_of_a_sweep_is_promoted_and_a_second_sweep_is_cached(workspace: Any) -> None:
     first = workspace.run_json("run", "films.yaml", *SWEEP)
     run = Path(first["folder"])
-    candidates = [run / f"for-loop-2-iteration-{number}" / "train" / "model" for number in range(4)]
+    candidates = [run / f"for-loop-2-iteration-{index}" / "train" / "model" for index in range(4)]
     bundles = [ModelBundle.load(folder) for folder in candidates]
     scores = [bundle.metrics["validation_f1"] for bundle in bundles]
     best = scores.index(max(scores))
@@ -32,8 +32,8 @@ def test_the_best_model_of_a_sweep_is_promoted_and_a_second_sweep_is_cached(work
         tuple(one.values()) for one in SETTINGS
     ]
     assert first["sweep"] == [
-        {"settings": swept, "validation_f1": score, "chosen": number == best}
-        for number, (swept, score) in enumerate(zip(SETTINGS, scores, strict=True))
+        {"settings": swept, "validation_f1": score, "chosen": index == best}
+        for index, (swept, score) in enumerate(zip(SETTINGS, scores, strict=True))
     ]
     assert json.loads((run / "sweep.json").read_text()) == first["sweep"]
 
@@ -62,7 +62,7 @@ def test_the_best_model_of_a_sweep_is_promoted_and_a_second_sweep_is_cached(work
     second = workspace.run("run", "films.yaml", *SWEEP)
     assert second.returncode == 0, second.stderr
     lines = [" ".join(line.split()) for line in second.stdout.splitlines()]
-    for title, score, chosen in zip(TITLES, scores, (number == best for number in range(4)), strict=True):
+    for title, score, chosen in zip(TITLES, scores, (index == best for index in range(4)), strict=True):
         combination = title.removeprefix("train (").removesuffix(")")
         assert f"{combination} {score:.4f}" + " chosen" * chosen in lines
         assert f"{title}: cached" in second.stderr.splitlines()
@@ -98,9 +98,9 @@ def test_a_sweep_of_train_share_is_a_learning_curve(workspace: Any) -> None:
     ]
     scores = [row["validation_f1"] for row in result["sweep"]]
     best = scores.index(max(scores))
-    assert [row["chosen"] for row in result["sweep"]] == [number == best for number in range(3)]
+    assert [row["chosen"] for row in result["sweep"]] == [index == best for index in range(3)]
     run = Path(result["folder"])
-    datasets = [Dataset.open(run / f"for-loop-2-iteration-{number}" / "preprocess" / "dataset") for number in range(3)]
+    datasets = [Dataset.open(run / f"for-loop-2-iteration-{index}" / "preprocess" / "dataset") for index in range(3)]
     train = [{row.id for row in dataset.rows("train")} for dataset in datasets]
     assert train[0] < train[1] < train[2]
     for dataset in datasets:

@@ -53,8 +53,8 @@ Rendered = Callable[[str], list[Manifest]]
 
 
 def test_every_kustomization_is_tested() -> None:
-    found = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
-    assert found == {*EXPECTED, "secrets"}
+    named = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
+    assert named == {*EXPECTED, "secrets"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -64,8 +64,8 @@ def test_a_kustomization_renders_to_valid_manifests(
     # The schemas take seconds to build, so they are requested only if needed.
     custom = request.getfixturevalue("custom") if name == "overlays/kserve" else {}
     assert problems(rendered(name), EXPECTED[name], custom) == []
-    found = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in rendered(name)}
-    assert found == EXPECTED[name]
+    named = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in rendered(name)}
+    assert named == EXPECTED[name]
 
 
 def test_the_three_newest_minor_versions_are_checked() -> None:
@@ -85,14 +85,14 @@ def test_everything_of_an_overlay_is_in_one_namespace(name: str, rendered: Rende
 # Deliberate faults: each function takes the rendered manifests by KIND/NAME and breaks one thing.
 
 
-def _container(found: dict[str, Manifest]) -> Manifest:
-    container: Manifest = found["Deployment/textgate-serving"]["spec"]["template"]["spec"]["containers"][0]
+def _container(named: dict[str, Manifest]) -> Manifest:
+    container: Manifest = named["Deployment/textgate-serving"]["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
 def _without(key: str, *path: str) -> Callable[[dict[str, Manifest]], Any]:
-    def break_it(found: dict[str, Manifest]) -> None:
-        section = _container(found)
+    def break_it(named: dict[str, Manifest]) -> None:
+        section = _container(named)
         for name in path:
             section = section[name]
         del section[key]
@@ -101,35 +101,35 @@ def _without(key: str, *path: str) -> Callable[[dict[str, Manifest]], Any]:
 
 
 def _security(**changed: Any) -> Callable[[dict[str, Manifest]], Any]:
-    return lambda found: _container(found)["securityContext"].update(changed)
+    return lambda named: _container(named)["securityContext"].update(changed)
 
 
 def _image(image: str) -> Callable[[dict[str, Manifest]], Any]:
-    return lambda found: _container(found).update(image=image)
+    return lambda named: _container(named).update(image=image)
 
 
 def _cron(schedule: str) -> Callable[[dict[str, Manifest]], Any]:
-    return lambda found: found["CronJob/textgate-retrain"]["spec"].update(schedule=schedule)
+    return lambda named: named["CronJob/textgate-retrain"]["spec"].update(schedule=schedule)
 
 
 def _set(name: str, **changed: Any) -> Callable[[dict[str, Manifest]], Any]:
-    return lambda found: found[name]["spec"].update(changed)
+    return lambda named: named[name]["spec"].update(changed)
 
 
 BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
-    "nothing": (lambda found: found.clear(), "it renders to nothing"),
-    "no cron job": (lambda found: found.pop("CronJob/textgate-retrain"), "CronJob/textgate-retrain is missing"),
+    "nothing": (lambda named: named.clear(), "it renders to nothing"),
+    "no cron job": (lambda named: named.pop("CronJob/textgate-retrain"), "CronJob/textgate-retrain is missing"),
     "no policy for the store": (
-        lambda found: found.pop("NetworkPolicy/textgate-store"),
+        lambda named: named.pop("NetworkPolicy/textgate-store"),
         "NetworkPolicy/textgate-store is",
     ),
     "unknown field": (_set("Deployment/textgate-serving", replica=2), "'replica' was unexpected"),
     "wrong type": (_set("Deployment/textgate-serving", replicas="two"), "'two' is not of type"),
     "nothing required": (
-        lambda found: found["Deployment/textgate-serving"]["spec"].pop("selector"),
+        lambda named: named["Deployment/textgate-serving"]["spec"].pop("selector"),
         "'selector' is a required",
     ),
-    "unknown kind": (lambda found: found["Service/textgate-serving"].update(kind="Servise"), "Couldn't find schema"),
+    "unknown kind": (lambda named: named["Service/textgate-serving"].update(kind="Servise"), "Couldn't find schema"),
     "cron: the hour": (_cron("0 25 * * 1"), "the hour must be 0 to 23"),
     "cron: four fields": (_cron("0 3 * *"), "does not have the five fields of cron"),
     "cron: six fields": (_cron("0 0 3 * * 1"), "does not have the five fields of cron"),
@@ -151,53 +151,53 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
     "capabilities": (_security(capabilities={"drop": ["NET_RAW"]}), "it keeps capabilities"),
     "system calls": (_security(seccompProfile={"type": "Unconfined"}), "it does not restrict system calls"),
     "a cron job's container without limits": (
-        lambda found: found["CronJob/textgate-retrain"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        lambda named: named["CronJob/textgate-retrain"]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
             "containers"
         ][0].pop("resources"),
         "CronJob/textgate-retrain: container retrain: it has no memory in its limits",
     ),
     "a secret in git": (
-        lambda found: found["ConfigMap/textgate"].update(kind="Secret"),
+        lambda named: named["ConfigMap/textgate"].update(kind="Secret"),
         "a secret must not be in git",
     ),
     "a service of nothing": (_set("Service/textgate-serving", selector={"app": "x"}), "its selector matches no pods"),
     "no account": (
-        lambda found: found.pop("ServiceAccount/textgate-serving"),
+        lambda named: named.pop("ServiceAccount/textgate-serving"),
         "refers to ServiceAccount/textgate-serving",
     ),
     "no role": (
-        lambda found: found.pop("Role/textgate-train"),
+        lambda named: named.pop("Role/textgate-train"),
         "RoleBinding/textgate-train: it refers to Role/textgate-train",
     ),
-    "no settings": (lambda found: found.pop("ConfigMap/textgate"), "it refers to ConfigMap/textgate"),
+    "no settings": (lambda named: named.pop("ConfigMap/textgate"), "it refers to ConfigMap/textgate"),
 }
 BROKEN_KSERVE: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
     "unknown field": (
-        lambda found: found["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafic=10),
+        lambda named: named["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafic=10),
         "'canaryTrafic' was unexpected",
     ),
     "wrong type": (
-        lambda found: found["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafficPercent="ten"),
+        lambda named: named["InferenceService/quickstart"]["spec"]["predictor"].update(canaryTrafficPercent="ten"),
         "canaryTrafficPercent: 'ten' is not of type",
     ),
     "unknown field of a container": (
-        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0].update(arguments=[]),
+        lambda named: named["ServingRuntime/textgate"]["spec"]["containers"][0].update(arguments=[]),
         "'arguments' was unexpected",
     ),
     "nothing required": (
-        lambda found: found["ServingRuntime/textgate"]["spec"].pop("containers"),
+        lambda named: named["ServingRuntime/textgate"]["spec"].pop("containers"),
         "'containers' is a required property",
     ),
     "no probe": (
-        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0].pop("readinessProbe"),
+        lambda named: named["ServingRuntime/textgate"]["spec"]["containers"][0].pop("readinessProbe"),
         "ServingRuntime/textgate: container kserve-container: it has no readinessProbe",
     ),
     "root": (
-        lambda found: found["ServingRuntime/textgate"]["spec"]["containers"][0]["securityContext"].pop("runAsUser"),
+        lambda named: named["ServingRuntime/textgate"]["spec"]["containers"][0]["securityContext"].pop("runAsUser"),
         "it may run as root",
     ),
     "a model without limits": (
-        lambda found: found["InferenceService/clickbait-mistral-7b"]["spec"]["predictor"]["model"].pop("resources"),
+        lambda named: named["InferenceService/clickbait-mistral-7b"]["spec"]["predictor"]["model"].pop("resources"),
         "model: it has no memory in its limits",
     ),
 }
@@ -214,17 +214,17 @@ def test_a_fault_of_a_custom_resource_is_found(case: str, rendered: Rendered, cu
 
 
 def test_a_kind_without_a_schema_is_a_problem(rendered: Rendered) -> None:
-    found = problems(rendered("overlays/kserve"), EXPECTED["overlays/kserve"], {})
-    assert any("Couldn't find schema for kind InferenceService" in problem for problem in found)
+    named = problems(rendered("overlays/kserve"), EXPECTED["overlays/kserve"], {})
+    assert any("Couldn't find schema for kind InferenceService" in problem for problem in named)
 
 
 def _assert_broken(
     name: str, break_it: Callable[[dict[str, Manifest]], Any], expected: str, rendered: Rendered, custom: dict[str, Any]
 ) -> None:
     manifests = copy.deepcopy(rendered(name))
-    found = {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
-    break_it(found)
-    assert any(expected in problem for problem in problems(list(found.values()), EXPECTED[name], custom))
+    named = {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
+    break_it(named)
+    assert any(expected in problem for problem in problems(list(named.values()), EXPECTED[name], custom))
 
 
 def test_the_train_job_of_the_train_step_is_valid(custom: dict[str, Any]) -> None:

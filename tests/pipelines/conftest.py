@@ -36,7 +36,7 @@ def workspace(kfp_server: KfpServer, tmp_path: Path, store: Store, monkeypatch: 
 
 @pytest.fixture
 def champion(store: Store, bundle_folder: Path) -> Callable[[str], str]:
-    """Return a function that makes the small bundle champion of films, by a run on this version of the source."""
+    """Return a function that promotes the small bundle to champion of films, by a run on this version of the source."""
 
     def promote(source_version: str) -> str:
         run = f"run-{uuid.uuid4().hex[:6]}"
