@@ -64,7 +64,8 @@ def submit(
         raise click.UsageError("--fail-on-reject goes with --wait")
 
     from textgate.pipelines.runners.display import Display
-    from textgate.pipelines.runners.submit import follow, start, upload
+    from textgate.pipelines.runners.follow import follow
+    from textgate.pipelines.runners.submit import start, upload
 
     store = Store.from_environment(bucket)
     if wait:
