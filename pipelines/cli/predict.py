@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from textgate.components.contracts import InputError
+from textgate.components.inference import classify
 from textgate.components.inference.explain import BUDGET, METHOD, Contribution
 from textgate.components.inference.explain import explain as explain_text
 from textgate.pipelines.cli.help_text import example
@@ -44,17 +45,14 @@ def predict(
     """
     inputs = _read_texts(texts)
     loaded = load_model(workspace, bucket, f"{model}@{version}" if version else model)
-    labels, rows = loaded.bundle.labels, loaded.predictor.predict_proba(inputs)
-    predictions = []
-    for text, row, index in zip(inputs, rows, loaded.bundle.calibration.predict(rows), strict=True):
-        label = labels[index]
-        probabilities = dict(zip(labels, map(float, row), strict=True))
-        predictions.append({"text": text, "label": label, "probabilities": probabilities})
-        if not as_json:
-            click.echo(f"{label}  {probabilities[label]:.4f}  {text}")
-    if as_json:
-        output = {"model": loaded.model, "version": loaded.version, "predictions": predictions}
-        click.echo(json.dumps(output, ensure_ascii=False))
+    predictions = classify(loaded.predictor, loaded.bundle, inputs)
+    if not as_json:
+        for prediction in predictions:
+            click.echo(f"{prediction.label}  {prediction.score:.4f}  {prediction.text}")
+        return
+    rows = [{"text": each.text, "label": each.label, "probabilities": each.probabilities} for each in predictions]
+    output = {"model": loaded.model, "version": loaded.version, "predictions": rows}
+    click.echo(json.dumps(output, ensure_ascii=False))
 
 
 @click.command(
