@@ -19,7 +19,7 @@ from textgate.pipelines.cli.store_options import bucket_option, json_option
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.cluster import Cluster
-    from textgate.pipelines.runners.submit import ClusterRun
+    from textgate.pipelines.runners.follow import ClusterRun
 
 _UNDECIDED = ("FAILED", "CANCELED")
 _RUNNING = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
