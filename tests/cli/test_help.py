@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from cli.command_line import command_words, parse
 from click.testing import CliRunner
 
 from textgate.pipelines import recipes
@@ -45,20 +46,6 @@ def examples(text: str) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def parse(arguments: list[str]) -> Path_:
-    """Parse a command line as click does, without running it, and return the words of the command."""
-    command: click.Command = main
-    context = main.make_context("textgate", arguments)
-    path: Path_ = ()
-    while isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
-        name, found, rest = command.resolve_command(context, rest)
-        assert name is not None
-        assert found is not None
-        command, path = found, (*path, name)
-        context = command.make_context(name, rest, parent=context)
-    return path
-
-
 def test_the_walk_finds_the_commands() -> None:
     assert {(), ("run",), ("recipes", "keys"), ("init",), ("schedule", "pause"), ("keys", "new")} <= COMMANDS.keys()
 
@@ -78,7 +65,7 @@ def test_help_ends_with_an_example_that_parses(
             continue
         assert words[0] == "textgate", line
         end = next((index for index, word in enumerate(words) if word in ("<", ">", ">>", "|")), len(words))
-        called.append(parse(words[1:end]))
+        called.append(command_words(parse(words[1:end])))
         if called[-1] in {("run",), ("compile",), ("submit",), ("schedule", "new")} and not words[2].endswith(".yaml"):
             assert (words[2] if words[2] != "new" else words[3]) in recipes.names(), line
     assert any(words[: len(path)] == path for words in called)
