@@ -111,7 +111,7 @@ def test_every_extra_is_one_of_the_package(page: Path) -> None:
 
 
 # The changelog names keys of earlier versions too.
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=str)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_every_recipe_key_in_the_text_exists(page: Path) -> None:
     keys = recipe_keys()
     sections = "|".join(key.path for key in keys if "." not in key.path)
@@ -121,7 +121,7 @@ def test_every_recipe_key_in_the_text_exists(page: Path) -> None:
             recipe_keys(match[1])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+@every_page
 def test_every_recipe_snippet_is_valid(page: Path) -> None:
     for block in code_blocks(page, "yaml"):
         snippet = yaml.safe_load(block.text.replace("<40-hex commit>", "0" * 40))
