@@ -1,4 +1,4 @@
-"""The images that steps' containers start from."""
+"""Container images of the pipeline steps."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,16 @@ GPU_IMAGE = f"textgate/train-gpu:{__version__}"
 
 @dataclass(frozen=True)
 class Images:
-    """Their names, ``name:tag`` or ``name@sha256:…``."""
+    """Names of the container images, ``name:tag`` or ``name@sha256:…``."""
 
     cpu: str = IMAGE
+    """Image of the steps that run on the CPU."""
     gpu: str = GPU_IMAGE
-    """Of the steps that get an accelerator."""
+    """Image of the steps that request an accelerator."""
     content: str = ""
-    """What tells apart what one name stands for at different times, where the names hold no digest."""
+    """Identifier of the content of the images, for names with a movable tag."""
 
     @property
     def digest(self) -> str:
-        """An argument of every cached step, because KFP's cache knows an image by its name."""
+        """Identifier of the content, passed to every cached step because KFP's cache compares image names only."""
         return self.content or " ".join(name.partition("@")[2] for name in (self.cpu, self.gpu) if "@" in name)
