@@ -26,6 +26,15 @@ def outcomes(result: dict[str, Any]) -> dict[str, str]:
     return {step["name"]: step["outcome"] for step in result["steps"]}
 
 
+def copy_package(folder: Path) -> Path:
+    """Copy the package to ``folder / "textgate"``, which is imported instead if ``folder`` is on the path."""
+    package = folder / "textgate"
+    for name in ("components", "pipelines", "serving"):
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "__init__.py", package)
+    return package
+
+
 def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_change_the_registry(
     workspace: Any,
 ) -> None:
@@ -84,9 +93,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
 
 @pytest.mark.slow
 def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> None:
-    package = workspace.folder / "code" / "textgate"
-    for name in ("components", "pipelines", "serving"):
-        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    package = copy_package(workspace.folder / "code")
     command = [sys.executable, "-c", "from textgate.pipelines.cli import main; main()", "run", "films.yaml", "--json"]
 
     def run() -> dict[str, str]:
@@ -138,9 +145,7 @@ def test_a_tiny_encoder_is_promoted_and_predicts_through_onnx(workspace: Any, ti
 
 def test_a_bug_in_a_step_fails_the_run_and_is_recorded(workspace: Any) -> None:
     """A bug is not an input error: exit code 1, with the step and the log."""
-    broken = workspace.folder / "code" / "textgate"
-    for name in ("components", "pipelines", "serving"):
-        shutil.copytree(ROOT / name, broken / name, ignore=shutil.ignore_patterns("__pycache__"))
+    broken = copy_package(workspace.folder / "code")
     source = broken / "components" / "train" / "train.py"
     source.write_text(
         source.read_text("utf-8").replace(
