@@ -65,9 +65,7 @@ def test_an_image_pins_its_parts_and_runs_as_an_unprivileged_user(path: Path) ->
 
 
 def test_one_version_of_textgate_and_one_of_torch_everywhere() -> None:
-    assert {image.IMAGE, image.GPU_IMAGE} == {
-        f"textgate/{name}:{__version__}" for name in ("pipeline", "train-gpu")
-    }
+    assert {image.IMAGE, image.GPU_IMAGE} == {f"textgate/{name}:{__version__}" for name in ("pipeline", "train-gpu")}
     assert re.findall(r"torch==([\d.]+)", (ROOT / "Makefile").read_text("utf-8")) == [TORCH, TORCH]
     assert f"ARG TORCH={TORCH}\n" in (ROOT / "images" / "pipeline.Dockerfile").read_text("utf-8")
     assert f"torch=={TORCH}" in pins(ROOT / "images" / "train-gpu.lock")
