@@ -1,4 +1,4 @@
-"""What training took in energy, estimated from its time: what the processor says it draws at most, times the grid.
+"""Estimate of the energy and emissions of a training: time, times power of the hardware, times emissions of the grid.
 
 Lacoste, Luccioni, Schmidt and Dandres, "Quantifying the Carbon Emissions of Machine Learning" (2019, arXiv:1910.09700).
 """
@@ -10,28 +10,33 @@ from textgate.components.contracts import Recipe, TrainingCost
 PROCESSOR_WATTS = 65
 """Thermal design power of a common desktop processor."""
 ACCELERATOR_WATTS = 400
-"""Of an NVIDIA A100 SXM."""
+"""Thermal design power of an NVIDIA A100 SXM."""
 GRAMS_PER_KWH = 445
-"""CO2 of the world's electricity in 2024 (IEA, Electricity 2025, iea.org/reports/electricity-2025/emissions)."""
+"""CO2 emissions of the world's electricity in 2024 (IEA, Electricity 2025,
+iea.org/reports/electricity-2025/emissions)."""
 
 
 @dataclass(frozen=True)
 class Energy:
-    """An estimate; the true figure is that of the machine and its grid."""
+    """Estimated energy of a training; the true value depends on the machine and its grid."""
 
     machines: int
     accelerators: int
-    """Of all machines."""
+    """Accelerators of all machines."""
     watts: int
+    """Power of all machines."""
     kwh: float
     grams: float
-    """Of CO2."""
+    """CO2 emissions in grams."""
 
     @classmethod
     def of(cls, cost: TrainingCost, recipe: Recipe) -> "Energy":
-        """Of the machines that the recipe asks a cluster for, each at its most; a laptop takes less."""
-        asked = recipe.resources
-        devices = asked.accelerator.count if asked.accelerator and recipe.train.uses_accelerator else 0
-        watts = asked.nodes * (PROCESSOR_WATTS + devices * ACCELERATOR_WATTS)
+        """Estimate the energy of a training on the machines that the recipe requests, each at its full power.
+
+        A run on a laptop uses less.
+        """
+        resources = recipe.resources
+        devices = resources.accelerator.count if resources.accelerator and recipe.train.uses_accelerator else 0
+        watts = resources.nodes * (PROCESSOR_WATTS + devices * ACCELERATOR_WATTS)
         kwh = cost.seconds / 3_600 * watts / 1_000
-        return cls(asked.nodes, asked.nodes * devices, watts, kwh, kwh * GRAMS_PER_KWH)
+        return cls(resources.nodes, resources.nodes * devices, watts, kwh, kwh * GRAMS_PER_KWH)

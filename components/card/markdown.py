@@ -1,55 +1,55 @@
-"""Markdown (CommonMark with GitHub's tables) in which nothing that comes from data can be anything but text."""
+"""Markdown (CommonMark with GitHub's tables) in which values from data are always plain text."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-# What can begin a span, an image, an entity, a tag or a table's cell; in the middle of a line nothing else can.
+# Characters that can begin a span, an image, an entity, a tag or a table cell in the middle of a line.
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$]")
-_BREAK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_TICKS = re.compile(r"`+")
+_WHITESPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_BACKTICKS = re.compile(r"`+")
 
 
 class Markdown(str):
-    """Text that is Markdown already."""
+    """Text that already is Markdown."""
 
 
 def text(value: object) -> Markdown:
-    """A value as plain text on one line; what is Markdown already stays as it is."""
+    """Return a value as escaped text on one line; ``Markdown`` is returned unchanged."""
     return value if isinstance(value, Markdown) else Markdown(_SPECIAL.sub(r"\\\g<0>", _one_line(str(value))))
 
 
 def code(value: str) -> Markdown:
-    """A code span, in a table too; a value with a pipe, which the two write differently, is plain text."""
+    """Return a code span, or plain text for a value with a pipe, which code spans and tables escape differently."""
     line = _one_line(value)
     if "|" in line or not line:
         return text(line)
-    ticks = "`" * _more_than(line, 0)
+    fence = _fence(line, 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return Markdown(f"{ticks}{pad}{line}{pad}{ticks}")
+    return Markdown(f"{fence}{pad}{line}{pad}{fence}")
 
 
 def fenced(content: str, language: str) -> Markdown:
-    """A block of code."""
-    ticks = "`" * _more_than(content, 2)
-    return Markdown(f"{ticks}{language}\n{content.rstrip()}\n{ticks}")
+    """Return a code block."""
+    fence = _fence(content, 3)
+    return Markdown(f"{fence}{language}\n{content.rstrip()}\n{fence}")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> Markdown:
-    """A table whose first ``words`` columns are words and the others numbers."""
-    rule = ["---" if number < words else "---:" for number in range(len(columns))]
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> Markdown:
+    """Return a table; the first ``text_columns`` columns are left-aligned, the others, of numbers, right-aligned."""
+    rule = ["---" if index < text_columns else "---:" for index in range(len(columns))]
     lines = [columns, [Markdown(cell) for cell in rule], *rows]
     return Markdown("\n".join(f"| {' | '.join(text(cell) for cell in line)} |" for line in lines))
 
 
 def bullets(sentences: Iterable[object]) -> Markdown:
-    """A list."""
+    """Return a bullet list."""
     return Markdown("\n".join(f"- {text(sentence)}" for sentence in sentences))
 
 
 def _one_line(value: str) -> str:
-    return _BREAK.sub(" ", value).strip()
+    return _WHITESPACE.sub(" ", value).strip()
 
 
-def _more_than(content: str, least: int) -> int:
-    """A number of backticks that is nowhere in ``content``, above ``least``."""
-    return max([least, *(len(ticks) for ticks in _TICKS.findall(content))]) + 1
+def _fence(content: str, minimum: int) -> str:
+    """Return a run of backticks that is longer than every run in ``content``."""
+    return "`" * max([minimum, *(len(run) + 1 for run in _BACKTICKS.findall(content))])

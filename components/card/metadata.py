@@ -18,12 +18,12 @@ from textgate.components.contracts import (
 from textgate.components.metrics import METRICS
 
 _TASK = "text-classification"
-# By the names of the hub's library of metrics (huggingface.co/evaluate-metric), where it has them.
+# Names in the hub's library of metrics (huggingface.co/evaluate-metric), where they differ.
 _HUB_METRICS = {"mcc": "matthews_correlation", "macro_f1": "f1", "weighted_f1": "f1", "pr_auc": "average_precision"}
 
 
-def metadata(bundle: ModelBundle, recipe: Recipe, judged: EvaluationManifest, energy: Energy | None) -> str:
-    """YAML; the licence is not in it, which nobody here knows."""
+def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest, energy: Energy | None) -> str:
+    """Return the metadata as YAML, without a licence, which is not known."""
     data = _on_hub(recipe.source.uri)
     name, revision = data or (_file_name(recipe.source.uri), None)
     results = [
@@ -31,17 +31,19 @@ def metadata(bundle: ModelBundle, recipe: Recipe, judged: EvaluationManifest, en
             task_type=_TASK,
             dataset_type=name,
             dataset_name=name,
-            dataset_split=judged.split,
+            dataset_split=evaluation.split,
             dataset_revision=revision,
             metric_type=_HUB_METRICS.get(metric, metric),
-            metric_name=f"{METRICS.get(metric, metric)}, 95 % interval {found.low:.4f} to {found.high:.4f}",
-            metric_value=round(found.value, 4),
+            metric_name=f"{METRICS.get(metric, metric)}, 95 % interval {estimate.low:.4f} to {estimate.high:.4f}",
+            metric_value=round(estimate.value, 4),
         )
-        for metric, found in judged.metrics.items()
+        for metric, estimate in evaluation.metrics.items()
     ]
     base = _on_hub(recipe.train.base_model) if isinstance(recipe.train, FromBaseModel) else None
     emissions = (
-        {"emissions": round(energy.grams, 4), "source": "estimated from the time, see below"} if energy else None
+        {"emissions": round(energy.grams, 4), "source": "estimated from the training time, see below"}
+        if energy
+        else None
     )
     return ModelCardData(
         model_name=bundle.name,
@@ -58,7 +60,7 @@ def metadata(bundle: ModelBundle, recipe: Recipe, judged: EvaluationManifest, en
 
 
 def _on_hub(uri: str) -> tuple[str, str | None] | None:
-    """Name and revision of ``hf://org/name[@revision]``; None for what lies elsewhere."""
+    """Return name and revision of ``hf://org/name[@revision]``; None for other URIs."""
     if not uri.startswith("hf://"):
         return None
     name, _, revision = uri.removeprefix("hf://").partition("@")

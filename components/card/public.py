@@ -1,14 +1,15 @@
-"""What of a recipe may be shown to everybody: no password in an address, no signature, no folder of somebody's home."""
+"""Removal of private parts from a recipe that is published: passwords, signatures, local paths."""
 
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-_ADDRESSES = {"uri", "checkpoint", "bundle", "teacher"}
+# ``checkpoint`` is the name of ``base_model`` in recipes before 0.2.
+_ADDRESS_KEYS = {"uri", "base_model", "checkpoint", "bundle", "teacher"}
 
 
 def public_address(uri: str) -> str:
-    """Of a local path its name; of a URL all but who asks and what it is asked with."""
+    """Return the name of a local file, or a URL without user, password and query."""
     if "://" not in uri or uri.startswith("file://"):
         return PurePosixPath(uri).name
     parts = urlsplit(uri)
@@ -16,11 +17,13 @@ def public_address(uri: str) -> str:
 
 
 def public_settings(settings: Any) -> Any:
-    """Settings of a recipe with ``public_address`` for every address in them."""
+    """Return the settings of a recipe with ``public_address`` applied to every address in them."""
     match settings:
         case dict():
             return {
-                key: public_address(value) if key in _ADDRESSES and isinstance(value, str) else public_settings(value)
+                key: public_address(value)
+                if key in _ADDRESS_KEYS and isinstance(value, str)
+                else public_settings(value)
                 for key, value in settings.items()
             }
         case list():

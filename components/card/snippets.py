@@ -1,4 +1,4 @@
-"""Python that answers from what was published, to be copied and run."""
+"""Python snippets of the model card that predict with the published files."""
 
 import json
 
@@ -6,11 +6,11 @@ from textgate.components.card.markdown import Markdown, fenced
 from textgate.components.contracts import ModelBundle, OnnxRuntime
 
 REPOSITORY = "ORG/NAME"
-"""Stands for the repository of the hub, which is known when the card is pushed to it."""
+"""Placeholder for the repository on the hub; ``pipelines/hub_upload.py`` replaces it when it pushes the card."""
 
 
-def with_textgate(bundle: ModelBundle) -> Markdown:
-    """With this package, from a repository of the hub."""
+def textgate_snippet(bundle: ModelBundle) -> Markdown:
+    """Return a snippet that predicts with textgate from a repository on the hub."""
     return fenced(
         f"""\
 import shutil
@@ -18,23 +18,23 @@ import shutil
 from huggingface_hub import snapshot_download
 from textgate.components.inference import load_bundle
 
-# The hub's cache holds links, which a checked bundle may not; its own files are in no manifest.
+# The hub's cache contains links, which a verified bundle must not, and files that are not in the manifest.
 snapshot = snapshot_download("{REPOSITORY}", ignore_patterns=["README.md", ".gitattributes"])
 shutil.copytree(snapshot, "{bundle.name}")
 model = load_bundle("{bundle.name}")
 probabilities = model.predict_proba(["a text of yours"])
-print([model.bundle.labels[number] for number in model.bundle.calibration.predict(probabilities)], probabilities)
+print([model.bundle.labels[index] for index in model.bundle.calibration.predict(probabilities)], probabilities)
 """,
         "python",
     )
 
 
-def with_onnxruntime(bundle: ModelBundle, runtime: OnnxRuntime) -> Markdown:
-    """From the files alone, for a text that is clean: ``textgate.components.inference.onnx`` does the same, faster."""
+def onnxruntime_snippet(bundle: ModelBundle, runtime: OnnxRuntime) -> Markdown:
+    """Return a snippet that predicts for a clean text with the files alone, without textgate."""
     calibration = bundle.calibration
     columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     feeds = ", ".join(f'"{name}": [encoding.{columns[name]}]' for name in runtime.inputs)
-    answer = (
+    prediction = (
         "probabilities.argmax()"
         if calibration.threshold is None
         else f"int(probabilities[1] >= {calibration.threshold!r})"
@@ -56,7 +56,7 @@ inputs = {{{feeds}}}
 (logits,) = session.run(None, {{name: np.array(rows, dtype=np.int64) for name, rows in inputs.items()}})
 scores = logits[0].astype(np.float64) / {calibration.temperature!r}
 probabilities = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-print(labels[{answer}], dict(zip(labels, probabilities.tolist())))
+print(labels[{prediction}], dict(zip(labels, probabilities.tolist())))
 """,
         "python",
     )

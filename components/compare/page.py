@@ -9,29 +9,28 @@ from markupsafe import Markup
 from textgate.components.compare.ranking import LEVEL
 from textgate.components.contracts import Recipe
 from textgate.components.contracts.comparison import Comparison, SystemMetrics
-from textgate.components.report.charts import Labelled, scatter
-from textgate.components.report.page import Part, write_page
-from textgate.components.report.svg import Axis
+from textgate.components.report.charts import ScatterPoint, scatter_plot
+from textgate.components.report.page import PageLayout, PageSection, write_page
+from textgate.components.report.svg import Axis, Caption
 
-_PARTS = [
-    Part("systems", "Systems", "systems.html"),
-    Part("costs", "F1 against cost", "costs.html"),
-    Part("differences", "Differences", "differences.html"),
-    Part("about", "About this comparison", "about.html"),
+_SECTIONS = [
+    PageSection("systems", "Systems", "systems.html"),
+    PageSection("costs", "F1 against cost", "costs.html"),
+    PageSection("differences", "Differences", "differences.html"),
+    PageSection("about", "About this comparison", "about.html"),
 ]
 
 
 def write_comparison_page(path: Path, comparison: Comparison, recipes: Sequence[Recipe]) -> None:
     """Write the page of ``comparison`` to ``path``; ``recipes`` are the compared recipes."""
     metrics = {system.recipe: system.metrics for system in comparison.systems if system.metrics}
+    sections = [section for section in _SECTIONS if metrics or section.id not in ("costs", "differences")]
+    title = f"{comparison.winner or 'no winner'}: comparison of {len(comparison.systems)} systems"
     write_page(
         path,
-        "textgate.components.compare",
-        title=f"{comparison.winner or 'no winner'}: comparison of {len(comparison.systems)} systems",
-        top="winner.html",
-        parts=[part for part in _PARTS if metrics or part.name not in ("costs", "differences")],
+        PageLayout(title, "winner.html", sections, package="textgate.components.compare"),
         comparison=comparison,
-        won=metrics.get(comparison.winner or ""),
+        winner=metrics.get(comparison.winner or ""),
         recipes={recipe.name: recipe for recipe in recipes},
         source=recipes[0].source,
         level=LEVEL,
@@ -40,12 +39,12 @@ def write_comparison_page(path: Path, comparison: Comparison, recipes: Sequence[
 
 
 def _plots(metrics: dict[str, SystemMetrics]) -> list[Markup]:
-    found = metrics.values()
-    latency = _CostAxis("latency", "latency", "milliseconds a text", [m.latency_ms for m in found])
-    training = _CostAxis("training", "training cost", "seconds of training", [m.training.seconds for m in found])
+    systems = metrics.values()
+    latency = _CostAxis("latency", "latency", "milliseconds per text", [m.latency_ms for m in systems])
+    training = _CostAxis("training", "training time", "seconds of training", [m.training.seconds for m in systems])
     return [
-        _plot(metrics, latency, [m.on_latency_front for m in found]),
-        _plot(metrics, training, [m.on_training_front for m in found]),
+        _plot(metrics, latency, [m.on_latency_front for m in systems]),
+        _plot(metrics, training, [m.on_training_front for m in systems]),
     ]
 
 
@@ -63,16 +62,14 @@ def _plot(metrics: dict[str, SystemMetrics], cost: _CostAxis, on_front: Sequence
     """Draw F1 against a cost, with the Pareto front."""
     front = [system for system, marked in zip(metrics, on_front, strict=True) if marked]
     points = [
-        Labelled(system, x, found.f1.value, marked, found.f1.low, found.f1.high)
-        for (system, found), x, marked in zip(metrics.items(), cost.costs, on_front, strict=True)
+        ScatterPoint(system, x, measured.f1.value, marked, measured.f1.low, measured.f1.high)
+        for (system, measured), x, marked in zip(metrics.items(), cost.costs, on_front, strict=True)
     ]
-    interval_ends = [end for found in metrics.values() for end in (found.f1.low, found.f1.high)]
-    caption = f"The Pareto front: no other system has a higher F1 at a lower cost than {' or '.join(front)}."
-    return scatter(
-        cost.figure,
-        f"F1 against {cost.name}",
-        caption,
+    interval_ends = [end for measured in metrics.values() for end in (measured.f1.low, measured.f1.high)]
+    text = f"On the Pareto front: {', '.join(front)}. No system has a higher F1 than these at a lower cost."
+    return scatter_plot(
+        Caption(cost.figure, f"F1 against {cost.name}", text),
         points,
-        Axis.over(cost.unit, cost.costs, log=True),
-        Axis.over("F1, 95 % interval", interval_ends),
+        Axis.fit(cost.unit, cost.costs, log=True),
+        Axis.fit("F1, 95 % interval", interval_ends),
     )

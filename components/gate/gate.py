@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from textgate.components.card.card import model_card
+from textgate.components.card.card import CardInputs, model_card
 from textgate.components.contracts import (
     Candidate,
     Candidates,
@@ -20,7 +20,7 @@ from textgate.components.contracts.measurement import Measurements, MergeResult,
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
-from textgate.components.report.report import write_report
+from textgate.components.report.report import ReportInputs, write_report
 from textgate.components.storage import Registry
 
 
@@ -72,7 +72,8 @@ def gate_trained_model(
     evaluation = Evaluation.open(trained)
     result = judge_trained(evaluation, recipe.gate)
     _write(result, decision)
-    write_report(report, result, recipe, Dataset.open(dataset).manifest, evaluation, sweep=_read_sweep(sweep))
+    manifest = Dataset.open(dataset).manifest
+    write_report(report, ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep)))
     return result
 
 
@@ -87,10 +88,10 @@ def gate_served_model(
     result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost)
     _write(result, outputs.decision)
     dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
-    write_report(outputs.report, result, recipe, dataset, evaluation, trained, measurements, merge, sweep=sweep)
+    write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
-    card = model_card(bundle, recipe, dataset, evaluation, trained, result, measurements)
+    card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements))
     outputs.card.write_text(card, "utf-8")
     return result
 

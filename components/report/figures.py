@@ -1,4 +1,4 @@
-"""What of an evaluation is drawn, and the sentences that say what is seen there."""
+"""Figures of the report: the charts that are drawn of an evaluation, with the sentences that describe them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,65 +7,64 @@ from markupsafe import Markup
 
 from textgate.components.contracts import Candidate, Evaluation
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import EvaluationManifest, MapPoint
+from textgate.components.contracts.evaluation import EvaluationManifest
+from textgate.components.contracts.formatting import interval, percent, signed
 from textgate.components.metrics import precision_recall_points, reliability, roc_points
-from textgate.components.report.charts import Dot, Line, bars, cloud, cut, histogram, intervals, line_chart
-from textgate.components.report.page import interval, percent, signed
-from textgate.components.report.svg import SERIES, Axis
+from textgate.components.report.charts import BarGroup, Line, bar_chart, histogram, interval_chart, line_chart
+from textgate.components.report.svg import SERIES, Axis, Caption
 
-_ROWS = 20
-"""Of a chart with a row each, at most; a table has them all."""
-_HOVER_CHARACTERS = 120
-_MAP_POINTS = 2_000
-_NEIGHBOURS = 10
-_UNIT = Axis("", 0, 1)
+_MAX_ROWS = 20
+"""Rows of a chart; the table next to it has all of them."""
 
 
 def curves(evaluation: Evaluation) -> list[Markup]:
-    """ROC and precision-recall curve: of the last label of two, of each against the rest where there are more."""
+    """Return the ROC and the precision-recall curve: of the last of two labels, else of each label against the rest."""
     labels, truth = evaluation.manifest.labels, evaluation.truth
-    rows = np.bincount(truth, minlength=len(labels))
-    drawable = [number for number in np.argsort(-rows, kind="stable") if 0 < rows[number] < len(truth)]
-    drawn = sorted(drawable[:SERIES]) if len(labels) > 2 else [number for number in drawable if number == 1]
+    support = np.bincount(truth, minlength=len(labels))
+    drawable = [index for index in np.argsort(-support, kind="stable") if 0 < support[index] < len(truth)]
+    drawn = sorted(drawable[:SERIES]) if len(labels) > 2 else [index for index in drawable if index == 1]
     if not drawn:
         return []
-    roc, recall = [], []
-    for number in drawn:
-        scores, mine = evaluation.probabilities[:, number], (truth == number).astype(np.int64)
-        false_rate, true_rate, _ = roc_points(mine, scores)
-        found, precision, _ = precision_recall_points(mine, scores)
-        roc.append(Line(labels[number], list(zip(false_rate, true_rate, strict=True))))
-        recall.append(Line(labels[number], list(zip(found, precision, strict=True))))
-    few = f" The {SERIES} largest classes are drawn." if len(drawable) > SERIES else ""
-    at_5, at_80 = [_height(line, 0.05) for line in roc], [_height(line, 0.8) for line in recall]
+    roc, precision_recall = [], []
+    for index in drawn:
+        scores, positive = evaluation.probabilities[:, index], (truth == index).astype(np.int64)
+        false_positive_rate, true_positive_rate, _ = roc_points(positive, scores)
+        recall, precision, _ = precision_recall_points(positive, scores)
+        roc.append(Line(labels[index], list(zip(false_positive_rate, true_positive_rate, strict=True))))
+        precision_recall.append(Line(labels[index], list(zip(recall, precision, strict=True))))
+    label = f"“{roc[0].name}”" if len(roc) == 1 else "a class"
+    largest = f" Only the {SERIES} largest classes are drawn." if len(drawable) > SERIES else ""
+    recall_at_5 = _range([_interpolate(line, 0.05) for line in roc])
+    precision_at_80 = _range([_interpolate(line, 0.8) for line in precision_recall])
     return [
         line_chart(
-            "roc",
-            "ROC curve",
-            f"When 5 % of the other texts are mistaken for {_each(roc)}, {_range(at_5)} of its own are found.{few}",
+            Caption(
+                "roc",
+                "ROC curve",
+                f"At a false positive rate of 5 %, the recall of {label} is {recall_at_5}.{largest}",
+            ),
             roc,
-            Axis("share of the others mistaken for it (false positive rate)", 0, 1),
-            Axis("share found (true positive rate)", 0, 1),
+            Axis("false positive rate", 0, 1),
+            Axis("true positive rate (recall)", 0, 1),
             diagonal=True,
         ),
         line_chart(
-            "precision-recall",
-            "Precision-recall curve",
-            f"When 80 % of {_each(roc)} are to be found, {_range(at_80)} of the answers are right.{few}",
-            recall,
-            Axis("share found (recall)", 0, 1),
-            Axis("share of its answers that are right (precision)", 0, 1),
+            Caption(
+                "precision-recall",
+                "Precision-recall curve",
+                f"At a recall of 80 %, the precision of {label} is {precision_at_80}.{largest}",
+            ),
+            precision_recall,
+            Axis("recall", 0, 1),
+            Axis("precision", 0, 1),
         ),
     ]
 
 
-def _height(line: Line, place: float) -> float:
-    x, y = np.array(line.points).T
-    return float(np.interp(place, x, y))
-
-
-def _each(lines: Sequence[Line]) -> str:
-    return lines[0].name if len(lines) == 1 else "a class"
+def _interpolate(line: Line, x: float) -> float:
+    """Return the height of a line at ``x``."""
+    xs, ys = np.array(line.points).T
+    return float(np.interp(x, xs, ys))
 
 
 def _range(values: Sequence[float]) -> str:
@@ -73,202 +72,151 @@ def _range(values: Sequence[float]) -> str:
 
 
 def calibration(evaluation: Evaluation) -> list[Markup]:
-    """Reliability curve, and how sure the answers are."""
+    """Return the reliability diagram and the histogram of the confidence."""
     bins = reliability(evaluation.truth, evaluation.probabilities)
-    confidence, right, rows = max(bins, key=lambda found: found[2])
-    least = 1 / len(evaluation.manifest.labels)
-    sure = np.maximum(evaluation.probabilities.max(axis=1), least)
-    counts, edges = np.histogram(sure, bins=20, range=(least, 1))
+    mean_confidence, correct, rows = max(bins, key=lambda each: each[2])
+    minimum = 1 / len(evaluation.manifest.labels)
+    confidence = np.maximum(evaluation.probabilities.max(axis=1), minimum)
+    counts, edges = np.histogram(confidence, bins=20, range=(minimum, 1))
     return [
         line_chart(
-            "reliability",
-            "Reliability curve",
-            f"Of the {rows:,} answers given with a probability near {percent(confidence)}, {percent(right)} are right. "
-            "On the dashed line, a probability says exactly how often an answer is right.",
-            [Line("answers", [(given, reached) for given, reached, _ in bins], dots=True)],
-            Axis("probability of the answer", 0, 1),
-            Axis("share of right answers", 0, 1),
+            Caption(
+                "reliability",
+                "Reliability diagram",
+                f"Of the {rows:,} predictions with a probability near {percent(mean_confidence)}, {percent(correct)} "
+                "are correct. On the dashed line, both are equal.",
+            ),
+            [Line("predictions", [(each, share) for each, share, _ in bins], dots=True)],
+            Axis("probability of the prediction", 0, 1),
+            Axis("share of correct predictions", 0, 1),
             diagonal=True,
         ),
         histogram(
-            "confidence",
-            "How sure the answers are",
-            f"Half of the answers are given with a probability above {percent(float(np.median(sure)))}.",
+            Caption(
+                "confidence",
+                "Confidence of the predictions",
+                f"Half of the predictions have a probability above {percent(float(np.median(confidence)))}.",
+            ),
             edges.tolist(),
             counts.tolist(),
-            "probability of the answer",
+            "probability of the prediction",
             "texts",
         ),
     ]
 
 
-def texts(evaluation: Evaluation, dataset: DatasetManifest) -> list[Markup]:
-    """Rows of each class and split, and the lengths of the texts that were judged."""
+def dataset_figures(evaluation: Evaluation, dataset: DatasetManifest) -> list[Markup]:
+    """Return the class distribution of the splits and the histogram of the text lengths."""
+    return [_class_distribution(dataset), _text_lengths(evaluation.texts)]
+
+
+def _class_distribution(dataset: DatasetManifest) -> Markup:
     totals = {split: max(sum(counts.values()), 1) for split, counts in dataset.counts.items()}
     sizes = {label: sum(counts.get(label, 0) for counts in dataset.counts.values()) for label in dataset.labels}
-    shown = sorted(dataset.labels, key=lambda label: -sizes[label])[:_ROWS]
+    shown = sorted(dataset.labels, key=lambda label: -sizes[label])[:_MAX_ROWS]
     highest = max((counts.get(label, 0) / totals[split] for split, counts in dataset.counts.items() for label in shown))
-    rows = []
+    groups = []
     for label in shown:
-        parts = [(counts.get(label, 0), totals[split]) for split, counts in dataset.counts.items()]
-        lengths = [(count / total / (highest or 1), f"{count:,} ({percent(count / total)})") for count, total in parts]
-        rows.append((label, lengths))
-    first, last = shown[0], min(sizes, key=lambda label: sizes[label])
-    more = f" The {_ROWS} largest of {len(sizes)} are drawn." if len(sizes) > _ROWS else ""
-    words = np.array([len(text.split()) for text in evaluation.texts])
+        rows = [(counts.get(label, 0), totals[split]) for split, counts in dataset.counts.items()]
+        bars = [(count / total / (highest or 1), f"{count:,} ({percent(count / total)})") for count, total in rows]
+        groups.append(BarGroup(label, bars))
+    largest, smallest = shown[0], min(sizes, key=lambda label: sizes[label])
+    more = f" Only the {_MAX_ROWS} largest of {len(sizes)} classes are drawn." if len(sizes) > _MAX_ROWS else ""
+    text = (
+        f"Rows and share of the split. The largest class, {largest}, has {sizes[largest]:,} rows; the smallest, "
+        f"{smallest}, has {sizes[smallest]:,}.{more}"
+    )
+    return bar_chart(Caption("classes", "Class distribution", text), groups, list(dataset.counts))
+
+
+def _text_lengths(texts: Sequence[str]) -> Markup:
+    words = np.array([len(text.split()) for text in texts])
     end = max(int(np.percentile(words, 99)), 10)
     width = max(1, -(-end // 30))
     edges = list(range(0, end + width, width))
-    beyond = " All that are longer than is shown stand in the last column." if words.max() > edges[-1] else ""
     counts, _ = np.histogram(np.minimum(words, edges[-1]), bins=edges)
-    return [
-        bars(
-            "classes",
-            "Rows of each class",
-            f"As shares of each split. The largest class, {first}, has {sizes[first]:,} rows, the smallest, {last}, "
-            f"{sizes[last]:,}.{more}",
-            rows,
-            list(dataset.counts),
-        ),
-        histogram(
-            "lengths",
-            "Lengths of the judged texts",
-            f"Half of the texts have at most {np.median(words):,.0f} words; the longest has {words.max():,}.{beyond}",
-            edges,
-            counts.tolist(),
-            "words",
-            "texts",
-        ),
-    ]
+    longer = " The last bar includes all longer texts." if words.max() > edges[-1] else ""
+    text = f"Half of the texts have at most {np.median(words):,.0f} words; the longest has {words.max():,}.{longer}"
+    return histogram(Caption("lengths", "Length of the test texts", text), edges, counts.tolist(), "words", "texts")
 
 
-def slices(judged: EvaluationManifest) -> list[Markup]:
-    """Accuracy of each slice against that of all rows."""
-    if not judged.slices:
+def slices(evaluation: EvaluationManifest) -> list[Markup]:
+    """Return the accuracy of each slice against that of all rows."""
+    if not evaluation.slices:
         return []
-    worst = min(judged.slices, key=lambda part: part.accuracy.value)
+    worst = min(evaluation.slices, key=lambda each: each.accuracy.value)
+    text = (
+        f"The lowest accuracy is {worst.accuracy.value:.4f} ({interval(worst.accuracy)}), where {worst.column} is "
+        f"{worst.value}. The dashed line is the accuracy on all rows."
+    )
     rows = [
-        (part.value if part.column == "length" else f"{part.column} {part.value}", part.accuracy)
-        for part in judged.slices[:_ROWS]
+        (each.value if each.column == "length" else f"{each.column} {each.value}", each.accuracy)
+        for each in evaluation.slices[:_MAX_ROWS]
     ]
-    return [
-        intervals(
-            "slices-plot",
-            "Accuracy of each slice",
-            f"Lowest where {worst.column} is {worst.value}, {worst.accuracy.value:.4f} ({interval(worst.accuracy)}). "
-            "The dashed line is the accuracy on all rows.",
-            rows,
-            "accuracy",
-            judged.accuracy.value,
-        )
-    ]
+    caption = Caption("slices-plot", "Accuracy by slice", text)
+    return [interval_chart(caption, rows, "accuracy", evaluation.accuracy.value)]
 
 
-def robustness(judged: EvaluationManifest) -> list[Markup]:
-    """What each way to write the texts otherwise costs in F1."""
-    if not judged.robustness:
+def robustness(evaluation: EvaluationManifest) -> list[Markup]:
+    """Return the change of F1 by each perturbation."""
+    if not evaluation.robustness:
         return []
-    worst = min(judged.robustness, key=lambda tried: tried.f1_difference.value)
-    return [
-        intervals(
-            "robustness-plot",
-            "Change of F1 when texts are written otherwise",
-            f"The largest loss is by {worst.perturbation}, {signed(worst.f1_difference.value)} "
-            f"({interval(worst.f1_difference)}).",
-            [(tried.perturbation, tried.f1_difference) for tried in judged.robustness],
-            "difference of F1",
-            0,
-        )
-    ]
-
-
-def maps(evaluation: Evaluation, points: Sequence[MapPoint]) -> list[Markup]:
-    """Where the texts lie, by class and by whether they are answered rightly; their words under the pointer."""
-    if not points:
-        return []
-    labels, truth, predicted = evaluation.manifest.labels, evaluation.truth, evaluation.predicted
-    points = points[:_MAP_POINTS]
-    common = np.argsort(-np.bincount(truth, minlength=len(labels)), kind="stable")
-    named = sorted(int(number) for number in (common if len(labels) <= SERIES else common[: SERIES - 1]))
-    series = {number: place for place, number in enumerate(named)}
-    by_class, by_error = [], []
-    for point in points:
-        label, answer = int(truth[point.row]), int(predicted[point.row])
-        said = labels[label] if label == answer else f"{labels[label]}, answered {labels[answer]}"
-        hover = f"{said}: {cut(' '.join(evaluation.texts[point.row].split()), _HOVER_CHARACTERS)}"
-        by_class.append(Dot(point.x, point.y, series.get(label, SERIES - 1), hover))
-        by_error.append(Dot(point.x, point.y, 0 if label == answer else 6, hover))
-    names = {place: labels[number] for number, place in series.items()}
-    wrong = sum(place.series == 6 for place in by_error)
-    alike = _alike(np.array([(point.x, point.y) for point in points]), truth[[point.row for point in points]])
-    return [
-        cloud(
-            "map-classes",
-            "By class",
-            f"{len(points):,} test texts; of the {_NEIGHBOURS} nearest to a text, {percent(alike)} are of its class.",
-            by_class,
-            names if len(named) == len(labels) else {**names, SERIES - 1: "other classes"},
-        ),
-        cloud(
-            "map-errors",
-            "By error",
-            f"{wrong:,} of these texts are answered wrongly.",
-            by_error,
-            {0: "right", 6: "wrong"},
-            "plot outcome",
-        ),
-    ]
-
-
-def _alike(places: np.ndarray, classes: np.ndarray) -> float:
-    """Share of the nearest neighbours of each place (n, 2) that are of its class (n,)."""
-    distances = ((places[:, None] - places[None]) ** 2).sum(axis=2)
-    np.fill_diagonal(distances, np.inf)
-    count = min(_NEIGHBOURS, len(places) - 1)
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    return float((classes[nearest] == classes[:, None]).mean()) if count else 1.0
+    worst = min(evaluation.robustness, key=lambda result: result.f1_difference.value)
+    text = (
+        f"The largest change is {signed(worst.f1_difference.value)} ({interval(worst.f1_difference)}), by "
+        f"{worst.perturbation}."
+    )
+    rows = [(result.perturbation, result.f1_difference) for result in evaluation.robustness]
+    return [interval_chart(Caption("robustness-plot", "Change of F1 by perturbation", text), rows, "change of F1", 0)]
 
 
 def training(history: Sequence[Mapping[str, float]]) -> list[Markup]:
-    """What was measured epoch by epoch."""
-    drawn = []
+    """Return the training loss and the validation F1 by epoch, where the history has them."""
+    figures = []
     for key, title in (("loss", "Training loss"), ("validation_f1", "F1 on the validation split")):
         points = [(entry["epoch"], entry[key]) for entry in history if key in entry and np.isfinite(entry[key])]
         if len(points) > 1:
             (first, start), (last, end) = points[0], points[-1]
-            drawn.append(
+            text = f"{start:.4f} at epoch {first:g}, {end:.4f} at epoch {last:g}."
+            figures.append(
                 line_chart(
-                    f"training-{key.replace('_', '-')}",
-                    title,
-                    f"{start:.4f} at epoch {first:g}, {end:.4f} at epoch {last:g}.",
+                    Caption(f"training-{key.replace('_', '-')}", title, text),
                     [Line(title, points, dots=len(points) <= 30)],
                     Axis("epoch", 0, last * 1.03),
-                    Axis.over(title.lower().replace("f1", "F1"), [value for _, value in points]),
+                    Axis.fit(title.lower().replace("f1", "F1"), [value for _, value in points]),
                 )
             )
-    return drawn
+    return figures
 
 
 def sweep(candidates: Sequence[Candidate]) -> list[Markup]:
-    """Validation F1 against the one setting that was swept, where it is a number: a learning curve of its share."""
+    """Return the validation F1 by the swept setting, if it is a single number.
+
+    If the setting is the share of the training texts, the chart is a learning curve.
+    """
     keys = {key for candidate in candidates for key in candidate.settings}
     values = [next(iter(candidate.settings.values())) for candidate in candidates] if len(keys) == 1 else []
     if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return []
     key = keys.pop()
     points = sorted(zip(map(float, values), (candidate.validation_f1 for candidate in candidates), strict=True))
-    wide = points[0][0] > 0 and points[-1][0] / points[0][0] > 20
-    learning = key == "preprocess.train_share"
-    ends = [
-        f"{score:.4f} {f'with {percent(value)} of them' if learning else f'at {value:g}'}" for value, score in points
-    ]
+    (lowest, first_f1), (highest, last_f1) = points[0], points[-1]
+    log = lowest > 0 and highest / lowest > 20
+    score = "F1 on the validation split"
+    if key == "preprocess.train_share":
+        ends = f"{first_f1:.4f} with {percent(lowest)} of the training texts, {last_f1:.4f} with {percent(highest)}"
+        caption, x_label = (
+            Caption("learning-curve", "Learning curve", f"{score}: {ends}."),
+            "share of the training texts",
+        )
+    else:
+        ends = f"{first_f1:.4f} at {lowest:g}, {last_f1:.4f} at {highest:g}"
+        caption, x_label = Caption("sweep-plot", f"Validation F1 by {key}", f"{score}: {ends}."), key
     return [
         line_chart(
-            "learning-curve" if learning else "sweep-plot",
-            "Learning curve" if learning else f"Validation F1 by {key}",
-            f"{'Trained on fewer of the texts' if learning else 'F1 on the validation split'}: {ends[0]}, {ends[-1]}.",
-            [Line("F1 on the validation split", points, dots=True)],
-            Axis.over("share of the training texts" if learning else key, [value for value, _ in points], log=wide),
-            Axis.over("F1 on the validation split", [value for _, value in points]),
+            caption,
+            [Line(score, points, dots=True)],
+            Axis.fit(x_label, [value for value, _ in points], log=log),
+            Axis.fit(score, [value for _, value in points]),
         )
     ]

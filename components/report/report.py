@@ -1,177 +1,239 @@
-"""The report of a run: one HTML page, decision first, then what it rests on."""
+"""HTML report of a gate's decision: the decision first, then the evaluation, data, training, costs and lineage."""
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import yaml
+from markupsafe import Markup
 
-from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe
+from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe, TrainingCost
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import EvaluationManifest, TopWord, WordContribution
+from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest, TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult
 from textgate.components.metrics import METRICS
 from textgate.components.report import figures
 from textgate.components.report.charts import range_bar, share_bar
-from textgate.components.report.page import ROOM, Part, write_page
+from textgate.components.report.page import PageLayout, PageSection, write_page
+from textgate.components.report.text_map import text_maps
 
-_ERRORS = 20
+_MAX_ERRORS = 20
 _ERROR_CHARACTERS = 600
-_WORDS = 12
-"""Telling words shown of each class."""
-_MATRIX = 20
-"""Labels up to which the confusion is a matrix; of more, its commonest errors are listed."""
+_ERROR_WORDS = 5
+"""Words of an error whose contributions are written out."""
+_TOP_WORDS = 12
+"""Top words per class."""
+_MAX_MATRIX_LABELS = 20
+"""Number of labels up to which the confusion matrix is shown; with more, the most common errors are listed."""
 _COMMON_ERRORS = 30
-_FAINT = 0.1
-"""Share of the strongest word's contribution below which a word is not marked."""
+_MIN_STRENGTH = 0.1
+"""Contribution relative to the strongest word of the text from which a word is marked."""
 
 
-def write_report(
-    path: Path,
-    decision: GateDecision,
-    recipe: Recipe,
-    dataset: DatasetManifest,
-    judged: Evaluation,
-    trained: Evaluation | None = None,
-    measured: Measurements | None = None,
-    merge: MergeResult | None = None,
-    sweep: Sequence[Candidate] = (),
-) -> None:
-    """Write the page of a gate's decision on ``judged``; what is not known has no place on it.
+@dataclass(frozen=True)
+class ReportInputs:
+    """Results of the steps that the report shows; sections of missing results are left out."""
 
-    ``trained`` is the evaluation before export: the map of the texts and the course of training are taken from it where
-    ``judged`` has none.
-    """
-    before = trained if trained and trained.manifest.bundle != judged.manifest.bundle else None
-    sources = [evaluation for evaluation in (judged, before) if evaluation]
-    points = next((source.insight.map for source in sources if source.insight.map), [])
-    history = next((source.manifest.history for source in sources if source.manifest.history), [])
-    cost = next((source.manifest.training_cost for source in sources if source.manifest.training_cost), None)
-    served = next((found for found in measured.targets if found.target == measured.served), None) if measured else None
-    manifest = judged.manifest
-    drawn = {
-        "curves": figures.curves(judged),
-        "calibration": figures.calibration(judged),
-        "slices": figures.slices(manifest),
-        "robustness": figures.robustness(manifest),
-        "data": figures.texts(judged, dataset),
-        "map": figures.maps(judged, points),
-        "training": [*figures.training(history), *figures.sweep(sweep)],
-    }
-    parts = [
-        Part("metrics", "Metrics", "metrics.html"),
-        Part("confusion", "Classes", "classes.html"),
-        *([Part("curves", "Curves", "plots.html")] if drawn["curves"] else []),
-        Part("calibration", "Calibration", "calibration.html"),
-        *([Part("slices", "Slices", "slices.html")] if manifest.slices else []),
-        *([Part("robustness", "Robustness", "robustness.html")] if manifest.robustness else []),
-        *([Part("domains", "Out of domain", "domains.html")] if manifest.out_of_domain else []),
-        Part("data", "Data", "data.html"),
-        *([Part("map", "Map of the texts", "map.html")] if points else []),
-        *([Part("training", "Training", "training.html")] if drawn["training"] or sweep else []),
-        Part("errors", "Most confident errors", "errors.html"),
-        *([Part("words", "Telling words", "words.html")] if any(judged.insight.top_words.values()) else []),
-        *([Part("serving", "Ways to serve it", "serving.html")] if measured and measured.targets else []),
-        *([Part("cost", "Cost", "cost.html")] if cost or served else []),
-        Part("lineage", "Lineage", "lineage.html"),
-    ]
+    decision: GateDecision
+    recipe: Recipe
+    dataset: DatasetManifest
+    evaluation: Evaluation
+    """Evaluation that the decision is based on."""
+    trained: Evaluation | None = None
+    """Evaluation before export; map, training history and training cost come from it if ``evaluation`` has none."""
+    measurements: Measurements | None = None
+    """Accuracy and cost of the export targets."""
+    merge: MergeResult | None = None
+    """Changes from merging an adapter."""
+    sweep: Sequence[Candidate] = ()
+    """Candidates of a sweep."""
+
+    @property
+    def before_export(self) -> Evaluation | None:
+        """Evaluation before export; None if the decision is on the trained model itself."""
+        if self.trained and self.trained.manifest.bundle != self.evaluation.manifest.bundle:
+            return self.trained
+        return None
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Evaluation of the decision, then the one before export."""
+        return [self.evaluation, *([self.before_export] if self.before_export else [])]
+
+    @property
+    def served(self) -> Measurement | None:
+        """Measurement of the served export target."""
+        if self.measurements is None:
+            return None
+        served = self.measurements.served
+        return next((target for target in self.measurements.targets if target.target == served), None)
+
+    @property
+    def training_cost(self) -> TrainingCost | None:
+        """Cost of the training, if it is known."""
+        costs = (evaluation.manifest.training_cost for evaluation in self.evaluations)
+        return next((cost for cost in costs if cost), None)
+
+
+def write_report(path: Path, inputs: ReportInputs) -> None:
+    """Write the report of a gate's decision as one HTML file."""
+    evaluation = inputs.evaluation
+    manifest = evaluation.manifest
+    drawn = _figures(inputs)
+    versions = next((source.manifest.versions for source in inputs.evaluations if source.manifest.versions), {})
+    recipe_yaml = yaml.safe_dump(inputs.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    title = f"{inputs.recipe.name}: {inputs.decision.verdict}"
     write_page(
         path,
-        ROOM,
-        f"{recipe.name}: {decision.verdict}",
-        "decision.html",
-        parts,
-        decision=decision,
-        recipe=recipe,
-        dataset=dataset,
-        judged=manifest,
-        rows=len(judged.truth),
+        PageLayout(title, "decision.html", _sections(inputs, drawn)),
+        decision=inputs.decision,
+        recipe=inputs.recipe,
+        dataset=inputs.dataset,
+        evaluation=manifest,
+        rows=len(evaluation.truth),
         figures=drawn,
-        metrics=_metrics(manifest, before),
-        per_class=[(label, found, range_bar(found.f1)) for label, found in manifest.per_class.items()],
-        matrix=_matrix(manifest) if len(manifest.labels) <= _MATRIX else [],
+        metrics=_metric_rows(manifest, inputs.before_export),
+        classes=_class_rows(manifest),
+        confusion=_confusion_rows(manifest) if len(manifest.labels) <= _MAX_MATRIX_LABELS else [],
         common_errors=_common_errors(manifest),
-        errors=_errors(judged),
-        top_words=_telling_words(judged.insight),
-        sweep=sweep,
-        measured=measured,
-        served=served,
-        latencies=_latencies(served),
-        merge=merge,
-        cost=cost,
-        versions=next((source.manifest.versions for source in sources if source.manifest.versions), {}),
-        code=_code(),
-        recipe_yaml=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100),
+        errors=_errors(evaluation),
+        top_words=_top_words(evaluation.insight),
+        sweep=inputs.sweep,
+        measurements=inputs.measurements,
+        served=inputs.served,
+        latencies=_latencies(inputs.served),
+        merge=inputs.merge,
+        cost=inputs.training_cost,
+        versions=versions,
+        code_sha256=_code_sha256(),
+        recipe_yaml=recipe_yaml,
     )
 
 
-class _Metric(NamedTuple):
+def _figures(inputs: ReportInputs) -> dict[str, list[Markup]]:
+    """Return the figures of each section."""
+    evaluation = inputs.evaluation
+    points = next((source.insight.map for source in inputs.evaluations if source.insight.map), [])
+    history = next((source.manifest.history for source in inputs.evaluations if source.manifest.history), [])
+    return {
+        "curves": figures.curves(evaluation),
+        "calibration": figures.calibration(evaluation),
+        "slices": figures.slices(evaluation.manifest),
+        "robustness": figures.robustness(evaluation.manifest),
+        "data": figures.dataset_figures(evaluation, inputs.dataset),
+        "map": text_maps(evaluation, points),
+        "training": [*figures.training(history), *figures.sweep(inputs.sweep)],
+    }
+
+
+def _sections(inputs: ReportInputs, drawn: dict[str, list[Markup]]) -> list[PageSection]:
+    """Return the sections that have content."""
+    manifest, measurements = inputs.evaluation.manifest, inputs.measurements
+    top_words = any(inputs.evaluation.insight.top_words.values())
+    sections = [
+        (PageSection("metrics", "Metrics", "metrics.html"), True),
+        (PageSection("confusion", "Classes", "classes.html"), True),
+        (PageSection("curves", "Curves", "plots.html"), drawn["curves"]),
+        (PageSection("calibration", "Calibration", "calibration.html"), True),
+        (PageSection("slices", "Slices", "slices.html"), manifest.slices),
+        (PageSection("robustness", "Robustness", "robustness.html"), manifest.robustness),
+        (PageSection("domains", "Out of domain", "domains.html"), manifest.out_of_domain),
+        (PageSection("data", "Data", "data.html"), True),
+        (PageSection("map", "Map of the texts", "map.html"), drawn["map"]),
+        (PageSection("training", "Training", "training.html"), drawn["training"] or inputs.sweep),
+        (PageSection("errors", "Most confident errors", "errors.html"), True),
+        (PageSection("words", "Top words", "words.html"), top_words),
+        (PageSection("serving", "Export targets", "serving.html"), measurements and measurements.targets),
+        (PageSection("cost", "Cost", "cost.html"), inputs.training_cost or inputs.served),
+        (PageSection("lineage", "Lineage", "lineage.html"), True),
+    ]
+    return [section for section, content in sections if content]
+
+
+class _MetricRow(NamedTuple):
     title: str
-    found: Estimate
-    bar: object
-    trained: Estimate | None
+    estimate: Estimate
+    bar: Markup
+    before_export: Estimate | None
 
 
-def _metrics(judged: EvaluationManifest, trained: Evaluation | None) -> list[_Metric]:
-    before = trained.manifest.metrics if trained else {}
+def _metric_rows(evaluation: EvaluationManifest, before_export: Evaluation | None) -> list[_MetricRow]:
+    before = before_export.manifest.metrics if before_export else {}
     return [
-        _Metric(METRICS.get(name, name), found, range_bar(found), before.get(name))
-        for name, found in judged.metrics.items()
+        _MetricRow(METRICS.get(name, name), estimate, range_bar(estimate), before.get(name))
+        for name, estimate in evaluation.metrics.items()
     ]
 
 
-def _telling_words(insight: Insight) -> dict[str, list[tuple[TopWord, object]]]:
-    """The words of each class with their bars, as shares of the most telling of all."""
-    most = max((abs(word.contribution) for words in insight.top_words.values() for word in words), default=0.0)
+class _ClassRow(NamedTuple):
+    label: str
+    scores: ClassScores
+    f1_bar: Markup
+
+
+def _class_rows(evaluation: EvaluationManifest) -> list[_ClassRow]:
+    return [_ClassRow(label, scores, range_bar(scores.f1)) for label, scores in evaluation.per_class.items()]
+
+
+class _TopWordRow(NamedTuple):
+    word: TopWord
+    bar: Markup
+
+
+def _top_words(insight: Insight) -> dict[str, list[_TopWordRow]]:
+    """Return the top words of each class; the bars are relative to the largest contribution of all."""
+    largest = max((abs(word.contribution) for words in insight.top_words.values() for word in words), default=0.0)
     return {
-        label: [(word, share_bar(abs(word.contribution) / (most or 1.0))) for word in words[:_WORDS]]
+        label: [_TopWordRow(word, share_bar(abs(word.contribution) / (largest or 1.0))) for word in words[:_TOP_WORDS]]
         for label, words in insight.top_words.items()
         if words
     }
 
 
-class _Cell(NamedTuple):
+class _ConfusionCell(NamedTuple):
     texts: int
     share: float
-    """Of the rows of its true label."""
-    right: bool
+    """Share of the rows with this true label."""
+    correct: bool
 
 
-def _matrix(judged: EvaluationManifest) -> list[tuple[str, list[_Cell]]]:
-    """A row of cells for each true label."""
+def _confusion_rows(evaluation: EvaluationManifest) -> list[tuple[str, list[_ConfusionCell]]]:
+    """Return the true label and the cells of each row of the confusion matrix."""
     return [
         (
-            judged.labels[truth],
-            [_Cell(count, count / max(sum(row), 1), truth == answer) for answer, count in enumerate(row)],
+            evaluation.labels[truth],
+            [_ConfusionCell(count, count / max(sum(row), 1), truth == column) for column, count in enumerate(row)],
         )
-        for truth, row in enumerate(judged.confusion)
+        for truth, row in enumerate(evaluation.confusion)
     ]
 
 
 class _CommonError(NamedTuple):
     label: str
-    answered: str
+    predicted: str
     texts: int
     share: float
-    """Of the rows of its true label."""
+    """Share of the rows with this true label."""
 
 
-def _common_errors(judged: EvaluationManifest) -> list[_CommonError]:
-    found = [
-        _CommonError(judged.labels[truth], judged.labels[answer], count, count / sum(row))
-        for truth, row in enumerate(judged.confusion)
-        for answer, count in enumerate(row)
-        if truth != answer and count
+def _common_errors(evaluation: EvaluationManifest) -> list[_CommonError]:
+    """Return the pairs of classes that are confused most often."""
+    errors = [
+        _CommonError(evaluation.labels[truth], evaluation.labels[column], count, count / sum(row))
+        for truth, row in enumerate(evaluation.confusion)
+        for column, count in enumerate(row)
+        if truth != column and count
     ]
-    return sorted(found, key=lambda error: -error.texts)[:_COMMON_ERRORS]
+    return sorted(errors, key=lambda error: -error.texts)[:_COMMON_ERRORS]
 
 
 class _Span(NamedTuple):
-    """A piece of a text: ``kind`` is ``for``, ``against`` or empty, ``strength`` from 0 to 1."""
+    """Part of a text: ``kind`` is ``for``, ``against`` or empty, ``strength`` is between 0 and 1."""
 
-    words: str
+    text: str
     kind: str = ""
     strength: float = 0.0
 
@@ -179,60 +241,61 @@ class _Span(NamedTuple):
 class _Error(NamedTuple):
     id: str
     label: str
-    answered: str
+    predicted: str
     probability: float
     spans: list[_Span]
-    speaking: list[WordContribution]
-    """The words that do most, for and against."""
-    text: str
+    top_words: list[tuple[str, float]]
+    """Words with the largest contributions, for or against the prediction, and these contributions."""
 
 
 def _errors(evaluation: Evaluation) -> list[_Error]:
-    """The wrong answers given with the highest probability, most confident first; explained where they were."""
+    """Return the explained errors, or the most confident ones if none were explained."""
     labels, predicted = evaluation.manifest.labels, evaluation.predicted
     confidence = evaluation.probabilities[np.arange(len(predicted)), predicted]
     explained = {error.row: error.contributions for error in evaluation.insight.errors}
     wrong = np.flatnonzero(predicted != evaluation.truth)
-    worst = [int(row) for row in wrong[np.argsort(-confidence[wrong], kind="stable")]]
-    shown = (list(explained) or worst)[:_ERRORS]
-    return [
-        _Error(
-            evaluation.ids[row],
-            labels[evaluation.truth[row]],
-            labels[predicted[row]],
-            float(confidence[row]),
-            _spans(evaluation.texts[row], explained.get(row, [])),
-            sorted(explained.get(row, []), key=lambda word: -abs(word.contribution))[:5],
-            evaluation.texts[row],
+    most_confident = [int(row) for row in wrong[np.argsort(-confidence[wrong], kind="stable")]]
+    errors = []
+    for row in (list(explained) or most_confident)[:_MAX_ERRORS]:
+        text, contributions = evaluation.texts[row], explained.get(row, [])
+        strongest = sorted(contributions, key=lambda word: -abs(word.contribution))[:_ERROR_WORDS]
+        errors.append(
+            _Error(
+                evaluation.ids[row],
+                labels[evaluation.truth[row]],
+                labels[predicted[row]],
+                float(confidence[row]),
+                _spans(text, contributions),
+                [(text[word.start : word.end], word.contribution) for word in strongest],
+            )
         )
-        for row in shown
-    ]
+    return errors
 
 
 def _spans(text: str, contributions: Sequence[WordContribution]) -> list[_Span]:
-    """The beginning of a text in pieces, those that contribute marked."""
+    """Split the beginning of a text into spans, of which those with a contribution are marked."""
     end = min(len(text), _ERROR_CHARACTERS)
-    most = max((abs(word.contribution) for word in contributions), default=0.0)
-    spans, place = [], 0
+    largest = max((abs(word.contribution) for word in contributions), default=0.0)
+    spans, position = [], 0
     for word in sorted(contributions, key=lambda word: word.start):
-        strength = abs(word.contribution) / most if most else 0.0
-        if strength < _FAINT or word.start < place or word.end > end:
+        strength = abs(word.contribution) / largest if largest else 0.0
+        if strength < _MIN_STRENGTH or word.start < position or word.end > end:
             continue
-        spans.append(_Span(text[place : word.start]))
+        spans.append(_Span(text[position : word.start]))
         spans.append(_Span(text[word.start : word.end], "for" if word.contribution > 0 else "against", strength))
-        place = word.end
-    rest = text[place:end] + ("…" if end < len(text) else "")
-    return [span for span in [*spans, _Span(rest)] if span.words]
+        position = word.end
+    rest = text[position:end] + ("…" if end < len(text) else "")
+    return [span for span in [*spans, _Span(rest)] if span.text]
 
 
 def _latencies(served: Measurement | None) -> list[tuple[int, float]]:
-    """Tokens and milliseconds of one text asked about alone, the shortest first."""
-    alone = [speed for speed in served.speeds if speed.batch == 1] if served else []
-    return sorted((speed.tokens, speed.milliseconds) for speed in alone)
+    """Return length in tokens and milliseconds of single texts, by length."""
+    single = [speed for speed in served.speeds if speed.batch == 1] if served else []
+    return sorted((speed.tokens, speed.milliseconds) for speed in single)
 
 
-def _code() -> str:
-    """Sha256 of the sources of every step, as installed where this page is written."""
+def _code_sha256() -> str:
+    """Return the sha256 of the installed sources of all components."""
     digest, folder = hashlib.sha256(), Path(__file__).parents[1]
     for source in sorted(folder.rglob("*.py")):
         digest.update(f"{source.relative_to(folder)}\0".encode() + source.read_bytes() + b"\0")

@@ -1,7 +1,6 @@
-"""A whole run, made up: what a report is written of."""
+"""Made-up results of a complete run, as inputs of the report."""
 
 import random
-from typing import Any
 
 import numpy as np
 
@@ -30,30 +29,30 @@ from textgate.components.contracts.evaluation import (
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
 from textgate.components.inference.explain import erase
 from textgate.components.metrics import calibration_error, class_scores, confusion, estimates
+from textgate.components.report.report import ReportInputs
 
 MARKUP = """<img src=x onerror="alert(1)"> & <script>alert(2)</script>"""
 _GOOD = ["wonderful", "moving", "great", "funny", "delightful", "touching", "brilliant", "warm", "honest", "charming"]
 _BAD = ["dull", "tedious", "awful", "bland", "clumsy", "tiresome", "pointless", "stale", "predictable", "mess"]
-_ELSE = (
+_NEUTRAL = (
     "the film a story and its characters of this director who with actors in two hours comedy plot script music but "
     "never quite finds what it was looking for although some scenes have their moments"
 )
 
 
-def whole_run(rows: int = 600, labels: tuple[str, ...] = ("negative", "positive"), **wanted: Any) -> dict[str, Any]:
-    """Everything that ``write_report`` takes beside the path; ``wanted`` replaces parts of it."""
-    judged = evaluation(rows, labels)
-    run = {
-        "decision": decision(judged.manifest.f1, passed=True),
-        "recipe": recipe(),
-        "dataset": dataset(labels, rows),
-        "judged": judged,
-        "trained": evaluation(rows, labels, seed=2, bundle="b" * 64),
-        "measured": measurements(judged.manifest.f1),
-        "merge": merge(judged.manifest.f1),
-        "sweep": sweep(),
-    }
-    return run | wanted
+def report_inputs(rows: int = 600, labels: tuple[str, ...] = ("negative", "positive")) -> ReportInputs:
+    """Return the inputs of a report with all sections."""
+    served = evaluation(rows, labels)
+    return ReportInputs(
+        decision=decision(served.manifest.f1, passed=True),
+        recipe=recipe(),
+        dataset=dataset(labels, rows),
+        evaluation=served,
+        trained=evaluation(rows, labels, seed=2, bundle="b" * 64),
+        measurements=measurements(served.manifest.f1),
+        merge=merge(served.manifest.f1),
+        sweep=sweep(),
+    )
 
 
 def evaluation(
@@ -63,13 +62,13 @@ def evaluation(
     bundle: str = "a" * 64,
     bare: bool = False,
 ) -> Evaluation:
-    """Answers that are mostly right, and with ``bare`` nothing found out beside them."""
-    rng, words, count = np.random.default_rng(seed), random.Random(3), len(labels)
+    """Return an evaluation with mostly correct predictions; with ``bare``, without any further analysis."""
+    rng, text_rng, count = np.random.default_rng(seed), random.Random(3), len(labels)
     truth = np.random.default_rng(0).integers(0, count, rows)
     logits = rng.normal(size=(rows, count)) * 1.3
     logits[np.arange(rows), truth] += 2.4
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    texts = [_text(words, int(number), count) for number in truth]
+    texts = [_text(text_rng, int(label), count) for label in truth]
     texts[0] = f"{MARKUP} {texts[0]}"
     predicted = probabilities.argmax(axis=1)
     metrics = estimates(truth, predicted, probabilities)
@@ -91,7 +90,6 @@ def evaluation(
     )
     if bare:
         return Evaluation(manifest, list(map(str, range(rows))), texts, truth, probabilities)
-    found = manifest.metrics
     manifest = manifest.model_copy(
         update={
             "slices": [
@@ -99,8 +97,8 @@ def evaluation(
                     column=column,
                     value=value,
                     rows=rows // 4,
-                    f1=_moved(found["f1"], by),
-                    accuracy=_moved(found["f1"], by),
+                    f1=_shifted(metrics["f1"], by),
+                    accuracy=_shifted(metrics["f1"], by),
                 )
                 for column, value, by in (
                     ("length", "1 to 8 words", -0.03),
@@ -118,8 +116,8 @@ def evaluation(
                     perturbation=name,
                     rows=500,
                     changed=-by * 1.4,
-                    f1_before=found["f1"],
-                    f1=_moved(found["f1"], by),
+                    f1_before=metrics["f1"],
+                    f1=_shifted(metrics["f1"], by),
                     f1_difference=Estimate(value=by, low=by - 0.012, high=by + 0.011),
                 )
                 for name, by in (
@@ -135,8 +133,8 @@ def evaluation(
                     name="imdb",
                     dataset="e" * 64,
                     rows=2_000,
-                    f1=_moved(found["f1"], -0.08),
-                    accuracy=_moved(found["f1"], -0.07),
+                    f1=_shifted(metrics["f1"], -0.08),
+                    accuracy=_shifted(metrics["f1"], -0.07),
                 )
             ],
         }
@@ -145,23 +143,23 @@ def evaluation(
         errors=_explained(truth, predicted, probabilities, texts),
         top_words={
             label: [
-                TopWord(word=f"{word}{'' if count == 2 else number}", contribution=2 - place / 7, texts=40 + place)
-                for place, word in enumerate([_BAD, _GOOD][number % 2])
+                TopWord(word=f"{word}{'' if count == 2 else index}", contribution=2 - rank / 7, texts=40 + rank)
+                for rank, word in enumerate([_BAD, _GOOD][index % 2])
             ]
-            for number, label in enumerate(labels)
+            for index, label in enumerate(labels)
         },
         map=_map(rng, truth, predicted, probabilities),
     )
     return Evaluation(manifest, [f"test.csv:{row}" for row in range(rows)], texts, truth, probabilities, insight)
 
 
-def _text(words: random.Random, number: int, count: int) -> str:
-    length = int(words.lognormvariate(2.8, 0.6)) + 3
-    chosen = [words.choice(_ELSE.split()) for _ in range(length)]
-    telling = [_BAD, _GOOD][number % 2] if count == 2 else [f"topic{number}"]
+def _text(rng: random.Random, label: int, count: int) -> str:
+    length = int(rng.lognormvariate(2.8, 0.6)) + 3
+    words = [rng.choice(_NEUTRAL.split()) for _ in range(length)]
+    indicative = [_BAD, _GOOD][label % 2] if count == 2 else [f"topic{label}"]
     for _ in range(1 + length // 9):
-        chosen.insert(words.randrange(len(chosen)), words.choice(telling))
-    return " ".join(chosen)
+        words.insert(rng.randrange(len(words)), rng.choice(indicative))
+    return " ".join(words)
 
 
 def _history() -> list[dict[str, float]]:
@@ -173,7 +171,7 @@ def _explained(
     truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, texts: list[str]
 ) -> list[ExplainedError]:
     wrong = np.flatnonzero(truth != predicted)
-    chosen = wrong[np.argsort(-probabilities.max(axis=1)[wrong])][:20]
+    most_confident = wrong[np.argsort(-probabilities.max(axis=1)[wrong])][:20]
     rng = np.random.default_rng(5)
     return [
         ExplainedError(
@@ -183,7 +181,7 @@ def _explained(
                 for start, end in erase(texts[row]).spans
             ],
         )
-        for row in chosen
+        for row in most_confident
     ]
 
 
@@ -192,20 +190,20 @@ def _map(
 ) -> list[MapPoint]:
     rows = np.sort(rng.permutation(len(truth))[:2_000])
     angles = 2 * np.pi * np.where(rng.random(len(rows)) < 0.8, predicted[rows], truth[rows]) / probabilities.shape[1]
-    places = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 4 + rng.normal(size=(len(rows), 2))
-    return [MapPoint(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, places, strict=True)]
+    positions = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 4 + rng.normal(size=(len(rows), 2))
+    return [MapPoint(row=int(row), x=float(x), y=float(y)) for row, (x, y) in zip(rows, positions, strict=True)]
 
 
-def _moved(found: Estimate, by: float) -> Estimate:
-    return Estimate(value=found.value + by, low=found.low + by - 0.01, high=found.high + by + 0.01)
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    return Estimate(value=estimate.value + by, low=estimate.low + by - 0.01, high=estimate.high + by + 0.01)
 
 
 def decision(f1: Estimate, passed: bool) -> GateDecision:
-    words = (
+    message = (
         f"the served model has F1 {f1} on 600 test texts and {'reaches' if passed else 'does not reach'} the threshold"
     )
     rules = [
-        Rule(name="min_f1", threshold=0.85, value=f1, passed=passed, message=f"{words} 0.85"),
+        Rule(name="min_f1", threshold=0.85, value=f1, passed=passed, message=f"{message} 0.85"),
         Rule(
             name="margin", threshold=0.01, value=None, passed=True, message="the F1 differs from champion v1 by +0.0100"
         ),
@@ -216,7 +214,7 @@ def decision(f1: Estimate, passed: bool) -> GateDecision:
 def recipe() -> Recipe:
     text = f"""
 name: quickstart
-description: Short film reviews, told apart by a small encoder; {MARKUP!r}
+description: Classifies short film reviews with a small encoder; {MARKUP!r}
 model: reviews
 source: {{uri: reviews.csv, metadata: [genre]}}
 train: {{family: linear}}
@@ -227,7 +225,7 @@ gate: {{min_f1: 0.85}}
 
 def dataset(labels: tuple[str, ...], rows: int) -> DatasetManifest:
     counts = {
-        split: {label: share * rows // len(labels) + number for number, label in enumerate(labels)}
+        split: {label: share * rows // len(labels) + index for index, label in enumerate(labels)}
         for split, share in (("train", 12), ("validation", 1), ("test", 1))
     }
     kept = sum(sum(split.values()) for split in counts.values())
@@ -249,7 +247,7 @@ def measurements(f1: Estimate) -> Measurements:
             bytes=size,
             parity=0.01,
             agreement=agreement,
-            f1=_moved(f1, by),
+            f1=_shifted(f1, by),
             f1_difference=Estimate(value=by, low=by - 0.004, high=by + 0.003),
             speeds=[
                 Speed(batch=batch, tokens=tokens, milliseconds=batch * tokens / rate)

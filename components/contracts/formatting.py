@@ -1,0 +1,42 @@
+"""Numbers as text, the same in the report, the model card and the pages: shares, differences, intervals, sizes."""
+
+from textgate.components.contracts.evaluation import Estimate
+
+
+def percent(share: float) -> str:
+    """Format a share with one decimal; only 0 and 1 are shown as 0.0 % and 100.0 %."""
+    if 0.9995 <= share < 1:
+        return "> 99.9\N{NO-BREAK SPACE}%"
+    if 0 < share < 0.0005:
+        return "< 0.1\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def count(number: float) -> str:
+    """Format a number without decimals, with a comma between thousands."""
+    return f"{number:,.0f}"
+
+
+def signed(value: float, decimals: int = 4) -> str:
+    """Format a difference with its sign."""
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def interval(estimate: Estimate) -> str:
+    """Format the 95 % interval."""
+    return f"{estimate.low:.4f} to {estimate.high:.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_interval(estimate: Estimate) -> str:
+    """Format the 95 % interval of a difference."""
+    return f"{signed(estimate.low)} to {signed(estimate.high)}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Format a value with its 95 % interval in parentheses."""
+    return f"{estimate.value:.4f} ({interval(estimate)})"
+
+
+def megabytes(size: float) -> str:
+    """Format a number of bytes in MB; with one decimal below 100 MB."""
+    return f"{size / 1e6:,.{0 if size >= 1e8 else 1}f} MB"
