@@ -78,7 +78,7 @@ def model_card(inputs: CardInputs) -> str:
         decision=inputs.decision,
         labels=Markdown(", ".join(text(label) for label in bundle.labels)),
         usable_with_textgate=not isinstance(bundle.runtime, TransformersRuntime),
-        textgate_snippet=textgate_snippet(bundle),
+        textgate_snippet=textgate_snippet(),
         onnx_snippet=onnxruntime_snippet(bundle, bundle.runtime) if isinstance(bundle.runtime, OnnxRuntime) else None,
         processing=_processing(bundle),
         class_counts=_class_counts(inputs.dataset),

@@ -9,21 +9,14 @@ REPOSITORY = "ORG/NAME"
 """Placeholder for the repository on the hub; ``pipelines/hub_upload.py`` replaces it when it pushes the card."""
 
 
-def textgate_snippet(bundle: ModelBundle) -> Markdown:
+def textgate_snippet() -> Markdown:
     """Return a snippet that predicts with textgate from a repository on the hub."""
     return fenced(
         f"""\
-import shutil
+import textgate
 
-from huggingface_hub import snapshot_download
-from textgate.components.inference import load_bundle
-
-# The hub's cache contains links, which a verified bundle must not, and files that are not in the manifest.
-snapshot = snapshot_download("{REPOSITORY}", ignore_patterns=["README.md", ".gitattributes"])
-shutil.copytree(snapshot, "{bundle.name}")
-model = load_bundle("{bundle.name}")
-probabilities = model.predict_proba(["a text of yours"])
-print([model.bundle.labels[index] for index in model.bundle.calibration.predict(probabilities)], probabilities)
+model = textgate.load("hf://{REPOSITORY}")
+print(model.predict(["a text of yours"]))
 """,
         "python",
     )

@@ -232,7 +232,7 @@ def test_the_card_contains_all_results() -> None:
         "Promoted by the gate on the served model, compared with the champion `605127f62e6b`",
         "- Passed: F1 reaches the threshold 0.8.",
         f"textgate serve films@{bundle().fingerprint[:12]}",
-        f'snapshot_download("{REPOSITORY}"',
+        f'textgate.load("hf://{REPOSITORY}")',
         "lowercase true",
     ):
         assert part in markdown, part

@@ -63,7 +63,7 @@ class Publisher:
         before = self.registry.channel("words")
         version = self.registry.publish("words", folder)
         card = folder.with_suffix(".md")
-        card.write_text(f"---\ntags: [textgate]\n---\n# {run}\n{textgate_snippet(ModelBundle.load(folder))}\n")
+        card.write_text(f"---\ntags: [textgate]\n---\n# {run}\n{textgate_snippet()}\n")
         save_card(self.registry.store, run, card)
         expected = before.version if before else None
         self.registry.update_channel("words", version, run=run, reason="it passed", expected=expected)
@@ -101,7 +101,7 @@ def publisher(hub: HubServer, store: Store, tmp_path: Path, monkeypatch: pytest.
 
 def card(run: str, name: str) -> bytes:
     """Return the card that ``Publisher.promote`` wrote, with the name of the repository."""
-    snippet = textgate_snippet(ModelBundle.load("first")).replace(REPOSITORY, name)
+    snippet = textgate_snippet().replace(REPOSITORY, name)
     return f"---\ntags: [textgate]\n---\n# {run}\n{snippet}\n".encode()
 
 
@@ -252,11 +252,12 @@ def test_the_code_in_the_card_works(publisher: Publisher) -> None:
     publisher.run_json("words", "--to", "hf://org/words")
     published = publisher.hub.repositories["org/words"].main["README.md"].decode()
     (snippet,) = re.findall(r"```python\n(.*?)```", published, re.DOTALL)
-    environment = {**os.environ, "HF_HOME": str(publisher.folder / "home")}
+    settings = {"HF_HOME": str(publisher.folder / "home"), "TEXTGATE_DOWNLOADS": str(publisher.folder / "downloads")}
+    environment = {**os.environ, "HF_HUB_DISABLE_XET": "1", **settings}
     done = subprocess.run(
         [sys.executable, "-c", snippet], capture_output=True, text=True, env=environment, cwd=publisher.folder
     )
     assert done.returncode == 0, done.stderr
-    probabilities = load_bundle(publisher.folder / "first").predict_proba(["a text of yours"])
-    assert done.stdout == f"['bad'] {probabilities}\n"
-    assert ModelBundle.load(publisher.folder / "words").fingerprint.startswith(publisher.version)
+    assert done.stdout == f"{load_bundle(publisher.folder / 'first').predict(['a text of yours'])}\n"
+    (downloaded,) = (publisher.folder / "downloads" / "bundles").iterdir()
+    assert ModelBundle.load(downloaded).fingerprint.startswith(publisher.version)
