@@ -1,12 +1,12 @@
-"""What the engine does without a server: one arrangement of sessions and threads, in a process of its own.
+"""Measure inference without a server: one configuration of sessions and threads, in a process of its own.
 
     python ceiling.py BUNDLE SESSIONS THREADS WORKERS SECONDS < texts.json
 
-WORKERS Python threads share SESSIONS sessions of THREADS threads each. They answer 1, 16, 64 and 512 texts at a time,
-going round the texts on standard input; each worker takes its share of them, and a single text goes to the first.
-Prints JSON: for each of these texts per second, CPU seconds of a text and the seconds of every prediction; the seconds
-of lone texts with a pause before each, as one client makes one, after which a core has slept and its caches have gone
-to others; and the process's resident bytes.
+WORKERS Python threads share SESSIONS ONNX Runtime sessions of THREADS threads each. They predict batches of 1, 16, 64
+and 512 texts from the list on standard input, repeatedly; each worker predicts an equal share of a batch, and a batch
+of one text goes to the first worker. Prints JSON: for each batch size, texts per second, CPU seconds per text and the
+seconds of every prediction; the seconds of single texts with a pause before each, as between the requests of one
+client, during which cores sleep and caches go cold; and the resident bytes of the process.
 """
 
 import itertools
@@ -20,7 +20,7 @@ import psutil
 
 from textgate.components.inference import Predictor, load_bundle
 
-AT_HAND = [1, 16, 64, 512]
+BATCH_SIZES = [1, 16, 64, 512]
 _WARM_SECONDS = 1.0
 _PAUSE_SECONDS = 0.001
 
@@ -28,45 +28,45 @@ _PAUSE_SECONDS = 0.001
 def main() -> None:
     folder, (sessions, threads, workers), seconds = Path(sys.argv[1]), map(int, sys.argv[2:5]), float(sys.argv[5])
     texts = json.load(sys.stdin)
-    opened = [load_bundle(folder, threads) for _ in range(sessions)]
-    predictors = [opened[worker % sessions] for worker in range(workers)]
-    measured = []
-    for at_hand in AT_HAND:
-        answer(predictors, texts, at_hand, _WARM_SECONDS)
-        started, computed = time.perf_counter(), time.process_time()
-        durations = answer(predictors, texts, at_hand, seconds)
-        spent, computed = time.perf_counter() - started, time.process_time() - computed
-        answered = len(durations) * (at_hand // min(workers, at_hand))
-        measured.append({"rate": answered / spent, "cpu": computed / answered, "durations": durations})
-    paused = answer(predictors[:1], texts, 1, seconds, _PAUSE_SECONDS)
-    json.dump({"loads": measured, "paused": paused, "memory": psutil.Process().memory_full_info().pss}, sys.stdout)
+    bundles = [load_bundle(folder, threads) for _ in range(sessions)]
+    predictors: list[Predictor] = [bundles[worker % sessions] for worker in range(workers)]
+    loads = []
+    for batch_size in BATCH_SIZES:
+        predict(predictors, texts, batch_size, _WARM_SECONDS)
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        durations = predict(predictors, texts, batch_size, seconds)
+        wall, cpu = time.perf_counter() - wall_start, time.process_time() - cpu_start
+        predicted = len(durations) * (batch_size // min(workers, batch_size))
+        loads.append({"rate": predicted / wall, "cpu": cpu / predicted, "durations": durations})
+    paused = predict(predictors[:1], texts, 1, seconds, _PAUSE_SECONDS)
+    json.dump({"loads": loads, "paused": paused, "memory": psutil.Process().memory_full_info().pss}, sys.stdout)
 
 
-def answer(
-    predictors: list[Predictor], texts: list[str], at_hand: int, seconds: float, pause: float = 0.0
+def predict(
+    predictors: list[Predictor], texts: list[str], batch_size: int, seconds: float, pause: float = 0.0
 ) -> list[float]:
-    """Seconds of every prediction."""
-    workers = min(len(predictors), at_hand)
-    size = at_hand // workers
-    pieces = [texts[start : start + size] for start in range(0, len(texts) - size + 1, size)]
-    endless, lock = itertools.cycle(pieces), threading.Lock()
+    """Predict for ``seconds``, one thread per predictor; return the seconds of every prediction."""
+    workers = min(len(predictors), batch_size)
+    size = batch_size // workers
+    chunks = [texts[start : start + size] for start in range(0, len(texts) - size + 1, size)]
+    endless, lock = itertools.cycle(chunks), threading.Lock()
     durations: list[float] = []
     end = time.perf_counter() + seconds
 
     def work(predictor: Predictor) -> None:
         while (started := time.perf_counter()) < end:
             with lock:
-                piece = next(endless)
+                chunk = next(endless)
             if pause:
                 time.sleep(pause)
                 started = time.perf_counter()
-            predictor.predict_proba(piece)
+            predictor.predict_proba(chunk)
             durations.append(time.perf_counter() - started)
 
-    running = [threading.Thread(target=work, args=(predictor,)) for predictor in predictors[:workers]]
-    for thread in running:
+    worker_threads = [threading.Thread(target=work, args=(predictor,)) for predictor in predictors[:workers]]
+    for thread in worker_threads:
         thread.start()
-    for thread in running:
+    for thread in worker_threads:
         thread.join()
     return durations
 

@@ -1,11 +1,11 @@
-"""What each way of serving two real models keeps and costs: MiniLM (an encoder) and SmolLM2 (a decoder), on headlines.
+"""Measure quality and cost of every export target of MiniLM (an encoder) and SmolLM2 (a decoder), on headlines.
 
     python tests/benchmarks/export.py --headlines clickbait_headlines.jsonl.gz [--only minilm|smollm2]
 
-Trains MiniLM whole and SmolLM2 by QLoRA, merges, and makes every target by the pipeline's own export step. Prints for
-each target its size, F1 and the paired difference to the trained model's on the test texts, agreement, and texts per
-CPU-second of one thread over the test texts, tokenization included, against the same model on torch in fp32: all in one
-process, in turns, the median of five. Takes 20 minutes alone on two cores.
+Fine-tunes MiniLM fully and SmolLM2 with QLoRA, merges, and exports every target with the pipeline's export step. Prints
+for each target its size, the paired F1 difference to the trained model on the test texts, the agreement, and texts per
+CPU-second of one thread, tokenization included, compared with torch in fp32. All targets are timed in one process, in
+turns; the median of five is printed. Takes 20 minutes on two idle cores.
 """
 
 import argparse
@@ -43,8 +43,8 @@ SPLITS = {
     "smollm2": {"train": 900, "validation": 300, "test": 1_000},
 }
 TARGETS = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int4", "hf", "hf-nf4"]
-TIMED = {"minilm": 400, "smollm2": 60}
-"""Test texts that the rates are taken over."""
+TIMED_TEXTS = {"minilm": 400, "smollm2": 60}
+"""Number of test texts that the rates are measured on."""
 REPEATS = 5
 
 
@@ -54,13 +54,11 @@ def main() -> None:
     parser.add_argument("--only", choices=SPLITS)
     arguments = parser.parse_args()
     shared: dict[str, Any] = {"family": "transformer", "max_tokens": 64, "epochs": 1, "batch_size": 16}
-    checkpoints = {
-        name: checkpoint_of(recipe) for name, recipe in (("minilm", "quickstart"), ("smollm2", "quickstart-llm"))
-    }
+    minilm, smollm2 = base_model_of("quickstart"), base_model_of("quickstart-llm")
     trainings = {
-        "minilm": TransformerTraining(**shared, base_model=checkpoints["minilm"], learning_rate=1e-4),
+        "minilm": TransformerTraining(**shared, base_model=minilm, learning_rate=1e-4),
         "smollm2": TransformerTraining(
-            **shared, base_model=checkpoints["smollm2"], learning_rate=1e-3, adapter=Adapter(r=8, alpha=16)
+            **shared, base_model=smollm2, learning_rate=1e-3, adapter=Adapter(r=8, alpha=16)
         ),
     }
     for name in [arguments.only] if arguments.only else SPLITS:
@@ -70,59 +68,60 @@ def main() -> None:
             report(name, trainings[name], folder)
 
 
-def checkpoint_of(recipe: str) -> str:
+def base_model_of(recipe: str) -> str:
+    """Return the URI of a recipe's base model."""
     training = recipes.load(recipe).train
     assert isinstance(training, TransformerTraining)
     return training.base_model
 
 
 def report(name: str, training: TransformerTraining, folder: Path) -> None:
-    checkpoint = fetch(training.base_model, default_downloads())
-    train_bundle(folder / "dataset", name, training, folder / "trained", TrainingContext(checkpoint))
-    trained = evaluate_bundle(folder / "dataset", folder / "trained", folder / "judged")
+    base_model = fetch(training.base_model, default_downloads())
+    train_bundle(folder / "dataset", name, training, folder / "trained", TrainingContext(base_model))
+    trained = evaluate_bundle(folder / "dataset", folder / "trained", folder / "evaluated")
     merged = merge_bundle(folder / "trained", folder / "merged")
-    compare_merged(folder / "merged", merged, folder / "judged")
+    compare_merged(folder / "merged", merged, folder / "evaluated")
     settings = Export.model_validate({"targets": TARGETS, "max_f1_loss": 0.005})
-    bundle, measured = export_bundle(
-        folder / "merged", folder / "dataset", folder / "judged", settings, folder / "exported"
+    bundle, measurements = export_bundle(
+        folder / "merged", folder / "dataset", folder / "evaluated", settings, folder / "exported"
     )
     dataset = Dataset.open(folder / "dataset")
-    rates = texts_per_cpu_second(folder, bundle, measured, dataset.columns("test")[1][: TIMED[name]])
-    full = next(found for found in measured.targets if found.target == "onnx-fp32")
+    rates = texts_per_cpu_second(folder, bundle, measurements, dataset.columns("test")[1][: TIMED_TEXTS[name]])
+    fp32 = next(target for target in measurements.targets if target.target == "onnx-fp32")
     print(f"\n{name}: F1 {trained.manifest.f1} as trained on torch, {rates['torch fp32']:,.0f} texts per CPU-second")
     print("| target | MB | of fp32 | F1 difference | agreement | texts per CPU-second | of torch fp32 | peak MB | |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for found in measured.targets:
-        rate = rates.get(found.target)
-        difference = found.f1_difference
+    for target in measurements.targets:
+        rate = rates.get(target.target)
+        difference = target.f1_difference
         print(
-            f"| {found.target} | {found.bytes / 1e6:.1f} | {found.bytes / full.bytes:.0%} | {difference.value:+.4f} "
-            f"[{difference.low:+.4f}, {difference.high:+.4f}] | {found.agreement:.4f} | "
+            f"| {target.target} | {target.bytes / 1e6:.1f} | {target.bytes / fp32.bytes:.0%} | {difference.value:+.4f} "
+            f"[{difference.low:+.4f}, {difference.high:+.4f}] | {target.agreement:.4f} | "
             + (f"{rate:,.0f} | {rate / rates['torch fp32']:.2f}x" if rate else " | ")
-            + f" | {found.peak_memory / 1e6:,.0f} | {'served' if found.target == measured.served else ''} |",
+            + f" | {target.peak_memory / 1e6:,.0f} | {'served' if target.target == measurements.served else ''} |",
             flush=True,
         )
 
 
 def texts_per_cpu_second(
-    folder: Path, bundle: ModelBundle, measured: Measurements, texts: list[str]
+    folder: Path, bundle: ModelBundle, measurements: Measurements, texts: list[str]
 ) -> Mapping[str, float]:
-    """Of each ONNX target and of torch, one thread, in turns."""
+    """Return the rate of each ONNX target and of torch, measured on one thread, in turns."""
     torch.set_num_threads(1)
     merged = ModelBundle.load(folder / "merged")
     predictors: dict[str, Predictor] = {
         "torch fp32": EXPORTABLE_FAMILIES["transformer"]().predictor(folder / "merged", merged, None)
     }
-    for target, runtime in {measured.served: bundle.runtime, **bundle.alternatives}.items():
+    for target, runtime in {measurements.served: bundle.runtime, **bundle.alternatives}.items():
         if isinstance(runtime, OnnxRuntime):
             predictors[target] = OnnxPredictor(folder / "exported", bundle.normalizer, runtime, threads=1)
-    spent: dict[str, list[float]] = {target: [] for target in predictors}
+    seconds: dict[str, list[float]] = {target: [] for target in predictors}
     for _ in range(REPEATS):
         for target, predictor in predictors.items():
             started = time.process_time()
             predictor.predict_proba(texts)
-            spent[target].append(time.process_time() - started)
-    return {target: len(texts) / median(seconds) for target, seconds in spent.items()}
+            seconds[target].append(time.process_time() - started)
+    return {target: len(texts) / median(durations) for target, durations in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Fine-tuning on a GPU at the recipes' settings: tokens per second, peak memory, use of the card's matrix rate.
+"""Measure fine-tuning on a GPU with the recipes' settings: tokens per second, peak memory, share of the matrix rate.
 
     python tests/benchmarks/gpu.py
 
-Models of the true shape with random weights, so that nothing is downloaded: bert-base fully fine-tuned, and
-Llama-shaped decoders of 1 and 8 billion parameters with the adapter, batch and checkpointing of a recipe, through the
-training loop that ships. Prints "no GPU" and ends well where there is no CUDA device.
+The models have the true shape and random weights, so that nothing is downloaded: bert-base, fully fine-tuned, and
+Llamas of 1 and 8 billion parameters with the adapter, batch size and gradient checkpointing of a recipe. They are
+trained by the product's own training loop. Without a CUDA device the script prints "no GPU" and exits with 0.
 
-Model FLOPs a token: 6 N where every weight is trained; 4 N beside an adapter, since a frozen weight needs no gradient
-of its own; N counts the weights outside the embeddings. What gradient checkpointing computes again does not count
-(Chowdhery et al., PaLM, 2022, appendix B). The limit is the rate of a large bf16 matrix product, measured in the same
-run.
+Model FLOPs per token are 6 N if all weights are trained and 4 N with an adapter, because frozen weights need no
+gradient; N counts the weights outside the embeddings. Recomputation by gradient checkpointing does not count (Chowdhery
+et al., PaLM, 2022, appendix B). The limit is the rate of a large bf16 matrix product, measured in the same run.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 
-MODELS = {
+MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "bert-base": ("clickbait-bert-base", {"model_type": "bert"}, 128, 4_096),
     "1B QLoRA": (
         "clickbait-llama3-8b",
@@ -54,7 +53,7 @@ MODELS = {
         256,
     ),
 }
-"""Name: recipe whose settings hold, configuration, tokens a text, texts."""
+"""By name: recipe that has the settings, model configuration, tokens per text, number of texts."""
 
 
 def main() -> None:
@@ -70,14 +69,14 @@ def main() -> None:
         recipe, shape, tokens, texts = MODELS[name]
         seconds, flops, peak = measure(recipe, shape, tokens, texts)
         print(
-            f"{name}: {texts * tokens / seconds:,.0f} tokens/s at {tokens} tokens a text, peak memory "
+            f"{name}: {texts * tokens / seconds:,.0f} tokens/s at {tokens} tokens per text, peak memory "
             f"{peak / 2**30:.1f} GiB, {flops * texts * tokens / seconds / limit:.0%} of the matrix rate",
             flush=True,
         )
 
 
 def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tuple[float, float, int]:
-    """Seconds of one epoch, model FLOPs a token and peak bytes."""
+    """Return the seconds of one epoch, the model FLOPs per token and the peak bytes of GPU memory."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from textgate.components.contracts import TransformerTraining
@@ -108,9 +107,9 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     with tempfile.TemporaryDirectory() as scratch:
-        dataset, tokenizer = words(Path(scratch) / "dataset", tokens, texts)
-        warm, _ = words(Path(scratch) / "warm", tokens, training.batch_size)
-        train(model, tokenizer, warm, training, tokens, TrainingContext())
+        dataset, tokenizer = random_dataset(Path(scratch) / "dataset", tokens, texts)
+        warm_up, _ = random_dataset(Path(scratch) / "warm", tokens, training.batch_size)
+        train(model, tokenizer, warm_up, training, tokens, TrainingContext())
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         started = time.perf_counter()
@@ -121,7 +120,7 @@ def measure(recipe: str, shape: dict[str, Any], tokens: int, texts: int) -> tupl
 
 
 def quantize(model: Any, head: tuple[str, ...], device: torch.device) -> None:
-    """Replace the linear layers outside the head by 4-bit ones, as loading a checkpoint with QLoRA does."""
+    """Replace the linear layers outside the head by 4-bit ones, as loading a base model for QLoRA does."""
     import bitsandbytes as bnb
     from transformers import BitsAndBytesConfig
     from transformers.quantizers import AutoHfQuantizer
@@ -148,8 +147,8 @@ def quantize(model: Any, head: tuple[str, ...], device: torch.device) -> None:
     model.hf_quantizer = AutoHfQuantizer.from_config(BitsAndBytesConfig(load_in_4bit=True), pre_quantized=False)
 
 
-def words(folder: Path, tokens: int, texts: int) -> tuple[Any, Any]:
-    """A dataset of texts of so many tokens each, and their tokenizer."""
+def random_dataset(folder: Path, tokens: int, texts: int) -> tuple[Any, Any]:
+    """Write a dataset of random texts of ``tokens`` tokens each; return it with its tokenizer."""
     import random
 
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -157,21 +156,21 @@ def words(folder: Path, tokens: int, texts: int) -> tuple[Any, Any]:
 
     from textgate.components.contracts import Dataset, Row, TextNormalizer, dataset_writer
 
-    vocabulary = {"[PAD]": 0, **{f"w{number}": number for number in range(1, 1_000)}}
+    vocabulary = {"[PAD]": 0, **{f"w{index}": index for index in range(1, 1_000)}}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[PAD]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     rng = random.Random(13)
     with dataset_writer(folder, ["train", "validation", "test"]) as writer:
-        for number in range(texts + 4):
+        for index in range(texts + 4):
             text = " ".join(f"w{rng.randrange(1, 1_000)}" for _ in range(tokens))
-            split = "train" if number < texts else "validation"
-            writer.add(split, Row(str(number), f"{text}", ["no", "yes"][number % 2]))
-        writer.finish("made up", ["no", "yes"], normalizer=TextNormalizer())
+            split = "train" if index < texts else "validation"
+            writer.add(split, Row(str(index), text, ["no", "yes"][index % 2]))
+        writer.finish("random words", ["no", "yes"], normalizer=TextNormalizer())
     return Dataset.open(folder), PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
 
 
 def matrix_rate() -> float:
-    """Floating-point operations a second of a large bf16 matrix product."""
+    """Return the FLOP/s of a large bf16 matrix product."""
     left, right = (torch.randn(8_192, 8_192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     times = []
     for _ in range(20):

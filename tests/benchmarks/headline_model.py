@@ -1,10 +1,10 @@
-"""What the benchmarks of the endpoint serve: MiniLM trained on headlines, as an int8 graph and as a checkpoint."""
+"""The model of the server benchmarks: MiniLM trained on headlines, as int8 ONNX graph and Hugging Face folder."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from export import checkpoint_of
+from export import base_model_of
 from learning import read, write
 
 from textgate.components.contracts import Export, ModelBundle, OnnxRuntime, TransformerTraining, new_folder
@@ -21,15 +21,15 @@ from textgate.pipelines.workspace import open_store
 
 NAME = "headlines"
 TEXTS = 4_096
-"""Headlines that are asked about; the model has not been trained on them."""
+"""Number of headlines in requests; the model is not trained on them."""
 _SPLITS = {"train": 4_000, "validation": 500, "test": 1_000}
-_SURE = 0.95
-"""A text that the model is less sure of may fall the other way on torch, which does not round to 8 bits."""
+_MIN_CONFIDENCE = 0.95
+"""Below this, torch, which does not round to 8 bits, may predict another label."""
 
 
 @dataclass(frozen=True)
 class HeadlineModel:
-    """What lies in the working folder."""
+    """The model in a working folder."""
 
     work: Path
     bundle: ModelBundle
@@ -37,17 +37,17 @@ class HeadlineModel:
 
     @property
     def folder(self) -> Path:
-        """Of the bundle."""
+        """Folder of the bundle."""
         return self.work / "bundle"
 
     @property
     def workspace(self) -> Path:
-        """The workspace whose registry has the bundle as champion of ``NAME``."""
+        """Workspace whose registry has the bundle as champion of ``NAME``."""
         return self.work / "workspace"
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that tell a server of ``peers`` what to load."""
+        """Environment variables with which a server of ``peers`` finds its model."""
         runtime = self.bundle.runtime
         assert isinstance(runtime, OnnxRuntime)
         return {
@@ -58,41 +58,41 @@ class HeadlineModel:
             "BENCHMARK_LABELS": json.dumps(self.bundle.labels),
         }
 
-    def sure(self, count: int) -> dict[str, str]:
-        """``count`` texts with the labels that every way of serving must answer."""
+    def confident(self, count: int) -> dict[str, str]:
+        """Return ``count`` texts whose label is clear, with the label that every server must return."""
         rows = load_bundle(self.folder).predict_proba(self.texts)
-        answers = [
+        labels = [
             (text, self.bundle.labels[row.argmax()])
             for text, row in zip(self.texts, rows, strict=True)
-            if row.max() > _SURE
+            if row.max() > _MIN_CONFIDENCE
         ]
-        return dict(answers[:count])
+        return dict(labels[:count])
 
 
 def prepare(work: Path, headlines: Path) -> HeadlineModel:
-    """Train, export and publish the model, or find it in ``work`` from the time before."""
+    """Train, export and publish the model, or reuse the one of an earlier call in ``work``."""
     rows = read(headlines)
     if not (work / "bundle").exists():
-        _make(rows, work)
+        _train(rows, work)
     bundle = ModelBundle.load(work / "bundle")
     assert isinstance(bundle.runtime, OnnxRuntime)
-    if not (work / "onnx-checkpoint").exists():
-        _write_onnx_checkpoint(work / "bundle", bundle.runtime, work / "onnx-checkpoint")
+    if not (work / "onnx-folder").exists():
+        _write_onnx_folder(work / "bundle", bundle.runtime, work / "onnx-folder")
     model = HeadlineModel(work.absolute(), bundle, [row["text"] for row in rows[-TEXTS:]])
     registry = Registry(open_store(model.workspace, DEFAULT_BUCKET))
     version, champion = registry.publish(NAME, model.folder), registry.channel(NAME)
     if champion is None or champion.version != version:
         registry.update_channel(
-            NAME, version, run="benchmark", reason="benchmark", expected=champion and champion.version
+            NAME, version, run="benchmark", reason="benchmark", expected=champion.version if champion else None
         )
     return model
 
 
-def _make(rows: list[dict[str, str]], work: Path) -> None:
+def _train(rows: list[dict[str, str]], work: Path) -> None:
     training = TransformerTraining.model_validate(
         {
             "family": "transformer",
-            "base_model": checkpoint_of("quickstart"),
+            "base_model": base_model_of("quickstart"),
             "max_tokens": 64,
             "epochs": 1,
             "batch_size": 16,
@@ -100,16 +100,16 @@ def _make(rows: list[dict[str, str]], work: Path) -> None:
         }
     )
     write(rows, _SPLITS, work / "dataset")
-    checkpoint = fetch(training.base_model, default_downloads())
-    train_bundle(work / "dataset", NAME, training, work / "trained", TrainingContext(checkpoint))
-    evaluate_bundle(work / "dataset", work / "trained", work / "judged")
+    base_model = fetch(training.base_model, default_downloads())
+    train_bundle(work / "dataset", NAME, training, work / "trained", TrainingContext(base_model))
+    evaluate_bundle(work / "dataset", work / "trained", work / "evaluated")
     merge_bundle(work / "trained", work / "merged")
     targets = Export(targets=["onnx-int8", "hf"])
-    export_bundle(work / "merged", work / "dataset", work / "judged", targets, work / "bundle")
+    export_bundle(work / "merged", work / "dataset", work / "evaluated", targets, work / "bundle")
 
 
-def _write_onnx_checkpoint(bundle: Path, runtime: OnnxRuntime, output: Path) -> None:
-    """The graph with the checkpoint's settings beside it, as servers want it that read ONNX by Hugging Face's names."""
+def _write_onnx_folder(bundle: Path, runtime: OnnxRuntime, output: Path) -> None:
+    """Write the graph and the Hugging Face settings under the names that other servers expect."""
     with new_folder(output) as folder:
         for settings in (bundle / "hf").glob("*.json"):
             link_file(settings, folder / settings.name)

@@ -1,6 +1,6 @@
-"""A load generator that costs its machine little: raw HTTP/1.1 on keep-alive connections, on uvloop.
+"""Load generator with little CPU overhead: raw HTTP/1.1 on keep-alive connections, on uvloop.
 
-Closed loop: every client sends its next request when it has the answer to the last.
+Closed loop: every client sends its next request when it has received the response to the last one.
 """
 
 import asyncio
@@ -13,19 +13,22 @@ from typing import cast
 import uvloop
 
 _LONGEST_SECONDS = 60.0
-"""Until when a slow server is given time for as many answers as there are clients."""
+"""Time limit for a slow server to send as many responses as there are clients."""
 _PAUSE_SECONDS = 0.05
-"""Before the next request of a client that was refused or cut off."""
+"""Pause of a client whose request failed or whose connection was lost."""
 
 
 def post(path: str, body: bytes) -> bytes:
-    """A whole request."""
+    """Return the bytes of an HTTP request."""
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; calls ``answered(self)`` with ``status`` and ``head`` set, ``lost(self)`` when cut off."""
+    """Client connection with one request at a time.
+
+    Calls ``answered(self)`` after a response, with ``status`` and ``head`` set, and ``lost(self)`` when it is closed.
+    """
 
     def __init__(self, answered: Callable[["Connection"], None], lost: Callable[["Connection"], None]) -> None:
         self._answered, self._lost = answered, lost
@@ -50,9 +53,9 @@ class Connection(asyncio.Protocol):
         if end < 0:
             return
         head = received[:end].lower()
-        at = head.find(b"content-length:")
-        if at >= 0:
-            if len(received) < end + 4 + int(head[at + 15 :].split(b"\r", 1)[0]):
+        start = head.find(b"content-length:")
+        if start >= 0:
+            if len(received) < end + 4 + int(head[start + 15 :].split(b"\r", 1)[0]):
                 return
         elif b"chunked" in head and not received.endswith(b"0\r\n\r\n"):
             return
@@ -61,42 +64,43 @@ class Connection(asyncio.Protocol):
 
 
 @dataclass
-class Measured:
-    """What clients saw in a span of time."""
+class LoadResult:
+    """Latencies and errors that the clients result."""
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
-    """Seconds of each answer with status 200, sorted."""
+    """Seconds of each response with status 200, sorted."""
     errors: int = 0
-    """Answers with another status, and connections lost."""
+    """Number of responses with another status and of lost connections."""
 
     @property
     def rate(self) -> float:
-        """Good answers per second."""
+        """Responses with status 200 per second."""
         return len(self.latencies) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Seconds within which this share of the good answers came; infinite without any."""
+        """Return the latency percentile in seconds; ``share`` is from 0 to 1, infinite if there was no response."""
         return percentile(self.latencies, share)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value that this share of ``ordered`` does not exceed; infinite when there are none."""
+    """Return the value that the share (0 to 1) of ``ordered`` does not exceed; infinite if it is empty."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("inf")
 
 
-def measure(port: int, requests: Sequence[bytes], clients: int, seconds: float, settle: float = 0.5) -> Measured:
-    """Let ``clients`` go round ``requests``; what they see in the first ``settle`` seconds does not count.
+def measure(port: int, requests: Sequence[bytes], clients: int, seconds: float, settle: float = 0.5) -> LoadResult:
+    """Send ``requests`` repeatedly from concurrent clients and measure their latencies.
 
-    It takes longer than ``seconds`` where they have not had an answer each by then.
+    The first ``settle`` seconds are not counted. The measurement is extended beyond ``seconds`` until there are as many
+    responses as clients.
     """
     return uvloop.run(_measure(port, requests, clients, seconds, settle))
 
 
-async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: float, settle: float) -> Measured:
+async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: float, settle: float) -> LoadResult:
     loop = asyncio.get_running_loop()
     endless: Iterator[bytes] = itertools.cycle(requests)
-    measured = Measured(seconds)
+    result = LoadResult(seconds)
     counting, running = False, True
     connections: set[Connection] = set()
     reconnecting: set[asyncio.Task[None]] = set()
@@ -104,10 +108,10 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
     def answered(connection: Connection) -> None:
         if connection.status == 200:
             if counting:
-                measured.latencies.append(time.perf_counter() - connection.sent)
+                result.latencies.append(time.perf_counter() - connection.sent)
             connection.send(next(endless))
         else:
-            measured.errors += counting
+            result.errors += counting
             loop.call_later(_PAUSE_SECONDS, send, connection)
 
     def send(connection: Connection) -> None:
@@ -117,7 +121,7 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
     def lost(connection: Connection) -> None:
         connections.discard(connection)
         if running:
-            measured.errors += counting
+            result.errors += counting
             task = loop.create_task(connect(_PAUSE_SECONDS))
             reconnecting.add(task)
             task.add_done_callback(reconnecting.discard)
@@ -129,7 +133,7 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
                 _, connection = await loop.create_connection(lambda: Connection(answered, lost), "127.0.0.1", port)
                 break
             except OSError:
-                measured.errors += counting
+                result.errors += counting
                 after = _PAUSE_SECONDS
         connections.add(connection)
         connection.send(next(endless))
@@ -140,13 +144,13 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
     counting = True
     started = time.perf_counter()
     await asyncio.sleep(seconds)
-    while len(measured.latencies) < clients and time.perf_counter() - started < _LONGEST_SECONDS:
+    while len(result.latencies) < clients and time.perf_counter() - started < _LONGEST_SECONDS:
         await asyncio.sleep(_PAUSE_SECONDS)
     counting, running = False, False
-    measured.seconds = time.perf_counter() - started
+    result.seconds = time.perf_counter() - started
     for task in reconnecting:
         task.cancel()
     for connection in list(connections):
         connection.transport.abort()
-    measured.latencies.sort()
-    return measured
+    result.latencies.sort()
+    return result

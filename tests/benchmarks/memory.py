@@ -1,11 +1,11 @@
-"""Peak memory of making a large decoder whole and servable, against the bytes of its weights.
+"""Measure the peak memory of merging and exporting a large decoder, relative to the bytes of its weights.
 
     python tests/benchmarks/memory.py [--merge 1.5] [--export 0.1 0.3 0.6]
 
-Writes Llamas of random weights in bf16 with a random adapter, the given billions of parameters large, and runs what the
-pipeline's steps run, each in a process of its own. Prints the peak of memory of merging, with the base in 4 bits as
-in QLoRA and in bf16, and of linking the Hugging Face folder; then of the ONNX export and of every target, at each size,
-and what a straight line through them says of 7 billion parameters. Needs some 10 GB of disk; 15 minutes.
+Writes Llamas with random bf16 weights and a random adapter, of the given billions of parameters, and runs the code of
+the pipeline's steps, each in its own process. Prints the peak memory of merging, with the base model in 4 bits as in
+QLoRA and in bf16, and of linking the Hugging Face folder. Then prints the peak of the ONNX export and of every target
+at each size, and a linear extrapolation to 7 billion parameters. Needs about 10 GB of disk; takes 15 minutes.
 """
 
 import argparse
@@ -25,30 +25,30 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 TARGETS = ["onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-blocks", "onnx-int4", "hf", "hf-nf4"]
 VOCABULARY = 32_000
-WIDTH_OF = {0.1: (768, 9), 0.3: (1_024, 21), 0.6: (1_280, 28), 1.5: (2_048, 28), 3.0: (2_560, 36)}
-"""Hidden size and layers of a Llama of so many billions of parameters."""
+SHAPES = {0.1: (768, 9), 0.3: (1_024, 21), 0.6: (1_280, 28), 1.5: (2_048, 28), 3.0: (2_560, 36)}
+"""Hidden size and number of layers of a Llama, by billions of parameters."""
 
 
 class Peak(NamedTuple):
-    """Bytes."""
+    """Peak memory of a process, in bytes."""
 
     own: int
-    """That the process cannot do without."""
+    """Anonymous memory, which cannot be reclaimed."""
     resident: int
-    """With the pages of mapped files, which the kernel takes back when a pod is short of memory."""
+    """Resident memory, including pages of mapped files, which the kernel reclaims when memory is short."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--merge", type=float, default=1.5, choices=WIDTH_OF, help="billions of parameters")
-    parser.add_argument("--export", type=float, nargs="*", default=[0.1, 0.3, 0.6], choices=WIDTH_OF)
+    parser.add_argument("--merge", type=float, default=1.5, choices=SHAPES, help="billions of parameters")
+    parser.add_argument("--export", type=float, nargs="*", default=[0.1, 0.3, 0.6], choices=SHAPES)
     parser.add_argument("--stage", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage:
-        watch = _Watch()
-        watch.start()
+        monitor = _MemoryMonitor()
+        monitor.start()
         STAGES[arguments.stage[0]](*map(Path, arguments.stage[1:]))
-        print(json.dumps(watch.peaks))
+        print(json.dumps(monitor.peaks))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -56,14 +56,14 @@ def main() -> None:
         for quantization in ("nf4", "none"):
             run("adapter", folder / "base", folder / quantization, quantization)
             peak = run("merge", folder / quantization, folder / f"{quantization}-merged")
-            held = "4 bits" if quantization == "nf4" else "bf16"
+            precision = "4 bits" if quantization == "nf4" else "bf16"
             print(
-                f"merge, {weights / 2e9:.2f} B parameters, {weights / 1e9:.2f} GB in bf16, base in {held}: "
-                f"peak {of(peak, weights)}",
+                f"merge, {weights / 2e9:.2f} B parameters, {weights / 1e9:.2f} GB in bf16, base model in {precision}: "
+                f"peak {describe(peak, weights)}",
                 flush=True,
             )
         peak = run("hf", folder / "nf4-merged", folder / "hf")
-        print(f"hf folder: peak {of(peak, weights)}", flush=True)
+        print(f"hf folder: peak {describe(peak, weights)}", flush=True)
     peaks: dict[str, list[tuple[float, float]]] = {}
     for size in arguments.export:
         with tempfile.TemporaryDirectory() as temporary:
@@ -71,41 +71,45 @@ def main() -> None:
             parameters = prepare(folder, size) / 2
             run("adapter", folder / "base", folder / "trained", "nf4")
             run("merge", folder / "trained", folder / "merged")
-            found = {"export": run("export", folder / "merged", folder / "full")}
+            stages = {"export": run("export", folder / "merged", folder / "full")}
             for target in TARGETS:
-                found[target] = run("target", folder / "merged", folder / "full", folder / target)
-            for name, peak in found.items():
+                stages[target] = run("target", folder / "merged", folder / "full", folder / target)
+            for name, peak in stages.items():
                 peaks.setdefault(name, []).append((parameters, peak.own))
-                print(f"{name}, {parameters / 1e9:.2f} B parameters: peak {of(peak, 2 * parameters)}", flush=True)
+                print(f"{name}, {parameters / 1e9:.2f} B parameters: peak {describe(peak, 2 * parameters)}", flush=True)
     for name, points in peaks.items():
-        slope, start = np.polyfit(*zip(*points, strict=True), 1)
-        at_7b = (7e9 * slope + start) / 1e9
-        print(f"{name}: {slope:.1f} bytes a parameter over {start / 1e9:.1f} GB, {at_7b:.0f} GB at 7 B")
+        counts, sizes = np.array(points).T
+        slope, constant = np.polyfit(counts, sizes, 1)
+        at_7b = (7e9 * slope + constant) / 1e9
+        print(
+            f"{name}: {slope:.1f} bytes per parameter plus {constant / 1e9:.1f} GB; {at_7b:.0f} GB for 7 B parameters"
+        )
 
 
-def of(peak: Peak, weights: float) -> str:
+def describe(peak: Peak, weights: float) -> str:
+    """Return the peak in GB and relative to the bytes of the bf16 weights."""
     return f"{peak.own / 1e9:.2f} GB ({peak.own / weights:.2f}x), {peak.resident / 1e9:.2f} GB with mapped files"
 
 
 def prepare(folder: Path, size: float) -> int:
-    """Write the checkpoint; returns the bytes of its bf16 weights."""
-    hidden, layers = WIDTH_OF[size]
+    """Write the base model and return the bytes of its bf16 weights."""
+    hidden, layers = SHAPES[size]
     run("base", folder / "base", str(hidden), str(layers))
     return sum(path.stat().st_size for path in (folder / "base").glob("*.safetensors"))
 
 
 def run(stage: str, *arguments: Path | str) -> Peak:
-    """Peak of memory of a stage in a process of its own."""
+    """Run a stage in its own process and return its peak memory."""
     command = [sys.executable, __file__, "--stage", stage, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    if done.returncode:
-        raise SystemExit(f"{stage} failed: {done.stderr[-2_000:]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    return Peak(found["RssAnon"], found["VmHWM"])
+    process = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    if process.returncode:
+        raise SystemExit(f"{stage} failed: {process.stderr[-2_000:]}")
+    peaks = json.loads(process.stdout.strip().splitlines()[-1])
+    return Peak(peaks["RssAnon"], peaks["VmHWM"])
 
 
-class _Watch(threading.Thread):
-    """Looks every 10 ms at the memory of this process."""
+class _MemoryMonitor(threading.Thread):
+    """Thread that samples the memory of this process every 10 ms."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -126,10 +130,10 @@ def _training(base: Path, quantization: str) -> dict[str, Any]:
 
 
 def _compute_in_bf16() -> None:
-    """As on a machine that has it: on another the recipe's precision would be fp32, and the base loaded in that."""
+    """Resolve every precision to bf16, as on a machine that supports it; otherwise the base model is loaded in fp32."""
     from textgate.components.families.transformer.model import precision
 
-    precision.resolve_precision = lambda wanted: "bf16"
+    precision.resolve_precision = lambda precision: "bf16"
 
 
 def base(folder: Path, hidden: Path, layers: Path) -> None:
@@ -156,7 +160,7 @@ def base(folder: Path, hidden: Path, layers: Path) -> None:
 
 
 def adapter(base: Path, folder: Path, quantization: Path) -> None:
-    """A bundle as the train step leaves it, its adapter as it was initialised."""
+    """Write a bundle like that of the train step, with an untrained adapter."""
     from textgate.components.contracts import ModelBundle, TextNormalizer, TransformersRuntime, TransformerTraining
     from textgate.components.families.transformer.model.adapters import add_adapter, save_adapter
     from textgate.components.families.transformer.model.classifier import build_classifier
@@ -222,9 +226,9 @@ def export_target(merged: Path, full: Path, output: Path) -> None:
     from textgate.components.export_onnx.onnx_graphs import write_graph
 
     graph = full / "model.onnx"
-    one = np.ones((1, 16), dtype=np.int64)
+    ones = np.ones((1, 16), dtype=np.int64)
     static = output.name == "onnx-int8"
-    ranges = activation_ranges(graph, [{"input_ids": one, "attention_mask": one}]) if static else None
+    ranges = activation_ranges(graph, [{"input_ids": ones, "attention_mask": ones}]) if static else None
     write_graph(target, graph, output / "model.onnx", (), ranges)
 
 

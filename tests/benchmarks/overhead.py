@@ -1,7 +1,7 @@
-"""What the pipeline adds to its steps: wall time of `textgate run` less the seconds its steps worked.
+"""Measure the pipeline's overhead: wall time of `textgate run` minus the seconds in which its steps worked.
 
-Every step runs (fresh workspaces, linear family, synthetic headlines); the embedded store is running already, as after
-any first command. Prints one line a run and the median.
+Every step runs (new workspaces, linear family, synthetic texts); the embedded store is already running, as after any
+first command. Prints one line per run and the median.
 
     python tests/benchmarks/overhead.py [RUNS]
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 TEXTGATE = Path(sysconfig.get_path("scripts")) / "textgate"
 RECIPE = """
 name: overhead
-description: a small task every step of which runs
+description: a small task in which every step runs
 model: overhead
 source: {uri: data.csv}
 train: {family: linear, min_df: 1}
@@ -33,14 +33,15 @@ def main() -> None:
     overheads = []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as folder:
-            overheads.append(one_run(Path(folder)))
+            overheads.append(measure_run(Path(folder)))
     print(f"median {statistics.median(overheads):.2f} s of {runs} runs on {os.cpu_count()} cores; the limit is 5 s")
 
 
-def one_run(folder: Path) -> float:
+def measure_run(folder: Path) -> float:
+    """Run the pipeline in a folder and return its overhead in seconds."""
     rng = random.Random(13)
-    words = [f"word{number}" for number in range(200)]
-    lines = [f"{' '.join(rng.sample(words, 8))} {'good' if n % 2 else 'bad'},{n % 2}" for n in range(2_000)]
+    words = [f"word{index}" for index in range(200)]
+    lines = [f"{' '.join(rng.sample(words, 8))} {'good' if index % 2 else 'bad'},{index % 2}" for index in range(2_000)]
     (folder / "data.csv").write_text("text,label\n" + "\n".join(lines))
     (folder / "overhead.yaml").write_text(RECIPE)
     subprocess.run([TEXTGATE, "store", "start"], cwd=folder, check=True, capture_output=True)
@@ -49,7 +50,7 @@ def one_run(folder: Path) -> float:
     seconds = time.perf_counter() - started
     subprocess.run([TEXTGATE, "store", "stop"], cwd=folder, check=True, capture_output=True)
     result = json.loads(done.stdout)
-    work = sum(step["work_seconds"] for step in result["steps"])
+    work: float = sum(step["work_seconds"] for step in result["steps"])
     steps = len(result["steps"])
     print(f"{steps} steps: wall {seconds:.2f} s - work {work:.2f} s = {seconds - work:.2f} s ({result['verdict']})")
     return seconds - work

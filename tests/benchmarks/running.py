@@ -1,4 +1,4 @@
-"""A server of ``servers.py`` that runs: installed, started, asked, weighed and ended."""
+"""A running server of ``servers.py``: installation, start, requests, CPU and memory, stop."""
 
 import contextlib
 import json
@@ -23,17 +23,17 @@ _STOP_SECONDS = 20.0
 
 
 class UnavailableError(Exception):
-    """A peer cannot be installed or started, or answers wrong; says why."""
+    """Failure to install or start a server, or a wrong response; the message has the reason."""
 
 
-class Running:
-    """A server that answers; ``close`` ends it and everything it started."""
+class RunningServer:
+    """Server process; ``close`` stops it and its child processes."""
 
     def __init__(self, server: Server, model: HeadlineModel, environments: Path, scratch: Path) -> None:
         self.server, self._log = server, scratch / "log.txt"
         folder = install(server, environments)
         self.port, port2, port3 = _free_ports(3)
-        places = {
+        values = {
             "python": str(folder / "python"),
             "bin": str(folder),
             "peers": str(PEERS),
@@ -43,12 +43,12 @@ class Running:
             "port2": str(port2),
             "port3": str(port3),
         }
-        variables = {name: value.format(**places) for name, value in server.variables.items()}
+        variables = {name: value.format(**values) for name, value in server.variables.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [part.format(**places) for part in server.command.split()],
+                [part.format(**values) for part in server.command.split()],
                 env={**os.environ, "PYTHONPATH": str(PEERS), **model.environment, **variables},
-                cwd=server.folder.format(**places),
+                cwd=server.folder.format(**values),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -56,64 +56,64 @@ class Running:
             )
 
     def wait(self, text: str) -> None:
-        """Until it answers one text.
+        """Wait until the server classifies a text.
 
         Raises:
-            UnavailableError: it ends or stays silent.
+            UnavailableError: The process ends or does not respond in time.
         """
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise UnavailableError(f"ended with {self._process.returncode} while starting: {self._last_words()}")
+                raise UnavailableError(f"exited with {self._process.returncode} during start: {self._last_log_line()}")
             with contextlib.suppress(OSError):
-                self.ask([text])
+                self.request([text])
                 return
             time.sleep(0.1)
-        raise UnavailableError(f"did not answer within {_START_SECONDS:.0f} s: {self._last_words()}")
+        raise UnavailableError(f"did not respond within {_START_SECONDS:.0f} s: {self._last_log_line()}")
 
     def check(self, expected: Mapping[str, str], batch: int) -> None:
-        """Ask one text at a time, and then ``batch`` at a time.
+        """Send the texts one at a time, and then ``batch`` at a time, and compare the labels.
 
         Raises:
-            UnavailableError: an answer is not the expected label.
+            UnavailableError: A label is not the expected one.
         """
         if self.server.labels is None:
             return
         texts = list(expected)
         for size in (1, batch):
             for start in range(0, len(texts), size):
-                asked = texts[start : start + size]
+                chunk = texts[start : start + size]
                 try:
-                    labels = self.server.labels(self.ask(asked))
+                    labels = self.server.labels(self.request(chunk))
                 except OSError as error:
-                    said = error.read()[:200] if isinstance(error, urllib.error.HTTPError) else self._last_words()
-                    raise UnavailableError(f"asked {size} texts: {error}: {said!r}") from error
-                if labels != [expected[text] for text in asked]:
-                    raise UnavailableError(f"answers {asked!r} with {labels}")
+                    detail = error.read()[:200] if isinstance(error, urllib.error.HTTPError) else self._last_log_line()
+                    raise UnavailableError(f"a request with {size} texts failed: {error}: {detail!r}") from error
+                if labels != [expected[text] for text in chunk]:
+                    raise UnavailableError(f"returned {labels} for {chunk!r}")
 
-    def ask(self, texts: list[str]) -> Any:
-        """One request over urllib."""
+    def request(self, texts: list[str]) -> Any:
+        """Send one request and return the JSON of the response."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{self.server.path}",
             json.dumps(self.server.body(texts)).encode(),
             {"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
     @property
     def pid(self) -> int:
-        """Of the process that was started."""
+        """Process id."""
         return self._process.pid
 
     @property
     def memory(self) -> int:
-        """Resident bytes of all its processes; what they share counts once."""
+        """Resident bytes of all processes of the server; shared pages count once."""
         return int(self._sum(lambda process: process.memory_full_info().pss))
 
     @property
     def cpu_seconds(self) -> float:
-        """What all its living processes have computed so far."""
+        """CPU seconds of all living processes of the server."""
         return self._sum(lambda process: sum(process.cpu_times()[:2]))
 
     def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
@@ -124,7 +124,7 @@ class Running:
         return total
 
     def _processes(self) -> list[psutil.Process]:
-        """Of the server; none when it has ended."""
+        """Return the processes of the server; none if it has ended."""
         try:
             parent = psutil.Process(self.pid)
             return [parent, *parent.children(recursive=True)]
@@ -132,7 +132,7 @@ class Running:
             return []
 
     def close(self) -> None:
-        """End it, and what it leaves behind."""
+        """Stop the server and its child processes."""
         processes = self._processes()
         self._process.terminate()
         _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
@@ -141,15 +141,15 @@ class Running:
                 process.kill()
         self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         lines = self._log.read_text("utf-8", "replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 @contextlib.contextmanager
-def running(server: Server, model: HeadlineModel, environments: Path, scratch: Path) -> Iterator[Running]:
-    """A started server, ended when the block is left."""
-    started = Running(server, model, environments, scratch)
+def running(server: Server, model: HeadlineModel, environments: Path, scratch: Path) -> Iterator[RunningServer]:
+    """Start a server, and stop it at the end of the block."""
+    started = RunningServer(server, model, environments, scratch)
     try:
         yield started
     finally:
@@ -157,44 +157,44 @@ def running(server: Server, model: HeadlineModel, environments: Path, scratch: P
 
 
 def install(server: Server, environments: Path) -> Path:
-    """The folder of the executables that the server runs with; a peer's environment is made when it is missing.
+    """Return the folder of the server's executables; create its virtual environment if it is missing.
 
     Raises:
-        UnavailableError: it cannot be made.
+        UnavailableError: The environment cannot be created.
     """
-    here = Path(sys.executable).parent
+    own_bin = Path(sys.executable).parent
     if not server.environment:
-        return here
+        return own_bin
     folder = environments / server.environment
-    done = folder / "requirements.txt"
-    wanted = "\n".join(server.requirements)
-    if not done.exists() or done.read_text() != wanted:
-        # As pip is told where wheels are, such as those of torch for CPUs alone.
+    installed = folder / "requirements.txt"
+    requirements = "\n".join(server.requirements)
+    if not installed.exists() or installed.read_text() != requirements:
+        # Where pip finds further wheels, such as torch's CPU builds, uv finds them too.
         links = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
         index = "PIP_EXTRA_INDEX_URL"
         extra = {"UV_EXTRA_INDEX_URL": os.environ[index]} if index in os.environ else {}
-        if not (here / "uv").exists():
-            raise UnavailableError(f"cannot be installed without uv: run {here}/pip install uv")
+        if not (own_bin / "uv").exists():
+            raise UnavailableError(f"cannot be installed without uv: run {own_bin}/pip install uv")
         for arguments in (
             ["venv", "--clear", "--python", sys.executable, str(folder)],
             ["pip", "install", "--python", str(folder / "bin" / "python"), *server.requirements],
         ):
             print(f"installing {server.name} into {folder}", flush=True)
             result = subprocess.run(
-                [here / "uv", *arguments, "--quiet"],
+                [own_bin / "uv", *arguments, "--quiet"],
                 env={**os.environ, **links, **extra},
                 capture_output=True,
                 text=True,
             )
             if result.returncode:
                 raise UnavailableError(f"cannot be installed: {' '.join(result.stderr.split())[-400:]}")
-        done.write_text(wanted)
+        installed.write_text(requirements)
     return folder / "bin"
 
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in taken:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in taken]
+        return [int(one.getsockname()[1]) for one in sockets]

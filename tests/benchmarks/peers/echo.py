@@ -1,4 +1,4 @@
-"""The floor under every server written in Python: reads a request and answers with its body."""
+"""Lower bound for a server written in Python: it reads a request and returns its body."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ import uvloop
 
 
 class Echo(asyncio.Protocol):
-    """Knows no more of HTTP than where a body ends."""
+    """Minimal HTTP protocol, which only finds the end of a body."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

@@ -1,6 +1,6 @@
-"""The bundle's graph behind its tokenizer: what every peer that can take ONNX answers with, a run for what it is given.
+"""Tokenizer and ONNX graph of the bundle, used by every peer that supports ONNX; one run per call.
 
-Runs in the peer's own environment, told where things are by environment variables.
+It runs in the peer's own environment; environment variables name the files.
 """
 
 import json
@@ -10,31 +10,31 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-Answer = dict[str, str | float]
-"""Of one text: label and score."""
+Prediction = dict[str, str | float]
+"""Label and score of a text."""
 
 
 class Engine:
-    """A session of ``threads`` threads."""
+    """ONNX Runtime session with ``threads`` threads."""
 
     def __init__(self, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # As textgate.components.inference.onnx opens it: what differs between the rows is the server.
+        # The same settings as in textgate.components.inference.onnx, so that the rows differ by the server only.
         self._session = onnxruntime.InferenceSession(
             os.environ["BENCHMARK_GRAPH"],
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=["SkipLayerNormFusion"],
         )
-        self._inputs = {found.name for found in self._session.get_inputs()}
+        self._inputs = {node.name for node in self._session.get_inputs()}
         self._tokenizer = Tokenizer.from_file(os.environ["BENCHMARK_TOKENIZER"])
         self._tokenizer.enable_truncation(int(os.environ["BENCHMARK_MAX_TOKENS"]))
         self._tokenizer.enable_padding()
         self._labels: list[str] = json.loads(os.environ["BENCHMARK_LABELS"])
 
-    def classify(self, texts: list[str]) -> list[Answer]:
-        """The likeliest label of each text."""
+    def classify(self, texts: list[str]) -> list[Prediction]:
+        """Return the most probable label of each text."""
         encodings = self._tokenizer.encode_batch_fast(texts)
         columns = {
             "input_ids": [encoding.ids for encoding in encodings],
@@ -46,6 +46,6 @@ class Engine:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = powers / powers.sum(axis=1, keepdims=True)
         return [
-            {"label": self._labels[number], "score": float(row[number])}
-            for row, number in zip(probabilities, probabilities.argmax(axis=1), strict=True)
+            {"label": self._labels[index], "score": float(row[index])}
+            for row, index in zip(probabilities, probabilities.argmax(axis=1), strict=True)
         ]

@@ -1,6 +1,6 @@
-"""FastAPI in front of ONNX Runtime as it is usually written: no batching, the work on its thread pool, a text a thread.
+"""FastAPI with ONNX Runtime as it is usually written: no batching, each request on a thread of its thread pool.
 
-https://fastapi.tiangolo.com/async/ (work that blocks belongs into def), https://www.starlette.io/threadpool/ (how many
+https://fastapi.tiangolo.com/async/ (blocking work belongs into def), https://www.starlette.io/threadpool/ (number of
 threads) and https://fastapi.tiangolo.com/deployment/server-workers/
 """
 
@@ -9,23 +9,23 @@ import os
 from collections.abc import AsyncIterator
 
 import anyio.to_thread
-from engine import Answer, Engine
+from engine import Engine, Prediction
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 
-class Asked(BaseModel):
+class ClassifyRequest(BaseModel):
     texts: list[str]
 
 
-class Answered(BaseModel):
-    predictions: list[Answer]
+class ClassifyResponse(BaseModel):
+    predictions: list[Prediction]
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # As many as cores: with its 40 by default they get into each other's way.
-    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["BENCHMARK_AT_ONCE"])
+    # One thread per core: the default of 40 threads is slower.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["BENCHMARK_THREADS"])
     yield
 
 
@@ -34,5 +34,5 @@ engine = Engine(threads=1)
 
 
 @app.post("/classify")
-def classify(asked: Asked) -> Answered:
-    return Answered(predictions=engine.classify(asked.texts))
+def classify(request: ClassifyRequest) -> ClassifyResponse:
+    return ClassifyResponse(predictions=engine.classify(request.texts))

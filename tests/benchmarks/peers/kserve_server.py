@@ -1,9 +1,9 @@
-"""KServe's Python server with a model of our own, a thread of work a core, no line of log a request.
+"""KServe's Python server with a custom model, one worker thread per core, without an access log.
 
 https://kserve.github.io/website/docs/model-serving/predictive-inference/frameworks/custom-predictor/custom-predictor
-Batching is done by a sidecar on a cluster, not by this server:
+On a cluster, a sidecar batches requests; this server does not:
 https://kserve.github.io/website/docs/model-serving/predictive-inference/batcher
-Its several processes (workers=2) gave nothing on two cores, and on a busy machine it ends and restarts them for ever.
+Several processes (workers=2) were not faster on two cores, and on a busy machine the server restarted them forever.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from typing import Any
 
 import kserve
 import uvicorn
-from engine import Answer, Engine
+from engine import Engine, Prediction
 from kserve.protocol.rest import server
 
 
 class Classifier(kserve.Model):
-    """Speaks KServe's own protocol, version 1, which costs it less than version 2."""
+    """Model behind KServe's protocol version 1, which is faster here than version 2."""
 
     def load(self) -> bool:
         self._engine = Engine(threads=1)
@@ -26,19 +26,19 @@ class Classifier(kserve.Model):
 
     async def predict(
         self, payload: dict[str, list[str]], headers: dict[str, str] | None = None, response_headers: Any = None
-    ) -> dict[str, list[Answer]]:
+    ) -> dict[str, list[Prediction]]:
         return {"predictions": await asyncio.to_thread(self._engine.classify, payload["instances"])}
 
 
-class OnLoopback(uvicorn.Config):
-    """KServe asks for every address, and has no setting for it."""
+class LoopbackConfig(uvicorn.Config):
+    """Configuration that listens on loopback; KServe listens on all addresses and has no setting for that."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{**settings, "host": "127.0.0.1"})
 
 
 if __name__ == "__main__":
-    server.uvicorn.Config = OnLoopback
+    server.uvicorn.Config = LoopbackConfig
     model = Classifier("headlines")
     model.load()
     kserve.ModelServer(

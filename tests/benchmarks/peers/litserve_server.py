@@ -1,4 +1,4 @@
-"""LitServe with its batching on, its faster queue and a worker process a core.
+"""LitServe with batching, its fast queue and one worker process per core.
 
 https://lightning.ai/docs/litserve/features/batching and https://lightning.ai/docs/litserve/api-reference/litserver
 """
@@ -6,11 +6,11 @@ https://lightning.ai/docs/litserve/features/batching and https://lightning.ai/do
 import sys
 
 import litserve
-from engine import Answer, Engine
+from engine import Engine, Prediction
 
 
 class Classifier(litserve.LitAPI):
-    """A request is a list of texts; a batch is a list of requests, which the graph answers in one run."""
+    """API in which a request is a list of texts and a batch is a list of requests, predicted in one run."""
 
     def setup(self, device: str) -> None:
         self._engine = Engine(threads=1)
@@ -21,14 +21,14 @@ class Classifier(litserve.LitAPI):
     def batch(self, inputs: list[list[str]]) -> list[list[str]]:
         return inputs
 
-    def predict(self, x: list[list[str]]) -> list[list[Answer]]:
-        answers = iter(self._engine.classify([text for texts in x for text in texts]))
-        return [[next(answers) for _ in texts] for texts in x]
+    def predict(self, x: list[list[str]]) -> list[list[Prediction]]:
+        predictions = iter(self._engine.classify([text for texts in x for text in texts]))
+        return [[next(predictions) for _ in texts] for texts in x]
 
-    def unbatch(self, output: list[list[Answer]]) -> list[list[Answer]]:
+    def unbatch(self, output: list[list[Prediction]]) -> list[list[Prediction]]:
         return output
 
-    def encode_response(self, output: list[Answer]) -> dict[str, list[Answer]]:
+    def encode_response(self, output: list[Prediction]) -> dict[str, list[Prediction]]:
         return {"predictions": output}
 
 

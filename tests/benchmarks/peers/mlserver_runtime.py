@@ -1,4 +1,4 @@
-"""MLServer with a runtime of our own and its adaptive batching on; writes settings into a folder and starts it there.
+"""MLServer with a custom runtime and adaptive batching; the script writes the settings into a folder and starts it.
 
 https://docs.seldon.ai/mlserver/user-guide/custom, https://docs.seldon.ai/mlserver/user-guide/adaptive-batching and
 https://docs.seldon.ai/mlserver/user-guide/parallel-inference
@@ -17,7 +17,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class Classifier(MLModel):
-    """Requests arrive merged; the answer is cut up again by MLServer."""
+    """Runtime; MLServer merges requests into batches and splits the responses."""
 
     async def load(self) -> bool:
         self._engine = Engine(threads=1)
@@ -25,18 +25,18 @@ class Classifier(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         texts = StringCodec.decode_input(payload.inputs[0])
-        answers = await asyncio.to_thread(self._engine.classify, texts)
-        labels = StringCodec.encode_output("label", [answer["label"] for answer in answers])
+        predictions = await asyncio.to_thread(self._engine.classify, texts)
+        labels = StringCodec.encode_output("label", [prediction["label"] for prediction in predictions])
         return InferenceResponse(model_name=self.name, outputs=[labels])
 
 
-def start(http: int, grpc: int, metrics: int, folder: Path) -> None:
+def write_settings_and_start(http: int, grpc: int, metrics: int, folder: Path) -> None:
     settings = {
         "host": "127.0.0.1",
         "http_port": http,
         "grpc_port": grpc,
         "metrics_port": metrics,
-        # Its worker processes, which need uvloop 0.21, answered no more on two cores than threads, in twice the memory.
+        # Worker processes, which need uvloop 0.21, were not faster than threads on two cores and used twice the memory.
         "parallel_workers": 0,
         "debug": False,
     }
@@ -53,4 +53,5 @@ def start(http: int, grpc: int, metrics: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    start(*map(int, sys.argv[1:4]), Path(sys.argv[4]))
+    http_port, grpc_port, metrics_port = map(int, sys.argv[1:4])
+    write_settings_and_start(http_port, grpc_port, metrics_port, Path(sys.argv[4]))

@@ -1,4 +1,4 @@
-"""transformers.pipeline behind FastAPI: one task owns the pipeline and answers what waits in one batch.
+"""FastAPI with transformers.pipeline: one task owns the pipeline and classifies all waiting requests in one batch.
 
 https://huggingface.co/docs/transformers/pipeline_webserver
 """
@@ -12,41 +12,41 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from transformers import pipeline
 
-_MOST_TEXTS = 32
+_MAX_TEXTS = 32
 
 
-class Asked(BaseModel):
+class ClassifyRequest(BaseModel):
     texts: list[str]
 
 
-class Answer(BaseModel):
+class Prediction(BaseModel):
     label: str
     score: float
 
 
-class Answered(BaseModel):
-    predictions: list[Answer]
+class ClassifyResponse(BaseModel):
+    predictions: list[Prediction]
 
 
-Waiting = tuple[list[str], asyncio.Future[list[Answer]]]
+Waiting = tuple[list[str], asyncio.Future[list[Prediction]]]
 
 
-async def answer(queue: asyncio.Queue[Waiting]) -> None:
+async def classify_batches(queue: asyncio.Queue[Waiting]) -> None:
     classify = pipeline("text-classification", model=os.environ["BENCHMARK_CHECKPOINT"], device="cpu")
     while True:
         waiting = [await queue.get()]
-        while not queue.empty() and sum(len(texts) for texts, _ in waiting) < _MOST_TEXTS:
+        while not queue.empty() and sum(len(texts) for texts, _ in waiting) < _MAX_TEXTS:
             waiting.append(queue.get_nowait())
-        texts = [text for asked, _ in waiting for text in asked]
-        answers = iter(await asyncio.to_thread(classify, texts, batch_size=len(texts), truncation=True))
-        for asked, future in waiting:
-            future.set_result([Answer(**next(answers)) for _ in asked])
+        texts = [text for request_texts, _ in waiting for text in request_texts]
+        predictions = iter(await asyncio.to_thread(classify, texts, batch_size=len(texts), truncation=True))
+        for request_texts, future in waiting:
+            future.set_result([Prediction(**next(predictions)) for _ in request_texts])
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.queue = asyncio.Queue()
-    app.state.task = asyncio.create_task(answer(app.state.queue))
+    app.state.task = asyncio.create_task(classify_batches(app.state.queue))
     yield
     app.state.task.cancel()
 
@@ -55,7 +55,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/classify")
-async def classify(asked: Asked) -> Answered:
-    future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-    await app.state.queue.put((asked.texts, future))
-    return Answered(predictions=await future)
+async def classify(request: ClassifyRequest) -> ClassifyResponse:
+    future: asyncio.Future[list[Prediction]] = asyncio.get_running_loop().create_future()
+    await app.state.queue.put((request.texts, future))
+    return ClassifyResponse(predictions=await future)
