@@ -1,4 +1,4 @@
-"""One embedded store for the whole session, a fresh bucket for each test that asks for one."""
+"""Fixtures of all tests: an embedded store per session, a new bucket per test, small datasets and models."""
 
 import os
 import random
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests never see the store, bucket or workspace of whoever runs them."""
+    """Remove the settings of the user who runs the tests: store, bucket and workspace."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "TEXTGATE_")) and name != "AWS_CA_BUNDLE":
             monkeypatch.delenv(name)
@@ -29,7 +29,7 @@ def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def store_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of one running embedded store."""
+    """Return the environment variables of a running embedded store."""
     embedded = EmbeddedStore(tmp_path_factory.mktemp("store"))
     embedded.start()
     yield embedded.environment()
@@ -38,7 +38,7 @@ def store_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 @pytest.fixture
 def environment(store_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The store's variables, set for this test."""
+    """Set the store's environment variables for a test, and return them."""
     for name, value in store_environment.items():
         monkeypatch.setenv(name, value)
     return store_environment
@@ -46,40 +46,40 @@ def environment(store_environment: dict[str, str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def store(environment: dict[str, str]) -> Store:
-    """A fresh bucket."""
-    fresh = Store.from_environment(f"test-{uuid.uuid4().hex[:12]}")
-    fresh.ensure_bucket()
-    return fresh
+    """Return a store with a new bucket."""
+    store = Store.from_environment(f"test-{uuid.uuid4().hex[:12]}")
+    store.ensure_bucket()
+    return store
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A real Chromium; it ends with the module, for until then no event loop but playwright's can run."""
+    """Return a Chromium browser. It ends with the module, because no other event loop runs beside playwright's."""
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        pytest.fail("there is no Chromium for the tests in a browser: install the package chromium", pytrace=False)
+        pytest.fail("the browser tests need Chromium: install the package chromium", pytrace=False)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium)
-        yield started
-        started.close()
+        browser = playwright.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()
 
 
-WORDS = [f"word{number}" for number in range(40)]
+WORDS = [f"word{index}" for index in range(40)]
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """A preprocessed dataset of easy texts."""
+    """Return a preprocessed dataset of texts whose last word is the label."""
     rng = random.Random(13)
     path = tmp_path_factory.mktemp("data") / "dataset"
     with dataset_writer(path, ["train", "validation", "test"]) as writer:
-        for number in range(240):
-            label = ["bad", "good"][number % 2]
+        for index in range(240):
+            label = ["bad", "good"][index % 2]
             text = " ".join([*rng.sample(WORDS, rng.randint(2, 12)), label])
-            split = "test" if number % 10 < 2 else "validation" if number % 10 < 4 else "train"
-            writer.add(split, Row(str(number), text, label))
+            split = "test" if index % 10 < 2 else "validation" if index % 10 < 4 else "train"
+            writer.add(split, Row(str(index), text, label))
         writer.finish("made up", ["bad", "good"], normalizer=TextNormalizer(lowercase=True))
     return Dataset.open(path)
 
@@ -89,7 +89,7 @@ WriteBundle = Callable[[Path, bytes], Path]
 
 @pytest.fixture(scope="session")
 def write_bundle() -> WriteBundle:
-    """Makes a small whole bundle whose one file has the given content; other content, other fingerprint."""
+    """Return a function that writes a bundle with one file of the given content, which decides its fingerprint."""
 
     def write(folder: Path, content: bytes) -> Path:
         folder.mkdir()
@@ -102,19 +102,19 @@ def write_bundle() -> WriteBundle:
 
 @pytest.fixture
 def bundle_folder(tmp_path: Path, write_bundle: WriteBundle) -> Path:
-    """A small whole bundle."""
+    """Return the folder of a small, complete bundle."""
     return write_bundle(tmp_path / "bundle", b"weights")
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised BERT of two layers with a WordPiece tokenizer of a small vocabulary, as a checkpoint."""
+    """Return the folder of a randomly initialised BERT with two layers and a small WordPiece vocabulary."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     folder.mkdir()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", *(f"word{number}" for number in range(200))]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", *(f"word{index}" for index in range(200))]
     pieces = [*map(chr, range(33, 127)), *(f"##{chr(code)}" for code in range(33, 127))]
     vocabulary = list(dict.fromkeys([*words, *pieces]))
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
@@ -134,7 +134,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_stella(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of stella's architecture and code, tiny and randomly initialised."""
+    """Return the folder of a tiny, randomly initialised model with stella's architecture and code."""
     from families.stella import write_stella
 
     return write_stella(tmp_path_factory.mktemp("tiny") / "stella")
@@ -142,11 +142,11 @@ def tiny_stella(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A tiny random checkpoint of the named architecture, written once."""
-    folder = tmp_path_factory.mktemp("checkpoints")
+    """Return a function that gives the folder of a tiny random model of an architecture; each is written once."""
+    folder = tmp_path_factory.mktemp("base-models")
 
-    def checkpoint(model_type: str) -> Path:
+    def base_model(model_type: str) -> Path:
         path = folder / model_type
         return path if path.exists() else write_tiny(path, model_type)
 
-    return checkpoint
+    return base_model

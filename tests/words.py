@@ -1,4 +1,4 @@
-"""A model of the registry that answers by whether a text holds the word good or bad."""
+"""A small linear model that predicts from the words good and bad."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from textgate.components.contracts import LinearRuntime, ModelBundle, TextNormal
 WEIGHT = 2.0
 
 
-def write_words(folder: Path, *beside: str, weight: float = WEIGHT) -> Path:
-    """The bundle, with further files of the given names; the greater the weight, the surer it answers."""
+def write_words(folder: Path, *extra_files: str, weight: float = WEIGHT) -> Path:
+    """Write the bundle, with extra files of the given names; a larger weight gives more confident predictions."""
     folder.mkdir()
     weights = np.array([[weight, 0.0], [0.0, weight]])
     save_file({"idf": np.ones(2), "weights": weights, "bias": np.zeros(2)}, folder / "model.safetensors")
     (folder / "vocabulary.json").write_text('["bad", "good"]')
-    for name in beside:
+    for name in extra_files:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(name)
@@ -25,7 +25,7 @@ def write_words(folder: Path, *beside: str, weight: float = WEIGHT) -> Path:
 
 
 def linear_bundle(name: str, labels: list[str]) -> ModelBundle:
-    """The manifest of a linear bundle that comes from no data; ``write`` it beside its files."""
+    """Return the manifest of a linear bundle without training data; its ``write`` adds it to a folder of files."""
     return ModelBundle(
         name=name,
         family="linear",

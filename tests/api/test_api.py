@@ -67,7 +67,9 @@ def test_probabilities_are_those_of_the_predictions(trained: textgate.TrainingRe
     texts = ["good", "bad", "neither"]
     probabilities = trained.model.predict_proba(texts)
     assert probabilities.shape == (3, 2)
-    assert [list(found.probabilities.values()) for found in trained.model.predict(texts)] == probabilities.tolist()
+    assert [
+        list(prediction.probabilities.values()) for prediction in trained.model.predict(texts)
+    ] == probabilities.tolist()
 
 
 def test_a_trained_model_loads_from_its_folder(trained: textgate.TrainingResult) -> None:
@@ -91,7 +93,7 @@ def test_evaluation_on_other_texts_has_intervals(trained: textgate.TrainingResul
         (["x"], ["great"], "the label 'great' is none of the model's labels: bad, good"),
     ],
 )
-def test_what_cannot_be_evaluated_is_one_sentence(
+def test_invalid_evaluation_input_is_one_sentence(
     trained: textgate.TrainingResult, texts: list[str], labels: list[str], sentence: str
 ) -> None:
     with pytest.raises(textgate.InputError, match=sentence):
@@ -112,14 +114,14 @@ def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_promotes_a_model_that_loads_by_name(environment: dict[str, str], tmp_path: Path) -> None:
     recipe = textgate.open_recipe("quickstart-tfidf", {**LINEAR, "model": "api-reviews"})
-    place = {"workspace": tmp_path / "workspace", "bucket": "api"}
-    run = textgate.run(recipe, reviews(), text="review", label="verdict", **place)
+    store = {"workspace": tmp_path / "workspace", "bucket": "api"}
+    run = textgate.run(recipe, reviews(), text="review", label="verdict", **store)
     assert run.record.promotion is not None
     assert run.report.exists()
     for reference in ("api-reviews", "api-reviews@champion", f"api-reviews@{run.record.promotion.version}"):
-        assert textgate.load(reference, **place).predict(["a good film"])[0].label == "good"
+        assert textgate.load(reference, **store).predict(["a good film"])[0].label == "good"
     with pytest.raises(textgate.InputError, match="did you mean api-reviews"):
-        textgate.load("api-review", **place)
+        textgate.load("api-review", **store)
 
 
 def test_a_published_model_loads_from_the_hub(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ print(textgate.load(sys.argv[1]).predict(["a good film"])[0].label)
 """
     hub = HubServer(token="hf_token")
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    commit = {**files, "README.md": b"a card", "notes.txt": b"not named in the manifest"}
+    commit = {**files, "README.md": b"a card", "notes.txt": b"not in the manifest"}
     hub.repositories["us/words"] = Repository(private=False, branches={"main": [commit]})
     server = serve(hub)
     settings = {
@@ -140,11 +142,11 @@ print(textgate.load(sys.argv[1]).predict(["a good film"])[0].label)
         "HF_TOKEN": hub.token,
         "TEXTGATE_DOWNLOADS": str(tmp_path / "new"),
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script, "hf://us/words"], env={**os.environ, **settings}, capture_output=True, text=True
     )
     server.shutdown()
-    assert done.stdout == "good\n", done.stderr
+    assert process.stdout == "good\n", process.stderr
 
 
 def test_importing_textgate_imports_nothing_heavy() -> None:
@@ -152,8 +154,8 @@ def test_importing_textgate_imports_nothing_heavy() -> None:
 import sys, textgate
 print(textgate.__version__, sorted({"torch", "pydantic", "kfp", "numpy"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{textgate.__version__} []"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == f"{textgate.__version__} []"
 
 
 def test_every_public_name_is_documented() -> None:
@@ -214,8 +216,8 @@ def test_a_type_checker_resolves_every_public_name_in_a_users_script(
         "pyright": [str(BIN / "pyright"), "--pythonpath", str(interpreter), str(script)],
     }[checker]
     assert all(name in USER_SCRIPT for name in textgate.__all__)
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout
     script.write_text(USER_SCRIPT + "wrong: int = model.predict(['a text'])\n")
     wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 1, wrong.stdout

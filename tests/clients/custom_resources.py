@@ -1,7 +1,7 @@
-"""JSON Schemas of the kinds that KServe and Kubeflow Trainer add to Kubernetes, on standard output, by "API KIND".
+"""Print JSON Schemas of the custom resources of KServe and Kubeflow Trainer, by "API KIND".
 
-Both projects generate the models of their Python clients from the Go types that they generate their CRDs from: what
-such a model does not know, requires or allows, the CRD does not either.
+Both projects generate the models of their Python clients and their CRDs from the same Go types, so fields, required
+fields and types of the models are those of the CRDs.
 """
 
 import importlib
@@ -25,34 +25,34 @@ _SCALARS = {
     "ResourceQuantity": _QUANTITY,
     "V1beta1MetricQuantity": _QUANTITY,
 }
-_NOWHERE = ("Knative", "V1alpha1WorkerSpec")
-"""Beginnings of names that KServe's models refer to and the client lacks: parts of a status, and workers on several
-nodes. They are refused, since nothing could be said about them."""
+_UNDEFINED = ("Knative", "V1alpha1WorkerSpec")
+"""Prefixes of types that KServe's models refer to but the client does not define: parts of a status, and workers on
+several nodes. Values of these types are rejected because they cannot be checked."""
 _GROUP = re.compile(r"K8sIoApi[A-Z][a-z]+(?=V\d)")
-"""What KServe puts before the name of some of Kubernetes' models."""
+"""Prefix of some Kubernetes models in KServe's client."""
 _COLLECTION = re.compile(r"([Ll]ist|[Dd]ict)[\[(](?:str, ?)?(.+)[\])]")
 
 
 def main() -> None:
     models = kserve_models()
     schemas = {
-        "serving.kserve.io/v1beta1 InferenceService": of_kserve("V1beta1InferenceService", models),
-        "serving.kserve.io/v1alpha1 ServingRuntime": of_kserve("V1alpha1ServingRuntime", models),
-        "trainer.kubeflow.org/v1alpha1 TrainJob": of_pydantic(TrainerV1alpha1TrainJob),
+        "serving.kserve.io/v1beta1 InferenceService": kserve_schema("V1beta1InferenceService", models),
+        "serving.kserve.io/v1alpha1 ServingRuntime": kserve_schema("V1alpha1ServingRuntime", models),
+        "trainer.kubeflow.org/v1alpha1 TrainJob": pydantic_schema(TrainerV1alpha1TrainJob),
     }
     print(json.dumps(schemas))
 
 
 def kserve_models() -> ModuleType:
-    """KServe's models without its server, whose import takes six seconds."""
+    """Import KServe's models without its server, whose import takes six seconds."""
     package = ModuleType("kserve")
     package.__path__ = list(importlib.util.find_spec("kserve").submodule_search_locations)
     sys.modules["kserve"] = package
     return importlib.import_module("kserve.models")
 
 
-def of_kserve(name: str, models: ModuleType) -> dict:
-    """The schema of a model of KServe's; what it takes from Kubernetes is looked up in Kubernetes' own client."""
+def kserve_schema(name: str, models: ModuleType) -> dict:
+    """Return the schema of a KServe model; types of Kubernetes come from the Kubernetes client."""
     definitions = {}
 
     def schema(kind: str) -> dict:
@@ -63,48 +63,50 @@ def of_kserve(name: str, models: ModuleType) -> dict:
             return {"type": "object", "additionalProperties": inner}
         if kind in _SCALARS:
             return {"type": _SCALARS[kind]}
-        if kind == "object":  # of more than one type, such as a port's number or name
+        if kind == "object":  # one of several types, such as the number or name of a port
             return {}
-        if kind.startswith(_NOWHERE):
+        if kind.startswith(_UNDEFINED):
             return {"not": {}}
         if kind not in definitions:
-            definitions[kind] = {}  # so that a model that holds itself ends
+            definitions[kind] = {}  # ends the recursion for a model that contains itself
             if model := getattr(models, kind, None):
                 definitions[kind] = {
                     "type": "object",
-                    "properties": {model.attribute_map[key]: schema(held) for key, held in model.openapi_types.items()},
-                    "required": [model.attribute_map[key] for key in required(model)],
+                    "properties": {
+                        model.attribute_map[key]: schema(type_name) for key, type_name in model.openapi_types.items()
+                    },
+                    "required": [model.attribute_map[key] for key in required_attributes(model)],
                     "additionalProperties": False,
                 }
             else:
-                found = of_pydantic(getattr(kubernetes.client, _GROUP.sub("", kind)))
-                definitions.update(found.pop("$defs", {}))
-                definitions[kind] = found
+                kubernetes_schema = pydantic_schema(getattr(kubernetes.client, _GROUP.sub("", kind)))
+                definitions.update(kubernetes_schema.pop("$defs", {}))
+                definitions[kind] = kubernetes_schema
         return {"$ref": f"#/$defs/{kind}"}
 
     return {**schema(name), "$defs": definitions}
 
 
-def required(model: type) -> list[str]:
-    """The attributes that a model of KServe's lets nobody set to None."""
+def required_attributes(model: type) -> list[str]:
+    """Return the attributes of a KServe model that must not be None."""
     settings = importlib.import_module("kserve.configuration").Configuration()
     settings.client_side_validation = False
     instance = model(local_vars_configuration=settings)
     settings.client_side_validation = True
-    found = []
+    required = []
     for key in model.openapi_types:
         try:
             setattr(instance, key, None)
         except ValueError:
-            found.append(key)
-    return found
+            required.append(key)
+    return required
 
 
-def of_pydantic(model: type) -> dict:
-    """The schema of a pydantic model, to which no property may be added."""
+def pydantic_schema(model: type) -> dict:
+    """Return the schema of a pydantic model, with additional properties forbidden."""
     schema = model.model_json_schema()
     for definition in (schema, *schema.get("$defs", {}).values()):
-        if "actual_instance" in definition.get("properties", {}):  # a quantity, or a number or name
+        if "actual_instance" in definition.get("properties", {}):  # a quantity, or a number or a name
             definition.clear()
             definition["type"] = _QUANTITY
         elif "properties" in definition:

@@ -1,4 +1,7 @@
-"""huggingface_hub: URL of the model, texts as JSON on standard input; for each its labels and scores as JSON."""
+"""Call a model with huggingface_hub and print the labels and scores as JSON.
+
+python hugging_face.py URL < texts.json
+"""
 
 import json
 import sys
@@ -10,8 +13,8 @@ texts = json.load(sys.stdin)
 print(
     json.dumps(
         {
-            "all": [[[found.label, found.score] for found in client.text_classification(text)] for text in texts],
-            "top": [[found.label for found in client.text_classification(text, top_k=1)] for text in texts],
+            "all": [[[result.label, result.score] for result in client.text_classification(text)] for text in texts],
+            "top": [[result.label for result in client.text_classification(text, top_k=1)] for text in texts],
         }
     )
 )

@@ -1,4 +1,7 @@
-"""KServe's clients: URL (HTTP), ADDRESS (gRPC), MODEL, texts as JSON on standard input; what they were told as JSON."""
+"""Call the server with KServe's HTTP and gRPC clients and print the responses as JSON.
+
+python kserve_clients.py URL GRPC_ADDRESS MODEL < texts.json
+"""
 
 import asyncio
 import json
@@ -11,29 +14,29 @@ from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRe
 async def main(url: str, address: str, model: str) -> None:
     texts = json.load(sys.stdin)
     rest = InferenceRESTClient(RESTConfig(protocol="v2", timeout=60))
-    told = {
+    results = {
         "http": {
             "live": await rest.is_server_live(url),
             "ready": await rest.is_server_ready(url),
             "model_ready": await rest.is_model_ready(url, model),
             **{
-                form: answer(await rest.infer(url, data=request(model, texts, form == "binary"), model_name=model))
+                form: parse(await rest.infer(url, data=request(model, texts, form == "binary"), model_name=model))
                 for form in ("listed", "binary")
             },
         }
     }
     await rest.close()
     async with InferenceGRPCClient(address, timeout=60) as client:
-        told["grpc"] = {
+        results["grpc"] = {
             "live": await client.is_server_live(),
             "ready": await client.is_server_ready(),
             "model_ready": await client.is_model_ready(model),
             **{
-                form: answer(await client.infer(request(model, texts, form == "binary")))
+                form: parse(await client.infer(request(model, texts, form == "binary")))
                 for form in ("listed", "binary")
             },
         }
-    print(json.dumps(told))
+    print(json.dumps(results))
 
 
 def request(model: str, texts: list[str], binary: bool) -> InferRequest:
@@ -43,16 +46,16 @@ def request(model: str, texts: list[str], binary: bool) -> InferRequest:
     return InferRequest(model, [tensor], request_id="7", parameters={"binary_data_output": binary})
 
 
-def answer(response: InferResponse) -> dict:
+def parse(response: InferResponse) -> dict:
     return {
         "model": response.model_name,
         "version": response.model_version,
         "id": response.id,
-        **{output.name: tidy(output.as_numpy()) for output in response.outputs},
+        **{output.name: to_list(output.as_numpy()) for output in response.outputs},
     }
 
 
-def tidy(array: np.ndarray) -> list:
+def to_list(array: np.ndarray) -> list:
     return [str(element, "utf-8") if isinstance(element, bytes) else element for element in array.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""A bucket left by version 0.1.0 is still read, served and shown as that version did; ``make.py`` made it."""
+"""A bucket of version 0.1.0, written by ``v010/make.py``, is read, served and shown as that version did."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ from textgate.pipelines import recipes
 FIXTURE = Path(__file__).parent / "v010"
 BUCKET = "compatibility-v010"
 EXPECTED = json.loads((FIXTURE / "expected.json").read_text("utf-8"))
-CHANNELS = [(model, channel) for model, found in EXPECTED["models"].items() for channel in found["channels"]]
+CHANNELS = [(model, channel) for model, entry in EXPECTED["models"].items() for channel in entry["channels"]]
 RUNS = sorted(path.name for path in (FIXTURE / "store" / "runs").iterdir())
 
 every_channel = pytest.mark.parametrize(("model", "channel"), CHANNELS)
@@ -41,7 +41,7 @@ def expected(model: str, channel: str) -> dict[str, Any]:
 
 
 def tolerance(model: str) -> float:
-    """How far a probability may be from the one that version 0.1.0 gave.
+    """Return the allowed difference of a probability from that of version 0.1.0.
 
     The int8 graph was run with AVX512-VNNI. On CPUs without VNNI the 16-bit sums of ONNX Runtime's int8 kernels
     saturate (onnxruntime.ai/docs, "Quantize ONNX models", U8S8), which moves these probabilities by up to 0.1.
@@ -54,15 +54,15 @@ def tolerance(model: str) -> float:
 def check(predictions: list[dict[str, Any]], model: str, channel: str) -> None:
     """Compare ``text``, ``label`` and ``probabilities`` by label with those of version 0.1.0."""
     before = expected(model, channel)["predictions"]
-    assert [found["text"] for found in predictions] == [found["text"] for found in before]
-    assert [found["label"] for found in predictions] == [found["label"] for found in before]
-    for found, wanted in zip(predictions, before, strict=True):
-        assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=tolerance(model), rel=0)
+    assert [prediction["text"] for prediction in predictions] == [prediction["text"] for prediction in before]
+    assert [prediction["label"] for prediction in predictions] == [prediction["label"] for prediction in before]
+    for prediction, old in zip(predictions, before, strict=True):
+        assert prediction["probabilities"] == pytest.approx(old["probabilities"], abs=tolerance(model), rel=0)
 
 
 @pytest.fixture(scope="module")
 def bucket(store_environment: dict[str, str]) -> Store:
-    """The bucket of version 0.1.0, uploaded to the embedded store."""
+    """Upload the bucket of version 0.1.0 to the embedded store, and return the store."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store_environment.items():
             patch.setenv(name, value)
@@ -81,13 +81,13 @@ def registry(bucket: Store) -> Registry:
 
 @pytest.fixture
 def cli(bucket: Store, environment: dict[str, str], tmp_path: Path) -> Any:
-    """Runs ``textgate ... --json`` on the bucket and parses its output."""
+    """Return a function that runs ``textgate ... --json`` on the bucket and parses its output."""
 
     def run(*arguments: str) -> Any:
         command = [TEXTGATE, *arguments, "--json", "--bucket", bucket.bucket, "--home", str(tmp_path / "home")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     return run
 
@@ -96,7 +96,7 @@ def cli(bucket: Store, environment: dict[str, str], tmp_path: Path) -> Any:
 def server(
     bucket: Store, store_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server of every model that has a champion."""
+    """Start a server of every model that has a champion."""
     home = tmp_path_factory.mktemp("home")
     with start_server(store_environment, bucket.bucket, home, home) as server:
         yield server
@@ -104,16 +104,16 @@ def server(
 
 def classify(server: ServerProcess, model: str, channel: str) -> None:
     """Send the texts to ``:classify`` and compare the response with version 0.1.0."""
-    texts = [found["text"] for found in expected(model, channel)["predictions"]]
+    texts = [prediction["text"] for prediction in expected(model, channel)["predictions"]]
     response = server.post(f"/v1/models/{model}:classify", {"texts": texts, "top_k": 2})
     assert response.status_code == 200, response.text
     body = response.json()
     assert (body["model"], body["version"]) == (model, expected(model, channel)["version"])
     predictions = []
-    for text, found in zip(texts, body["predictions"], strict=True):
-        probabilities = {best["label"]: best["score"] for best in found["top"]}
-        assert probabilities[found["label"]] == found["score"]
-        predictions.append({"text": text, "label": found["label"], "probabilities": probabilities})
+    for text, prediction in zip(texts, body["predictions"], strict=True):
+        probabilities = {best["label"]: best["score"] for best in prediction["top"]}
+        assert probabilities[prediction["label"]] == prediction["score"]
+        predictions.append({"text": text, "label": prediction["label"], "probabilities": probabilities})
     check(predictions, model, channel)
 
 
@@ -128,7 +128,7 @@ def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
     assert registry.bundle(model, version) == bundle
 
     loaded = load_bundle(tmp_path / "bundle")
-    texts = [found["text"] for found in before["predictions"]]
+    texts = [prediction["text"] for prediction in before["predictions"]]
     probabilities = loaded.predict_proba(texts)
     labels = [bundle.labels[index] for index in bundle.calibration.predict(probabilities)]
     predictions = [
@@ -139,15 +139,15 @@ def test_a_bundle_has_its_fingerprint_and_predicts_as_before(
 
 
 def test_the_registry_lists_versions_and_history(registry: Registry) -> None:
-    assert registry.models() == {found["model"]: found["channels"] for found in EXPECTED["list"]["models"]}
-    for model, found in EXPECTED["models"].items():
-        versions = {before["version"] for before in found["channels"].values()}
+    assert registry.models() == {entry["model"]: entry["channels"] for entry in EXPECTED["list"]["models"]}
+    for model, entry in EXPECTED["models"].items():
+        versions = {channel["version"] for channel in entry["channels"].values()}
         assert set(registry.versions(model)) == versions
-        history = [move.model_dump(mode="json") for move in registry.history(model)]
-        assert history == found["history"]["moves"]
+        history = [update.model_dump(mode="json") for update in registry.history(model)]
+        assert history == entry["history"]["moves"]
 
 
-def test_a_channel_of_a_bucket_of_version_010_is_moved_and_audited(environment: dict[str, str], store: Store) -> None:
+def test_a_channel_of_a_version_010_bucket_is_updated_and_audited(environment: dict[str, str], store: Store) -> None:
     for path in sorted((FIXTURE / "store" / "models" / "v010-linear").rglob("*")):
         if path.is_file():
             store.upload_file(path, path.relative_to(FIXTURE / "store").as_posix())
@@ -155,12 +155,12 @@ def test_a_channel_of_a_bucket_of_version_010_is_moved_and_audited(environment: 
     back = registry.rollback("v010-linear", run="rollback", reason="by hand")
     assert back.version == before["channels"]["challenger"]["version"]
     assert back.previous == before["channels"]["champion"]["version"]
-    history = [move.model_dump(mode="json") for move in registry.history("v010-linear")]
+    history = [update.model_dump(mode="json") for update in registry.history("v010-linear")]
     assert history == [back.model_dump(mode="json"), *before["history"]["moves"]]
 
 
 @every_run
-def test_a_run_record_and_what_lies_beside_it_parse(bucket: Store, run: str) -> None:
+def test_a_run_record_and_its_files_parse(bucket: Store, run: str) -> None:
     record = load_record(bucket, run)
     assert isinstance(record, RunRecord)
     assert (record.run, record.state, record.error) == (run, "SUCCEEDED", None)
@@ -172,36 +172,36 @@ def test_a_run_record_and_what_lies_beside_it_parse(bucket: Store, run: str) -> 
 
     recipe = Recipe.model_validate(record.recipe)
     assert recipe.model == record.promotion.model
-    champions = {found["champion"] for found in (entry["channels"] for entry in EXPECTED["list"]["models"])}
+    champions = {entry["channels"]["champion"] for entry in EXPECTED["list"]["models"]}
     if record.promotion.version in champions:
         assert recipe == recipes.load(str(FIXTURE / "recipes" / f"{recipe.name}.yaml"))
 
-    found = load_evaluation(bucket, run)
-    assert isinstance(found, EvaluationManifest)
-    assert found.bundle == record.decisions[-1].bundle
-    assert found.bundle.startswith(record.promotion.version)
+    evaluation = load_evaluation(bucket, run)
+    assert isinstance(evaluation, EvaluationManifest)
+    assert evaluation.bundle == record.decisions[-1].bundle
+    assert evaluation.bundle.startswith(record.promotion.version)
     assert str(load_card(bucket, run)).startswith("---\n")
 
 
 @every_run
 def test_the_artifacts_of_a_run_parse(bucket: Store, run: str, tmp_path: Path) -> None:
     bucket.download_folder(f"runs/{run}", tmp_path)
-    judged = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
-    assert judged.manifest == load_evaluation(bucket, run)
-    assert judged.manifest.f1.value > 0.5
-    assert judged.probabilities.shape == (35, 2)
-    np.testing.assert_allclose(judged.probabilities.sum(axis=1), 1, atol=1e-9)
+    evaluation = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
+    assert evaluation.manifest == load_evaluation(bucket, run)
+    assert evaluation.manifest.f1.value > 0.5
+    assert evaluation.probabilities.shape == (35, 2)
+    np.testing.assert_allclose(evaluation.probabilities.sum(axis=1), 1, atol=1e-9)
     confusion = np.zeros((2, 2), dtype=int)
-    np.add.at(confusion, (judged.truth, judged.predicted), 1)
-    assert confusion.tolist() == judged.manifest.confusion
-    assert judged.insight.top_words
+    np.add.at(confusion, (evaluation.truth, evaluation.predicted), 1)
+    assert confusion.tolist() == evaluation.manifest.confusion
+    assert evaluation.insight.top_words
 
     for gate in ("trained", "served"):
         path = tmp_path / f"gate-{gate}" / "decision"
         decision = GateDecision.parse(path.read_bytes(), str(path))
         assert decision in load_record(bucket, run).decisions
-    measured = Measurements.open(tmp_path / "export-onnx" / "measurements")
-    assert measured.served in {target.target for target in measured.targets}
+    measurements = Measurements.open(tmp_path / "export-onnx" / "measurements")
+    assert measurements.served in {target.target for target in measurements.targets}
     assert MergeResult.open(tmp_path / "merge-quantize" / "changes") is None
     parse_json(Promotion, (tmp_path / "promotion.json").read_bytes(), run, "a promotion")
 
@@ -216,9 +216,9 @@ def test_a_dataset_opens_with_its_rows_and_rejected_rows(bucket: Store, tmp_path
     assert sizes == {"train": 58, "validation": 24, "test": 35}
     assert {row.reason for row in clean.rejected()} == {"duplicate", "empty text", "missing label"}
     assert {city for row in clean.rows("test") for city in row.metadata.values()} == {"Lyon", "Porto", "Graz"}
-    judged = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
-    assert judged.manifest.dataset == clean.manifest.fingerprint
-    assert judged.ids == clean.columns("test")[0]
+    evaluation = Evaluation.open(tmp_path / "evaluate-2" / "evaluation")
+    assert evaluation.manifest.dataset == clean.manifest.fingerprint
+    assert evaluation.ids == clean.columns("test")[0]
 
 
 def test_models_list_prints_the_same_json(cli: Any) -> None:
@@ -239,15 +239,15 @@ def test_models_history_prints_the_same_json(cli: Any, model: str) -> None:
 
 
 @every_channel
-def test_models_card_prints_the_card_that_the_run_left(cli: Any, model: str, channel: str) -> None:
+def test_models_card_prints_the_card_of_the_run(cli: Any, model: str, channel: str) -> None:
     shown = cli("models", "card", f"{model}@{channel}")
-    run = next(move["run"] for move in expected(model, channel)["show"]["moves"] if move["decision"])
+    run = next(update["run"] for update in expected(model, channel)["show"]["moves"] if update["decision"])
     assert shown["card"] == (FIXTURE / "store" / "runs" / run / "README.md").read_text("utf-8")
 
 
 @every_channel
 def test_predict_prints_the_same_predictions(cli: Any, model: str, channel: str) -> None:
-    texts = [found["text"] for found in expected(model, channel)["predictions"]]
+    texts = [prediction["text"] for prediction in expected(model, channel)["predictions"]]
     printed = cli("predict", f"{model}@{channel}", *texts)
     assert (printed["model"], printed["version"]) == (model, expected(model, channel)["version"])
     check(printed["predictions"], model, channel)
