@@ -3,13 +3,15 @@
 from textgate.components.contracts.evaluation import Estimate
 
 
-def percent(share: float) -> str:
-    """Format a share with one decimal; only 0 and 1 are shown as 0.0 % and 100.0 %."""
-    if 0.9995 <= share < 1:
-        return "> 99.9\N{NO-BREAK SPACE}%"
-    if 0 < share < 0.0005:
-        return "< 0.1\N{NO-BREAK SPACE}%"
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+def percent(share: float, decimals: int = 1) -> str:
+    """Format a share, such as ``12.5 %``; only exactly 0 and 1 are shown as 0.0 % and 100.0 %."""
+    step = 10.0**-decimals
+    comparison, percentage = "", 100 * share
+    if 100 - step / 2 <= percentage < 100:
+        comparison, percentage = "> ", 100 - step
+    elif 0 < percentage < step / 2:
+        comparison, percentage = "< ", step
+    return f"{comparison}{percentage:.{decimals}f}\N{NO-BREAK SPACE}%"
 
 
 def count(number: float) -> str:

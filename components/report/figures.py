@@ -8,7 +8,7 @@ from markupsafe import Markup
 from textgate.components.contracts import Candidate, Evaluation
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import EvaluationManifest
-from textgate.components.contracts.formatting import interval, percent, signed
+from textgate.components.contracts.formatting import interval, percent, signed, signed_interval
 from textgate.components.metrics import precision_recall_points, reliability, roc_points
 from textgate.components.report.charts import BarGroup, Line, bar_chart, histogram, interval_chart, line_chart
 from textgate.components.report.svg import SERIES, Axis, Caption
@@ -163,8 +163,8 @@ def robustness(evaluation: EvaluationManifest) -> list[Markup]:
         return []
     worst = min(evaluation.robustness, key=lambda result: result.f1_difference.value)
     text = (
-        f"The largest change is {signed(worst.f1_difference.value)} ({interval(worst.f1_difference)}), by "
-        f"{worst.perturbation}."
+        f"The worst is {worst.perturbation} with {signed(worst.f1_difference.value)} "
+        f"({signed_interval(worst.f1_difference)})."
     )
     rows = [(result.perturbation, result.f1_difference) for result in evaluation.robustness]
     return [interval_chart(Caption("robustness-plot", "Change of F1 by perturbation", text), rows, "change of F1", 0)]

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from textgate.components.contracts import InputError, Recipe, duration
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits
+from textgate.components.contracts.formatting import megabytes
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import (
@@ -240,6 +241,6 @@ def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
         f"{metrics.texts_per_second:,.0f}",
         f"{metrics.bytes / 1e6:,.1f}",
         duration(metrics.training.seconds),
-        f"{metrics.training.peak_memory / 1e6:,.0f} MB",
+        megabytes(metrics.training.peak_memory),
         f"{fronts:<2} {remark}".rstrip(),
     ]

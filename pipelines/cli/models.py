@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from textgate.components.contracts.formatting import megabytes
 from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
@@ -67,7 +68,7 @@ def show(model: str, version: str | None, workspace: Path, bucket: str, as_json:
         ("recipe", f"{bundle.name} ({bundle.family})"),
         ("labels", ", ".join(bundle.labels)),
         ("runtime", bundle.runtime.name),
-        ("size", f"{size / 1e6:,.1f} MB"),
+        ("size", megabytes(size)),
         ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in bundle.metrics.items())),
         *[("moved", f"{update.time} to {update.channel} by {update.actor}: {update.reason}") for update in updates],
     ]

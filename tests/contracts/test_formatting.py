@@ -14,6 +14,10 @@ def test_a_share_is_rounded_to_0_or_100_percent_only_if_it_is_exactly_that(share
     assert percent(share) == text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
+def test_a_share_can_have_more_decimals() -> None:
+    assert [percent(share, 2) for share in (0.0015, 0.00004, 0.99996)] == ["0.15\xa0%", "< 0.01\xa0%", "> 99.99\xa0%"]
+
+
 def test_numbers_have_separators_signs_and_units() -> None:
     estimate = Estimate(value=-0.05, low=-0.1, high=0.02)
     assert count(25_000) == "25,000"

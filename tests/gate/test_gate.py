@@ -221,7 +221,7 @@ def test_a_candidate_is_compared_with_the_predictions_of_the_champion(
     assert "by -0.1000" in decision.message
     page = (tmp_path / "page.html").read_text("utf-8")
     assert 'onnx-int8</th><td class="n">1.5 MB</td><td class="n">2,000</td><td class="n">100 MB</td>' in page
-    assert "changed 0.15 % of the predictions on the test split and the logits by 0.0100 on average" in page
+    assert "changed 0.15\xa0% of the predictions on the test split and the logits by 0.0100 on average" in page
 
 
 def test_only_the_bundle_that_passed_gate_2_is_promoted(tmp_path: Path, store: Store) -> None:
