@@ -133,7 +133,7 @@ def test_the_root_package_imports_only_its_version() -> None:
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            modules.add(node.module)
+            modules.add(str(node.module))
     assert modules == {"importlib", "typing", "textgate.components.version"}
     assert [*imports(ROOT / "components" / "version.py")] == []
 

@@ -27,11 +27,11 @@ def post(path: str, body: bytes) -> bytes:
 class Connection(asyncio.Protocol):
     """Client connection with one request at a time.
 
-    Calls ``answered(self)`` after a response, with ``status`` and ``head`` set, and ``lost(self)`` when it is closed.
+    Calls ``on_response(self)`` after a response, with ``status`` and ``head`` set, and ``on_lost(self)`` on a loss.
     """
 
-    def __init__(self, answered: Callable[["Connection"], None], lost: Callable[["Connection"], None]) -> None:
-        self._answered, self._lost = answered, lost
+    def __init__(self, on_response: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+        self._on_response, self._on_lost = on_response, on_lost
         self._received = b""
         self.sent = 0.0
         self.status = 0
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(self)
+        self._on_lost(self)
 
     def send(self, request: bytes) -> None:
         self.sent = time.perf_counter()
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         elif b"chunked" in head and not received.endswith(b"0\r\n\r\n"):
             return
         self._received, self.head, self.status = b"", head, int(head[9:12])
-        self._answered(self)
+        self._on_response(self)
 
 
 @dataclass
@@ -105,7 +105,7 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
     connections: set[Connection] = set()
     reconnecting: set[asyncio.Task[None]] = set()
 
-    def answered(connection: Connection) -> None:
+    def on_response(connection: Connection) -> None:
         if connection.status == 200:
             if counting:
                 result.latencies.append(time.perf_counter() - connection.sent)
@@ -118,7 +118,7 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
         if connection in connections:
             connection.send(next(endless))
 
-    def lost(connection: Connection) -> None:
+    def on_lost(connection: Connection) -> None:
         connections.discard(connection)
         if running:
             result.errors += counting
@@ -130,7 +130,9 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
         while True:
             await asyncio.sleep(after)
             try:
-                _, connection = await loop.create_connection(lambda: Connection(answered, lost), "127.0.0.1", port)
+                _, connection = await loop.create_connection(
+                    lambda: Connection(on_response, on_lost), "127.0.0.1", port
+                )
                 break
             except OSError:
                 result.errors += counting

@@ -91,7 +91,7 @@ class OpenLoop:
         while (self._busy or self._opening) and time.perf_counter() < end:
             await asyncio.sleep(_TICK_SECONDS)
         for connection in list(self._busy):
-            self._lost(connection)
+            self._on_lost(connection)
 
     @property
     def connections(self) -> int:
@@ -140,11 +140,11 @@ class OpenLoop:
         loop = asyncio.get_running_loop()
         return (
             await loop.create_connection(
-                lambda: ScheduledConnection(self._answered, self._lost), "127.0.0.1", self.port
+                lambda: ScheduledConnection(self._on_response, self._on_lost), "127.0.0.1", self.port
             )
         )[1]
 
-    def _answered(self, connection: Connection) -> None:
+    def _on_response(self, connection: Connection) -> None:
         assert isinstance(connection, ScheduledConnection)
         second = self._count(connection.due, connection.status)
         if connection.status == 200:
@@ -154,7 +154,7 @@ class OpenLoop:
         self._busy.discard(connection)
         self._idle.append(connection)
 
-    def _lost(self, connection: Connection) -> None:
+    def _on_lost(self, connection: Connection) -> None:
         assert isinstance(connection, ScheduledConnection)
         if connection in self._busy:
             self._busy.discard(connection)

@@ -127,7 +127,7 @@ def test_every_recipe_snippet_is_valid(page: Path) -> None:
         snippet = yaml.safe_load(block.text.replace("<40-hex commit>", "0" * 40))
         if "components" in snippet:  # a kustomization
             continue
-        whole: dict[str, Any] = {
+        recipe: dict[str, Any] = {
             "name": "films",
             "description": "a system",
             "model": "films",
@@ -136,7 +136,7 @@ def test_every_recipe_snippet_is_valid(page: Path) -> None:
             "gate": {"min_f1": 0.5},
             **snippet,
         }
-        Recipe.parse(yaml.safe_dump(whole), block.location)
+        Recipe.parse(yaml.safe_dump(recipe), block.location)
 
 
 def test_the_recipe_table_lists_every_shipped_recipe_once() -> None:
