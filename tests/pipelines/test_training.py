@@ -1,5 +1,6 @@
 """The compiled training pipeline: order, caching and arguments of its steps, and the versions of their code."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -238,6 +239,11 @@ for step, module in {MODULES}.items():
     return dict(line.split() for line in done.stdout.splitlines())
 
 
+@functools.cache
+def unedited_versions(copy: Path, family: str) -> dict[str, str]:
+    return versions(copy, family)
+
+
 def changed_steps(
     copy: Path,
     *sources: Path,
@@ -245,7 +251,7 @@ def changed_steps(
     edit: Callable[[bytes], bytes] = lambda content: content + b"\nCHANGED = 1\n",
 ) -> set[str]:
     """Return the steps whose version changes when ``sources`` are edited."""
-    before = versions(copy, family)
+    before = unedited_versions(copy, family)
     originals = {source: source.read_bytes() for source in sources}
     for source, original in originals.items():
         source.write_bytes(edit(original))
