@@ -145,6 +145,7 @@ def _package_folder(path: Path) -> Path:
     return next(folder for folder in path.parents if (folder / "__init__.py").exists())
 
 
+@cache
 def _content_hash(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".py":
