@@ -1,4 +1,4 @@
-"""Figures of the report: the charts that are drawn of an evaluation, with the sentences that describe them."""
+"""Figures of the report: charts of an evaluation, its data and the training, each with a description."""
 
 from collections.abc import Mapping, Sequence
 

@@ -82,19 +82,19 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
     """Write the report of a gate's decision as one HTML file."""
     evaluation = inputs.evaluation
     manifest = evaluation.manifest
-    drawn = _figures(inputs)
+    charts = _figures(inputs)
     versions = next((source.manifest.versions for source in inputs.evaluations if source.manifest.versions), {})
     recipe_yaml = yaml.safe_dump(inputs.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
     title = f"{inputs.recipe.name}: {inputs.decision.verdict}"
     write_page(
         path,
-        PageLayout(title, "decision.html", _sections(inputs, drawn)),
+        PageLayout(title, "decision.html", _sections(inputs, charts)),
         decision=inputs.decision,
         recipe=inputs.recipe,
         dataset=inputs.dataset,
         evaluation=manifest,
         rows=len(evaluation.truth),
-        figures=drawn,
+        figures=charts,
         metrics=_metric_rows(manifest, inputs.before_export),
         classes=_class_rows(manifest),
         confusion=_confusion_rows(manifest) if len(manifest.labels) <= _MAX_MATRIX_LABELS else [],
@@ -129,21 +129,21 @@ def _figures(inputs: ReportInputs) -> dict[str, list[Markup]]:
     }
 
 
-def _sections(inputs: ReportInputs, drawn: dict[str, list[Markup]]) -> list[PageSection]:
+def _sections(inputs: ReportInputs, charts: dict[str, list[Markup]]) -> list[PageSection]:
     """Return the sections that have content."""
     manifest, measurements = inputs.evaluation.manifest, inputs.measurements
     top_words = any(inputs.evaluation.insight.top_words.values())
     sections = [
         (PageSection("metrics", "Metrics", "metrics.html"), True),
         (PageSection("confusion", "Classes", "classes.html"), True),
-        (PageSection("curves", "Curves", "plots.html"), drawn["curves"]),
+        (PageSection("curves", "Curves", "plots.html"), charts["curves"]),
         (PageSection("calibration", "Calibration", "calibration.html"), True),
         (PageSection("slices", "Slices", "slices.html"), manifest.slices),
         (PageSection("robustness", "Robustness", "robustness.html"), manifest.robustness),
         (PageSection("domains", "Out of domain", "domains.html"), manifest.out_of_domain),
         (PageSection("data", "Data", "data.html"), True),
-        (PageSection("map", "Map of the texts", "map.html"), drawn["map"]),
-        (PageSection("training", "Training", "training.html"), drawn["training"] or inputs.sweep),
+        (PageSection("map", "Map of the texts", "map.html"), charts["map"]),
+        (PageSection("training", "Training", "training.html"), charts["training"] or inputs.sweep),
         (PageSection("errors", "Most confident errors", "errors.html"), True),
         (PageSection("words", "Top words", "words.html"), top_words),
         (PageSection("serving", "Export targets", "serving.html"), measurements and measurements.targets),

@@ -284,8 +284,8 @@ def test_missing_analyses_are_limitations_and_chance_is_named() -> None:
 def test_a_rejection_and_missing_results_are_stated() -> None:
     recipe = RECIPE.replace("made-up film reviews", '""')
     none = Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=[])
-    judged = evaluation(slices=[], robustness=[], out_of_domain=[], training_cost=None, per_class={})
-    markdown = card(recipe, evaluation=judged, decision=decision(passed=False), measurements=none, dataset=dataset())
+    bare = evaluation(slices=[], robustness=[], out_of_domain=[], training_cost=None, per_class={})
+    markdown = card(recipe, evaluation=bare, decision=decision(passed=False), measurements=none, dataset=dataset())
     assert "Rejected by the gate" in markdown
     assert "- Failed: F1 reaches" in markdown
     assert "The training time was not measured." in markdown

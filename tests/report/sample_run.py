@@ -90,55 +90,7 @@ def evaluation(
     )
     if bare:
         return Evaluation(manifest, list(map(str, range(rows))), texts, truth, probabilities)
-    manifest = manifest.model_copy(
-        update={
-            "slices": [
-                Slice(
-                    column=column,
-                    value=value,
-                    rows=rows // 4,
-                    f1=_shifted(metrics["f1"], by),
-                    accuracy=_shifted(metrics["f1"], by),
-                )
-                for column, value, by in (
-                    ("length", "1 to 8 words", -0.03),
-                    ("length", "9 to 19 words", -0.004),
-                    ("length", "20 to 31 words", 0.01),
-                    ("length", "32 words and more", 0.024),
-                    ("source", "rotten_tomatoes.csv", -0.012),
-                    ("source", "imdb.csv", 0.015),
-                    ("genre", MARKUP, -0.051),
-                )
-            ],
-            "length_bias": Estimate(value=0.054, low=0.012, high=0.097),
-            "robustness": [
-                RobustnessResult(
-                    perturbation=name,
-                    rows=500,
-                    changed=-by * 1.4,
-                    f1_before=metrics["f1"],
-                    f1=_shifted(metrics["f1"], by),
-                    f1_difference=Estimate(value=by, low=by - 0.012, high=by + 0.011),
-                )
-                for name, by in (
-                    ("typos", -0.046),
-                    ("case", -0.0005),
-                    ("punctuation", -0.004),
-                    ("homoglyphs", -0.112),
-                    ("synonyms", -0.021),
-                )
-            ],
-            "out_of_domain": [
-                OutOfDomainSet(
-                    name="imdb",
-                    dataset="e" * 64,
-                    rows=2_000,
-                    f1=_shifted(metrics["f1"], -0.08),
-                    accuracy=_shifted(metrics["f1"], -0.07),
-                )
-            ],
-        }
-    )
+    manifest = manifest.model_copy(update=_analyses(metrics, rows))
     insight = Insight(
         errors=_explained(truth, predicted, probabilities, texts),
         top_words={
@@ -151,6 +103,57 @@ def evaluation(
         map=_map(rng, truth, predicted, probabilities),
     )
     return Evaluation(manifest, [f"test.csv:{row}" for row in range(rows)], texts, truth, probabilities, insight)
+
+
+def _analyses(metrics: dict[str, Estimate], rows: int) -> dict[str, object]:
+    """Return the fields of a manifest with the results of slices, robustness and out-of-domain data."""
+    return {
+        "slices": [
+            Slice(
+                column=column,
+                value=value,
+                rows=rows // 4,
+                f1=_shifted(metrics["f1"], by),
+                accuracy=_shifted(metrics["f1"], by),
+            )
+            for column, value, by in (
+                ("length", "1 to 8 words", -0.03),
+                ("length", "9 to 19 words", -0.004),
+                ("length", "20 to 31 words", 0.01),
+                ("length", "32 words and more", 0.024),
+                ("source", "rotten_tomatoes.csv", -0.012),
+                ("source", "imdb.csv", 0.015),
+                ("genre", MARKUP, -0.051),
+            )
+        ],
+        "length_bias": Estimate(value=0.054, low=0.012, high=0.097),
+        "robustness": [
+            RobustnessResult(
+                perturbation=name,
+                rows=500,
+                changed=-by * 1.4,
+                f1_before=metrics["f1"],
+                f1=_shifted(metrics["f1"], by),
+                f1_difference=Estimate(value=by, low=by - 0.012, high=by + 0.011),
+            )
+            for name, by in (
+                ("typos", -0.046),
+                ("case", -0.0005),
+                ("punctuation", -0.004),
+                ("homoglyphs", -0.112),
+                ("synonyms", -0.021),
+            )
+        ],
+        "out_of_domain": [
+            OutOfDomainSet(
+                name="imdb",
+                dataset="e" * 64,
+                rows=2_000,
+                f1=_shifted(metrics["f1"], -0.08),
+                accuracy=_shifted(metrics["f1"], -0.07),
+            )
+        ],
+    }
 
 
 def _text(rng: random.Random, label: int, count: int) -> str:
