@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLIENTS := $(VENV)/clients
-# A process a core, each on one thread: a tiny model loses time by handing work to a second one.
+# One process per core with one thread each: tiny models lose time by splitting work between threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
 .PHONY: help run test test-slow test-long test-containers check docs images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: install ## Run the quickstart pipeline on real text, ending with a promoted model
 	$(BIN)/textgate run quickstart
@@ -22,7 +22,7 @@ test: install $(CLIENTS)/.installed check ## Lint, check types and run the fast 
 test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights for minutes, or a browser
 	$(PYTEST) -m slow --ignore tests/containers
 
-test-long: install ## Learn whole corpora and simulate thousands of data sets: what CI has no time for
+test-long: install ## Train on whole corpora and simulate thousands of data sets; not in CI
 	$(PYTEST) -m long
 
 test-containers: install ## Build the images and run the quickstart in them; needs Docker and debootstrap, as root
@@ -36,10 +36,10 @@ check: install ## Lint and check types
 docs: install ## Build the documentation site into build/docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 
-install: $(INSTALLED) ## Make .venv from the lock file
+install: $(INSTALLED) ## Create .venv from the lock file
 
-# torch first and alone: once its build is chosen, nothing below replaces it. For the small CPU build on Linux, point
-# PIP_EXTRA_INDEX_URL at PyTorch's CPU index (README).
+# torch first and alone, so that no later install replaces its build. For the small CPU build on Linux, point
+# PIP_EXTRA_INDEX_URL at PyTorch's CPU index (docs/quickstart.md).
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "textgate needs Python 3.11 or newer: make run PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -48,14 +48,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The clients of others, which pin what textgate has newer, so they need an environment of their own; only tests use it.
+# Third-party clients for tests. They pin older versions than textgate's, so they need an environment of their own.
 $(CLIENTS)/.installed: tests/clients/requirements.lock | $(INSTALLED)
 	$(PYTHON) -m venv --without-pip $(CLIENTS)
 	$(BIN)/pip --python $(CLIENTS)/bin/python install --quiet --disable-pip-version-check --no-deps --no-compile \
 		--require-hashes -r $<
 	@touch $@
 
-images: image-pipeline image-train-gpu image-serving ## Build the images; how the shell sets up pip and proxies is handed on
+images: image-pipeline image-train-gpu image-serving ## Build the images with the shell's settings of pip and proxies
 
 REGISTRY ?= textgate
 DOCKER_BUILD ?= docker build
@@ -63,7 +63,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' components/version.py
 FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY \
 	PIP_DEFAULT_TIMEOUT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST
 
-# A build sees only what lies here, so the certificates of PIP_CERT are laid beside it meanwhile.
+# A build sees only files in this folder, so the certificates of PIP_CERT are copied here during the build.
 image-%:
 	rm -f images/ca-bundle.crt
 	$(if $(PIP_CERT),cp $(PIP_CERT) images/ca-bundle.crt)
@@ -73,13 +73,13 @@ image-%:
 		$(if $(PIP_CERT),--build-arg PIP_CERT=images/ca-bundle.crt) .
 	rm -f images/ca-bundle.crt
 
-kind-up: ## Make a cluster on this machine with Kubeflow Pipelines, MinIO and textgate; needs docker, kind, kubectl and git
+kind-up: ## Create a cluster on this machine with Kubeflow Pipelines, MinIO and textgate; needs docker, kind, kubectl and git
 	@k8s/kind/kind.sh up
 
-kind-test: ## Run the quickstart on that cluster, ask its endpoint, run its CronJob once
+kind-test: ## Run the quickstart on that cluster, query its server, run its CronJob once
 	@k8s/kind/kind.sh test
 
-kind-down: ## Remove that cluster
+kind-down: ## Delete that cluster
 	@k8s/kind/kind.sh down
 
 lock: install ## Resolve requirements.lock again from pyproject.toml, and the locks of the tests' clients and of the images
@@ -95,7 +95,8 @@ lock: install ## Resolve requirements.lock again from pyproject.toml, and the lo
 	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train $(IMAGE_LOCK) \
 		--output-file images/train-gpu.lock
 
-# Parts of requirements.lock; --no-config, which hides what pyproject.toml says of torch, brings its CUDA packages.
+# Subsets of requirements.lock. --no-config ignores the dependency metadata of torch in pyproject.toml, so that the GPU
+# lock has torch's CUDA packages.
 IMAGE_LOCK := --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --quiet
 

@@ -27,7 +27,7 @@ class Check(NamedTuple):
     name: str
     ok: bool
     words: str
-    """What was found, or how to fix it."""
+    """Result of the check, or how to fix the problem."""
 
 
 @click.command(epilog=example("textgate doctor", "textgate doctor --json"))
