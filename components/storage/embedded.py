@@ -92,10 +92,11 @@ class EmbeddedStore:
         Returns:
             False if the server was not running.
         """
-        import psutil
-
         if not self.folder.is_dir():
             return False
+
+        import psutil
+
         with self._lock():
             state = self._state()
             process = self._process(state.pid) if state else None
