@@ -15,7 +15,7 @@ from pipelines.specification import missing_inputs, tasks
 
 from textgate.components.contracts import Recipe
 from textgate.components.image import Images
-from textgate.pipelines import recipes
+from textgate.pipelines import code_version, recipes
 from textgate.pipelines.sweep import Combination, combinations
 from textgate.pipelines.training import compile_pipeline
 
@@ -229,14 +229,18 @@ def test_a_comment_or_a_docstring_changes_no_version(copy: Path) -> None:
 
 
 def versions(copy: Path, family: str) -> dict[str, str]:
-    script = f"""
-from textgate.pipelines.code_version import code_version
-for step, module in {MODULES}.items():
-    print(step, code_version(module, ["{family}"]))
-"""
-    environment = {"PYTHONPATH": str(copy)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
-    return dict(line.split() for line in done.stdout.splitlines())
+    """Return the version of each step's code in ``copy``, as a process that starts now would compute it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code_version, "_ROOT", copy / "textgate")
+        _clear_caches()
+        found = {step: code_version.code_version(module, [family]) for step, module in MODULES.items()}
+    _clear_caches()
+    return found
+
+
+def _clear_caches() -> None:
+    for cached in (code_version._imports_of, code_version._defining_module, code_version._content_hash):
+        cached.cache_clear()
 
 
 @functools.cache
