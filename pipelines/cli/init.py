@@ -34,6 +34,8 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
     """
     if output.exists() and not force:
         raise _exists(output)
+    if "://" not in source and not Path(source).exists():
+        raise InputError(f"there is no file or folder {source}")
 
     from textgate.pipelines.cli.data_profile import profile
 

@@ -182,13 +182,13 @@ def test_what_cannot_be_used_is_one_sentence(folder: Path) -> None:
     (folder / "unique.csv").write_text("text,label\n" + "".join(f"a{index},b{index}\n" for index in range(1_200)))
     (folder / "words.doc").write_text("x")
     wrong = {
-        "missing.csv": "missing.csv",
         "one.csv": "the column 'label' of one.csv has the value 'x' only: a classifier needs at least two labels",
         "empty.csv": "empty.csv has no row that can be read",
         "numbers.csv": "no column of numbers.csv looks like one of labels: name it with --label",
         "unique.csv": "the column 'label' of unique.csv has over 1,000 values: name the column that holds the labels",
         "words.doc": "the format of words.doc is not known by its name",
     }
+    assert fails("missing.csv") == "Error: there is no file or folder missing.csv"
     for name, sentence in wrong.items():
         assert sentence in fails(name)
         assert not (folder / "recipe.yaml").exists()
