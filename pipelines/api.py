@@ -215,13 +215,10 @@ def _opened(recipe: Recipe | str) -> Recipe:
 
 def _with_data(recipe: Recipe, data: Data | None, text: str, label: str, folder: Path) -> Recipe:
     """Return the recipe with ``data`` as its source; a DataFrame is written to ``folder`` under its content's hash."""
-    if data is None:
-        return recipe
-    if isinstance(data, str | Path):
-        uri = str(data) if "://" in str(data) else str(Path(data).resolve())
-    else:
-        uri = str(_write_parquet(data, text, label, folder).resolve())
-    return recipe.model_copy(update={"source": Source(uri=uri, text=text, label=label)})
+    if data is not None:
+        uri = str(data if isinstance(data, str | Path) else _write_parquet(data, text, label, folder))
+        recipe = recipe.model_copy(update={"source": Source(uri=uri, text=text, label=label)})
+    return recipes.with_absolute_paths(recipe)
 
 
 def _write_parquet(frame: "pd.DataFrame", text: str, label: str, folder: Path) -> Path:

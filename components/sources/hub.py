@@ -39,7 +39,7 @@ def fetch_hub_bundle(uri: str, downloads: Path) -> Path:
         Folder of the bundle, below ``downloads``.
 
     Raises:
-        InputError: The repository holds no bundle, or cannot be reached.
+        InputError: The repository holds no bundle or a damaged one, or cannot be reached.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -55,6 +55,7 @@ def fetch_hub_bundle(uri: str, downloads: Path) -> Path:
             with new_folder(folder) as new:
                 snapshot_download(name, revision=commit.name, allow_patterns=[MANIFEST, *bundle.files], local_dir=new)
                 shutil.rmtree(new / ".cache")
+                ModelBundle.load(new)
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
     return folder

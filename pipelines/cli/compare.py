@@ -22,7 +22,6 @@ from textgate.pipelines.cli.recipe_options import (
     image_option,
     runner_option,
     where_option,
-    with_absolute_paths,
     with_where,
 )
 from textgate.pipelines.cli.run_result import (
@@ -34,6 +33,7 @@ from textgate.pipelines.cli.run_result import (
     print_lines,
 )
 from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.recipes import with_absolute_paths
 from textgate.pipelines.workspace import open_store
 
 if TYPE_CHECKING:

@@ -2,17 +2,16 @@
 
 import functools
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from textgate.components.contracts import Recipe, Source, replace_bundle_references
+from textgate.components.contracts import Recipe
 from textgate.components.image import GPU_IMAGE, IMAGE, Images
-from textgate.components.sources import is_path
 from textgate.pipelines import recipes as shipped
+from textgate.pipelines.recipes import with_absolute_paths
 from textgate.pipelines.sweep import Combination, combinations
 
 where_option = click.option(
@@ -95,19 +94,3 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def with_where(overrides: tuple[str, ...], where: str | None) -> list[str]:
     """Return the overrides, with the row filter of ``--where`` as one more."""
     return [*overrides, *([f"source.where={json.dumps(where)}"] if where is not None else [])]
-
-
-def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """Return the recipe with local paths made absolute, because steps run in other working directories."""
-    train = replace_bundle_references(
-        recipe.train, lambda reference: _absolute_path(reference) if is_path(reference) else reference
-    )
-    return recipe.with_sources(_with_absolute_uri).model_copy(update={"train": train})
-
-
-def _with_absolute_uri(source: Source) -> Source:
-    return source.model_copy(update={"uri": _absolute_path(source.uri)})
-
-
-def _absolute_path(uri: str) -> str:
-    return uri if "://" in uri else os.path.abspath(uri)

@@ -1,9 +1,11 @@
 """The shipped recipes, one YAML file each, and how to load a recipe by name or path."""
 
 import difflib
+import os
 from pathlib import Path
 
-from textgate.components.contracts import InputError, Recipe
+from textgate.components.contracts import InputError, Recipe, Source, replace_bundle_references
+from textgate.components.sources import is_path
 
 _FOLDER = Path(__file__).parent
 
@@ -42,3 +44,19 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe {recipe} cannot be read: {error}") from error
     return Recipe.parse(text, recipe, overrides)
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """Return the recipe with local paths made absolute, because steps run in other working directories."""
+    train = replace_bundle_references(
+        recipe.train, lambda reference: _absolute_path(reference) if is_path(reference) else reference
+    )
+    return recipe.with_sources(_with_absolute_uri).model_copy(update={"train": train})
+
+
+def _with_absolute_uri(source: Source) -> Source:
+    return source.model_copy(update={"uri": _absolute_path(source.uri)})
+
+
+def _absolute_path(uri: str) -> str:
+    return uri if "://" in uri else os.path.abspath(uri)

@@ -124,6 +124,19 @@ def test_a_run_promotes_a_model_that_loads_by_name(environment: dict[str, str], 
         textgate.load("api-review", **store)
 
 
+def test_a_recipe_with_a_relative_path_runs_and_records_the_full_path(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviews().to_csv(tmp_path / "reviews.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    source = {"uri": "reviews.csv", "text": "review", "label": "verdict"}
+    recipe = textgate.open_recipe("quickstart-tfidf", {**LINEAR, "source": source, "model": "relative"})
+    record = textgate.run(recipe, workspace="workspace", bucket="api").record
+    assert record.promotion is not None
+    assert record.recipe["source"]["uri"] == str(tmp_path / "reviews.csv")
+    assert textgate.load("relative", workspace="workspace", bucket="api").bundle.labels == ["bad", "good"]
+
+
 def test_a_published_model_loads_from_the_hub(tmp_path: Path) -> None:
     folder = write_words(tmp_path / "bundle")
     script = """
