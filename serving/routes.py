@@ -82,6 +82,7 @@ def _open_inference_routes(endpoint: Endpoint) -> list[Route]:
             summary="Report whether the server is running",
             response_schema=schemas.SERVER_LIVE,
             role=None,
+            is_probe=True,
         ),
         Route(
             "GET",
@@ -90,6 +91,7 @@ def _open_inference_routes(endpoint: Endpoint) -> list[Route]:
             summary="Report whether the server is ready",
             response_schema=schemas.SERVER_READY,
             role=None,
+            is_probe=True,
         ),
         *_model_routes("/v2/models/{model}", endpoint),
         *_model_routes("/v2/models/{model}/versions/{version}", endpoint),
@@ -138,6 +140,7 @@ def _model_routes(path: str, endpoint: Endpoint) -> list[Route]:
             api.model_ready,
             summary="Report whether a model is ready",
             response_schema=schemas.MODEL_READY,
+            is_probe=True,
         ),
         Route(
             "POST",
@@ -146,6 +149,7 @@ def _model_routes(path: str, endpoint: Endpoint) -> list[Route]:
             summary="Classify the texts of a tensor",
             request_model=schemas.InferRequest,
             response_schema=schemas.INFER_RESPONSE,
+            accepts_binary=True,
             binary_response=True,
             check_capacity=endpoint.batcher.check_capacity,
         ),

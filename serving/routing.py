@@ -73,6 +73,10 @@ class Route:
     """Role that the API key must have; None for a public route."""
     check_capacity: Callable[[], None] | None = None
     """Function that raises ``RequestError`` if the server is overloaded; called before the body is read."""
+    accepts_binary: bool = False
+    """True if the body may be ``application/octet-stream``: JSON followed by binary tensors."""
+    is_probe: bool = False
+    """True for health probes, which are logged at debug level only."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
