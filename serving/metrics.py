@@ -57,6 +57,12 @@ class Metrics:
             [*_VERSION_LABELS, "channel"],
             registry=registry,
         )
+        self.refused = Gauge(
+            "textgate_model_refused",
+            "1 for each version that cannot be served; the log and /v1/models say why",
+            ["model", "channel", "version"],
+            registry=registry,
+        )
         self.swaps = Counter(
             "textgate_swaps",
             "Version updates that were applied (taken) or refused",

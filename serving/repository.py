@@ -1,29 +1,31 @@
-"""Models that the server serves: downloaded from the registry, checked, warmed up and kept up to date.
+"""Models that the server serves, kept up to date with the registry.
 
 A new version is loaded while the current one serves, and replaces it in one assignment; requests that are already
-running finish on the old version. If a new version cannot be read or fails its check, it is refused and the current one
-stays. The last version of each channel is stored on disk, so that a restart works without the store.
+running finish on the old version. Each model stands alone: what cannot be served is refused with its reason and tried
+again later, its current version stays, and every other model goes on, at start-up and later.
 """
 
 import logging
-import shutil
+import math
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from textgate.components.contracts import InputError, OnnxRuntime
-from textgate.components.inference import LoadedBundle, load_bundle
-from textgate.components.storage import CHAMPION, ModelRef, Registry
+from textgate.components.contracts import InputError
+from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
 from textgate.serving.batching import ServedVersion
-from textgate.serving.errors import RequestError
+from textgate.serving.errors import ModelRefusedError, RequestError, describe, failures_as_input_errors, list_names
+from textgate.serving.loading import OpeningTimeoutError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.sampling import is_sampled
+from textgate.serving.served_model import CHALLENGER, SHADOW, Refusal, ServedModel, channel_of
+from textgate.serving.workspace import Workspace, check_names
 
-CHALLENGER, SHADOW = "challenger", "shadow"
-_WARM_UP_TEXTS = [" ".join(["warm", "up"] * pairs) for pairs in (1, 2, 8, 32)]
 _RETRY_SECONDS = 60.0
 """Time after which a refused version is tried again."""
 
@@ -40,28 +42,11 @@ class TrafficSplit:
     """Share that the shadow answers in addition to the main version, for comparison only."""
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """Versions of one model by role."""
-
-    target: ModelRef
-    main: ServedVersion
-    challenger: ServedVersion | None = None
-    shadow: ServedVersion | None = None
-
-    @property
-    def versions(self) -> dict[str, ServedVersion]:
-        """Versions by channel; a main version that does not follow a channel has the key ``pinned``."""
-        main = "pinned" if self.target.version else self.target.channel
-        versions = {main: self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
-        return {channel: version for channel, version in versions.items() if version is not None}
-
-
 @dataclass
 class Repository:
     """Served models by name.
 
-    Reading ``models`` is safe from any thread. ``load``, ``unload`` and ``update`` block, and exclude each other.
+    Reading ``models`` and ``refused`` is safe from any thread. The other methods block, and exclude each other.
     """
 
     registry: Registry
@@ -72,71 +57,118 @@ class Repository:
     """Number of threads that predict."""
     traffic: TrafficSplit = field(default_factory=TrafficSplit)
     models: dict[str, ServedModel] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _refused: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
-    """By model and channel: the refused version, and the time at which it may be tried again."""
-    _downloaded: set[tuple[str, str]] = field(default_factory=set)
-    """Models and versions that this process downloaded."""
-    _tried: set[tuple[str, str]] = field(default_factory=set)
-    """Models and versions that were loaded, successfully or not."""
-    _store_is_away: bool = False
+
+    def __post_init__(self) -> None:
+        self._disk = Workspace(self.workspace, self.registry, self.threads)
+        self._lock = threading.Lock()
+        self._wanted: dict[str, ModelRef] = {}
+        """Models to serve, whether they can be served at present or not."""
+        self._adds_new_models = False
+        self._unloaded: dict[str, str] = {}
+        """Models that were unloaded, and their champions then; they are added again when the champion changes."""
+        self._refused: dict[tuple[str, str], Refusal] = {}
+        """By model and channel."""
+        self._restored: set[str] = set()
+        """Models for which the version that was served last was tried."""
+        self._outage: StoreConnectionError | None = None
+        """Why the store could not be reached in this round; it is left alone until the next round."""
+        self._logged: set[str] = set()
+        """What is logged only once until it is over."""
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """What cannot be served, sorted by model and channel."""
+        return [refusal for _, refusal in sorted(self._refused.copy().items())]
+
+    def start(self, targets: Sequence[ModelRef]) -> None:
+        """Load the models to serve, and remember them for ``follow``.
+
+        A model that cannot be served, or has no version yet, is logged and tried again by ``follow``. Without the
+        store, the versions that were served last are loaded from disk.
+
+        Args:
+            targets: Models to serve; if empty, every model that has a champion, including those to come.
+        """
+        self._wanted = {target.model: target for target in targets}
+        self._adds_new_models = not targets
+        self.follow()
+
+    def follow(self) -> None:
+        """Update every model to what its channels point at, try again what is not served, and add new models.
+
+        It never raises: what goes wrong with a model is logged and concerns this model only.
+        """
+        self._outage = None
+        if self._adds_new_models:
+            self._run_step("the registry could not be listed", self._add_new_models)
+        for model in list(self._wanted):
+            self._run_step("a model could not be updated", partial(self._follow_model, model))
+        if self._outage is None:
+            self._logged.discard("outage")
+        if self.models:
+            self._logged.discard("no model")
+        else:
+            hint = "the first champion is loaded as soon as there is one: textgate run quickstart"
+            self._log_once("no model", "no model to serve yet", hint=hint)
 
     def load(self, target: ModelRef) -> None:
         """Start to serve a model, or update it to its newest version.
 
         Raises:
-            InputError: If the model, channel or version does not exist or cannot be served.
+            StoreConnectionError: If the store cannot be reached.
+            ModelRefusedError: If the version cannot be served; it is tried again later.
+            InputError: If the model or channel does not exist.
         """
-        with self._lock:
-            version = (
-                target.version or self._channel_version(target.model, target.channel) or self.registry.resolve(target)
-            )
-            self._tried.add((target.model, version))
+        with self._lock, failures_as_input_errors():
+            self._outage = None
+            check_names(target)
+            version = target.version or self._read_channel(target) or self.registry.resolve(target)
+            self._wanted[target.model] = target
+            self._unloaded.pop(target.model, None)
+            self._forget_refusal(target.model, channel_of(target))
             served = self.models.get(target.model)
-            if served is None or served.main.version != version or served.target != target:
-                main = self._open(target.model, version)
-                self._replace(ServedModel(target, main, *((served.challenger, served.shadow) if served else ())))
-            self._update_other_roles(target.model)
+            if served is None or served.target != target or served.main.version != version:
+                self._take_or_refuse(target, "main", version)
+            self._follow_other_roles(target.model)
 
     def unload(self, model: str) -> None:
-        """Stop serving a model; requests that are already running finish.
+        """Stop serving a model, or trying to; requests that are already running finish.
 
         Raises:
-            InputError: If the model is not served.
+            InputError: If the model is neither served nor refused.
         """
         with self._lock:
-            if model not in self.models:
-                raise InputError(f"the model {model} is not served")
-            self.models = {name: served for name, served in self.models.items() if name != model}
+            served = self.models.get(model)
+            refusals = [refusal for refusal in self.refused if refusal.model == model]
+            if served is None and not refusals:
+                raise InputError(f"the model {model[:100]} is not served")
+            refused_champions = [refusal.version for refusal in refusals if refusal.channel == CHAMPION]
+            self._unloaded[model] = refused_champions[0] if refused_champions else served.main.version if served else ""
+            self._wanted.pop(model, None)
+            for refusal in refusals:
+                self._forget_refusal(model, refusal.channel)
+            self.models = {name: other for name, other in self.models.items() if name != model}
             self._publish_changes()
             log_event("unloaded", model=model)
 
-    def update(self) -> None:
-        """Update every model to the versions that its channels point at; errors are logged and tried again later."""
-        for model, served in list(self.models.items()):
-            with self._lock:
-                if self.models.get(model) is not served:
-                    continue
-                if served.target.version is None:
-                    self._update_role(model, served.target.channel, "main")
-                self._update_other_roles(model)
-
-    def load_new_models(self) -> None:
-        """Load every model that has a champion; one that was refused or unloaded, only when its champion changes.
+    def champions(self) -> dict[str, str]:
+        """Return the champion of each model in the registry; a model whose champion cannot be read is left out.
 
         Raises:
             InputError: If the store does not answer.
         """
-        for model, channels in self.registry.models().items():
-            champion = channels.get(CHAMPION)
-            if champion is None or model in self.models or (model, champion) in self._tried:
-                continue
+        champions = {}
+        for model in self.registry.model_names():
             try:
-                self.load(ModelRef(model))
-            except InputError as error:
-                log_event(
-                    "version refused", logging.ERROR, model=model, channel=CHAMPION, version=champion, reason=str(error)
-                )
+                with failures_as_input_errors():
+                    pointer = self.registry.channel(model)
+            except StoreConnectionError:
+                raise
+            except InputError:
+                continue
+            if pointer is not None:
+                champions[model] = pointer.version
+        return champions
 
     def find(self, model: str, version: str | None = None) -> ServedVersion:
         """Return a served version of a model; the main one if ``version`` is None.
@@ -146,13 +178,13 @@ class Repository:
         """
         served = self.models.get(model)
         if served is None:
-            names = ", ".join(self.models) or "none"
+            names = list_names(self.models)
             raise RequestError(404, f"no model {model[:100]!r} is served here; those that are: {names}")
         if version is None:
             return served.main
         by_name = {candidate.version: candidate for candidate in served.versions.values()}
         if version not in by_name:
-            names = ", ".join(sorted(by_name))
+            names = list_names(sorted(by_name))
             raise RequestError(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
         return by_name[version]
 
@@ -163,128 +195,221 @@ class Repository:
             RequestError: 404 if the model is not served.
         """
         main = self.find(model)
-        challenger = self.models[model].challenger
+        served = self.models.get(model)
+        challenger = served.challenger if served else None
         return challenger if challenger and is_sampled(request_id, self.traffic.challenger_share, CHALLENGER) else main
 
-    def _update_other_roles(self, model: str) -> None:
-        if self.traffic.challenger_share:
-            self._update_role(model, CHALLENGER, "challenger")
-        if self.traffic.shadow_share > 0:
-            self._update_role(model, SHADOW, "shadow")
+    def _run_step(self, event: str, step: Callable[[], None]) -> None:
+        """Run a step of ``follow`` and log what it raises."""
+        try:
+            with self._lock, failures_as_input_errors():
+                step()
+        except StoreConnectionError as error:
+            self._log_once("outage", "the store does not answer", reason=describe(error))
+        except InputError as error:
+            log_event(event, logging.ERROR, error.__cause__, reason=describe(error))
 
-    def _update_role(self, model: str, channel: str, role: _Role) -> None:
-        """Load the version that ``channel`` points at into ``role``, unless it is there already or is refused."""
-        served = self.models[model]
-        current: ServedVersion | None = getattr(served, role)
+    def _log_once(self, key: str, event: str, **fields: object) -> None:
+        if key not in self._logged:
+            self._logged.add(key)
+            log_event(event, logging.WARNING, **fields)
+
+    def _add_new_models(self) -> None:
+        """Want every model of the registry; if the store is away at start-up, those that were served last."""
         try:
-            version = self._channel_version(model, channel)
+            names = self.registry.model_names()
         except InputError as error:
-            if not self._store_is_away:
-                log_event("the store does not answer", logging.WARNING, model=model, reason=str(error))
-            self._store_is_away = True
-            return
-        self._store_is_away = False
-        if version == (current.version if current else None) or (version is None and role == "main"):
-            return
-        refused = self._refused.get((model, channel))
-        if refused and refused[0] == version and time.monotonic() < refused[1]:
-            return
+            if not self.models:
+                self._wanted |= {name: ModelRef(name) for name in self._disk.last_models()}
+            # If it cannot be listed, for whatever reason, then the store is left alone in this round.
+            self._outage = error if isinstance(error, StoreConnectionError) else StoreConnectionError(str(error))
+            raise self._outage from error
+        for name in names:
+            if name not in self._wanted and not self._stays_unloaded(name):
+                self._wanted[name] = ModelRef(name)
+                self._unloaded.pop(name, None)
+
+    def _stays_unloaded(self, model: str) -> bool:
+        """Return True if a model was unloaded and has had no new champion since."""
+        if model not in self._unloaded:
+            return False
         try:
-            opened = self._open(model, version) if version else None
-        except InputError as error:
-            log_event(
-                "version refused", logging.ERROR, model=model, channel=channel, version=version, reason=str(error)
-            )
-            self.metrics.swaps.labels(model, channel, "refused").inc()
-            self._refused[model, channel] = (version or "", time.monotonic() + _RETRY_SECONDS)
+            champion = self._read_channel(ModelRef(model))
+        except StoreConnectionError:
+            raise
+        except InputError:
+            return True
+        return champion in (None, self._unloaded[model])
+
+    def _follow_model(self, model: str) -> None:
+        target = self._wanted.get(model)
+        if target is None:  # unloaded since
             return
-        self.metrics.swaps.labels(model, channel, "taken").inc()
-        match role, opened:
-            case "main", ServedVersion():
-                self._replace(replace(served, main=opened))
-            case "challenger", _:
-                self._replace(replace(served, challenger=opened))
-            case _:
-                self._replace(replace(served, shadow=opened))
+        self._follow_channel(target, "main")
+        if model in self.models:
+            self._follow_other_roles(model)
+
+    def _follow_other_roles(self, model: str) -> None:
+        if self.traffic.challenger_share:
+            self._follow_channel(ModelRef(model, CHALLENGER), "challenger")
+        if self.traffic.shadow_share > 0:
+            self._follow_channel(ModelRef(model, SHADOW), "shadow")
+
+    def _follow_channel(self, target: ModelRef, role: _Role) -> None:
+        """Load what a channel points at into a role, unless it is there already or was refused a moment ago.
+
+        Raises:
+            StoreConnectionError: If the store cannot be reached.
+        """
+        model, channel, served = target.model, channel_of(target), self.models.get(target.model)
+        refusal = self._refused.get((model, channel))
+        try:
+            version = target.version or self._read_or_refuse(target)
+            current: ServedVersion | None = getattr(served, role) if served else None
+            if version is None:
+                self._empty(target, role)
+            elif served and current and current.version == version and (role != "main" or served.target == target):
+                self._forget_refusal(model, channel)
+            elif refusal is None or refusal.version != version or time.monotonic() >= refusal.retry_at:
+                self._take_or_refuse(target, role, version)
+                if served:
+                    self.metrics.swaps.labels(model, channel, "taken").inc()
+        except ModelRefusedError:
+            if served is None:
+                self._take_last(target)
+        except StoreConnectionError:
+            if served is None:
+                self._take_last(target)
+            raise
+
+    def _empty(self, target: ModelRef, role: _Role) -> None:
+        """Serve nothing in the role of a channel that points at no version; a main version stays."""
+        served = self.models.get(target.model)
+        self._forget_refusal(target.model, channel_of(target))
+        if served is None and not self._adds_new_models:
+            self._log_missing(target)
+        elif served is not None and role == "challenger" and served.challenger:
+            self._replace(replace(served, challenger=None))
+        elif served is not None and role == "shadow" and served.shadow:
+            self._replace(replace(served, shadow=None))
+
+    def _take_or_refuse(self, target: ModelRef, role: _Role, version: str) -> None:
+        """Open a version and serve it in a role.
+
+        Raises:
+            StoreConnectionError: If the store cannot be reached.
+            ModelRefusedError: If the version cannot be served.
+        """
+        try:
+            self._take(target, role, version)
+        except StoreConnectionError as error:
+            self._outage = error
+            raise
+        except InputError as error:
+            retry_seconds = math.inf if isinstance(error, OpeningTimeoutError) else _RETRY_SECONDS
+            self._refuse(target, version, describe(error), retry_seconds)
+            raise ModelRefusedError(describe(error)) from error
+        self._forget_refusal(target.model, channel_of(target))
+
+    def _take(self, target: ModelRef, role: _Role, version: str) -> None:
+        with failures_as_input_errors():
+            check_names(target)
+            served = self.models.get(target.model)
+            same = [other for other in served.versions.values() if other.version == version] if served else []
+            opened = same[0] if same else self._disk.open(target.model, version, self._outage)
+        if served is None:
+            served = ServedModel(target, opened)
+        elif role == "main":
+            served = replace(served, target=target, main=opened)
+        elif role == "challenger":
+            served = replace(served, challenger=opened)
+        else:
+            served = replace(served, shadow=opened)
+        self._replace(served)
+        self._disk.remember_version(target, version)
+
+    def _take_last(self, target: ModelRef) -> None:
+        """After a start, serve the version of a channel that was served last, instead of one that cannot be served."""
+        if target.model in self._restored:
+            return
+        self._restored.add(target.model)
+        fields = {"model": target.model, "channel": target.channel}
+        try:
+            with failures_as_input_errors():
+                check_names(target)
+                version, refusal = self._disk.last_version(target), self._refused.get((target.model, target.channel))
+                if version is None or (refusal and refusal.version == version):
+                    return
+                self._take(target, "main", version)
+        except InputError as error:
+            log_event("the version served last cannot be served", logging.WARNING, **fields, reason=describe(error))
+        else:
+            log_event("the version served last is served again", logging.WARNING, **fields, version=version)
+
+    def _refuse(self, target: ModelRef, version: str, reason: str, retry_seconds: float = _RETRY_SECONDS) -> None:
+        model, channel = target.model, channel_of(target)
+        self._forget_refusal(model, channel)
+        self._refused[model, channel] = Refusal(model, channel, version, reason, time.monotonic() + retry_seconds)
+        self.metrics.refused.labels(model, channel, version).set(1)
+        self.metrics.swaps.labels(model, channel, "refused").inc()
+        log_event("version refused", logging.ERROR, model=model, channel=channel, version=version, reason=reason)
+        self._publish_changes()
+
+    def _forget_refusal(self, model: str, channel: str) -> None:
+        refusal = self._refused.pop((model, channel), None)
+        if refusal:
+            self.metrics.refused.remove(model, channel, refusal.version)
+
+    def _log_missing(self, target: ModelRef) -> None:
+        """Log once why there is nothing to serve for a model that was named."""
+        reason = ""
+        try:
+            self.registry.resolve(target)
+        except InputError as error:
+            reason = describe(error)
+        self._log_once(f"model {target.model}", "no version to serve yet", model=target.model, reason=reason)
 
     def _replace(self, served: ServedModel) -> None:
         self.models = dict(sorted({**self.models, served.target.model: served}.items()))
         self._publish_changes()
+        versions = {channel: version.version for channel, version in served.versions.items()}
+        log_event("serving", model=served.target.model, versions=versions)
 
     def _publish_changes(self) -> None:
-        """Update metrics and log, and delete downloaded bundles that are not served any more."""
+        """Update the metric of served versions, and delete bundles that are neither served nor tried again."""
         self.metrics.serving.clear()
-        in_use = set()
+        in_use = {(refusal.model, refusal.version) for refusal in self._refused.values()}
         for model, served in self.models.items():
             for channel, version in served.versions.items():
                 self.metrics.serving.labels(model, version.version, channel).set(1)
                 in_use.add((model, version.version))
-            versions = {channel: version.version for channel, version in served.versions.items()}
-            log_event("serving", model=model, versions=versions)
-        for model, name in sorted(self._downloaded - in_use):
-            shutil.rmtree(self._folder(model, name), ignore_errors=True)
-        self._downloaded &= in_use
+        self._disk.delete_unused(in_use)
 
-    def _channel_version(self, model: str, channel: str) -> str | None:
-        """Return the version that a channel points at.
+    def _read_or_refuse(self, target: ModelRef) -> str | None:
+        """Return the version that a channel points at, or None.
 
-        If the store does not answer while the server starts, the last version that was seen is returned.
+        Raises:
+            StoreConnectionError: If the store cannot be reached.
+            ModelRefusedError: If the channel cannot be read.
         """
-        last_seen = self.workspace / "channels" / model / channel
         try:
-            pointer = self.registry.channel(model, channel)
+            with failures_as_input_errors():
+                check_names(target)
+                return self._read_channel(target)
+        except StoreConnectionError:
+            raise
         except InputError as error:
-            if model in self.models or not last_seen.exists():
-                raise
-            log_event("the store does not answer: serving the last known version", logging.WARNING, reason=str(error))
-            return last_seen.read_text("utf-8")
-        if pointer is None:
-            return None
-        last_seen.parent.mkdir(parents=True, exist_ok=True)
-        new_file = last_seen.with_name(f"{channel}.new")
-        new_file.write_text(pointer.version, "utf-8")
-        new_file.replace(last_seen)
-        return pointer.version
+            refusal = self._refused.get((target.model, target.channel))
+            if refusal is None or refusal.version or time.monotonic() >= refusal.retry_at:
+                self._refuse(target, "", describe(error))
+            raise ModelRefusedError(describe(error)) from error
 
-    def _open(self, model: str, version: str) -> ServedVersion:
-        """Return a version that is checked and warmed up; download it unless it is served or on disk undamaged."""
-        for served in self.models[model].versions.values() if model in self.models else ():
-            if served.version == version:
-                return served
-        folder = self._folder(model, version)
-        if folder.exists():
-            try:
-                return self._warm_up(model, version, folder)
-            except InputError as error:
-                log_event("downloaded again", logging.WARNING, model=model, version=version, reason=str(error))
-                shutil.rmtree(folder)
-        self.registry.download(model, version, folder)
-        self._downloaded.add((model, version))
-        return self._warm_up(model, version, folder)
-
-    def _warm_up(self, model: str, version: str, folder: Path) -> ServedVersion:
-        """Load a bundle, run it once on a few texts, and measure its processing time."""
-        loaded = load_bundle(folder, threads=1)
-        if not loaded.bundle.fingerprint.startswith(version):
-            raise InputError(f"the version {version} contains the bundle {loaded.bundle.fingerprint[:12]}")
-        served = ServedVersion(model, version, loaded, self._load_parallel(folder, loaded))
-        for _ in range(2):
-            served.parallel.predict_proba(_WARM_UP_TEXTS)
-            started = time.perf_counter()
-            loaded.predict_proba(_WARM_UP_TEXTS)
-            served.record_timing(time.perf_counter() - started, sum(map(served.cost, _WARM_UP_TEXTS)))
-        return served
-
-    def _load_parallel(self, folder: Path, loaded: LoadedBundle) -> LoadedBundle:
-        """Return the bundle of ``loaded`` with a predictor that uses all threads."""
-        runtime = loaded.bundle.runtime
-        if self.threads == 1 or not isinstance(runtime, OnnxRuntime):
-            return loaded
-        from textgate.components.inference.onnx import OnnxPredictor
-
-        return replace(
-            loaded, predictor=OnnxPredictor(folder, loaded.bundle.normalizer, runtime, self.threads, in_server=True)
-        )
-
-    def _folder(self, model: str, version: str) -> Path:
-        return self.workspace / "models" / model / version
+    def _read_channel(self, target: ModelRef) -> str | None:
+        if self._outage:
+            raise self._outage
+        try:
+            pointer = self.registry.channel(target.model, target.channel)
+        except StoreConnectionError as error:
+            self._outage = error
+            raise
+        return pointer.version if pointer else None

@@ -4,7 +4,7 @@ from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
 from textgate.components.storage.model_ref import CHAMPION, ModelRef
 from textgate.components.storage.registry import Registry
-from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store
+from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store, StoreConnectionError
 
 __all__ = [
     "CHAMPION",
@@ -17,5 +17,6 @@ __all__ = [
     "Registry",
     "ServerAddress",
     "Store",
+    "StoreConnectionError",
     "connect",
 ]

@@ -41,6 +41,10 @@ class Registry:
             for model in self.store.prefixes("models/")
         }
 
+    def model_names(self) -> list[str]:
+        """Return the names of all models, sorted, without reading their channels."""
+        return self.store.prefixes("models/")
+
     def versions(self, model: str) -> list[str]:
         """Return the complete versions of a model, sorted.
 

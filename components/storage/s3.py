@@ -25,6 +25,10 @@ def endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
+class StoreConnectionError(InputError):
+    """No connection to the store: an error of the store as a whole, not of one object."""
+
+
 @dataclass(frozen=True)
 class ObjectContent:
     """Content of an object, and the ETag that a conditional write compares."""
@@ -46,7 +50,8 @@ class ObjectSummary:
 class Store:
     """One bucket.
 
-    Every method raises InputError if the store cannot be reached or refuses the credentials.
+    Every method raises InputError if the store refuses the request or does not answer; it is a StoreConnectionError if
+    there is no connection.
     """
 
     client: Any
@@ -213,13 +218,22 @@ class Store:
     def _input_errors(self) -> Iterator[None]:
         """Raise InputError with one sentence for errors that the user can fix; no message contains a secret."""
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            ConnectTimeoutError,
+            EndpointConnectionError,
+            NoCredentialsError,
+            PartialCredentialsError,
+            ProxyConnectionError,
+            SSLError,
+        )
 
         where = f"the store at {self.client.meta.endpoint_url}"
         try:
             yield
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise InputError(
+            raise StoreConnectionError(
                 f"{where} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or any other that boto3 reads"
             ) from error
@@ -230,6 +244,8 @@ class Store:
             if code == "NoSuchBucket":
                 raise InputError(f"{where} has no bucket {self.bucket}: create it or name another") from error
             raise InputError(f"{where} answered {code}: {error.response['Error'].get('Message', '')}") from error
+        except (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError) as error:
+            raise StoreConnectionError(f"{where} cannot be reached: {error}") from error
         except (Boto3Error, BotoCoreError) as error:
             raise InputError(f"{where} cannot be reached: {error}") from error
 
