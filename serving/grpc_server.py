@@ -18,7 +18,7 @@ from textgate.serving.endpoint import Endpoint
 from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys, Role
 from textgate.serving.log import log_event, request_id
-from textgate.serving.open_inference import SERVER_METADATA, model_metadata
+from textgate.serving.open_inference import SERVER_METADATA, model_config, model_metadata, model_statistics
 from textgate.serving.tensors import (
     Tensor,
     check_outputs,
@@ -85,6 +85,8 @@ class GrpcService:
             "ServerMetadata": (self._server_metadata, "user"),
             "ModelMetadata": (self._model_metadata, "user"),
             "ModelInfer": (self._model_infer, "user"),
+            "ModelConfig": (self._model_config, "user"),
+            "ModelStatistics": (self._model_statistics, "user"),
             "RepositoryIndex": (self._repository_index, "user"),
             "RepositoryModelLoad": (self._repository_model_load, "admin"),
             "RepositoryModelUnload": (self._repository_model_unload, "admin"),
@@ -140,6 +142,13 @@ class GrpcService:
             raw_output_contents=[tensor.raw() for tensor in tensors] if raw else None,
         )
 
+    async def _model_config(self, request: pb.ModelConfigRequest, call: _Call) -> pb.ModelConfigResponse:
+        config = model_config(self.endpoint.find(request.name, request.version or None))
+        return pb.ModelConfigResponse(config=config)
+
+    async def _model_statistics(self, request: pb.ModelStatisticsRequest, call: _Call) -> pb.ModelStatisticsResponse:
+        return pb.ModelStatisticsResponse(**model_statistics(self.endpoint, request.name, request.version))
+
     async def _repository_index(self, request: pb.RepositoryIndexRequest, call: _Call) -> pb.RepositoryIndexResponse:
         entries = await self.endpoint.index()
         return pb.RepositoryIndexResponse(
@@ -168,11 +177,8 @@ class GrpcService:
 
         async def handler(body: bytes, context: grpc.aio.ServicerContext) -> Message:
             started = time.perf_counter()
-            # As HTTP/2 has them: names in lower case, and values in bytes.
-            headers = {
-                key.encode(): value.encode() if isinstance(value, str) else value
-                for key, value in context.invocation_metadata()
-            }
+            # Names are in lower case; binary values are not of interest here.
+            headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
             call = _Call(request_id(headers), context.time_remaining())
             error: RequestError | None = None
             response: Message | None = None

@@ -31,11 +31,17 @@ def main(address: str, model: str) -> None:
         single = client.infer(model, [tensor], outputs=[triton.InferRequestedOutput("score")])
         results["one_output"] = [output.name for output in single.get_response().outputs]
         results["compressed"] = to_list(client.infer(model, [tensor], compression_algorithm="gzip").as_numpy("label"))
+        results["config"] = client.get_model_config(model, as_json=True)["config"]
+        results["statistics"] = client.get_inference_statistics(model, as_json=True)["model_stats"]
+        results["all_statistics"] = [item.name for item in client.get_inference_statistics().model_stats]
         results["errors"] = [
             error_of(lambda: client.infer("nobody", [tensor])),
             error_of(lambda: client.infer(model, [tensor], model_version="000000000000")),
             error_of(lambda: client.infer(model, [tensor], outputs=[triton.InferRequestedOutput("logits")])),
             error_of(lambda: client.unload_model(model)),
+            error_of(lambda: client.get_model_config("nobody")),
+            error_of(lambda: client.get_inference_statistics(model, model_version="000000000000")),
+            error_of(lambda: client.get_trace_settings()),
         ]
     print(json.dumps(results))
 

@@ -90,7 +90,29 @@ def test_tritonclient_over_grpc(server: ServerProcess, expected: dict[str, Any])
     assert answer["raw"]["response"] == {"model_name": server.model, "model_version": expected["version"], "id": "7"}
     assert answer["one_output"] == ["score"]
     assert answer["compressed"] == expected["label"]
-    model, version, output, unload = answer["errors"]
+    config = answer["config"]
+    assert (config["name"], config["input"]) == (
+        server.model,
+        [{"name": "text", "data_type": "TYPE_STRING", "dims": ["-1"]}],
+    )
+    assert [(item["name"], item["data_type"]) for item in config["output"]] == [
+        ("label", "TYPE_STRING"),
+        ("score", "TYPE_FP64"),
+        ("probabilities", "TYPE_FP64"),
+        ("truncated", "TYPE_BOOL"),
+    ]
+    assert json.loads(config["parameters"]["labels"]["string_value"]) == expected["labels"]
+    (statistics,) = answer["statistics"]
+    assert (statistics["name"], statistics["version"]) == (server.model, expected["version"])
+    # as_json has 64-bit numbers as strings; three requests of all texts came before.
+    success = statistics["inference_stats"]["success"]
+    assert int(success["count"]) >= 3
+    assert int(statistics["inference_count"]) >= 3 * len(TEXTS)
+    assert 1e5 < int(success["ns"]) / int(success["count"]) < 60e9
+    assert answer["all_statistics"] == [server.model]
+    model, version, output, unload, config_error, statistics_error, trace = answer["errors"]
+    assert config_error[0] == statistics_error[0] == "StatusCode.NOT_FOUND"
+    assert trace[0] == "StatusCode.UNIMPLEMENTED"
     assert model[0] == "StatusCode.NOT_FOUND"
     assert "no model 'nobody'" in model[1]
     assert version[0] == "StatusCode.NOT_FOUND"
