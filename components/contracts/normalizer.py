@@ -1,4 +1,7 @@
-"""TextNormalizer: the only text cleaning in this package, used by training and by serving."""
+"""TextNormalizer: the only text cleaning in this package, used by training and by serving.
+
+It takes linear time on any text.
+"""
 
 import html
 import re
@@ -8,6 +11,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.stream_safe import stream_safe
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _TAG_OR_COMMENT = re.compile(rf"<!--.*?-->|{_TAG.pattern}", re.DOTALL)
@@ -36,7 +40,8 @@ class TextNormalizer(FrozenModel):
 
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
     """Unicode normalization form. ``NFC`` composes characters (e and an accent become one), ``NFKC`` also replaces
-    compatibility characters, such as full-width letters, by plain ones."""
+    compatibility characters, such as full-width letters, by plain ones. More than 30 combining marks in a row are
+    separated by an invisible character (U+034F)."""
     remove_html: bool = False
     """Replace HTML tags and comments by a space, and entities such as ``&amp;`` by their character."""
     remove_urls: bool = False
@@ -81,7 +86,7 @@ class TextNormalizer(FrozenModel):
         if self.remove_urls:
             text = _URL.sub(" ", text)
         if self.unicode != "none":
-            text = unicodedata.normalize(self.unicode, text)
+            text = unicodedata.normalize(self.unicode, stream_safe(text))
         if self.remove_mentions:
             text = _MENTION.sub(" ", text)
         if self.remove_hashtags:
