@@ -1,29 +1,27 @@
 """The HTTP application: it routes, authorizes, answers, counts and logs requests.
 
-``protocol`` reads and writes HTTP on the connection. There are about twenty routes and no middleware, because for one
-headline most web frameworks take longer than the model does.
+``rsgi`` connects it to the HTTP server. There are about twenty routes and no middleware, because for one headline most
+web frameworks take longer than the model does.
 """
 
-import asyncio
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from textgate.serving.access import authorize
+from textgate.serving.access import authorize, check_site
 from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys
 from textgate.serving.log import RequestLog, log_event, request_id
 from textgate.serving.metrics import Metrics
-from textgate.serving.routing import Request, Response, Route, json_response
+from textgate.serving.routing import JSON, Request, Response, Route, json_response
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
-_CLIENT_CLOSED_REQUEST = 499
-"""Status that nginx logs for a client that closed the connection before the response."""
+_BINARY = "application/octet-stream"
 
 
 class Application:
@@ -33,12 +31,14 @@ class Application:
         self,
         routes: Iterable[Route],
         keys: Keys | None,
+        allowed_hosts: Collection[str],
         max_body_bytes: int,
         metrics: Metrics,
         tracing: "Tracing | None",
     ) -> None:
         self.max_body_bytes = max_body_bytes
-        self._keys, self._metrics, self._tracing = keys, metrics, tracing
+        self._keys, self._allowed_hosts = keys, allowed_hosts
+        self._metrics, self._tracing = metrics, tracing
         self._log = RequestLog()
         self._static: dict[str, dict[str, Route]] = {}
         """Routes by path and method, for paths without parameters."""
@@ -52,15 +52,21 @@ class Application:
             pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", path))
             self._parameterized.append((pattern, methods))
 
-    def start_request(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Request:
+    def start_request(self, method: str, path: str, host: str, headers: Mapping[str, str]) -> Request:
         """Route and authorize a request whose headers have arrived; set its ``error`` if it must be rejected."""
         request = Request(method, path, headers, request_id(headers))
         try:
             route = request.route = self._find_route(request)
+            if self._keys is None and route.role is not None:
+                check_site(host, headers, self._allowed_hosts)
             request.key_name = authorize(self._keys, route.role, headers)
-            length = headers.get(b"content-length", b"0")
-            if length.isdigit() and int(length) > self.max_body_bytes:
+            length = headers.get("content-length", "0")
+            if not length.isdigit():
+                raise RequestError(400, "Content-Length is not one number")
+            if int(length) > self.max_body_bytes:
                 raise self.body_too_large()
+            if route.request_model is not None:
+                _check_content_type(route, headers)
             if route.check_capacity:
                 route.check_capacity()
         except RequestError as error:
@@ -80,9 +86,6 @@ class Application:
                 response = await route.handler(request)
         except RequestError as error:
             return self.error_response(error)
-        except asyncio.CancelledError:
-            self.record(request, _CLIENT_CLOSED_REQUEST)
-            raise
         except Exception as error:  # one request must not take the server with it
             log_event("a request failed", logging.ERROR, error, request_id=request.id, path=request.path)
             return self.error_response(RequestError(500, "the server failed on this request; its log says how"))
@@ -93,16 +96,13 @@ class Application:
     def error_response(self, error: RequestError) -> Response:
         """Return the response to a request that ended with ``error``."""
         response = json_response({"error": error.message}, error.status)
-        if error.allow:
-            response.headers.append((b"allow", error.allow.encode("ascii")))
+        response.headers += error.headers
         if error.retry_after is not None:
-            response.headers.append((b"retry-after", b"%d" % error.retry_after))
-        if error.status == 401:
-            response.headers.append((b"www-authenticate", b"Bearer"))
+            response.headers.append(("retry-after", str(error.retry_after)))
         return response
 
     def record(self, request: Request, status: int) -> None:
-        """Count and log a finished request."""
+        """Count and log a finished request; a health probe that succeeds is not logged."""
         seconds = time.perf_counter() - request.received
         path = request.route.path if request.route else "none"
         model, version = request.answered_by
@@ -110,6 +110,8 @@ class Application:
         metrics.child(metrics.requests, model, version, path, str(status)).inc()
         if status < 400:
             metrics.child(metrics.request_seconds, model, version, path).observe(seconds)
+            if request.route and request.route.is_probe:
+                return
         self._log.write(
             {
                 "request_id": request.id,
@@ -134,8 +136,38 @@ class Application:
                     break
             else:
                 raise RequestError(404, f"there is no route {request.path[:200]}; /openapi.json lists the routes")
-        route = methods.get(request.method)
+        # The HTTP server leaves the body out of a response to HEAD (RFC 9110, 9.3.2).
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            allowed = ", ".join(sorted(methods))
-            raise RequestError(405, f"{request.path[:200]} takes {allowed}, not {request.method}", allow=allowed)
+            allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
+            if request.method == "OPTIONS":
+                return _options_route(next(iter(methods.values())).path, allowed)
+            raise RequestError(
+                405,
+                f"{request.path[:200]} takes {allowed}, not {request.method[:20]}",
+                headers=[("allow", allowed)],
+            )
         return route
+
+
+def _options_route(path: str, allowed: str) -> Route:
+    """Return a route that lists the methods of a path; without CORS headers, browsers keep other sites out."""
+
+    async def handler(request: Request) -> Response:
+        return Response(b"", headers=[("allow", allowed)])
+
+    return Route("OPTIONS", path, handler, success_status=204, role=None)
+
+
+def _check_content_type(route: Route, headers: Mapping[str, str]) -> None:
+    """Check that the body is announced as JSON, or not announced, as some Open Inference clients leave it.
+
+    Raises:
+        RequestError: 415 for another type. Text and forms are what a page of another site can send without asking.
+    """
+    media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if media_type == JSON or media_type.endswith("+json") or (media_type == _BINARY and route.accepts_binary):
+        return
+    raise RequestError(
+        415, f"the body must be JSON, not {media_type[:100]!r}: send Content-Type: {JSON}", headers=[("accept", JSON)]
+    )

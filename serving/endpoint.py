@@ -10,14 +10,15 @@ import numpy as np
 
 from textgate.components.contracts import InputError
 from textgate.components.inference.explain import Contribution, erase
-from textgate.components.storage import CHAMPION, ModelRef
+from textgate.components.storage import ModelRef, StoreConnectionError
 from textgate.serving.batching import Batcher, BatchPrediction, ServedVersion
-from textgate.serving.errors import RequestError
-from textgate.serving.feedback import FeedbackLog
+from textgate.serving.errors import ModelRefusedError, RequestError, describe, list_names, shorten
+from textgate.serving.feedback import MAX_INDEX, FeedbackLog
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
-from textgate.serving.repository import SHADOW, Repository
+from textgate.serving.repository import Repository
 from textgate.serving.sampling import is_sampled
+from textgate.serving.served_model import SHADOW
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,17 @@ class Endpoint:
     limits: RequestLimits
     metrics: Metrics
     feedback_log: FeedbackLog
+    draining: bool = False
+    """True after the signal to stop, when requests are still answered."""
     _shadow_tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def ready(self) -> bool:
-        """True if at least one model is served."""
-        return bool(self.repository.models)
+        """True if the server answers: a model is served, a worker thread lives, and no signal to stop has arrived.
+
+        A model that is refused does not count, so that it harms no other.
+        """
+        return bool(self.repository.models) and self.batcher.is_alive and not self.draining
 
     async def classify(
         self,
@@ -91,7 +97,8 @@ class Endpoint:
         self._check_truncation(prediction, len(texts))
         # The waiting client comes first.
         asyncio.get_running_loop().call_soon(self._log_prediction, request_id, texts, prediction)
-        shadow = self.repository.models[model].shadow if model in self.repository.models else None
+        current = self.repository.models.get(model)
+        shadow = current.shadow if current else None
         shadow_share = self.repository.traffic.shadow_share
         if shadow is not None and shadow is not served and is_sampled(request_id, shadow_share, SHADOW):
             task = asyncio.create_task(self._compare_shadow(shadow, texts, prediction))
@@ -129,22 +136,23 @@ class Endpoint:
         return self.repository.find(model, version)
 
     async def index(self) -> list[IndexEntry]:
-        """List the models that are served or have a champion in the registry.
+        """List the models that are served, refused, or have a champion in the registry.
 
-        If the store does not answer, only the served models are listed.
+        If the store does not answer, only the served and the refused models are listed.
         """
         champions: dict[str, str] = {}
         try:
-            registered = await asyncio.to_thread(self.repository.registry.models)
-            champions = {model: channels[CHAMPION] for model, channels in registered.items() if CHAMPION in channels}
+            champions = await asyncio.to_thread(self.repository.champions)
         except InputError as error:
-            log_event("the store does not answer", logging.WARNING, reason=str(error))
+            log_event("the store does not answer", logging.WARNING, reason=describe(error))
         served = {model: served.main.version for model, served in self.repository.models.items()}
+        refused = {refusal.model: refusal for refusal in self.repository.refused}
+        versions = {**champions, **{model: refusal.version for model, refusal in refused.items()}, **served}
         return [
-            IndexEntry(
-                model, version, "READY" if model in served else "UNAVAILABLE", "" if model in served else "not loaded"
-            )
-            for model, version in sorted({**champions, **served}.items())
+            IndexEntry(model, version, "READY", "")
+            if model in served
+            else IndexEntry(model, version, "UNAVAILABLE", refused[model].reason if model in refused else "not loaded")
+            for model, version in sorted(versions.items())
         ]
 
     def feedback(self, model: str | None, request_id: str, index: int, label: str) -> None:
@@ -157,13 +165,17 @@ class Endpoint:
             label: Correct label.
 
         Raises:
-            RequestError: If the model is ambiguous or not served, or has no such label.
+            RequestError: If the model is ambiguous or not served, or has no such label, or the request no such text.
         """
         if model is None:
             if len(self.repository.models) != 1:
-                raise RequestError(422, f"model: name one of the served models: {', '.join(self.repository.models)}")
+                raise RequestError(422, f"model: name one of the served models: {list_names(self.repository.models)}")
             (model,) = self.repository.models
         _check_label(model, label, self.find(model).loaded.bundle.labels)
+        count = self.feedback_log.text_count(request_id, model)
+        if index >= (MAX_INDEX if count is None else count):
+            known = "" if count is None else f"; the request had {count}"
+            raise RequestError(422, f"index: the request has no text {shorten(str(index), 50)}{known}")
         self.feedback_log.add_feedback(request_id, index, model, label)
         self.metrics.feedback.labels(model).inc()
 
@@ -171,25 +183,26 @@ class Endpoint:
         """Load a model of the registry, or update it to the version that its channel points at.
 
         Raises:
-            RequestError: 404 if it cannot be served.
+            RequestError: 404 if it does not exist, 422 if it cannot be served, 503 if the store cannot be reached.
         """
         served = self.repository.models.get(model)
         target = served.target if served else ModelRef(model)
         try:
             await asyncio.to_thread(self.repository.load, target)
         except InputError as error:
-            raise RequestError(404, str(error)) from error
+            status = 422 if isinstance(error, ModelRefusedError) else 404
+            raise RequestError(503 if isinstance(error, StoreConnectionError) else status, describe(error)) from error
 
     async def unload(self, model: str) -> None:
-        """Stop serving a model.
+        """Stop serving a model, or trying to.
 
         Raises:
-            RequestError: 404 if it is not served.
+            RequestError: 404 if it is neither served nor refused.
         """
         try:
             await asyncio.to_thread(self.repository.unload, model)
         except InputError as error:
-            raise RequestError(404, str(error)) from error
+            raise RequestError(404, describe(error)) from error
 
     def _log_prediction(self, request_id: str, texts: Sequence[str], prediction: BatchPrediction) -> None:
         indices = prediction.label_indices
@@ -238,4 +251,4 @@ class Endpoint:
 
 def _check_label(model: str, label: str, labels: Sequence[str]) -> None:
     if label not in labels:
-        raise RequestError(422, f"label: {model} has no label {label!r}; it has {', '.join(labels)}")
+        raise RequestError(422, f"label: {model} has no label {shorten(repr(label), 100)}; it has {list_names(labels)}")

@@ -50,6 +50,10 @@ class Keys:
     def __init__(self, holders: Sequence[KeyHolder]) -> None:
         self._holders = tuple(holders)
 
+    def replace_with(self, keys: "Keys") -> None:
+        """Accept the keys of another object instead, from the next request on."""
+        self._holders = keys._holders
+
     @classmethod
     def read(cls, path: Path) -> "Keys":
         """Read a key file; ``path`` may be a symbolic link, as in a mounted secret.

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pydantic_core import to_json
 
 _LOGGER = logging.getLogger("textgate.serving")
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -42,10 +42,10 @@ def log_event(event: str, level: int = logging.INFO, error: BaseException | None
         _LOGGER.log(level, event, extra={"fields": present}, exc_info=error)
 
 
-def request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id(headers: Mapping[str, str]) -> str:
     """Return the id of a request: its header ``X-Request-Id`` if that is valid, else a new random id."""
-    header = headers.get(b"x-request-id", b"")
-    return header.decode("ascii") if _REQUEST_ID.fullmatch(header) else os.urandom(16).hex()
+    header = headers.get("x-request-id", "")
+    return header if _REQUEST_ID.fullmatch(header) else os.urandom(16).hex()
 
 
 class RequestLog:

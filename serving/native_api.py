@@ -73,7 +73,7 @@ class NativeApi:
         return json_response({"accepted": True})
 
     async def models(self, request: Request) -> Response:
-        """List the served models, one entry for each channel."""
+        """List the served models, one entry for each channel, and what cannot be served, with the reason."""
         models = [
             {
                 "name": name,
@@ -85,11 +85,20 @@ class NativeApi:
             for name, served in self.endpoint.repository.models.items()
             for channel, version in served.versions.items()
         ]
-        return json_response({"models": models})
+        refused = [
+            {
+                "name": refusal.model,
+                "channel": refusal.channel,
+                "version": refusal.version,
+                "reason": refusal.reason,
+            }
+            for refusal in self.endpoint.repository.refused
+        ]
+        return json_response({"models": models, "refused": refused})
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(self.endpoint.metrics.page(), content_type=CONTENT_TYPE.encode("ascii"))
+        return Response(self.endpoint.metrics.page(), content_type=CONTENT_TYPE)
 
 
 def _answered_by(request: Request) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from textgate.serving.tensors import (
     output_tensors,
 )
 
-_JSON_LENGTH_HEADER = b"inference-header-content-length"
+_JSON_LENGTH_HEADER = "inference-header-content-length"
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class OpenInferenceApi:
             }
         )
         if binary_outputs:
-            response.headers.append((_JSON_LENGTH_HEADER, b"%d" % len(response.body)))
+            response.headers.append((_JSON_LENGTH_HEADER, str(len(response.body))))
             response.body = b"".join([response.body, *binary_outputs])
-            response.content_type = b"application/octet-stream"
+            response.content_type = "application/octet-stream"
         return response
 
     async def server_metadata(self, request: Request) -> Response:
@@ -98,7 +98,8 @@ def _split_body(request: Request) -> tuple[bytes, bytes]:
     header = request.headers.get(_JSON_LENGTH_HEADER)
     if header is None:
         return request.body, b""
-    if not header.isdigit() or int(header) > len(request.body):
+    # Python refuses to convert thousands of digits.
+    if not header.isdigit() or len(header) > 12 or int(header) > len(request.body):
         raise RequestError(
             400, f"Inference-Header-Content-Length must be at most the size of the body, {len(request.body)} bytes"
         )

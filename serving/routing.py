@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from textgate.serving.errors import RequestError
 from textgate.serving.keys import Role
 
-JSON = b"application/json"
+JSON = "application/json"
 JsonSchema = dict[str, Any]
 
 
@@ -21,7 +21,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[bytes, bytes]
+    headers: Mapping[str, str]
     """Header names in lower case, and their values."""
     id: str
     body: bytes = b""
@@ -44,8 +44,8 @@ class Response:
 
     body: bytes
     status: int = 200
-    content_type: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
 
 
 Handler = Callable[[Request], Awaitable[Response]]

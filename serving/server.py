@@ -6,8 +6,8 @@ import os
 import resource
 import signal
 import socket
-import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,25 +15,26 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import CHAMPION, ModelRef, Registry
+from textgate.components.storage import ModelRef, Registry
+from textgate.serving.access import LOOPBACK_HOSTS
 from textgate.serving.app import Application
 from textgate.serving.batching import Batcher
+from textgate.serving.certificate import CertificateFiles
 from textgate.serving.endpoint import Endpoint, RequestLimits
 from textgate.serving.feedback import FeedbackLog
 from textgate.serving.grpc_server import GrpcService, start_grpc
+from textgate.serving.http_server import HttpServer
 from textgate.serving.keys import Keys
 from textgate.serving.log import log_event, start_log
 from textgate.serving.metrics import Metrics
-from textgate.serving.protocol import Connections
 from textgate.serving.repository import Repository, TrafficSplit
 from textgate.serving.routes import all_routes
+from textgate.serving.rsgi import RsgiApplication
+from textgate.serving.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_BACKLOG = 2048
-"""Number of connections that may wait to be accepted."""
 _OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -58,81 +59,84 @@ class ServerSettings:
     traffic: TrafficSplit = field(default_factory=TrafficSplit)
     keys: Path | None = None
     """File of API keys."""
+    allowed_hosts: Sequence[str] = ()
+    """Host names, besides those of loopback, under which a server without keys may be addressed."""
     certificate: Path | None = None
     """TLS certificate chain, PEM."""
     private_key: Path | None = None
     """Private key of the certificate, PEM."""
     log_predictions: float = 0.0
     """Share of the requests, 0 to 1, whose texts and predictions are written to the store."""
+    linger_seconds: float = 5.0
+    """Seconds after SIGTERM in which requests are still answered, and clients are told to close their connections."""
     drain_seconds: float = 20.0
-    """Seconds to finish running requests after a signal."""
-
-
-@dataclass(frozen=True)
-class _Tls:
-    """TLS configuration for HTTP and for gRPC."""
-
-    context: ssl.SSLContext
-    pem: tuple[bytes, bytes]
-    """Private key and certificate chain."""
+    """Seconds to finish running requests after that, or after SIGINT."""
 
 
 def serve(settings: ServerSettings, registry: Registry) -> None:
     """Serve until SIGTERM or SIGINT, then finish the running requests.
 
     Raises:
-        InputError: If a model cannot be served, or the address, the keys or the certificate cannot be used.
+        InputError: If the address, the keys or the certificate cannot be used.
     """
     # Each thread tokenizes its own batch; the tokenizers' own thread pool would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     keys = Keys.read(settings.keys) if settings.keys else None
-    if keys is None and settings.host not in _LOOPBACK:
+    if keys is None and settings.host not in LOOPBACK_HOSTS:
         raise InputError(
             f"{settings.host} can be reached from other machines, so API keys are required: textgate keys new NAME, "
             "and --keys FILE"
         )
-    tls = _load_tls(settings)
+    certificate = _certificate(settings)
     start_log()
     _raise_connection_limit()
-    uvloop.run(_serve(settings, registry, keys, tls))
+    uvloop.run(_serve(settings, registry, keys, certificate))
 
 
-async def _serve(settings: ServerSettings, registry: Registry, keys: Keys | None, tls: _Tls | None) -> None:
+async def _serve(
+    settings: ServerSettings, registry: Registry, keys: Keys | None, certificate: CertificateFiles | None
+) -> None:
     metrics, limits = Metrics(), settings.limits
     threads = settings.threads or len(os.sched_getaffinity(0))
     repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic)
     listening = _listen(settings.host, settings.port)
-    for target in settings.targets or _champions(registry):
-        await asyncio.to_thread(repository.load, target)
     batcher = Batcher(threads, limits.deadline_seconds / 2, metrics)
     feedback_log = FeedbackLog(registry.store, settings.log_predictions)
     endpoint = Endpoint(repository, batcher, limits, metrics, feedback_log)
     tracing = _start_tracing()
-    application = Application(all_routes(endpoint), keys, limits.max_body_bytes, metrics, tracing)
-    connections = Connections(application)
+    allowed_hosts = [*LOOPBACK_HOSTS, *settings.allowed_hosts]
+    routes = all_routes(endpoint)
+    application = RsgiApplication(Application(routes, keys, allowed_hosts, limits.max_body_bytes, metrics, tracing))
+    signals = _catch_signals()
+    http_server = HttpServer(application, listening, certificate)
     grpc_server, grpc_port = await start_grpc(
         GrpcService(endpoint, keys, tracing),
         settings.host,
         settings.grpc_port,
         max_message_bytes=limits.max_body_bytes,
-        tls=tls.pem if tls else None,
-    )
-    stop = _stop_on_signal()
-    server = await asyncio.get_running_loop().create_server(
-        connections.connect, sock=listening, ssl=tls.context if tls else None, backlog=_BACKLOG
+        tls=certificate.read() if certificate else None,
     )
     log_event(
-        "ready",
-        http=f"{'https' if tls else 'http'}://{settings.host}:{listening.getsockname()[1]}",
+        "listening",
+        http=f"{'https' if certificate else 'http'}://{settings.host}:{listening.getsockname()[1]}",
         grpc=f"{settings.host}:{grpc_port}",
         threads=batcher.threads,
     )
-    polling = asyncio.create_task(_poll(repository, settings))
-    await stop.wait()
+    background = [
+        asyncio.create_task(_follow(endpoint, settings)),
+        asyncio.create_task(_reload_files(settings, keys, http_server)),
+    ]
+    received = await signals.get()
+    endpoint.draining = application.draining = True
+    if received == signal.SIGTERM and settings.linger_seconds:
+        log_event("lingering", seconds=settings.linger_seconds)
+        # Another signal ends this early.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(signals.get(), settings.linger_seconds)
     log_event("draining")
-    server.close()
-    polling.cancel()
-    await asyncio.gather(connections.drain(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
+    for task in background:
+        task.cancel()
+    await asyncio.gather(http_server.stop(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
     await asyncio.to_thread(batcher.close)
     await asyncio.to_thread(feedback_log.close)
     if tracing:
@@ -140,17 +144,18 @@ async def _serve(settings: ServerSettings, registry: Registry, keys: Keys | None
     log_event("stopped")
 
 
-def _stop_on_signal() -> asyncio.Event:
-    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+def _catch_signals() -> asyncio.Queue[signal.Signals]:
+    """Return a queue of received SIGINT and SIGTERM; each one's second arrival ends the process at once."""
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
 
     def on_signal(sign: signal.Signals) -> None:
         loop.remove_signal_handler(sign)
-        stop.set()
+        received.put_nowait(sign)
 
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, on_signal, sign)
-    return stop
+    return received
 
 
 def _start_tracing() -> "Tracing | None":
@@ -162,41 +167,45 @@ def _start_tracing() -> "Tracing | None":
     return Tracing()
 
 
-def _champions(registry: Registry) -> list[ModelRef]:
-    champions = [ModelRef(model) for model, channels in registry.models().items() if CHAMPION in channels]
-    if not champions:
-        raise InputError("there is no model to serve yet: textgate run quickstart")
-    return champions
-
-
-def _load_tls(settings: ServerSettings) -> _Tls | None:
+def _certificate(settings: ServerSettings) -> CertificateFiles | None:
     if settings.certificate is None and settings.private_key is None:
         return None
     if settings.certificate is None or settings.private_key is None:
         raise InputError("TLS needs a certificate and its private key: --tls-cert FILE --tls-key FILE")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
-    except OSError as error:
-        raise InputError(
-            f"{settings.certificate} and {settings.private_key} are not a certificate and its private key in PEM "
-            f"({error})"
-        ) from error
-    return _Tls(context, (settings.private_key.read_bytes(), settings.certificate.read_bytes()))
+    files = CertificateFiles(settings.certificate, settings.private_key)
+    files.check()
+    return files
 
 
-async def _poll(repository: Repository, settings: ServerSettings) -> None:
-    """Update the served models every ``poll_seconds``."""
+async def _follow(endpoint: Endpoint, settings: ServerSettings) -> None:
+    """Load the models, and update them every ``poll_seconds``."""
+    repository, ready = endpoint.repository, False
+    await asyncio.to_thread(repository.start, settings.targets)
+    while True:
+        if endpoint.ready != ready:
+            ready = endpoint.ready
+            log_event("ready" if ready else "not ready", models=sorted(repository.models))
+        await asyncio.sleep(settings.poll_seconds)
+        await asyncio.to_thread(repository.follow)
+
+
+async def _reload_files(settings: ServerSettings, keys: Keys | None, http_server: HttpServer) -> None:
+    """Read API keys and the certificate again when their files change; keep the last valid ones."""
+    certificate = http_server.certificate
+    key_file = WatchedFiles([settings.keys] if settings.keys else [])
+    pem_files = WatchedFiles([certificate.chain, certificate.private_key] if certificate else [])
     while True:
         await asyncio.sleep(settings.poll_seconds)
         try:
-            await asyncio.to_thread(repository.update)
-            if not settings.targets:
-                await asyncio.to_thread(repository.load_new_models)
-        except InputError:
-            pass  # the store does not answer, which update has logged
-        except Exception as error:  # the served models go on
-            log_event("the registry could not be polled", logging.ERROR, error)
+            if settings.keys and keys and key_file.changed():
+                keys.replace_with(Keys.read(settings.keys))
+                log_event("keys reloaded")
+            if certificate and pem_files.changed():
+                await asyncio.to_thread(certificate.check)
+                http_server.reload_certificate()
+                log_event("certificate reloaded")
+        except InputError as error:
+            log_event("a changed file cannot be used", logging.ERROR, reason=str(error))
 
 
 def _listen(host: str, port: int) -> socket.socket:

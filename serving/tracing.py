@@ -19,11 +19,9 @@ class Tracing:
         self._tracer = self._provider.get_tracer("textgate.serving")
 
     @contextmanager
-    def span(self, name: str, headers: Mapping[bytes, bytes]) -> Iterator[trace.Span]:
+    def span(self, name: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
         """Record a span around the code inside; it contains no text of the request."""
-        context = propagate.extract(
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
-        )
+        context = propagate.extract(headers)
         with self._tracer.start_as_current_span(name, context=context, kind=trace.SpanKind.SERVER) as span:
             yield span
 

@@ -8,9 +8,9 @@ from textgate.serving.routing import Request, Response, Route
 
 _FOLDER = resources.files("textgate.serving") / "page"
 _CONTENT_TYPES = {
-    ".html": b"text/html; charset=utf-8",
-    ".js": b"text/javascript; charset=utf-8",
-    ".css": b"text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
 }
 
 

@@ -42,12 +42,23 @@ _PERCENT = click.FloatRange(0, 100)
     "--shadow-share", type=_PERCENT, default=0.0, help="Percentage of requests that the shadow predicts as well."
 )
 @click.option("--keys", type=_FILE, envvar="TEXTGATE_KEYS", help="File of API keys; see textgate keys.")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="Host name, besides localhost, that requests may name while there are no API keys (repeatable).",
+)
 @click.option("--tls-cert", type=_FILE, help="TLS certificate chain (PEM).")
 @click.option("--tls-key", type=_FILE, help="TLS private key (PEM).")
 @click.option(
     "--log-predictions", type=_PERCENT, default=0.0, help="Percentage of requests logged to the store, with texts."
 )
-@click.option("--drain-seconds", default=20, help="Seconds to finish in-flight requests after SIGTERM.")
+@click.option(
+    "--linger-seconds",
+    default=5.0,
+    help="Seconds after SIGTERM in which requests are still answered, with `connection: close`.",
+)
+@click.option("--drain-seconds", default=20, help="Seconds to finish in-flight requests after that.")
 @store_options
 def serve(
     models: tuple[str, ...],
@@ -64,9 +75,11 @@ def serve(
     challenger_share: float,
     shadow_share: float,
     keys: Path | None,
+    allowed_hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
     log_predictions: float,
+    linger_seconds: float,
     drain_seconds: int,
     workspace: Path,
     bucket: str,
@@ -74,7 +87,8 @@ def serve(
     """Serve models over HTTP and gRPC.
 
     Without MODEL, every model that has a champion is served. The server follows the registry: it replaces a model
-    without downtime when its channel moves. Without MODEL, it also adds models that get their first champion.
+    without downtime when its channel moves. Without MODEL, it also adds models that get their first champion. Before
+    the first model it is live but not ready, and a model that cannot be served does not affect the others.
 
     The page / is for trying a model. /openapi.json describes the HTTP API, which includes the Open Inference Protocol
     v2.
@@ -101,9 +115,11 @@ def serve(
         poll_seconds=poll_seconds,
         traffic=TrafficSplit(challenger_share / 100, shadow_share / 100),
         keys=keys,
+        allowed_hosts=allowed_hosts,
         certificate=tls_cert,
         private_key=tls_key,
         log_predictions=log_predictions / 100,
+        linger_seconds=linger_seconds,
         drain_seconds=drain_seconds,
     )
     # Not open_store, which needs a reachable store: without one, the versions served last are served again.

@@ -61,13 +61,19 @@ class ServerProcess:
 
 @contextmanager
 def start_server(
-    environment: Mapping[str, str], bucket: str, workspace: Path, bundle: Path, *arguments: str, model: str = "small"
+    environment: Mapping[str, str],
+    bucket: str,
+    workspace: Path,
+    bundle: Path,
+    *arguments: str,
+    model: str = "small",
+    wait_until_ready: bool = True,
 ) -> Iterator[ServerProcess]:
     """Start a server on the store's ``bucket``, and stop it at the end; a thread reads its log."""
     process = subprocess.Popen(
         [
             *(TEXTGATE, "serve", "--home", str(workspace), "--bucket", bucket),
-            *("--port", "0", "--grpc-port", "0", *arguments),
+            *("--port", "0", "--grpc-port", "0", "--linger-seconds", "0", *arguments),
         ],
         env={**os.environ, **environment},
         stderr=subprocess.PIPE,
@@ -88,8 +94,10 @@ def start_server(
     reader.start()
     server = ServerProcess(process, "", "", model, bundle, workspace, lines)
     try:
-        ready = server.wait_for("ready")
-        server.http, server.grpc = ready["http"], ready["grpc"]
+        listening = server.wait_for("listening")
+        server.http, server.grpc = listening["http"], listening["grpc"]
+        if wait_until_ready:
+            server.wait_for("ready")
         yield server
     finally:
         process.terminate()

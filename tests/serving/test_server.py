@@ -112,7 +112,7 @@ def _tensor(texts: list[str], **changes: object) -> dict[str, object]:
         ("/v2/models/small/infer", _tensor(["a"], data=[1]), 400, "element 0 of the tensor 'text' is not a string"),
         ("/v2/repository/models/small/unload", {}, 403, "this needs an admin key"),
         ("/v2/nothing", {}, 404, "/openapi.json lists the routes"),
-        ("/v1/models", {}, 405, "/v1/models takes GET, not POST"),
+        ("/v1/models", {}, 405, "/v1/models takes GET, HEAD, OPTIONS, not POST"),
     ],
 )
 def test_an_invalid_request_is_rejected_with_one_sentence(
@@ -149,7 +149,7 @@ def test_every_response_has_the_security_headers(server: ServerProcess) -> None:
     for response in (server.get("/"), server.classify(["a"]), server.get("/nothing")):
         assert "default-src 'none'" in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
-        assert "server" not in response.headers
+        assert response.headers["server"] == "textgate"  # without a version
 
 
 def test_the_log_has_a_line_per_request_without_its_text(server: ServerProcess) -> None:
@@ -164,14 +164,14 @@ def test_the_log_has_a_line_per_request_without_its_text(server: ServerProcess) 
     ("then", "status"),
     [
         (b"no HTTP at all\r\n\r\n", b"400"),
-        (b"POST /v1/models/small:classify HTTP/1.1\r\ncontent-length: 999999999\r\n\r\nx", b"413"),
+        (b"POST /v1/models/small:classify HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\nx", b"413"),
     ],
 )
 def test_an_unreadable_request_is_rejected_after_the_one_before_it_is_answered(
     server: ServerProcess, then: bytes, status: bytes
 ) -> None:
     body = b'{"texts": ["word1 good"]}'
-    first = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    first = b"POST /v1/models/small:classify HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     host, port = server.http.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(first + then)
