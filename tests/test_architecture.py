@@ -151,6 +151,12 @@ def test_nothing_is_pickled() -> None:
         assert modules.isdisjoint({"pickle", "joblib", "dill", "shelve"}), source
 
 
+def test_every_console_escapes_control_characters() -> None:
+    importing = {source.relative_to(ROOT) for source in PRODUCT if "rich.console.Console" in imports(source)}
+    assert importing == set()
+    assert "rich.console" in imports(ROOT / "pipelines/terminal.py")
+
+
 def test_every_folder_with_sources_is_a_package() -> None:
     for source in PRODUCT:
         assert (source.parent / "__init__.py").exists(), f"{source.parent} would be missing from the wheel"

@@ -1,6 +1,7 @@
 """The command line ``textgate``: one module per command, and modules of the options that commands share."""
 
 import sys
+from typing import Any
 
 import click
 
@@ -19,10 +20,20 @@ from textgate.pipelines.cli.run import compile_, run
 from textgate.pipelines.cli.schedule import schedule
 from textgate.pipelines.cli.serve import serve
 from textgate.pipelines.cli.store import store
+from textgate.pipelines.terminal import PrintableStream
 
 
 class _Group(click.Group):
-    """Group that turns an ``InputError`` into one sentence and exit code 2, as click does for wrong arguments."""
+    """Group that turns an ``InputError`` into one sentence and exit code 2, as click does for wrong arguments.
+
+    Its output cannot control the terminal.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        # They stay replaced: Python prints the traceback of a bug after this method.
+        sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

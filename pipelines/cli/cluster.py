@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from textgate.components.contracts import duration
 from textgate.components.storage import Store
@@ -16,6 +15,7 @@ from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
 from textgate.pipelines.cli.run_result import exit_on_reject, print_lines, print_steps, run_json, run_lines
 from textgate.pipelines.cli.store_options import bucket_option, json_option
+from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.cluster import Cluster
@@ -94,7 +94,7 @@ def submit(
 
 
 def _print_result(result: "ClusterRun", page: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     print_steps(console, result.steps)
     print_lines(console, [*run_lines(result.record), ("took", duration(result.seconds)), ("page", page)])
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +33,7 @@ from textgate.pipelines.cli.run_result import (
 )
 from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.recipes import with_absolute_paths
+from textgate.pipelines.terminal import Console
 from textgate.pipelines.workspace import open_store
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ of F1 against latency and against training time."""
 
 def _print_result(result: "LocalComparison", model: str) -> None:
     # The terminal wraps long rows; rich would cut them.
-    console = Console(highlight=False, soft_wrap=True, width=200)
+    console = Console(soft_wrap=True, width=200)
     comparison, record = result.comparison, result.record
     console.print()
     console.print(_table(comparison))

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from textgate.components.contracts.formatting import megabytes
@@ -12,6 +11,7 @@ from textgate.components.storage import ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.terminal import Console
 from textgate.pipelines.workspace import open_store
 
 

@@ -10,7 +10,6 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from textgate.components.contracts import InputError
@@ -20,6 +19,7 @@ from textgate.components.inference.explain import explain as explain_text
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import LoadedModel, load_model, model_argument, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.terminal import Console
 
 _texts_argument = click.argument("texts", metavar="TEXT...", nargs=-1)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -115,7 +115,7 @@ def _require_label(label: str, loaded: LoadedModel) -> None:
 
 def _print_explanation(text: str, label: str, score: float, words: list[Contribution]) -> None:
     """Print the text with its words shaded, then the words with their contributions, the strongest first."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     strongest = max((abs(word.contribution) for word in words), default=0.0)
     shaded = Text(_CONTROL_CHARACTERS.sub(" ", text))
     for word in words:

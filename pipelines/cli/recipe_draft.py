@@ -10,6 +10,7 @@ import yaml
 
 from textgate.components.contracts.recipe.reference import recipe_keys
 from textgate.pipelines import recipes as shipped
+from textgate.pipelines.terminal import printable
 
 if TYPE_CHECKING:
     from textgate.pipelines.cli.data_profile import DataProfile
@@ -144,4 +145,5 @@ def _quoted(value: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
+    """Return the text on one line, without characters that YAML forbids in comments."""
+    return printable(" ".join(text.split()))

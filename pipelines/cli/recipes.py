@@ -4,7 +4,6 @@ import json
 import textwrap
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from textgate.components.contracts.recipe.reference import RecipeKey, recipe_key
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.store_options import json_option
+from textgate.pipelines.terminal import Console
 
 _WIDTH = 96
 
@@ -74,7 +74,7 @@ def _print_recipes(as_json: bool) -> None:
 
 
 def _print_keys(keys: list[RecipeKey]) -> None:
-    console = Console(highlight=False)
+    console = Console()
     for key in keys:
         default = "required" if key.required else f"default {key.default}"
         scope = "".join(f"  [{', '.join(names)}]" for names in (key.families, key.kinds) if names)

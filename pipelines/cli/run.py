@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from textgate.pipelines.cli.run_result import (
 from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.cli.yaml_file import YamlFile
 from textgate.pipelines.sweep import describe
+from textgate.pipelines.terminal import Console
 from textgate.pipelines.workspace import open_store
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _as_json(result: "LocalRun") -> dict[str, object]:
 
 
 def _print_result(result: "LocalRun", recipe: Recipe) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     print_steps(console, result.steps)
     if result.sweep:
         console.print()

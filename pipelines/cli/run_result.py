@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from textgate.components.contracts import RunRecord
+from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.run_log import StepResult

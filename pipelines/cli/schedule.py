@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from textgate.pipelines.cli.cluster_options import cluster_options, experiment_option
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
 from textgate.pipelines.cli.store_options import bucket_option, json_option
+from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
     from textgate.pipelines.runners.cluster import Cluster

@@ -3,12 +3,13 @@
 import time
 from typing import TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from textgate.components.contracts import duration
+from textgate.pipelines.terminal import Console
 
 _SECONDS_BETWEEN_PLAIN_LINES = 5.0
 
@@ -17,7 +18,7 @@ class Display:
     """Progress display of one run on a text stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = Console(file=stream, soft_wrap=True)
         self._live: Live | None = None
         self._running: dict[str, str] = {}
         """Line of each running step."""

@@ -22,6 +22,7 @@ from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
+from textgate.pipelines.terminal import printable
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
@@ -172,7 +173,7 @@ class RunLog(io.TextIOBase):
         *lines, self._thread.partial_line = (self._thread.partial_line + text).split("\n")
         with self._lock:
             for line in lines:
-                self._add_line(_ANSI.sub("", line).rstrip(), self._thread.task)
+                self._add_line(printable(_ANSI.sub("", line).rstrip()), self._thread.task)
         return len(text)
 
     def _add_line(self, line: str, task: _Task | None) -> None:

@@ -38,3 +38,11 @@ def test_a_step_without_outputs_has_failed_even_with_exit_code_0(tmp_path: Path,
             two_steps()
     log.finish()
     assert [(step.name, step.outcome) for step in log.steps] == [("first", "failed")]
+
+
+def test_the_log_holds_no_characters_that_control_a_terminal(tmp_path: Path, store: Store) -> None:
+    log = RunLog(tmp_path, store, Display(io.StringIO()), {})
+    log.task_started("two-steps-1/task", "first", tmp_path)
+    log.write("\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07 \x9b \u202e é\n")
+    log.finish()
+    assert (log.folder / "log.txt").read_text("utf-8") == "red \\x1b[2J\\x1b]0;title\\x07 \\u009b \\u202e é\n\n"
