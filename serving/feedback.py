@@ -59,7 +59,8 @@ SCHEMAS: dict[Kind, pa.Schema] = {
 
 REMEMBERED_REQUESTS = 10_000
 _REMEMBERED_TEXTS = 500_000
-_INDEXES = range(2**31)
+MAX_INDEX = 2**31
+"""Indexes of texts are smaller."""
 
 
 class _Prediction(NamedTuple):
@@ -149,11 +150,17 @@ class FeedbackLog:
                     for index, values in enumerate(zip(texts, labels, scores, strict=True))
                 )
 
+    def text_count(self, request_id: str, model: str) -> int | None:
+        """Return the number of texts of a request, or None if it is not among the last ones that were answered."""
+        with self._changed:
+            prediction = self._recent.get((model, request_id))
+        return len(prediction.labels) if prediction else None
+
     def add_feedback(self, request_id: str, index: int, model: str, label: str) -> None:
         """Log the correct label of a text; it is dropped if ``index`` is out of range."""
         now = datetime.now(UTC)
         with self._changed:
-            if index not in _INDEXES:
+            if not 0 <= index < MAX_INDEX:
                 self.dropped += 1
                 return
             prediction = self._recent.get((model, request_id), _NO_PREDICTION)

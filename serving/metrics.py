@@ -34,6 +34,12 @@ class Metrics:
         self.tokens = Counter(
             "textgate_tokens", "Tokens processed, without padding", _VERSION_LABELS, registry=registry
         )
+        self.failed_texts = Counter(
+            "textgate_failed_texts", "Texts on which the model failed", _VERSION_LABELS, registry=registry
+        )
+        self.worker_restarts = Counter(
+            "textgate_worker_restarts", "Prediction threads that died and were replaced", registry=registry
+        )
         self.truncated = Counter(
             "textgate_truncated_texts", "Texts longer than the model's maximum", _VERSION_LABELS, registry=registry
         )

@@ -17,13 +17,12 @@ from typing import Literal
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
-from textgate.serving.batching import ServedVersion
 from textgate.serving.errors import ModelRefusedError, RequestError, describe, failures_as_input_errors, list_names
 from textgate.serving.loading import OpeningTimeoutError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.sampling import is_sampled
-from textgate.serving.served_model import CHALLENGER, SHADOW, Refusal, ServedModel, channel_of
+from textgate.serving.served_model import CHALLENGER, SHADOW, Refusal, ServedModel, ServedVersion, channel_of
 from textgate.serving.workspace import Workspace, check_names
 
 _RETRY_SECONDS = 60.0

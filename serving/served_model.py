@@ -1,11 +1,62 @@
-"""What the repository knows about each model: the versions that serve, and those that cannot."""
+"""Versions of a model: one that is loaded, those that serve, and one that cannot be served."""
 
+import math
+import sys
 from dataclasses import dataclass
 
+from textgate.components.inference import LoadedBundle
 from textgate.components.storage import ModelRef
-from textgate.serving.batching import ServedVersion
 
 CHALLENGER, SHADOW, PINNED = "challenger", "shadow", "pinned"
+_TEXT_OVERHEAD = 16
+"""Cost of a text in addition to its bytes, in bytes: special tokens and handling."""
+_BYTES_PER_TOKEN = 8
+"""Most bytes of UTF-8 that are counted for each token that the model reads."""
+_SMOOTHING = 0.8
+"""Weight of the previous estimate in the moving average of the processing time."""
+_MAX_CHANGE = 4.0
+"""Factor within which one measurement counts, so that an odd batch does not spoil the moving average."""
+
+
+@dataclass(eq=False)
+class ServedVersion:
+    """Version of a model that is loaded and warmed up."""
+
+    model: str
+    version: str
+    loaded: LoadedBundle
+    """The bundle, predicting on one thread."""
+    parallel: LoadedBundle
+    """The bundle, predicting on all threads."""
+    seconds_per_cost: float = 0.0
+    """Moving average of one thread's processing time for a unit of cost."""
+    timings: int = 0
+    """Number of measurements in the moving average."""
+    last_failure_log: float = -math.inf
+    """Time of the last log line about a failure (``time.monotonic``)."""
+
+    def __post_init__(self) -> None:
+        self._max_bytes = (self.loaded.bundle.max_tokens or sys.maxsize) * _BYTES_PER_TOKEN
+
+    def cost(self, text: str) -> int:
+        """Return the estimated cost of a text in bytes of UTF-8, without what the model will truncate.
+
+        Bytes and not characters, because a CJK character or an emoji has 3 to 4 bytes and about as many times the
+        tokens of an ASCII character.
+        """
+        size = len(text)
+        if size < self._max_bytes and not text.isascii():
+            size = len(text.encode("utf-8", "surrogatepass"))
+        return _TEXT_OVERHEAD + min(size, self._max_bytes)
+
+    def record_timing(self, seconds: float, cost: int) -> None:
+        """Update the moving average with the time that one thread took for a batch on which nothing failed."""
+        latest, previous = seconds / cost, self.seconds_per_cost
+        if previous:
+            latest = min(max(latest, previous / _MAX_CHANGE), previous * _MAX_CHANGE)
+            latest = _SMOOTHING * previous + (1 - _SMOOTHING) * latest
+        self.seconds_per_cost = latest
+        self.timings += 1
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.storage import ModelRef, Registry
-from textgate.serving.batching import ServedVersion
 from textgate.serving.errors import describe, failures_as_input_errors
 from textgate.serving.loading import open_version
 from textgate.serving.log import log_event
+from textgate.serving.served_model import ServedVersion
 
 _VERSION = re.compile(r"[0-9a-f]{12}")
 

@@ -11,8 +11,9 @@ from words import write_words
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import LoadedBundle, PartialPrediction
-from textgate.serving.batching import Batcher, ServedVersion
+from textgate.serving.batching import Batcher
 from textgate.serving.metrics import Metrics
+from textgate.serving.served_model import ServedVersion
 
 SECONDS = 30.0
 
