@@ -19,6 +19,8 @@ import numpy.typing as npt
 METHOD = "leave-one-out, Li et al. 2016"
 BUDGET = 64
 """Maximum number of texts that one explanation may predict, the original text included."""
+MAX_CHARACTERS = 400_000
+"""Maximum length of these texts together, though two texts are always predicted. A longer text gets fewer spans."""
 
 # Scripts without spaces between words: CJK, then Thai, Lao, Tibetan, Burmese and Khmer. Each character is a word.
 _UNSPACED = (
@@ -80,7 +82,7 @@ def explain(
         predict: Function from texts to probabilities (len(texts), labels); called at most once.
         text: Raw text.
         label: Index of the label.
-        budget: Maximum number of texts passed to ``predict``.
+        budget: Maximum number of texts passed to ``predict``; fewer for a long text, see ``MAX_CHARACTERS``.
 
     Returns:
         One contribution per span; an empty list for a text without words.
@@ -92,7 +94,8 @@ def explain(
 def erase(text: str, budget: int = BUDGET) -> Erasures:
     """Return the variants of ``text`` to predict: at most ``budget`` texts, the original one included.
 
-    Where the text has too many words, adjacent words are grouped into spans of nearly equal size.
+    Where the text has too many words, or is so long that the variants would exceed ``MAX_CHARACTERS``, adjacent words
+    are grouped into spans of nearly equal size.
 
     Raises:
         ValueError: If the budget is below 2, the original text and one variant.
@@ -100,7 +103,8 @@ def erase(text: str, budget: int = BUDGET) -> Erasures:
     if budget < 2:
         raise ValueError(f"an explanation takes 2 forward passes at least, not {budget}")
     spans = words(text)
-    count = min(len(spans), budget - 1)
+    affordable = MAX_CHARACTERS // max(len(text), 1) - 1
+    count = min(len(spans), budget - 1, max(affordable, 1))
     groups = [spans[index * len(spans) // count : (index + 1) * len(spans) // count] for index in range(count)]
     return leave_out(text, [(group[0][0], group[-1][1]) for group in groups], range(count))
 
@@ -113,14 +117,17 @@ def leave_out(text: str, spans: list[tuple[int, int]], indices: Sequence[int]) -
 
 def words(text: str) -> list[tuple[int, int]]:
     """Return (start, end) of each word of ``text``, in order."""
-    spans: list[tuple[int, int]] = []
-    for match in _WORD.finditer(text):
-        start, end = match.span()
+    spans = [match.span() for match in _WORD.finditer(text)]
+    marks = {character for character in set(text) if unicodedata.category(character).startswith("M")}
+    if not marks:
+        return spans
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
         # A combining mark, such as a Thai vowel sign, belongs to the letter before it.
-        if spans and spans[-1][1] == start and unicodedata.category(text[start]).startswith("M"):
-            start = spans.pop()[0]
-        spans.append((start, end))
-    return spans
+        if joined and joined[-1][1] == start and text[start] in marks:
+            start = joined.pop()[0]
+        joined.append((start, end))
+    return joined
 
 
 def _without(text: str, spans: list[tuple[int, int]], index: int) -> str:

@@ -1,6 +1,7 @@
 """Explanations: the contribution of each word of a text."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file
 from textgate.components.contracts import Dataset, LinearTraining, ModelBundle
 from textgate.components.families import TrainingContext
 from textgate.components.inference import load_bundle
-from textgate.components.inference.explain import erase, explain
+from textgate.components.inference.explain import MAX_CHARACTERS, erase, explain
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, words
 from textgate.components.train.train import train_bundle
 
@@ -99,6 +100,26 @@ def test_too_many_words_are_joined_into_equal_spans(count: int, budget: int) -> 
     assert sum(sizes) == count
     assert max(sizes) - min(sizes) <= 1
     assert len(erasures.texts) <= budget
+
+
+@pytest.mark.parametrize(
+    ("characters", "spans"), [(6_250, 63), (10_000, 39), (100_000, 3), (200_000, 1), (300_000, 1), (1_000_000, 1)]
+)
+@pytest.mark.parametrize("piece", ["word ", "漢字", "ก\u0e34"])
+def test_a_long_text_is_explained_in_fewer_spans(characters: int, spans: int, piece: str) -> None:
+    text = piece * (characters // len(piece))
+    erasures = erase(text)
+    assert len(erasures.spans) == spans
+    assert sum(map(len, erasures.texts)) <= max(MAX_CHARACTERS, 2 * len(text))
+
+
+@pytest.mark.parametrize("piece", ["word ", "漢字", "ก\u0e34", "\u0301", "x", " ", "ที่กำลังดี"])
+def test_words_of_a_long_text_are_found_in_linear_time(piece: str) -> None:
+    text = piece * (100_000 // len(piece))
+    started = time.thread_time()
+    erase(text)
+    # About 60 ms on a quiet machine.
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_budget_below_two_is_rejected() -> None:
