@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from textgate.components.contracts.files import file_sha256
 from textgate.components.contracts.frozen_model import FrozenModel
@@ -22,6 +22,25 @@ from textgate.components.contracts.parse import parse_json
 from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
+MAX_TOKENS = 131_072
+"""Longest input of any model, in tokens."""
+MAX_NGRAM = 8
+"""Longest n-gram of a linear model, in words."""
+_LARGEST_MANIFEST = 16 * 2**20
+"""Bytes of ``bundle.json``."""
+
+MaxTokens = Annotated[int, Field(gt=0, le=MAX_TOKENS)]
+
+
+def check_ngrams(value: tuple[int, int]) -> tuple[int, int]:
+    """Return the lengths of the shortest and the longest n-gram.
+
+    Raises:
+        ValueError: They are not in order, or out of bounds.
+    """
+    if not 1 <= value[0] <= value[1] <= MAX_NGRAM:
+        raise ValueError(f"ngrams must be [shortest, longest] with 1 <= shortest <= longest <= {MAX_NGRAM}")
+    return value
 
 
 class LinearRuntime(FrozenModel):
@@ -35,6 +54,11 @@ class LinearRuntime(FrozenModel):
     """Use 1 + log(tf) instead of the term frequency tf."""
     norm: Literal["l2", "l1"] = "l2"
     """Norm of a text's weighted counts: ``l2`` as in TF-IDF, ``l1`` for a mean over the words."""
+
+    @field_validator("ngrams")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        return check_ngrams(value)
 
 
 class OnnxRuntime(FrozenModel):
@@ -50,7 +74,7 @@ class OnnxRuntime(FrozenModel):
     """Number of nodes that stay in full precision because quantizing them cost too much accuracy."""
     blocks: bool = False
     """Whether quantization scales are per block rather than per channel."""
-    max_tokens: int = Field(gt=0)
+    max_tokens: MaxTokens
     """Longest input in tokens; longer texts are truncated."""
     opset: int
     """Version of the ONNX operator set."""
@@ -74,7 +98,7 @@ class TransformersRuntime(FrozenModel):
     """Folder in the bundle; empty for the bundle itself."""
     quantization: Literal["nf4"] | None = None
     """4-bit NormalFloat weights, or None for full precision."""
-    max_tokens: int = Field(gt=0)
+    max_tokens: MaxTokens
     """Longest input in tokens; longer texts are truncated."""
     base_model: str | None = Field(default=None, alias="checkpoint")
     """URI of the pretrained weights that the files of the bundle (an adapter or a head) extend; None if it is
@@ -90,7 +114,7 @@ class EnsembleRuntime(FrozenModel):
     """Folders in the bundle, each with a bundle of the same labels."""
     weights: list[Annotated[float, Field(ge=0)]] = Field(min_length=2)
     """Weight per member; they sum to 1."""
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: MaxTokens | None = None
     """Longest input in tokens of any member that truncates; None if no member does."""
 
     @model_validator(mode="after")
@@ -106,9 +130,10 @@ Runtime = Annotated[LinearRuntime | OnnxRuntime | TransformersRuntime | Ensemble
 class Calibration(FrozenModel):
     """Temperature and decision threshold, fitted on the validation split."""
 
-    temperature: float = Field(default=1.0, gt=0)
-    """Temperature of the softmax: probabilities are raised to 1 / temperature and normalized."""
-    threshold: float | None = Field(default=None, ge=0, le=1)
+    temperature: float = Field(default=1.0, ge=0.01, le=100, allow_inf_nan=False)
+    """Temperature of the softmax: probabilities are raised to 1 / temperature and normalized. The export step fits
+    0.05 to 20."""
+    threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     """Lowest probability of class 1 at which it is predicted, for two classes; None predicts the more probable
     class."""
 
@@ -160,6 +185,14 @@ class ModelBundle(FrozenModel):
     files: dict[str, FileEntry] = Field(default_factory=dict)
     """Path in the bundle to digest and size, for every file except the manifest."""
 
+    @model_validator(mode="after")
+    def _labels_are_a_choice(self) -> "ModelBundle":
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("two labels are equal")
+        if self.calibration.threshold is not None and len(self.labels) != 2:
+            raise ValueError(f"a threshold is for two labels, but there are {len(self.labels)}")
+        return self
+
     @property
     def base_model(self) -> str | None:
         """URI of the pretrained weights that the bundle needs besides its own files; None if it is complete."""
@@ -196,8 +229,10 @@ class ModelBundle(FrozenModel):
         """Parse the JSON of a manifest; ``where`` names it in error messages.
 
         Raises:
-            InputError: The text is not a bundle manifest, or it names a file outside the bundle.
+            InputError: The text is not a bundle manifest, is too large, or names a file outside the bundle.
         """
+        if len(text) > _LARGEST_MANIFEST:
+            raise InputError(f"{where} is larger than the maximum, {_LARGEST_MANIFEST:,} bytes")
         bundle = parse_json(cls, text, where, "a bundle manifest")
         for name in bundle.files:
             path = PurePosixPath(name)
@@ -216,8 +251,12 @@ class ModelBundle(FrozenModel):
         folder = Path(folder)
         if (folder / MANIFEST).is_symlink():
             raise InputError(f"{folder} is not a model bundle: {MANIFEST} is a link")
+        # Opening a named pipe would wait for its writer.
+        if (folder / MANIFEST).is_fifo():
+            raise InputError(f"{folder} is not a model bundle: {MANIFEST} is a pipe")
         try:
-            text = (folder / MANIFEST).read_bytes()
+            with (folder / MANIFEST).open("rb") as file:
+                text = file.read(_LARGEST_MANIFEST + 1)
         except OSError as error:
             raise InputError(f"{folder} is not a model bundle: {MANIFEST} cannot be read ({error})") from error
         bundle = cls.parse(text, str(folder / MANIFEST))

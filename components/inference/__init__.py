@@ -5,6 +5,7 @@ probabilities (``predict_proba``). ``classify`` labels texts with any calibrated
 """
 
 from textgate.components.inference.classify import Prediction, classify
+from textgate.components.inference.failures import PredictionError
 from textgate.components.inference.loaded_bundle import LoadedBundle, load_bundle
 from textgate.components.inference.predictor import (
     CalibratedPredictor,
@@ -18,6 +19,7 @@ __all__ = [
     "LoadedBundle",
     "PartialPrediction",
     "Prediction",
+    "PredictionError",
     "Predictor",
     "StreamingPredictor",
     "classify",

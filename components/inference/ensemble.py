@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts import EnsembleRuntime, InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.inference.loaded_bundle import LoadedBundle, load_bundle
+from textgate.components.inference.loaded_bundle import LoadedBundle, load_member
 from textgate.components.inference.predictor import PartialPrediction, assemble
 
 
@@ -25,7 +25,7 @@ class EnsemblePredictor:
         threads: See ``load_bundle``.
 
     Raises:
-        InputError: A member is missing, cannot be loaded, or has other labels than the ensemble.
+        InputError: A member is missing, cannot be loaded, is itself an ensemble, or has other labels than the ensemble.
     """
 
     def __init__(self, folder: Path, bundle: ModelBundle, runtime: EnsembleRuntime, threads: int) -> None:
@@ -39,15 +39,20 @@ class EnsemblePredictor:
         # The member with the longest maximum length is the slowest. It runs last, so that the ensemble can yield each
         # of its batches as soon as it is ready.
         self._members.sort(key=lambda member: member[0].bundle.max_tokens or 0)
-        self._labels = len(bundle.labels)
+        self.labels = len(bundle.labels)
+
+    def check(self) -> None:
+        """See ``ServedPredictor.check``."""
+        for member, _ in self._members:
+            member.warm_up()
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict_proba``."""
-        return assemble(self.predict_batches(texts), len(texts), self._labels)
+        return assemble(self.predict_batches(texts), len(texts), self.labels)
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         """See ``StreamingPredictor.predict_batches``; a text is truncated if any member truncated it."""
-        probabilities = np.zeros((len(texts), self._labels))
+        probabilities = np.zeros((len(texts), self.labels))
         truncated = np.zeros(len(texts), dtype=np.bool_)
         tokens = 0
         *others, (last, last_weight) = self._members
@@ -68,7 +73,7 @@ class EnsemblePredictor:
 
 
 def _load_member(folder: Path, labels: list[str], threads: int) -> LoadedBundle:
-    member = load_bundle(folder, threads)
+    member = load_member(folder, threads)
     if member.bundle.labels != labels:
         raise InputError(f"the member {folder} has the labels {member.bundle.labels}, but its ensemble has {labels}")
     return member

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
-from textgate.components.contracts.probabilities import softmax
-from textgate.components.inference.predictor import PartialPrediction, assemble
+from textgate.components.inference.failures import PredictionError, failures_as
+from textgate.components.inference.predictor import PartialPrediction, assemble, finite_softmax
+from textgate.components.inference.tokenizer import check_tokenizer, read_tokenizer
 
 TOKENIZER = "tokenizer.json"
 
@@ -30,6 +31,16 @@ _SPIN_MICROSECONDS = "20"
 times as long when another process uses one of the cores; without busy-waiting, several threads are no faster than 1."""
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 """Fusions of ONNX Runtime that slow an int8 graph down: this one takes six times as long as LayerNormalization."""
+
+_CHARACTERS_PER_TOKEN = 128
+"""Characters of a text that are read per token of the model's maximum. English has 4.5, its HTML rarely 50."""
+_FEWEST_CHARACTERS = 16_384
+"""Characters that are read of any text, so that a short maximum does not lose the text behind a long head."""
+_LONGEST_TRIAL = 1_024
+"""Tokens of the longest input that ``check`` tries: more than the positions of BERT and its relatives, and within the
+memory of any server."""
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class OnnxPredictor:
         in_server: Whether the process is a server, whose other threads need the cores too.
 
     Raises:
-        InputError: ONNX Runtime cannot open the graph, or the tokenizer cannot be read.
+        InputError: ONNX Runtime cannot open the graph, it has other inputs or outputs than the runtime, or the
+            tokenizer cannot be read.
     """
 
     def __init__(
@@ -64,55 +76,99 @@ class OnnxPredictor:
         options.log_severity_level = 3
         if in_server:
             options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
-        try:
+        with failures_as(InputError, f"the bundle {folder} cannot be opened by ONNX Runtime"):
             self._session = onnxruntime.InferenceSession(
                 str(folder / runtime.graph),
                 options,
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=_SLOW_FUSIONS if runtime.precision == "int8" else None,
             )
-            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions for unreadable files
-            raise InputError(f"the bundle {folder} cannot be opened by ONNX Runtime: {error}") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(runtime.max_tokens)
+        self.labels = _check_signature(self._session, folder / runtime.graph, set(runtime.inputs))
+        self._tokenizer = read_tokenizer(folder / TOKENIZER, runtime.max_tokens)
         self._normalizer, self._inputs, self._max_tokens = normalizer, runtime.inputs, runtime.max_tokens
-        self._labels: int = self._session.get_outputs()[0].shape[1]
+        self._characters = max(runtime.max_tokens * _CHARACTERS_PER_TOKEN, _FEWEST_CHARACTERS)
+
+    def check(self) -> None:
+        """See ``ServedPredictor.check``."""
+        largest = check_tokenizer(self._tokenizer, self._characters)
+        with failures_as(InputError, f"the tokenizer has the token id {largest}, which the graph does not take"):
+            self._try(largest, 1)
+        longest = min(self._max_tokens, _LONGEST_TRIAL)
+        with failures_as(InputError, f"max_tokens is {self._max_tokens}, but the graph does not take {longest} tokens"):
+            self._try(largest, longest)
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """See ``Predictor.predict_proba``."""
-        return assemble(self.predict_batches(texts), len(texts), self._labels)
+        return assemble(self.predict_batches(texts), len(texts), self.labels)
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         """See ``StreamingPredictor.predict_batches``."""
         for batch in self.batches(texts):
             (logits,) = self._session.run(None, batch.inputs)
-            yield PartialPrediction(batch.rows, softmax(logits.astype(np.float64)), batch.truncated, batch.tokens)
+            probabilities = finite_softmax(logits.astype(np.float64), batch.rows)
+            yield PartialPrediction(batch.rows, probabilities, batch.truncated, batch.tokens)
 
     def batches(self, texts: Sequence[str]) -> Iterator[Batch]:
-        """Yield the inputs of each run: texts of similar length, shortest first, within the budget of padded tokens."""
+        """Yield the inputs of each run: texts of similar length, shortest first, within the budget of padded tokens.
+
+        A text is cut before it is normalized, so that its time is bounded by what the model can read.
+        """
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
-            normalized = [self._normalizer(text) for text in texts[start : start + _TEXTS_PER_TOKENIZATION]]
+            chunk = texts[start : start + _TEXTS_PER_TOKENIZATION]
+            normalized = [self._normalizer(text[: self._characters]) for text in chunk]
             encodings = self._tokenizer.encode_batch_fast(normalized)
-            lengths = [len(encoding) for encoding in encodings]
+            # A text without tokens is read as one padding token.
+            lengths = [max(len(encoding), 1) for encoding in encodings]
+            if max(lengths) > self._max_tokens:
+                raise PredictionError(f"the tokenizer returned {max(lengths)} tokens, more than {self._max_tokens}")
             for rows in _batches(lengths):
                 batch = [encodings[row] for row in rows]
                 # Reading ``overflowing`` is slow, and only a text of maximum length can have been cut off.
-                truncated = [len(encoding) == self._max_tokens and bool(encoding.overflowing) for encoding in batch]
+                truncated = [
+                    len(chunk[row]) > self._characters
+                    or (len(encoding) == self._max_tokens and bool(encoding.overflowing))
+                    for row, encoding in zip(rows, batch, strict=True)
+                ]
                 tokens = sum(lengths[row] for row in rows)
                 yield Batch(start + rows, self._pad(batch), np.array(truncated), tokens)
 
+    def _try(self, token: int, length: int) -> None:
+        """Run the graph on a text of one repeated token."""
+        inputs = {name: np.zeros((1, length), dtype=np.int64) for name in self._inputs}
+        inputs["input_ids"][:] = token
+        inputs["attention_mask"][:] = 1
+        self._session.run(None, inputs)
+
     def _pad(self, encodings: list[Encoding]) -> Inputs:
-        shape = (len(encodings), max(len(encoding) for encoding in encodings))
+        shape = (len(encodings), max(1, *(len(encoding) for encoding in encodings)))
         inputs = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
         for row, encoding in enumerate(encodings):
             end = len(encoding)
             # Padding is masked out, so its token id does not matter; 0 exists in every vocabulary.
             inputs["input_ids"][row, :end] = encoding.ids
-            inputs["attention_mask"][row, :end] = 1
+            inputs["attention_mask"][row, : max(end, 1)] = 1
             if "token_type_ids" in inputs:
                 inputs["token_type_ids"][row, :end] = encoding.type_ids
         return inputs
+
+
+def _check_signature(session: onnxruntime.InferenceSession, graph: Path, names: set[str]) -> int:
+    """Return the number of labels of a graph whose inputs are ``names``.
+
+    Raises:
+        InputError: The graph takes other inputs, or its output is not one array (rows, labels) of floats.
+    """
+    inputs = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}
+    if not {"input_ids", "attention_mask"} <= names <= _INPUTS or inputs != dict.fromkeys(names, ("tensor(int64)", 2)):
+        raise InputError(
+            f"the graph {graph} must have the int64 inputs (rows, tokens) {', '.join(sorted(names))} that the manifest "
+            f"names, input_ids and attention_mask among them, but it has {', '.join(sorted(inputs))}"
+        )
+    outputs = [(node.type, node.shape) for node in session.get_outputs()]
+    match outputs:
+        case [(kind, [_, int(labels)])] if kind in _FLOATS:
+            return labels
+    raise InputError(f"the graph {graph} must have one output (rows, labels) of floats, not {outputs}")
 
 
 def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:

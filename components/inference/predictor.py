@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts.probabilities import apply_temperature
+from textgate.components.contracts.probabilities import apply_temperature, softmax
+from textgate.components.inference.failures import PredictionError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,24 @@ def assemble(batches: Iterable[PartialPrediction], texts: int, labels: int) -> n
     return probabilities
 
 
+def finite_softmax(logits: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the probabilities (n, labels) of ``logits`` (n, labels).
+
+    Args:
+        logits: Output of a model.
+        rows: Index of each text, (n,), for the message.
+
+    Raises:
+        PredictionError: A logit is NaN or infinite; the message names the texts.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        guilty = rows[~finite]
+        names = ", ".join(map(str, guilty[:10])) + (" and more" if len(guilty) > 10 else "")
+        raise PredictionError(f"the model's output is not finite for the texts with the index {names}")
+    return softmax(logits)
+
+
 class Predictor(Protocol):
     """Predictor of one bundle."""
 
@@ -50,6 +69,24 @@ class StreamingPredictor(Predictor, Protocol):
 
     def predict_batches(self, texts: Sequence[str]) -> Iterator[PartialPrediction]:
         """Yield the probabilities of ``predict_proba`` batch by batch; every text is in exactly one batch."""
+        ...
+
+
+@runtime_checkable
+class ServedPredictor(StreamingPredictor, Protocol):
+    """Predictor of a bundle's runtime."""
+
+    @property
+    def labels(self) -> int:
+        """Number of probabilities per text."""
+        ...
+
+    def check(self) -> None:
+        """Try what a few texts do not reach, such as the largest token id and the longest input.
+
+        Raises:
+            InputError: The model fails on something that a text may contain.
+        """
         ...
 
 

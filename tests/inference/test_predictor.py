@@ -16,6 +16,7 @@ def test_a_damaged_bundle_is_not_loaded(bundle_folder: Path) -> None:
 
 def test_an_unreadable_graph_is_one_sentence(bundle_folder: Path) -> None:
     (bundle_folder / "model.onnx").write_bytes(b"not a graph")
+    (bundle_folder / "tokenizer.json").write_text("{}")
     runtime = OnnxRuntime(
         precision="fp32",
         max_tokens=8,

