@@ -1,11 +1,17 @@
 """The servers that ``serving.py`` compares: requirements, command, request body and response of each."""
 
+import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from headline_model import NAME
 
+TEXTGATE, BASELINE = "textgate", "textgate, baseline"
 _ONNX = ("onnxruntime==1.31.1", "tokenizers==0.23.3")
 _TORCH = "torch==2.13.0"
 _INFINITY = (_TORCH, "infinity-emb[server,torch,optimum]==0.0.78")
@@ -59,14 +65,36 @@ def _uvicorn(app: str, workers: int) -> str:
     return f"{{bin}}/uvicorn {app}:app --app-dir {{peers}} --workers {workers} {address}"
 
 
+_TEXTGATE = Server(
+    name=TEXTGATE,
+    command=f"{{bin}}/textgate serve {NAME} --workspace {{work}}/workspace --port {{port}} --grpc-port {{port2}}",
+    path=f"/v1/models/{NAME}:classify",
+    body=_texts,
+    labels=_predictions,
+)
+
+
+def baseline_server(checkout: Path) -> Server:
+    """Return the server of another checkout of this repository, which runs in the current environment.
+
+    Raises:
+        SystemExit: Python does not import that checkout.
+    """
+    # The editable install comes later in the search path than this variable.
+    path = str(checkout.absolute() / ".src")
+    imported = subprocess.check_output(
+        [sys.executable, "-c", "import textgate; print(textgate.__path__[0])"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=checkout,
+        text=True,
+    )
+    if not Path(imported.strip()).samefile(checkout):
+        raise SystemExit(f"{checkout} is not imported, but {imported.strip()}")
+    return dataclasses.replace(_TEXTGATE, name=BASELINE, variables={"PYTHONPATH": path})
+
+
 SERVERS = [
-    Server(
-        name="textgate",
-        command=f"{{bin}}/textgate serve {NAME} --workspace {{work}}/workspace --port {{port}} --grpc-port {{port2}}",
-        path=f"/v1/models/{NAME}:classify",
-        body=_texts,
-        labels=_predictions,
-    ),
+    _TEXTGATE,
     Server(name="echo", command="{python} {peers}/echo.py {port}", path="/", body=_texts, labels=None),
     Server(
         name="FastAPI + ONNX Runtime, 1 worker",
