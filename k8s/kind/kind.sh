@@ -98,7 +98,7 @@ try() {
   k rollout status deployment/textgate-serving --timeout=600s
   forward textgate-serving 18080:8080 http://127.0.0.1:18080/v2/health/ready
   answer=$(curl -fsS http://127.0.0.1:18080/v1/models/quickstart:classify -H "Authorization: Bearer ${key##* }" \
-    -d '{"texts": ["a moving, beautifully acted film"]}')
+    -H 'Content-Type: application/json' -d '{"texts": ["a moving, beautifully acted film"]}')
   echo "$answer"
   [[ $answer =~ \"label\":\ ?\"positive\" ]] || stop "the endpoint did not predict that the film is good: $answer"
 

@@ -16,7 +16,8 @@ _PERCENT = click.FloatRange(0, 100)
     epilog=example(
         "textgate serve quickstart",
         "textgate serve films films-de@605127f62e6b --host 0.0.0.0 --keys keys.txt",
-        'curl -s localhost:8080/v1/models/quickstart:classify -d \'{"texts": ["a moving, beautifully acted film"]}\'',
+        "curl -s localhost:8080/v1/models/quickstart:classify -H 'Content-Type: application/json' "
+        '-d \'{"texts": ["a moving film"]}\'',
     )
 )
 @click.argument("models", metavar="[MODEL[@CHANNEL|@VERSION]]...", nargs=-1)
