@@ -19,6 +19,7 @@ from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
+from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
 from textgate.components.report.report import ReportInputs, write_report
 from textgate.components.storage import Registry
@@ -85,7 +86,8 @@ def gate_served_model(
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
     champion = _champion(registry, recipe.model, evaluation, recipe.gate)
     cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
-    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost)
+    endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
+    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint)
     _write(result, outputs.decision)
     dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
     write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))

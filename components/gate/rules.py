@@ -55,6 +55,7 @@ def judge_served(
     champion: Champion | None,
     gate: Gate,
     cost: ServingCost | None = None,
+    endpoint: Rule | None = None,
 ) -> GateDecision:
     """Decide gate 2: compare the served model with the F1 threshold, the trained model and the champion.
 
@@ -66,6 +67,7 @@ def judge_served(
         champion: The current champion; None if there is none.
         gate: Thresholds of the recipe.
         cost: Size and speed of the served model; required if the recipe asks for an improvement on a champion.
+        endpoint: Rule that the endpoint can serve the model; see ``endpoint_rule``.
 
     Raises:
         InputError: The evaluations are of different texts.
@@ -81,6 +83,8 @@ def judge_served(
     ]
     if champion is not None:
         rules += _champion_rules(served, champion, gate, cost)
+    if endpoint is not None:
+        rules.append(endpoint)
     return GateDecision(
         gate="served",
         bundle=served.manifest.bundle,

@@ -121,5 +121,7 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     temperature = served.manifest.calibration.temperature
     difference = np.abs(apply_temperature(served.probabilities, 1 / temperature) - trained.probabilities).max()
     assert difference < 0.1
-    answers = load_bundle(tmp_path / "exported").predict_proba(ODD_TEXTS)
+    loaded = load_bundle(tmp_path / "exported")
+    loaded.warm_up(ODD_TEXTS)
+    answers = loaded.predict_proba(ODD_TEXTS)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)

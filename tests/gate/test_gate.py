@@ -1,9 +1,11 @@
 """Rules of both gates, and the report they write."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from inference.hostile_bundles import FAULTS, HOSTILE
 from words import write_words
 
 from textgate.components.contracts import (
@@ -19,9 +21,12 @@ from textgate.components.contracts import (
     Row,
     Source,
     TextNormalizer,
+    TransformersRuntime,
     dataset_writer,
 )
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
+from textgate.components.contracts.recipe.gate import Endpoint
+from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.gate import (
     ServedModelInputs,
     ServedModelOutputs,
@@ -219,6 +224,7 @@ def test_a_candidate_is_compared_with_the_predictions_of_the_champion(
     assert decision.champion == version
     assert failed(decision) == ["margin"]
     assert "by -0.1000" in decision.message
+    assert decision.rules[-1].message == "textgate serve serves it"
     page = (tmp_path / "page.html").read_text("utf-8")
     assert 'onnx-int8</th><td class="n">1.5 MB</td><td class="n">2,000</td><td class="n">100 MB</td>' in page
     assert "changed 0.15\xa0% of the predictions on the test split and the logits by 0.0100 on average" in page
@@ -248,3 +254,43 @@ def test_only_the_bundle_that_passed_gate_2_is_promoted(tmp_path: Path, store: S
     stale = judged.model_copy(update={"bundle": ModelBundle.load(other).fingerprint})
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):
         promote_bundle(registry, "model", other, stale, "run-2")
+
+
+def hugging_face_folder(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    bundle = ModelBundle.load(write_words(folder.parent / "source"))
+    bundle.model_copy(update={"runtime": TransformersRuntime(max_tokens=8)}).write(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words", "folder"),
+    [
+        (None, "textgate serve serves it", "vLLM, .* serves it .*textgate serve cannot serve the runtime transformers"),
+        ("textgate", "textgate serve serves it", "!the recipe's endpoint is textgate, but only vLLM, .* transformers"),
+        (
+            "huggingface",
+            "!the recipe's endpoint is huggingface, but only textgate serve can serve the runtime linear",
+            "vLLM, TEI or KServe's Hugging Face runtime serves it",
+        ),
+    ],
+)
+def test_gate_2_promotes_only_what_the_endpoint_of_the_recipe_serves(
+    endpoint: Endpoint | None, words: str, folder: str, tmp_path: Path
+) -> None:
+    bundles = {write_words(tmp_path / "words"): words, hugging_face_folder(tmp_path / "hf"): folder}
+    for bundle, expected in bundles.items():
+        rule = endpoint_rule(bundle, endpoint)
+        assert rule.passed == (not expected.startswith("!"))
+        assert re.match(expected.removeprefix("!"), rule.message)
+
+
+@pytest.mark.parametrize("name", ["weights-nan", "tokenizer-id-beyond-the-embedding", "logits-nan", "no-idf"])
+def test_gate_2_rejects_what_the_server_would_refuse(name: str, tmp_path: Path) -> None:
+    HOSTILE[name](tmp_path / "bundle")
+    good = evaluation(TRUTH)
+    decision = judge_served(good, good, MEASURED, None, GATE, None, endpoint_rule(tmp_path / "bundle", None))
+    assert failed(decision) == ["endpoint"]
+    assert decision.message.startswith("reject: textgate serve cannot serve it: ")
+    assert re.search(FAULTS[name], decision.message)

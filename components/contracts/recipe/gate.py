@@ -6,6 +6,8 @@ from pydantic import Field
 
 from textgate.components.contracts.recipe.section import RecipeSection
 
+Endpoint = Literal["textgate", "huggingface"]
+
 
 class Gate(RecipeSection):
     """Thresholds of both gates: the one after training and the one before promotion."""
@@ -18,3 +20,7 @@ class Gate(RecipeSection):
     improvement: list[Literal["f1", "speed", "size"]] = []
     """Ways to beat the champion, at least one of which is required: ``f1`` beyond the 95 % interval, ``speed`` by a
     factor of 1.1 in texts per second, ``size`` by a factor of 1.1 in bytes. By default it is enough not to be worse."""
+    endpoint: Endpoint | None = None
+    """Server that the model is promoted for: ``textgate`` is ``textgate serve``, which serves arrays and ONNX graphs;
+    ``huggingface`` is vLLM, TEI or KServe's Hugging Face runtime, which serve the targets ``hf`` and ``hf-nf4``. The
+    second gate rejects what it cannot serve. By default either is accepted, and the decision says who serves it."""
