@@ -130,6 +130,8 @@ class Application:
         """Return the route of a request and set its path parameters."""
         methods = self._static.get(request.path)
         if methods is None:
+            if request.method == "OPTIONS" and request.path == "*":  # the whole server (RFC 9110, 9.3.7)
+                return _options_route("*", "GET, HEAD, OPTIONS, POST")
             for pattern, candidates in self._parameterized:
                 if match := pattern.fullmatch(request.path):
                     methods, request.path_parameters = candidates, match.groupdict()

@@ -21,6 +21,8 @@ _BODY_SECONDS = 30.0
 _DISCARD_SECONDS, _DISCARD_BYTES = 5.0, 2**26
 """Limits within which the rest of a rejected body is discarded, so that the client can read the error (RFC 9112,
 9.6)."""
+_MAX_CHUNKS = 2**13
+"""Number of chunks, or DATA frames, of a body: each costs about 60 µs, even an empty one."""
 _BUFFERED_BODIES = 32
 """Total size of the bodies that are held at the same time, in bodies of the maximum size."""
 _DISCONNECT_SECONDS = 0.1
@@ -109,7 +111,7 @@ class RsgiApplication:
     async def __rsgi__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer a request."""
         application, version = self._application, scope.http_version
-        headers = dict(scope.headers.items())
+        headers = _combine(scope.headers.items())
         host = scope.authority or headers.get("host", "")
         request = application.start_request(scope.method, scope.path, host, headers)
         if version == "1.1" and len(scope.headers.get_all("host")) != 1:
@@ -166,6 +168,8 @@ class RsgiApplication:
             size += len(chunk)
             if size > self._application.max_body_bytes:
                 raise self._application.body_too_large()
+            if len(chunks) == _MAX_CHUNKS:
+                raise RequestError(413, f"the body has more than {_MAX_CHUNKS} chunks")
             empty = 0 if chunk else empty + 1
             chunks.append(chunk)
         # granian yields one empty chunk at the end, and another one before it for an error or a trailer section.
@@ -238,6 +242,19 @@ class RsgiApplication:
             headers.append(_CLOSE)
         protocol.response_bytes(response.status, headers, response.body)
         self._application.record(request, response.status)
+
+
+def _combine(fields: list[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name; the values of one that occurs several times are a list (RFC 9110, 5.3).
+
+    A header that takes one value, such as Content-Length, is therefore invalid if it occurs several times.
+    """
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = {}
+        for name, value in fields:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _has_body(version: str, headers: Mapping[str, str]) -> bool:
