@@ -1,301 +1,147 @@
-"""The Open Inference Protocol v2 over gRPC: the service of ``open_inference.proto``."""
+"""The gRPC server: limits, keepalive, TLS, health, reflection and the Open Inference Protocol on one port."""
 
-import logging
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
 
 from textgate.components.contracts import InputError
-from textgate.serving import open_inference_pb2 as pb
-from textgate.serving.access import authorize
+from textgate.serving.certificate import CertificateFiles
 from textgate.serving.endpoint import Endpoint
-from textgate.serving.errors import RequestError
-from textgate.serving.keys import Keys, Role
-from textgate.serving.log import log_event, request_id
-from textgate.serving.open_inference import SERVER_METADATA, model_config, model_metadata, model_statistics
-from textgate.serving.tensors import (
-    Tensor,
-    check_outputs,
-    count_texts,
-    decode_bytes_tensor,
-    decode_elements,
-    output_tensors,
-)
+from textgate.serving.grpc_calls import CallHandlers
+from textgate.serving.grpc_health import HEALTH, REFLECTION_NAMES, Health, Reflection, StreamLimit
+from textgate.serving.grpc_service import INFERENCE, GrpcService
+from textgate.serving.keys import Keys
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-_MAX_MESSAGE_LENGTH = 500
-"""Length of a status message in characters: it is sent in the headers, of which clients accept 8 KiB."""
-# From the HTTP statuses in the documentation of google.rpc.Code, which has none for 413 and 422.
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+MAX_RPCS = 4_096
+"""Calls at the same time, public ones and those whose message has not arrived included."""
+MAX_CONNECTIONS = 8_192
+HANDSHAKE_SECONDS = 10.0
+"""Longest time from accepting a connection to the end of its TLS and HTTP/2 handshakes."""
+METADATA_BYTES = 16 * 1024
+"""Largest metadata of a call, as HPACK counts it: names, values and 32 bytes for each."""
+_OPTIONS: dict[str, int] = {
+    # Otherwise two servers could listen on one port and share the calls.
+    "grpc.so_reuseport": 0,
+    "grpc.max_concurrent_streams": 128,
+    # A range between the two would be rejected at random.
+    "grpc.max_metadata_size": METADATA_BYTES,
+    "grpc.absolute_max_metadata_size": METADATA_BYTES,
+    # Keepalive as in grpc.io/docs/guides/keepalive and proposals A8 and A9 of github.com/grpc/proposal. The default
+    # cuts clients that ping an idle connection more often than every two hours, or every 5 minutes during a call.
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.min_recv_ping_interval_without_data_ms": 1_000,
+    "grpc.http2.max_ping_strikes": 2,
+    # Finds connections whose client is gone.
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    # Clients reconnect, and find pods that were added. Without an idle limit, which pings would not reset.
+    "grpc.max_connection_age_ms": 30 * 60_000,
+    "grpc.max_connection_age_grace_ms": 60_000,
 }
 
 
-@dataclass(slots=True)
-class _Call:
-    """Context of a call."""
+class GrpcServer:
+    """Running gRPC server."""
 
-    id: str
-    deadline_seconds: float | None
-    """Seconds until the client gives up; None if it has no deadline."""
-    key_name: str | None = None
-    """Name of the API key that the call came with."""
-    answered_by: tuple[str, str] = ("", "")
-    """Model and version that answered, for the log and the metrics."""
-    text_count: int | None = None
+    def __init__(
+        self, server: grpc.aio.Server, port: int, health: Health, certificate: "_ReloadedCertificate | None"
+    ) -> None:
+        self.port = port
+        self._server, self._health, self._certificate = server, health, certificate
 
+    def reload_certificate(self) -> None:
+        """Use the present content of the certificate's files for new connections."""
+        if self._certificate:
+            self._certificate.reload()
 
-_Method = Callable[[Any, _Call], Awaitable[Message]]
-_GrpcHandler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[Message]]
+    def start_draining(self) -> None:
+        """Report NOT_SERVING to health checks; calls are still answered."""
+        self._health.start_draining()
 
-
-@dataclass(frozen=True)
-class GrpcService:
-    """Implementation of the service, with authorization, metrics, log and tracing."""
-
-    endpoint: Endpoint
-    keys: Keys | None = None
-    """Accepted API keys; None allows everything that the role ``user`` may do."""
-    tracing: "Tracing | None" = None
-
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
-        """Return the handler of each method of the service by its name."""
-        methods: dict[str, tuple[_Method, Role | None]] = {
-            "ServerLive": (self._server_live, None),
-            "ServerReady": (self._server_ready, None),
-            "ModelReady": (self._model_ready, "user"),
-            "ServerMetadata": (self._server_metadata, "user"),
-            "ModelMetadata": (self._model_metadata, "user"),
-            "ModelInfer": (self._model_infer, "user"),
-            "ModelConfig": (self._model_config, "user"),
-            "ModelStatistics": (self._model_statistics, "user"),
-            "RepositoryIndex": (self._repository_index, "user"),
-            "RepositoryModelLoad": (self._repository_model_load, "admin"),
-            "RepositoryModelUnload": (self._repository_model_unload, "admin"),
-        }
-        return {
-            method.name: grpc.unary_unary_rpc_method_handler(
-                self._wrap(method.name, GetMessageClass(method.input_type), *methods[method.name]),
-                response_serializer=GetMessageClass(method.output_type).SerializeToString,
-            )
-            for method in _SERVICE.methods
-        }
-
-    async def _server_live(self, request: pb.ServerLiveRequest, call: _Call) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=True)
-
-    async def _server_ready(self, request: pb.ServerReadyRequest, call: _Call) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=self.endpoint.ready)
-
-    async def _model_ready(self, request: pb.ModelReadyRequest, call: _Call) -> pb.ModelReadyResponse:
-        self.endpoint.find(request.name, request.version or None)
-        return pb.ModelReadyResponse(ready=self.endpoint.ready)
-
-    async def _server_metadata(self, request: pb.ServerMetadataRequest, call: _Call) -> pb.ServerMetadataResponse:
-        return pb.ServerMetadataResponse(**SERVER_METADATA)
-
-    async def _model_metadata(self, request: pb.ModelMetadataRequest, call: _Call) -> pb.ModelMetadataResponse:
-        metadata = model_metadata(self.endpoint.find(request.name, request.version or None))
-        return pb.ModelMetadataResponse(**asdict(metadata))
-
-    async def _model_infer(self, request: pb.ModelInferRequest, call: _Call) -> pb.ModelInferResponse:
-        names = {output.name for output in request.outputs}
-        check_outputs(names)
-        texts = _read_texts(request)
-        call.text_count = len(texts)
-        version = request.model_version or None
-        prediction = await self.endpoint.classify(request.model_name, texts, call.id, version, call.deadline_seconds)
-        call.answered_by = (prediction.model, prediction.version)
-        raw = bool(request.raw_input_contents)
-        tensors = output_tensors(prediction, names)
-        return pb.ModelInferResponse(
-            model_name=prediction.model,
-            model_version=prediction.version,
-            id=request.id or call.id,
-            outputs=[
-                pb.ModelInferResponse.InferOutputTensor(
-                    name=tensor.name,
-                    datatype=tensor.datatype,
-                    shape=tensor.shape,
-                    contents=None if raw else _contents(tensor),
-                )
-                for tensor in tensors
-            ],
-            raw_output_contents=[tensor.raw() for tensor in tensors] if raw else None,
-        )
-
-    async def _model_config(self, request: pb.ModelConfigRequest, call: _Call) -> pb.ModelConfigResponse:
-        config = model_config(self.endpoint.find(request.name, request.version or None))
-        return pb.ModelConfigResponse(config=config)
-
-    async def _model_statistics(self, request: pb.ModelStatisticsRequest, call: _Call) -> pb.ModelStatisticsResponse:
-        return pb.ModelStatisticsResponse(**model_statistics(self.endpoint, request.name, request.version))
-
-    async def _repository_index(self, request: pb.RepositoryIndexRequest, call: _Call) -> pb.RepositoryIndexResponse:
-        entries = await self.endpoint.index()
-        return pb.RepositoryIndexResponse(
-            models=[
-                pb.RepositoryIndexResponse.ModelIndex(**asdict(entry))
-                for entry in entries
-                if entry.state == "READY" or not request.ready
-            ]
-        )
-
-    async def _repository_model_load(
-        self, request: pb.RepositoryModelLoadRequest, call: _Call
-    ) -> pb.RepositoryModelLoadResponse:
-        model = await _apply(self.endpoint.load, request)
-        return pb.RepositoryModelLoadResponse(model_name=model, isLoaded=True)
-
-    async def _repository_model_unload(
-        self, request: pb.RepositoryModelUnloadRequest, call: _Call
-    ) -> pb.RepositoryModelUnloadResponse:
-        model = await _apply(self.endpoint.unload, request)
-        return pb.RepositoryModelUnloadResponse(model_name=model, isUnloaded=True)
-
-    def _wrap(self, name: str, message: type[Message], method: _Method, role: Role | None) -> _GrpcHandler:
-        """Return a handler that authorizes a call, parses its message, maps errors to gRPC codes, counts and logs."""
-        route = f"grpc {name}"
-
-        async def handler(body: bytes, context: grpc.aio.ServicerContext) -> Message:
-            started = time.perf_counter()
-            # Names are in lower case; binary values are not of interest here.
-            headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-            call = _Call(request_id(headers), context.time_remaining())
-            error: RequestError | None = None
-            response: Message | None = None
-            try:
-                call.key_name = authorize(self.keys, role, headers)
-                with self.tracing.span(route, headers) if self.tracing else nullcontext():
-                    response = await method(message.FromString(body), call)
-            except RequestError as request_error:
-                error = request_error
-            except DecodeError:
-                error = RequestError(400, f"the message is not a {message.DESCRIPTOR.full_name}")
-            except Exception as failure:  # one call must not take the server with it
-                log_event("a request failed", logging.ERROR, failure, request_id=call.id, path=route)
-                error = RequestError(500, "the server failed on this request; its log says how")
-            trailing = [("x-request-id", call.id)]
-            if error and error.retry_after is not None:
-                trailing.append(("retry-after", str(error.retry_after)))
-            context.set_trailing_metadata(trailing)
-            self._record(route, call, error.status if error else 200, time.perf_counter() - started)
-            if error:
-                await context.abort(_CODES[error.status], error.message[:_MAX_MESSAGE_LENGTH])
-            return response
-
-        return handler
-
-    def _record(self, route: str, call: _Call, status: int, seconds: float) -> None:
-        """Count and log a finished call."""
-        metrics, (model, version) = self.endpoint.metrics, call.answered_by
-        metrics.requests.labels(model, version, route, str(status)).inc()
-        if status < 400:
-            metrics.request_seconds.labels(model, version, route).observe(seconds)
-        log_event(
-            "request",
-            request_id=call.id,
-            method="gRPC",
-            route=route,
-            status=status,
-            ms=round(seconds * 1e3, 2),
-            model=model or None,
-            version=version or None,
-            texts=call.text_count,
-            key=call.key_name,
-        )
+    async def stop(self, seconds: float) -> None:
+        """Tell clients to reconnect elsewhere (GOAWAY), and wait up to ``seconds`` for running calls."""
+        self._health.end_watches()
+        await self._server.stop(seconds)
 
 
 async def start_grpc(
-    service: GrpcService, host: str, port: int, max_message_bytes: int, tls: tuple[bytes, bytes] | None = None
-) -> tuple[grpc.aio.Server, int]:
+    endpoint: Endpoint,
+    host: str,
+    port: int,
+    *,
+    keys: Keys | None = None,
+    tracing: "Tracing | None" = None,
+    max_message_bytes: int,
+    certificate: CertificateFiles | None = None,
+) -> GrpcServer:
     """Start a gRPC server.
 
-    To drain it, ``await server.stop(grace)``: it accepts no new calls and waits ``grace`` seconds for running ones.
-
     Args:
-        service: Service to serve.
+        endpoint: Endpoint to serve.
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
-        max_message_bytes: Largest message that is accepted.
-        tls: Private key and certificate chain in PEM; None serves without TLS.
-
-    Returns:
-        The server and its port.
+        keys: Accepted API keys; None allows everything that the role ``user`` may do.
+        tracing: Records a span for each call.
+        max_message_bytes: Largest message that is accepted, compressed or not.
+        certificate: Certificate of the server; None serves without TLS.
 
     Raises:
         InputError: If the port is taken, the host is not an address of this machine, or the certificate does not
             belong to the key.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            # Otherwise two servers could listen on one port and share the calls.
-            ("grpc.so_reuseport", 0),
-        ]
-    )
-    handlers = grpc.method_handlers_generic_handler(_SERVICE.full_name, service.handlers())
-    server.add_generic_rpc_handlers((handlers,))
+    options: dict[str, int] = {
+        **_OPTIONS,
+        "grpc.max_receive_message_length": max_message_bytes,
+        "grpc.max_allowed_incoming_connections": MAX_CONNECTIONS,
+        "grpc.server_handshake_timeout_ms": round(HANDSHAKE_SECONDS * 1e3),
+    }
+    server = grpc.aio.server(options=list(options.items()), maximum_concurrent_rpcs=MAX_RPCS)
+    calls, streams = CallHandlers(endpoint.metrics, keys, tracing), StreamLimit()
+    health = Health(endpoint, INFERENCE.full_name, calls, streams)
+    reflection = Reflection([INFERENCE.full_name, HEALTH.full_name], calls, streams)
+    services = {
+        INFERENCE.full_name: GrpcService(endpoint).handlers(calls),
+        HEALTH.full_name: health.handlers(),
+        **dict.fromkeys(REFLECTION_NAMES, reflection.handlers()),
+    }
+    for name, handlers in services.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    reloaded = _ReloadedCertificate(certificate) if certificate else None
     try:
-        if tls is None:
+        if reloaded is None:
             bound_port = server.add_insecure_port(address)
         else:
-            bound_port = server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
+            bound_port = server.add_secure_port(address, reloaded.credentials())
     except RuntimeError as error:
         raise InputError(
             f"gRPC cannot listen on {address}: the port is taken, the host is not an address of this machine, "
             "or the certificate does not belong to the key"
         ) from error
     await server.start()
-    return server, bound_port
+    return GrpcServer(server, bound_port, health, reloaded)
 
 
-async def _apply(
-    change: Callable[[str], Awaitable[None]], request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest
-) -> str:
-    """Load or unload the model that a request names; return its name."""
-    # KServe's client puts the name of the model into repository_name.
-    model = request.model_name or request.repository_name
-    await change(model)
-    return model
+class _ReloadedCertificate:
+    """Certificate that new connections use as it is after the last ``reload``."""
 
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+        self._new: Any = None
+        self.reload()
 
-def _read_texts(request: pb.ModelInferRequest) -> list[str]:
-    count = count_texts(request.inputs)
-    raw = request.raw_input_contents
-    if not raw:
-        return decode_elements(request.inputs[0].contents.bytes_contents, count)
-    if len(raw) != 1 or request.inputs[0].HasField("contents"):
-        raise RequestError(
-            400, "the tensor 'text' must be in its contents or in one element of raw_input_contents, not both"
-        )
-    return decode_bytes_tensor(raw[0], count)
+    def reload(self) -> None:
+        """Read the files."""
+        self._new = grpc.ssl_server_certificate_configuration([self._files.read()])
 
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials for a server."""
+        return grpc.dynamic_ssl_server_credentials(self._take(), self._take)
 
-def _contents(tensor: Tensor) -> pb.InferTensorContents:
-    match tensor.datatype:
-        case "BYTES":
-            return pb.InferTensorContents(bytes_contents=[text.encode("utf-8") for text in tensor.data()])
-        case "BOOL":
-            return pb.InferTensorContents(bool_contents=tensor.data())
-        case _:
-            return pb.InferTensorContents(fp64_contents=tensor.data())
+    def _take(self) -> Any:
+        """Return the certificate if it is new; gRPC calls this for each connection, in threads of its own."""
+        new, self._new = self._new, None
+        return new

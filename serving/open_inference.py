@@ -13,9 +13,9 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from textgate.serving.batching import ServedVersion
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.metrics import Metrics
+from textgate.serving.served_model import ServedVersion
 from textgate.serving.tensors import INPUT, TensorMetadata, output_metadata
 
 SERVER_VERSION = installed_version("textgate")

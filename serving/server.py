@@ -22,7 +22,7 @@ from textgate.serving.batching import Batcher
 from textgate.serving.certificate import CertificateFiles
 from textgate.serving.endpoint import Endpoint, RequestLimits
 from textgate.serving.feedback import FeedbackLog
-from textgate.serving.grpc_server import GrpcService, start_grpc
+from textgate.serving.grpc_server import GrpcServer, start_grpc
 from textgate.serving.http_server import HttpServer
 from textgate.serving.keys import Keys
 from textgate.serving.log import log_event, start_log
@@ -109,25 +109,28 @@ async def _serve(
     application = RsgiApplication(Application(routes, keys, allowed_hosts, limits.max_body_bytes, metrics, tracing))
     signals = _catch_signals()
     http_server = HttpServer(application, listening, certificate)
-    grpc_server, grpc_port = await start_grpc(
-        GrpcService(endpoint, keys, tracing),
+    grpc_server = await start_grpc(
+        endpoint,
         settings.host,
         settings.grpc_port,
+        keys=keys,
+        tracing=tracing,
         max_message_bytes=limits.max_body_bytes,
-        tls=certificate.read() if certificate else None,
+        certificate=certificate,
     )
     log_event(
         "listening",
         http=f"{'https' if certificate else 'http'}://{settings.host}:{listening.getsockname()[1]}",
-        grpc=f"{settings.host}:{grpc_port}",
+        grpc=f"{settings.host}:{grpc_server.port}",
         threads=batcher.threads,
     )
     background = [
         asyncio.create_task(_follow(endpoint, settings)),
-        asyncio.create_task(_reload_files(settings, keys, http_server)),
+        asyncio.create_task(_reload_files(settings, keys, http_server, grpc_server)),
     ]
     received = await signals.get()
     endpoint.draining = application.draining = True
+    grpc_server.start_draining()
     if received == signal.SIGTERM and settings.linger_seconds:
         log_event("lingering", seconds=settings.linger_seconds)
         # Another signal ends this early.
@@ -189,7 +192,9 @@ async def _follow(endpoint: Endpoint, settings: ServerSettings) -> None:
         await asyncio.to_thread(repository.follow)
 
 
-async def _reload_files(settings: ServerSettings, keys: Keys | None, http_server: HttpServer) -> None:
+async def _reload_files(
+    settings: ServerSettings, keys: Keys | None, http_server: HttpServer, grpc_server: GrpcServer
+) -> None:
     """Read API keys and the certificate again when their files change; keep the last valid ones."""
     certificate = http_server.certificate
     key_file = WatchedFiles([settings.keys] if settings.keys else [])
@@ -203,6 +208,7 @@ async def _reload_files(settings: ServerSettings, keys: Keys | None, http_server
             if certificate and pem_files.changed():
                 await asyncio.to_thread(certificate.check)
                 http_server.reload_certificate()
+                grpc_server.reload_certificate()
                 log_event("certificate reloaded")
         except InputError as error:
             log_event("a changed file cannot be used", logging.ERROR, reason=str(error))

@@ -20,8 +20,9 @@ from textgate.components.contracts import InputError
 from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry
 from textgate.serving import open_inference_pb2 as pb
+from textgate.serving.endpoint import RequestLimits
 from textgate.serving.errors import RequestError
-from textgate.serving.grpc_server import GrpcService, start_grpc
+from textgate.serving.grpc_server import start_grpc
 from textgate.serving.keys import new_key
 from textgate.serving.metrics import Metrics
 from textgate.serving.tensors import encode_bytes_tensor
@@ -163,12 +164,19 @@ def test_calls_are_counted_in_the_metrics(server: ServerProcess, stub: Stub) -> 
     assert counted.search(server.get("/metrics").text)
 
 
+def fake_endpoint(**attributes: Any) -> Any:
+    """Return an endpoint without models that has these attributes."""
+    batcher = SimpleNamespace(check_capacity=lambda: None)
+    repository = SimpleNamespace(models={})
+    base = {"metrics": Metrics(), "batcher": batcher, "limits": RequestLimits(), "repository": repository}
+    return SimpleNamespace(**{**base, "ready": True, **attributes})
+
+
 async def infer_from(classify: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
     """Return the error of a call to a server whose endpoint has this ``classify``."""
-    endpoint: Any = SimpleNamespace(metrics=Metrics(), classify=classify)
-    server, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
+    server = await start_grpc(fake_endpoint(classify=classify), "127.0.0.1", 0, max_message_bytes=2**20)
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call(pb.ModelInferRequest(model_name="small", inputs=[TYPED]).SerializeToString(), timeout=60)
@@ -211,11 +219,10 @@ def test_an_internal_error_reveals_nothing_about_the_request() -> None:
 
 def test_a_port_that_is_taken_is_reported_in_one_sentence() -> None:
     async def start_twice() -> None:
-        endpoint: Any = SimpleNamespace()
-        first, port = await start_grpc(GrpcService(endpoint), "127.0.0.1", 0, 2**20)
+        first = await start_grpc(fake_endpoint(), "127.0.0.1", 0, max_message_bytes=2**20)
         try:
-            with pytest.raises(InputError, match=rf"gRPC cannot listen on 127\.0\.0\.1:{port}: the port is taken"):
-                await start_grpc(GrpcService(endpoint), "127.0.0.1", port, 2**20)
+            with pytest.raises(InputError, match=rf"gRPC cannot listen on 127.0.0.1:{first.port}: the port is taken"):
+                await start_grpc(fake_endpoint(), "127.0.0.1", first.port, max_message_bytes=2**20)
         finally:
             await first.stop(0)
 
