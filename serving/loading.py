@@ -25,7 +25,7 @@ class OpeningTimeoutError(InputError):
     """A bundle that does not end loading; its thread goes on, so it must not be tried again and again."""
 
 
-def open_version(model: str, version: str, folder: Path, threads: int, seconds: float = OPEN_SECONDS) -> ServedVersion:
+def open_version(model: str, version: str, folder: Path, threads: int) -> ServedVersion:
     """Load a bundle, run it on a few texts, and measure its processing time.
 
     Args:
@@ -33,7 +33,6 @@ def open_version(model: str, version: str, folder: Path, threads: int, seconds: 
         version: Version that the folder must contain.
         folder: Folder of the bundle.
         threads: Number of threads that predict.
-        seconds: Time limit.
 
     Raises:
         InputError: The folder does not contain the version, or the version cannot be served, for whatever reason.
@@ -50,11 +49,11 @@ def open_version(model: str, version: str, folder: Path, threads: int, seconds: 
     # A thread of its own, because a graph may contain an endless loop.
     thread = threading.Thread(target=work, name=f"open-{model}", daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(OPEN_SECONDS)
     if failed:
         raise InputError(describe(failed[0])) from failed[0]
     if not opened:
-        raise OpeningTimeoutError(f"the bundle did not load and warm up within {seconds:g} s")
+        raise OpeningTimeoutError(f"the bundle did not load and warm up within {OPEN_SECONDS:g} s")
     return opened[0]
 
 

@@ -121,7 +121,7 @@ class Repository:
         with self._lock, failures_as_input_errors():
             self._outage = None
             check_names(target)
-            version = target.version or self._read_channel(target) or self.registry.resolve(target)
+            version = target.version or self._read_or_refuse(target) or self.registry.resolve(target)
             self._wanted[target.model] = target
             self._unloaded.pop(target.model, None)
             self._forget_refusal(target.model, channel_of(target))
