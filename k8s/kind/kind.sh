@@ -61,7 +61,7 @@ up() {
   k exec deployment/textgate-minio -- sh -c \
     'mc alias set --quiet store http://127.0.0.1:9000 "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing store/textgate'
   k wait --for=condition=available --timeout=900s deployment/ml-pipeline deployment/workflow-controller
-  echo "the cluster is up; the endpoint starts once there is a model: make kind-test"
+  echo "the cluster is up; the endpoint answers once there is a model: make kind-test"
 }
 
 name() { # REPOSITORY/NAME:TAG

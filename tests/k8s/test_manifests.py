@@ -17,6 +17,7 @@ from textgate.components.contracts import ModelBundle, Resources
 from textgate.components.image import GPU_IMAGE
 from textgate.components.storage import Registry, Store
 from textgate.components.train.trainjob_manifest import train_job
+from textgate.pipelines.cli.serve import serve
 from textgate.pipelines.pods import CONFIG_MAP, HUB_SECRET, S3_SECRET, USER
 
 SERVING = {
@@ -80,6 +81,24 @@ def test_everything_of_an_overlay_is_in_one_namespace(name: str, rendered: Rende
     assert {manifest["metadata"]["namespace"] for manifest in rendered(name)} == {"kubeflow"}
     subjects = [subject for manifest in rendered(name) for subject in manifest.get("subjects", [])]
     assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
+
+
+@pytest.mark.parametrize("name", [name for name, names in EXPECTED.items() if "Deployment/textgate-serving" in names])
+def test_a_pod_waits_for_its_first_model_and_lingers_before_it_ends(name: str, rendered: Rendered) -> None:
+    (pod,) = (
+        manifest["spec"]["template"]["spec"]
+        for manifest in rendered(name)
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", "textgate-serving")
+    )
+    (container,) = pod["containers"]
+    # A pod without a model is live and not ready: it must not be restarted, nor receive requests.
+    probes = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")]
+    assert probes == ["/v2/health/live", "/v2/health/ready", "/v2/health/live"]
+    defaults = {parameter.opts[0]: parameter.default for parameter in serve.params}
+    options = defaults | dict(argument.split("=") for argument in container["args"])
+    linger, drain = float(options["--linger-seconds"]), float(options["--drain-seconds"])
+    assert linger >= 5
+    assert pod["terminationGracePeriodSeconds"] >= linger + drain + 15
 
 
 # Deliberate faults: each function takes the rendered manifests by KIND/NAME and breaks one thing.
