@@ -138,7 +138,7 @@ class Application:
                     break
             else:
                 raise RequestError(404, f"there is no route {request.path[:200]}; /openapi.json lists the routes")
-        # The HTTP server leaves the body out of a response to HEAD (RFC 9110, 9.3.2).
+        # The response to HEAD has no body, but is otherwise that to GET (RFC 9110, 9.3.2).
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))

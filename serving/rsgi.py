@@ -116,6 +116,8 @@ class RsgiApplication:
         request = application.start_request(scope.method, scope.path, host, headers)
         if version == "1.1" and len(scope.headers.get_all("host")) != 1:
             request.error = RequestError(400, "an HTTP/1.1 request has exactly one Host header (RFC 9112, 3.2)")
+        if version == "2" and headers.get("host", host) != host:
+            request.error = RequestError(400, "the Host header differs from :authority (RFC 9113, 8.3.1)")
         has_body = _has_body(version, headers)
         if request.error is None and request.route and request.route.request_model and has_body:
             size = application.max_body_bytes
@@ -240,7 +242,11 @@ class RsgiApplication:
         unread = request.error is not None and (request.error.status in (400, 408, 413) or "expect" in request.headers)
         if version != "2" and (self.draining or unread):
             headers.append(_CLOSE)
-        protocol.response_bytes(response.status, headers, response.body)
+        body = response.body
+        if request.method == "HEAD":  # over HTTP/2, the server would send the body
+            headers.append(("content-length", str(len(body))))
+            body = b""
+        protocol.response_bytes(response.status, headers, body)
         self._application.record(request, response.status)
 
 
