@@ -11,14 +11,15 @@ import numpy as np
 from textgate.components.contracts import InputError
 from textgate.components.inference.explain import Contribution, erase
 from textgate.components.storage import ModelRef, StoreConnectionError
-from textgate.serving.batching import Batcher, BatchPrediction, ServedVersion
+from textgate.serving.batch import BatchPrediction
+from textgate.serving.batching import Batcher
 from textgate.serving.errors import ModelRefusedError, RequestError, describe, list_names, shorten
 from textgate.serving.feedback import MAX_INDEX, FeedbackLog
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import Repository
 from textgate.serving.sampling import is_sampled
-from textgate.serving.served_model import SHADOW
+from textgate.serving.served_model import SHADOW, ServedVersion
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,17 @@ class RequestLimits:
     """Length of one text in characters."""
     reject_long_texts: bool = False
     """True to reject a text that is longer than the model reads; False to truncate it and mark the prediction."""
+
+    def check_text_count(self, count: int) -> None:
+        """Check the number of texts of a request.
+
+        Raises:
+            RequestError: 422 if there is none, or there are more than ``max_texts``.
+        """
+        if count < 1:
+            raise RequestError(422, "there is no text to classify: send at least one")
+        if count > self.max_texts:
+            raise RequestError(422, f"{count} texts are more than the {self.max_texts} that a request may have")
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,21 @@ class Endpoint:
         contributions = erasures.contributions(np.array(prediction.probabilities), labels.index(label))
         return prediction, label, contributions
 
+    def model_name(self, model: str | None) -> str:
+        """Return ``model``, or the name of the served model if a request may leave it out because there is only one.
+
+        Raises:
+            RequestError: 422 if several are served; 503 if none is.
+        """
+        if model is not None:
+            return model
+        names = list(self.repository.models)
+        if not names:
+            raise RequestError(503, "no model is served")
+        if len(names) > 1:
+            raise RequestError(422, f"model: name one of the served models: {list_names(names)}")
+        return names[0]
+
     def find(self, model: str, version: str | None = None) -> ServedVersion:
         """Return a served version; see ``Repository.find``."""
         return self.repository.find(model, version)
@@ -167,15 +194,12 @@ class Endpoint:
         Raises:
             RequestError: If the model is ambiguous or not served, or has no such label, or the request no such text.
         """
-        if model is None:
-            if len(self.repository.models) != 1:
-                raise RequestError(422, f"model: name one of the served models: {list_names(self.repository.models)}")
-            (model,) = self.repository.models
+        model = self.model_name(model)
         _check_label(model, label, self.find(model).loaded.bundle.labels)
         count = self.feedback_log.text_count(request_id, model)
         if index >= (MAX_INDEX if count is None else count):
-            known = "" if count is None else f"; the request had {count}"
-            raise RequestError(422, f"index: the request has no text {shorten(str(index), 50)}{known}")
+            known = "" if count is None else f": it had {count}"
+            raise RequestError(422, f"index: the request had no text with this index{known}")
         self.feedback_log.add_feedback(request_id, index, model, label)
         self.metrics.feedback.labels(model).inc()
 
@@ -212,10 +236,7 @@ class Endpoint:
 
     def _check_texts(self, texts: Sequence[str]) -> None:
         limits = self.limits
-        if not texts:
-            raise RequestError(422, "there is no text to classify: send at least one")
-        if len(texts) > limits.max_texts:
-            raise RequestError(422, f"{len(texts)} texts are more than the {limits.max_texts} that a request may have")
+        limits.check_text_count(len(texts))
         for row, text in enumerate(texts):
             if len(text) > limits.max_characters:
                 raise RequestError(

@@ -31,6 +31,7 @@ def test_a_promoted_bundle_is_downloaded_unchanged(store: Store, bundles: list[P
     registry = Registry(store)
     version = promote(registry, bundles[0], None)
     assert registry.models() == {"model": {"champion": version}}
+    assert registry.model_names() == ["model"]
     assert registry.versions("model") == [version]
     bundle = registry.download("model", version, tmp_path / "copy")
     assert bundle == ModelBundle.load(bundles[0]) == registry.bundle("model", version)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from textgate.components.contracts import InputError
-from textgate.components.storage import Store
+from textgate.components.storage import Store, StoreConnectionError
 
 
 def test_put_get_and_delete(store: Store) -> None:
@@ -120,5 +120,5 @@ def test_a_missing_bucket_and_a_missing_server_are_input_errors(store: Store, mo
     with socket.socket() as occupied:
         occupied.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{occupied.getsockname()[1]}")
-        with pytest.raises(InputError, match="cannot be reached"):
+        with pytest.raises(StoreConnectionError, match="cannot be reached"):
             Store.from_environment().ensure_bucket()
