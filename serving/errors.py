@@ -10,11 +10,16 @@ MAX_REASON = 500
 
 
 class RequestError(Exception):
-    """Error for the client: one sentence and an HTTP status, which gRPC maps to its own status codes."""
+    """Error for the client: one sentence and an HTTP status, which gRPC maps to its own status codes.
+
+    The sentence may quote what the client sent. It is shortened to ``MAX_REASON`` characters, and characters that
+    cannot be printed are escaped.
+    """
 
     def __init__(
         self, status: int, message: str, retry_after: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
+        message = shorten(printable(shorten(message)))
         super().__init__(message)
         self.status, self.message = status, message
         self.retry_after = retry_after
@@ -55,6 +60,11 @@ def describe(error: BaseException) -> str:
 def shorten(text: str, length: int = MAX_REASON) -> str:
     """Return ``text``, cut off after ``length`` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with the characters that cannot be printed, such as control characters, as escape sequences."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def list_names(names: Iterable[str], length: int = 300) -> str:

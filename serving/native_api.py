@@ -1,4 +1,4 @@
-"""Handlers of textgate's own routes, of the route in Hugging Face's format, and of the metrics."""
+"""Handlers of textgate's own routes, and of the metrics."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,32 +6,26 @@ from typing import Any
 from textgate.components.inference.explain import METHOD
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.metrics import CONTENT_TYPE
+from textgate.serving.ranking import ranked_labels
 from textgate.serving.routing import Request, Response, json_response, parse_json
-from textgate.serving.schemas import ClassifyRequest, ExplainRequest, FeedbackRequest, HubRequest
+from textgate.serving.schemas import ClassifyRequest, ExplainRequest, FeedbackRequest
 
 
 @dataclass(frozen=True)
 class NativeApi:
-    """Handlers of every route that is not part of the Open Inference Protocol."""
+    """Handlers of textgate's own routes."""
 
     endpoint: Endpoint
 
     async def classify(self, request: Request) -> Response:
-        """Return label, score and the most probable labels of each text."""
-        body = parse_json(ClassifyRequest, request.body)
+        """Return label, score and the first labels of each text."""
+        body = parse_json(ClassifyRequest, request.body, self.endpoint.limits.max_texts)
         request.text_count = len(body.texts)
         prediction = await self.endpoint.classify(request.path_parameters["model"], body.texts, request.id)
         request.answered_by = (prediction.model, prediction.version)
         predictions = [
-            {
-                "label": prediction.labels[index],
-                "score": row[index],
-                "truncated": truncated,
-                "top": _top_labels(prediction.labels, row, body.top_k),
-            }
-            for row, index, truncated in zip(
-                prediction.probabilities, prediction.label_indices, prediction.truncated, strict=True
-            )
+            {**top[0], "truncated": truncated, "top": top}
+            for top, truncated in zip(ranked_labels(prediction, body.top_k), prediction.truncated, strict=True)
         ]
         return json_response({**_answered_by(request), "predictions": predictions})
 
@@ -52,19 +46,6 @@ class NativeApi:
                 "words": [asdict(word) for word in words],
             }
         )
-
-    async def hugging_face(self, request: Request) -> Response:
-        """Return labels and scores of each text, the most probable first.
-
-        The format is that of huggingface.co, "Text Classification" task.
-        """
-        body = parse_json(HubRequest, request.body)
-        texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-        request.text_count = len(texts)
-        prediction = await self.endpoint.classify(request.path_parameters["model"], texts, request.id)
-        request.answered_by = (prediction.model, prediction.version)
-        count = (body.parameters.top_k if body.parameters else None) or len(prediction.labels)
-        return json_response([_top_labels(prediction.labels, row, count) for row in prediction.probabilities])
 
     async def feedback(self, request: Request) -> Response:
         """Record the correct label of a text that was classified before."""
@@ -104,9 +85,3 @@ class NativeApi:
 def _answered_by(request: Request) -> dict[str, Any]:
     model, version = request.answered_by
     return {"model": model, "version": version, "request_id": request.id}
-
-
-def _top_labels(labels: list[str], probabilities: list[float], count: int) -> list[dict[str, Any]]:
-    """Return the ``count`` most probable labels with their scores; ties keep the order of ``labels``."""
-    order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
-    return [{"label": labels[index], "score": probabilities[index]} for index in order]

@@ -1,15 +1,14 @@
 """Handlers of the Open Inference Protocol v2 over HTTP, with its binary-data and repository extensions."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from textgate.serving.batching import ServedVersion
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.errors import RequestError
-from textgate.serving.open_inference import SERVER_METADATA, model_metadata
+from textgate.serving.open_inference import SERVER_METADATA, model_config, model_metadata, model_statistics
 from textgate.serving.routing import Request, Response, json_response, parse_json
-from textgate.serving.schemas import InferRequest
+from textgate.serving.schemas import InferRequest, InputTensor, Parameters
+from textgate.serving.served_model import ServedVersion
 from textgate.serving.tensors import (
     Tensor,
     check_outputs,
@@ -31,14 +30,16 @@ class OpenInferenceApi:
     async def infer(self, request: Request) -> Response:
         """Classify the texts of the tensor ``text``."""
         json_part, binary_part = _split_body(request)
-        body = parse_json(InferRequest, json_part)
-        check_outputs(output.name for output in body.outputs)
-        texts = _read_texts(body, binary_part)
+        body = parse_json(InferRequest, json_part, self.endpoint.limits.max_texts)
+        check_outputs(output.name for output in body.outputs or ())
+        count = count_texts(body.inputs)
+        self.endpoint.limits.check_text_count(count)
+        texts = _read_texts(body.inputs[0], count, binary_part)
         request.text_count = len(texts)
         model, version = request.path_parameters["model"], request.path_parameters.get("version")
         prediction = await self.endpoint.classify(model, texts, request.id, version)
         request.answered_by = (prediction.model, prediction.version)
-        tensors = output_tensors(prediction, {output.name for output in body.outputs})
+        tensors = output_tensors(prediction, {output.name for output in body.outputs or ()})
         outputs, binary_outputs = _encode_outputs(tensors, body)
         response = json_response(
             {
@@ -69,6 +70,17 @@ class OpenInferenceApi:
     async def model_metadata(self, request: Request) -> Response:
         """Return names, datatypes and shapes of a model's tensors."""
         return json_response(asdict(model_metadata(self._version(request))))
+
+    async def model_config(self, request: Request) -> Response:
+        """Return the configuration of a model as Triton does."""
+        return json_response(model_config(self._version(request)))
+
+    async def model_statistics(self, request: Request) -> Response:
+        """Return the statistics of a model, or of all, as Triton does."""
+        parameters = request.path_parameters
+        return json_response(
+            model_statistics(self.endpoint, parameters.get("model", ""), parameters.get("version", ""))
+        )
 
     async def model_ready(self, request: Request) -> Response:
         """Report whether a model is ready."""
@@ -107,45 +119,36 @@ def _split_body(request: Request) -> tuple[bytes, bytes]:
     return request.body[:length], request.body[length:]
 
 
-def _read_texts(body: InferRequest, binary_part: bytes) -> list[str]:
-    count = count_texts(body.inputs)
-    (tensor,) = body.inputs
-    size = tensor.parameters.binary_data_size
+def _read_texts(tensor: InputTensor, count: int, binary_part: bytes) -> list[str]:
+    parameters = tensor.parameters or Parameters()
+    size = parameters.binary_data_size
     if size is not None:
         if size != len(binary_part):
             raise RequestError(
                 400, f"binary_data_size of the tensor 'text' says {size} bytes, but {len(binary_part)} arrived"
             )
-        return decode_bytes_tensor(binary_part, count)
+        return decode_bytes_tensor(binary_part, count, parameters.content_type)
     if tensor.data is None:
         raise RequestError(400, "the tensor 'text' has neither data nor binary_data_size")
-    elements = list(_flatten(tensor.data))
-    for index, element in enumerate(elements):
-        if not isinstance(element, str):
-            raise RequestError(400, f"the element {index} of the tensor 'text' is not a string")
-    return decode_elements([element.encode("utf-8") for element in elements], count)
+    # A tensor of shape [n, 1] may be nested.
+    elements = [element if isinstance(element, str) else element[0] for element in tensor.data]
+    return decode_elements([element.encode("utf-8") for element in elements], count, parameters.content_type)
 
 
 def _encode_outputs(tensors: list[Tensor], body: InferRequest) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Return the JSON of each tensor, and the data of those that the client requested in binary form."""
-    binary_requested = {output.name: output.parameters.binary_data for output in body.outputs}
+    binary_requested = {
+        output.name: output.parameters.binary_data for output in body.outputs or () if output.parameters is not None
+    }
+    binary_by_default = body.parameters is not None and body.parameters.binary_data_output
     outputs, binary_outputs = [], []
     for tensor in tensors:
         output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
         binary = binary_requested.get(tensor.name)
-        if body.parameters.binary_data_output if binary is None else binary:
+        if binary_by_default if binary is None else binary:
             binary_outputs.append(tensor.raw())
             output["parameters"] = {"binary_data_size": len(binary_outputs[-1])}
         else:
             output["data"] = tensor.data()
         outputs.append(output)
     return outputs, binary_outputs
-
-
-def _flatten(data: list[Any]) -> Iterator[Any]:
-    """Yield the elements of a tensor that may be nested, as one of shape [n, 1] is."""
-    for element in data:
-        if isinstance(element, list):
-            yield from element
-        else:
-            yield element

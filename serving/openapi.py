@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from textgate.serving.open_inference import SERVER_VERSION
-from textgate.serving.routing import JsonSchema, Request, Response, Route
-from textgate.serving.schemas import ERROR
+from textgate.serving.routing import JSON, Request, Response, Route
+from textgate.serving.schemas import ERROR, JsonSchema
 
 _MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}, "example": "films"}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}, "example": "605127f62e6b"}
@@ -19,11 +21,12 @@ _REQUEST_ID = {
 _ERRORS = {
     400: "The request cannot be read.",
     401: "The API key is missing or unknown.",
-    403: "The API key is not an admin key.",
+    403: "The API key is not an admin key, or the request comes from another web site.",
     404: "The model or version is not served.",
     405: "The path does not support this method.",
     408: "The body did not arrive in time.",
-    413: "The body is too large.",
+    413: "The body is too large, compressed or not.",
+    415: "The body is not JSON, or is compressed with something else than gzip or deflate.",
     422: "A key of the body, or the number or length of its texts, is invalid.",
     429: "The server is overloaded: Retry-After says when to try again.",
     500: "The server failed; its log has the cause.",
@@ -67,7 +70,7 @@ def openapi_route(routes: Iterable[Route]) -> Route:
 
 def _operation(route: Route, summary: str, schemas: dict[str, JsonSchema]) -> dict[str, Any]:
     """Return the operation object of a route; add the schemas that it refers to."""
-    responses = {str(route.success_status): _response(summary, route.response_schema or {})}
+    responses = {str(route.success_status): _response(summary, route.response_schema or {}, route.media_type)}
     if route.binary_response:
         # Tensors that are requested in binary form follow the JSON.
         responses[str(route.success_status)]["content"]["application/octet-stream"] = {}
@@ -83,14 +86,13 @@ def _operation(route: Route, summary: str, schemas: dict[str, JsonSchema]) -> di
         "responses": responses,
     }
     if route.request_model is not None:
-        name = route.request_model.__name__
-        schema = route.request_model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas[name] = schema
-        reference = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-        operation["requestBody"] = {"required": True, "content": {"application/json": reference}}
+        (reference,), components = msgspec.json.schema_components(
+            [route.request_model], ref_template="#/components/schemas/{name}"
+        )
+        schemas.update(components)
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
     return operation
 
 
-def _response(description: str, schema: JsonSchema) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _response(description: str, schema: JsonSchema, media_type: str = JSON) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema}}}

@@ -1,6 +1,7 @@
 """The table of all HTTP routes: routing, authorization and the OpenAPI document are derived from it."""
 
 from textgate.serving import schemas
+from textgate.serving.compatible_api import CompatibleApi
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.native_api import NativeApi
 from textgate.serving.open_inference_http import OpenInferenceApi
@@ -11,9 +12,8 @@ from textgate.serving.web_page import page_routes
 
 def all_routes(endpoint: Endpoint) -> list[Route]:
     """Return every route of the server; those without a summary are not part of the documented interface."""
-    documented = [*_native_routes(endpoint), *_open_inference_routes(endpoint)]
-    metrics = Route("GET", "/metrics", NativeApi(endpoint).metrics)
-    return [*documented, metrics, openapi_route(documented), *page_routes()]
+    documented = [*_native_routes(endpoint), *_compatible_routes(endpoint), *_open_inference_routes(endpoint)]
+    return [*documented, openapi_route(documented), *page_routes()]
 
 
 def _native_routes(endpoint: Endpoint) -> list[Route]:
@@ -39,15 +39,6 @@ def _native_routes(endpoint: Endpoint) -> list[Route]:
         ),
         Route(
             "POST",
-            "/models/{model}",
-            api.hugging_face,
-            summary="Classify texts, in Hugging Face's format",
-            request_model=schemas.HubRequest,
-            response_schema=schemas.HUB_RESPONSE,
-            check_capacity=check_capacity,
-        ),
-        Route(
-            "POST",
             "/v1/feedback",
             api.feedback,
             summary="Report the correct label of a text that was classified",
@@ -61,6 +52,54 @@ def _native_routes(endpoint: Endpoint) -> list[Route]:
             api.models,
             summary="List the served models",
             response_schema=schemas.MODELS_RESPONSE,
+        ),
+        Route(
+            "GET",
+            "/metrics",
+            api.metrics,
+            summary="Return the metrics in Prometheus' text format",
+            response_schema=schemas.TEXT,
+            media_type="text/plain",
+        ),
+    ]
+
+
+def _compatible_routes(endpoint: Endpoint) -> list[Route]:
+    api, check_capacity = CompatibleApi(endpoint), endpoint.batcher.check_capacity
+    return [
+        Route(
+            "POST",
+            "/models/{model}",
+            api.hugging_face,
+            summary="Classify texts, in Hugging Face's format",
+            request_model=schemas.HubRequest,
+            response_schema=schemas.HUB_RESPONSE,
+            check_capacity=check_capacity,
+        ),
+        Route(
+            "POST",
+            "/predict",
+            api.predict,
+            summary="Classify texts, in the format of Text Embeddings Inference",
+            request_model=schemas.TeiRequest,
+            response_schema=schemas.TEI_RESPONSE,
+            check_capacity=check_capacity,
+        ),
+        Route(
+            "GET",
+            "/info",
+            api.info,
+            summary="Describe the only served model, in the format of Text Embeddings Inference",
+            response_schema=schemas.TEI_INFO,
+        ),
+        Route(
+            "POST",
+            "/classify",
+            api.classify,
+            summary="Classify texts, in vLLM's format",
+            request_model=schemas.VllmRequest,
+            response_schema=schemas.VLLM_RESPONSE,
+            check_capacity=check_capacity,
         ),
     ]
 
@@ -84,14 +123,25 @@ def _open_inference_routes(endpoint: Endpoint) -> list[Route]:
             role=None,
             is_probe=True,
         ),
+        *(
+            Route(
+                "GET",
+                path,
+                api.server_ready,
+                summary="Report whether the server is ready",
+                response_schema=schemas.SERVER_READY,
+                role=None,
+                is_probe=True,
+            )
+            # Text Embeddings Inference and vLLM have the second.
+            for path in ("/v2/health/ready", "/health")
+        ),
         Route(
             "GET",
-            "/v2/health/ready",
-            api.server_ready,
-            summary="Report whether the server is ready",
-            response_schema=schemas.SERVER_READY,
-            role=None,
-            is_probe=True,
+            "/v2/models/stats",
+            api.model_statistics,
+            summary="Return statistics of all models",
+            response_schema=schemas.MODEL_STATISTICS,
         ),
         *_model_routes("/v2/models/{model}", endpoint),
         *_model_routes("/v2/models/{model}/versions/{version}", endpoint),
@@ -141,6 +191,20 @@ def _model_routes(path: str, endpoint: Endpoint) -> list[Route]:
             summary="Report whether a model is ready",
             response_schema=schemas.MODEL_READY,
             is_probe=True,
+        ),
+        Route(
+            "GET",
+            f"{path}/config",
+            api.model_config,
+            summary="Return the configuration of a model",
+            response_schema=schemas.MODEL_CONFIG,
+        ),
+        Route(
+            "GET",
+            f"{path}/stats",
+            api.model_statistics,
+            summary="Return statistics of a model",
+            response_schema=schemas.MODEL_STATISTICS,
         ),
         Route(
             "POST",

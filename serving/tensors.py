@@ -5,14 +5,16 @@ the protocol's binary form a tensor is row-major and little-endian, and each ele
 its length in 4 bytes.
 """
 
+import base64
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from textgate.serving.batching import BatchPrediction
+from textgate.serving.batch import BatchPrediction
 from textgate.serving.errors import RequestError
 
 Values = npt.NDArray[np.float64] | npt.NDArray[np.bool_] | list[str]
@@ -65,6 +67,8 @@ class Tensor(TensorMetadata):
 
 INPUT = TensorMetadata("text", "BYTES", (-1,))
 _OUTPUTS = ("label", "score", "probabilities", "truncated")
+_STR, _BASE64 = "str", "base64"
+"""Content types that MLServer's codecs for strings and bytes write into a tensor's parameters."""
 
 
 def output_metadata(label_count: int) -> list[TensorMetadata]:
@@ -83,14 +87,14 @@ def count_texts(inputs: Iterable[InputTensor]) -> int:
     Raises:
         RequestError: 400 if the inputs are not one tensor of texts.
     """
-    tensors = list(inputs)
+    tensors = list(islice(inputs, 3))
     names = [tensor.name for tensor in tensors]
     if names != [INPUT.name]:
-        given = ", ".join(map(repr, names)) or "none"
+        given = ", ".join(repr(name[:100]) for name in names) or "none"
         raise RequestError(400, f"the input must be one tensor, 'text', of BYTES; given: {given}")
     if tensors[0].datatype != INPUT.datatype:
-        raise RequestError(400, f"the tensor 'text' must be of datatype BYTES, not {tensors[0].datatype!r}")
-    shape = list(tensors[0].shape)
+        raise RequestError(400, f"the tensor 'text' must be of datatype BYTES, not {tensors[0].datatype[:100]!r}")
+    shape = list(islice(tensors[0].shape, 3))
     count, *rest = shape or [0]
     if count < 1 or rest not in ([], [1]):
         raise RequestError(
@@ -99,8 +103,8 @@ def count_texts(inputs: Iterable[InputTensor]) -> int:
     return count
 
 
-def decode_bytes_tensor(raw: bytes, count: int) -> list[str]:
-    """Decode a BYTES tensor from its binary form.
+def decode_bytes_tensor(raw: bytes, count: int, content_type: str | None = None) -> list[str]:
+    """Decode a BYTES tensor from its binary form; see ``decode_elements``.
 
     Raises:
         RequestError: 400 if it is not exactly ``count`` elements long, or an element is not UTF-8.
@@ -117,17 +121,29 @@ def decode_bytes_tensor(raw: bytes, count: int) -> list[str]:
         raise RequestError(400, f"the tensor 'text' ends after {len(elements)} elements, where its shape says {count}")
     if end < len(raw):
         raise RequestError(400, f"the tensor 'text' has {len(raw) - end} bytes after the {count} elements of its shape")
-    return decode_elements(elements, count)
+    return decode_elements(elements, count, content_type)
 
 
-def decode_elements(elements: Sequence[bytes], count: int) -> list[str]:
+def decode_elements(elements: Sequence[bytes], count: int, content_type: str | None = None) -> list[str]:
     """Decode the elements of a BYTES tensor.
 
+    Args:
+        elements: UTF-8 texts, or UTF-8 texts in base64.
+        count: Number of elements.
+        content_type: MLServer's content type of the tensor: ``str`` or ``base64``; None means ``str``.
+
     Raises:
-        RequestError: 400 if there are not ``count`` elements, or one is not UTF-8.
+        RequestError: 400 if there are not ``count`` elements, or one is not UTF-8 or not base64; 422 for another
+            content type.
     """
     if len(elements) != count:
         raise RequestError(400, f"the tensor 'text' has {len(elements)} elements, where its shape says {count}")
+    if content_type == _BASE64:
+        elements = _decode_base64(elements)
+    elif content_type not in (None, _STR):
+        raise RequestError(
+            422, f"content_type of the tensor 'text' can be {_STR!r} or {_BASE64!r}, not {content_type[:100]!r}"
+        )
     texts = []
     for index, element in enumerate(elements):
         try:
@@ -136,6 +152,16 @@ def decode_elements(elements: Sequence[bytes], count: int) -> list[str]:
             message = f"the element {index} of the tensor 'text' is not UTF-8"
             raise RequestError(400, f"{message}: {error.reason} at its byte {error.start}") from error
     return texts
+
+
+def _decode_base64(elements: Iterable[bytes]) -> list[bytes]:
+    decoded = []
+    for index, element in enumerate(elements):
+        try:
+            decoded.append(base64.b64decode(element, validate=True))
+        except ValueError as error:
+            raise RequestError(400, f"the element {index} of the tensor 'text' is not base64: {error}") from error
+    return decoded
 
 
 def encode_bytes_tensor(texts: Iterable[str]) -> bytes:
@@ -155,7 +181,7 @@ def check_outputs(names: Iterable[str]) -> None:
     """
     for name in names:
         if name not in _OUTPUTS:
-            raise RequestError(400, f"there is no output tensor {name!r}; there are: {', '.join(_OUTPUTS)}")
+            raise RequestError(400, f"there is no output tensor {name[:100]!r}; there are: {', '.join(_OUTPUTS)}")
 
 
 def output_tensors(prediction: BatchPrediction, names: Collection[str] | None = None) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """Every command line in the documentation parses: its command, options, recipes, recipe keys and make targets exist."""
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +15,7 @@ from textgate.components.contracts.recipe.reference import recipe_keys
 from textgate.pipelines import recipes
 from textgate.pipelines.cli import main
 from textgate.serving.routes import all_routes
+from textgate.serving.routing import parse_json
 
 BLOCKS = [block for page in PAGES for block in code_blocks(page)]
 
@@ -130,4 +130,4 @@ def test_a_request_matches_a_route_and_its_body(block: Code, line: str) -> None:
         if route.method == "POST" and re.fullmatch(re.sub(r"\{\w+\}", "[^/:]+", route.path), url[url.index("/") :])
     ]
     assert route.request_model is not None
-    route.request_model.model_validate(json.loads(words[words.index("-d") + 1]), strict=True)
+    parse_json(route.request_model, words[words.index("-d") + 1].encode("utf-8"))

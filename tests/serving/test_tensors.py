@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from textgate.serving.batching import BatchPrediction
+from textgate.serving.batch import BatchPrediction
 from textgate.serving.errors import RequestError
 from textgate.serving.tensors import (
     TensorMetadata,
@@ -72,6 +72,20 @@ def test_invalid_utf8_is_reported_with_its_element_and_byte() -> None:
         decode_elements([b"\xed\xa0\x80"], 1)
 
 
+def test_elements_in_base64_are_decoded() -> None:
+    assert decode_elements([b"Z8O0b2Q=", b""], 2, "base64") == ["gôod", ""]
+    assert decode_bytes_tensor(encode_bytes_tensor(["Z8O0b2Q="]), 1, "base64") == ["gôod"]
+    assert decode_elements([b"Z8O0b2Q="], 1, "str") == ["Z8O0b2Q="]
+    with pytest.raises(RequestError, match="the element 1 of the tensor 'text' is not base64") as caught:
+        decode_elements([b"Z8O0b2Q=", b"no base64!"], 2, "base64")
+    assert caught.value.status == 400
+    with pytest.raises(RequestError, match="the element 0 of the tensor 'text' is not UTF-8"):
+        decode_elements([b"/w=="], 1, "base64")
+    with pytest.raises(RequestError, match="can be 'str' or 'base64', not 'pd'") as caught:
+        decode_elements([b"good"], 1, "pd")
+    assert caught.value.status == 422
+
+
 def test_the_number_of_elements_is_checked() -> None:
     assert decode_elements([b"good", b""], 2) == ["good", ""]
     with pytest.raises(RequestError, match="the tensor 'text' has 1 elements, where its shape says 2"):
@@ -100,6 +114,7 @@ def test_other_shapes_are_rejected(shape: tuple[int, ...]) -> None:
         ([], "BYTES", "given: none"),
         (["texts"], "BYTES", "given: 'texts'"),
         (["text", "text"], "BYTES", "given: 'text', 'text'"),
+        (["x" * 10_000] * 500_000, "BYTES", "given: 'x{100}', 'x{100}', 'x{100}'"),
         (["text"], "FP32", "of datatype BYTES, not 'FP32'"),
     ],
 )
