@@ -48,8 +48,8 @@ _LOG_SECONDS = 1.0
 """Least time between two log lines about failures of one version."""
 
 
-_Result = tuple[PendingRequest, int, int, list[float], bool]
-"""Request, row, and the arguments of ``set_result``."""
+_Result = tuple[Text, int, list[float], bool]
+"""Text, and its index of a label, probabilities, and truncation."""
 
 
 @dataclass
@@ -250,16 +250,11 @@ class Batcher:
         predict_classes = version.loaded.bundle.calibration.predict
         try:
             for part in predictor.predict_batches([text.text for text in texts]):
-                classes, finite = predict_classes(part.probabilities), np.isfinite(part.probabilities).all(axis=1)
-                columns = (part.rows, classes, part.probabilities, part.truncated, finite)
+                if not np.isfinite(part.probabilities).all():
+                    raise ValueError("the model returned a probability that is no finite number")
+                columns = (part.rows, predict_classes(part.probabilities), part.probabilities, part.truncated)
                 values = list(zip(*(column.tolist() for column in columns), strict=True))
-                results: list[_Result] = []
-                for index, label_index, probabilities, truncated, is_finite in values:
-                    text = rest.pop(index)
-                    if is_finite:
-                        results.append((text.request, text.row, label_index, probabilities, truncated))
-                    else:
-                        self._fail_text(text, ValueError("the probabilities are no finite numbers"))
+                results = [(rest.pop(index), *result) for index, *result in values]
                 self._loop.call_soon_threadsafe(self._deliver, version, results, part, waits)
                 waits = []
                 needed = sum(not text.request.is_over for text in rest.values())
@@ -292,8 +287,8 @@ class Batcher:
     def _deliver(
         self, version: ServedVersion, results: list[_Result], part: PartialPrediction, waits: list[float]
     ) -> None:
-        for request, row, label_index, probabilities, truncated in results:
-            request.set_result(row, label_index, probabilities, truncated)
+        for text, label_index, probabilities, truncated in results:
+            text.request.set_result(text.row, label_index, probabilities, truncated)
         # The waiting clients come first.
         self._loop.call_soon(self._record_metrics, version, part, waits)
 
