@@ -62,6 +62,7 @@ class NativeApi:
                 "version": version.version,
                 "labels": version.loaded.bundle.labels,
                 "max_tokens": version.loaded.bundle.max_tokens,
+                "test_f1": version.test_f1,
             }
             for name, served in self.endpoint.repository.models.items()
             for channel, version in served.versions.items()

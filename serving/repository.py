@@ -316,6 +316,8 @@ class Repository:
             served = self.models.get(target.model)
             same = [other for other in served.versions.values() if other.version == version] if served else []
             opened = same[0] if same else self._disk.open(target.model, version, self._outage)
+        if not same:
+            opened.test_f1 = self._read_test_f1(target, version)
         if served is None:
             served = ServedModel(target, opened)
         elif role == "main":
@@ -402,6 +404,15 @@ class Repository:
             if refusal is None or refusal.version or time.monotonic() >= refusal.retry_at:
                 self._refuse(target, "", describe(error))
             raise ModelRefusedError(describe(error)) from error
+
+    def _read_test_f1(self, target: ModelRef, version: str) -> float | None:
+        """Return the F1 from the decision on which the channel was pointed at a version; None if there is none."""
+        try:
+            with failures_as_input_errors():
+                pointer = None if self._outage else self.registry.channel(target.model, target.channel)
+        except InputError:
+            return None
+        return pointer.decision.test_f1 if pointer and pointer.version == version and pointer.decision else None
 
     def _read_channel(self, target: ModelRef) -> str | None:
         if self._outage:

@@ -189,7 +189,16 @@ VLLM_RESPONSE = _object(
 )
 FEEDBACK_RESPONSE = _object(accepted=_BOOLEAN)
 MODELS_RESPONSE = _object(
-    models=_array(_object(name=_STRING, channel=_STRING, version=_STRING, labels=_array(_STRING))),
+    models=_array(
+        _object(
+            name=_STRING,
+            channel=_STRING,
+            version=_STRING,
+            labels=_array(_STRING),
+            max_tokens={"type": ["integer", "null"]},
+            test_f1={"type": ["number", "null"]},
+        )
+    ),
     refused=_array(_object(name=_STRING, channel=_STRING, version=_STRING, reason=_STRING)),
 )
 

@@ -28,6 +28,8 @@ class ServedVersion:
     """The bundle, predicting on one thread."""
     parallel: LoadedBundle
     """The bundle, predicting on all threads."""
+    test_f1: float | None = None
+    """F1 on the test split, from the decision that promoted the version; None if it is unknown, as after a rollback."""
     seconds_per_cost: float = 0.0
     """Moving average of one thread's processing time for a unit of cost."""
     timings: int = 0

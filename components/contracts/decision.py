@@ -56,6 +56,11 @@ class GateDecision(FrozenModel):
         rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
         return f"{self.verdict}: {'; '.join(rule.message for rule in rules)}"
 
+    @property
+    def test_f1(self) -> float | None:
+        """F1 on the test split; None if no rule measured it."""
+        return next((rule.value.value for rule in self.rules if rule.name == "min_f1" and rule.value), None)
+
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> "GateDecision":
         """Parse the JSON of a decision; ``where`` names it in error messages.

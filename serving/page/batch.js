@@ -18,13 +18,14 @@ import { UserError, fetchWithRetry, showError } from "./api.js";
 
 const REQUEST_TEXTS = 256;
 const REQUEST_CHARACTERS = 500_000;
+const REQUEST_PROBABILITIES = 50_000;
 const MAX_TEXTS = 10_000;
 const MAX_FILE_MB = 64;
 const ROWS_SHOWN = 100;
 
 let file = null; // last opened CSV file: {name, header, records}
 let table = null; // table that is classified: {name, header, rows, model}
-let classified = []; // its classified rows: {number, fields, text, label, score, truncated, version}
+let classified = []; // its classified rows: {number, fields, text, label, score, truncated, top, version}
 let rowsShown = ROWS_SHOWN;
 
 // Input
@@ -117,9 +118,9 @@ export async function classifyTable(input, model, signal) {
   showTable(latencies);
   showSection("batch");
   const route = `v1/models/${encodeURIComponent(model.name)}:classify`;
-  for (const rows of splitRows(input.rows)) {
+  for (const rows of splitRows(input.rows, model.labels.length)) {
     const started = performance.now();
-    const body = { texts: rows.map((row) => row.text) };
+    const body = { texts: rows.map((row) => row.text), top_k: model.labels.length };
     const answer = await fetchWithRetry(route, body, signal, showWaiting).catch((error) => {
       if (!(error instanceof UserError)) throw error;
       throw new UserError(`Rows ${rows[0].number} to ${rows.at(-1).number} were not classified: ${error.message}`);
@@ -134,12 +135,13 @@ function showWaiting(seconds) {
   byId("waiting").textContent = seconds ? `The endpoint is busy: trying again in ${seconds} s.` : "";
 }
 
-/** Yields the rows of each request, which is limited in texts and in characters. */
-function* splitRows(rows) {
+/** Yields the rows of each request, which is limited in texts, in characters and in probabilities of the answer. */
+function* splitRows(rows, labels) {
+  const texts = Math.max(1, Math.min(REQUEST_TEXTS, Math.floor(REQUEST_PROBABILITIES / labels)));
   let part = [];
   let characters = 0;
   for (const row of rows) {
-    if (part.length === REQUEST_TEXTS || (part.length && characters + row.text.length > REQUEST_CHARACTERS)) {
+    if (part.length === texts || (part.length && characters + row.text.length > REQUEST_CHARACTERS)) {
       yield part;
       part = [];
       characters = 0;
@@ -206,9 +208,16 @@ function showRows() {
 }
 
 function download() {
-  const columns = ["predicted", "predicted_score", "truncated", "model_version"];
+  // A new version may have other labels.
+  const labels = [...new Set([...table.model.labels, ...classified.flatMap((row) => row.top.map((top) => top.label))])];
+  const probabilities = labels.map((label) => `probability_${label}`);
+  const columns = ["predicted", "predicted_score", ...probabilities, "truncated", "model_version"];
   const added = columns.map((name) => (table.header.includes(name) ? `textgate_${name}` : name));
-  const rows = classified.map((row) => [...row.fields, row.label, row.score, row.truncated, row.version]);
+  const rows = classified.map((row) => {
+    const scores = new Map(row.top.map((top) => [top.label, top.score]));
+    const cells = labels.map((label) => scores.get(label) ?? "");
+    return [...row.fields, row.label, row.score, ...cells, row.truncated, row.version];
+  });
   const lines = [[...table.header, ...added], ...rows].map(csv.line);
   const content = new Blob(["\ufeff", ...lines], { type: "text/csv" }); // \ufeff marks UTF-8 for spreadsheets
   const link = element("a", { href: URL.createObjectURL(content), download: `${table.name}-${table.model.name}.csv` });

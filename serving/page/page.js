@@ -30,9 +30,11 @@ async function loadModels(signal) {
 }
 
 function showModel() {
-  const { version, labels, max_tokens } = selectedModel();
-  const limit = max_tokens ? `, at most ${count(max_tokens, "token")}` : "";
-  byId("about-model").textContent = `version ${shortened(version, 12)}, ${count(labels.length, "label")}${limit}`;
+  const { version, labels, max_tokens, test_f1 } = selectedModel();
+  const facts = [`version ${shortened(version, 12)}`, count(labels.length, "label")];
+  if (max_tokens) facts.push(`at most ${count(max_tokens, "token")}`);
+  if (typeof test_f1 === "number") facts.push(`F1 ${test_f1.toFixed(3)} on the test texts`);
+  byId("about-model").textContent = facts.join(", ");
 }
 
 function showMode() {
@@ -69,6 +71,13 @@ async function classify(typed, signal) {
   return classifyText(typed, selectedModel(), signal);
 }
 
+function classifyExample(text) {
+  byId("classify-form").elements.mode.value = "one";
+  showMode();
+  byId("text").value = text;
+  submit();
+}
+
 function open(file) {
   byId("classify-form").elements.mode.value = "csv";
   showMode();
@@ -87,6 +96,8 @@ document.addEventListener("keydown", (event) => {
 byId("cancel").addEventListener("click", () => current?.abort());
 byId("model").addEventListener("change", showModel);
 for (const radio of byId("classify-form").elements.mode) radio.addEventListener("change", showMode);
+for (const example of byId("examples").querySelectorAll("button"))
+  example.addEventListener("click", () => classifyExample(example.textContent));
 
 byId("file").addEventListener("change", () => {
   if (byId("file").files.length) open(byId("file").files[0]);

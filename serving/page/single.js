@@ -30,9 +30,10 @@ function showAnswer(answer, model, milliseconds) {
   const { label, score, truncated, top } = answer.predictions[0];
   byId("label").textContent = label;
   byId("score").textContent = percent(score);
-  byId("threshold-note").hidden = top[0].label === label;
+  const likeliest = top.reduce((best, entry) => (entry.score > best.score ? entry : best));
+  byId("threshold-note").hidden = likeliest.score === score;
   byId("threshold-note").textContent =
-    `${top[0].label} is more probable, but the model's decision threshold selects ${label}.`;
+    `${likeliest.label} is more probable, but the model's decision threshold selects ${label}.`;
   const tokens = model.max_tokens ? ` (${count(model.max_tokens, "token")})` : "";
   byId("truncated-note").hidden = !truncated;
   byId("truncated-note").textContent = `The text is longer than the model's maximum${tokens}: its end was ignored.`;

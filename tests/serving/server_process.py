@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from textgate.components.contracts import GateDecision
 from textgate.components.storage import CHAMPION, Registry, Store
 
 TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
@@ -108,20 +109,34 @@ def start_server(
             reader.join()
 
 
-def promote(registry: Registry, bundle: Path, model: str = "small", channel: str = CHAMPION) -> str:
+def promote(
+    registry: Registry,
+    bundle: Path,
+    model: str = "small",
+    channel: str = CHAMPION,
+    decision: GateDecision | None = None,
+) -> str:
     """Publish a bundle and point a channel of ``model`` at it."""
     version = registry.publish(model, bundle)
     current = registry.channel(model, channel)
     expected = current.version if current else None
-    registry.update_channel(model, version, run="test", reason="test", expected=expected, channel=channel)
+    registry.update_channel(
+        model, version, run="test", reason="test", expected=expected, channel=channel, decision=decision
+    )
     return version
 
 
-def promote_in_new_bucket(environment: Mapping[str, str], bucket: str, bundle: Path, model: str = "small") -> None:
+def promote_in_new_bucket(
+    environment: Mapping[str, str],
+    bucket: str,
+    bundle: Path,
+    model: str = "small",
+    decision: GateDecision | None = None,
+) -> None:
     """Create a bucket in the store of ``environment``, and promote a bundle in it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         store = Store.from_environment(bucket)
         store.ensure_bucket()
-        promote(Registry(store), bundle, model)
+        promote(Registry(store), bundle, model, decision=decision)

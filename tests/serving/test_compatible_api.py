@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from serving.server_process import ServerProcess, promote_in_new_bucket, start_server
 
-from textgate.components.contracts import Calibration, ModelBundle
+from textgate.components.contracts import Calibration, GateDecision, ModelBundle
+from textgate.components.contracts.decision import Rule
+from textgate.components.contracts.evaluation import Estimate
 from textgate.components.inference import load_bundle
 from textgate.serving import open_inference_pb2 as pb
 
@@ -125,7 +127,13 @@ def server_with_threshold(
     for path, content in files.items():
         (folder / path).write_bytes(content)
     bundle.model_copy(update={"calibration": Calibration(threshold=0.999), "files": {}}).write(folder)
-    promote_in_new_bucket(store_environment, "threshold", folder)
+    f1 = Estimate(value=0.9125, low=0.9, high=0.92)
+    rules = [
+        Rule(name="other", threshold=None, value=None, passed=True, message="it is new"),
+        Rule(name="min_f1", threshold=0.9, value=f1, passed=True, message="F1 reaches the threshold"),
+    ]
+    decision = GateDecision(gate="served", bundle="b" * 64, dataset="d" * 64, rules=rules)
+    promote_in_new_bucket(store_environment, "threshold", folder, decision=decision)
     with start_server(store_environment, "threshold", tmp_path_factory.mktemp("workspace"), folder) as server:
         yield server
 
@@ -160,3 +168,14 @@ def test_every_route_applies_the_decision_threshold(server_with_threshold: Serve
         answer = infer(pb.ModelInferRequest(model_name="small", inputs=tensors), timeout=60)
     assert answer.outputs[0].contents.bytes_contents == [b"bad"]
     np.testing.assert_allclose(answer.outputs[1].contents.fp64_contents, [bad], atol=1e-6)
+
+
+def test_the_list_of_models_has_the_f1_that_the_gate_measured(
+    server: ServerProcess, server_with_threshold: ServerProcess
+) -> None:
+    def test_f1(of: ServerProcess) -> object:
+        (model,) = of.get("/v1/models").json()["models"]
+        return model["test_f1"]
+
+    assert test_f1(server_with_threshold) == 0.9125
+    assert test_f1(server) is None, "it was promoted without a decision"

@@ -31,7 +31,8 @@ def test_a_dropped_csv_is_downloaded_with_predictions_and_without_formulas(visit
     expect(page.locator("#batch-title")).to_have_text("3 texts")
     expect(page.get_by_role("status")).to_have_text("3 texts classified.")
 
-    answer = server.classify([text for _, text, _ in REVIEWS]).json()
+    body = {"texts": [text for _, text, _ in REVIEWS], "top_k": 2}
+    answer = server.post("/v1/models/small:classify", body).json()
     cells = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
     shown = page.locator("#rows tbody tr").evaluate_all(cells)
     expected = zip(REVIEWS, answer["predictions"], strict=True)
@@ -41,12 +42,17 @@ def test_a_dropped_csv_is_downloaded_with_predictions_and_without_formulas(visit
 
     name, (header, *rows) = download_csv(page)
     assert name == "reviews-small.csv"
-    assert header == ["id", "text", "predicted", "textgate_predicted", "predicted_score", "truncated", "model_version"]
+    assert header == [
+        *("id", "text", "predicted", "textgate_predicted", "predicted_score", "probability_bad", "probability_good"),
+        *("truncated", "model_version"),
+    ]
     original_cells = [row[:3] for row in rows]
     assert original_cells == [["1", REVIEWS[0][1], "x"], ["2", "'=1+bad", "-5"], ["3", f"'{REVIEWS[2][1]}", "'+x"]]
     for row, prediction in zip(rows, answer["predictions"], strict=True):
-        assert (row[3], row[5], row[6]) == (prediction["label"], "false", answer["version"])
+        assert (row[3], row[7], row[8]) == (prediction["label"], "false", answer["version"])
         assert float(row[4]) == pytest.approx(prediction["score"], abs=1e-9)
+        scores = {top["label"]: top["score"] for top in prediction["top"]}
+        assert [float(cell) for cell in row[5:7]] == pytest.approx([scores["bad"], scores["good"]], abs=1e-9)
 
 
 def test_rows_of_a_csv_that_cannot_be_classified_are_skipped_and_reported(visit: Visit) -> None:

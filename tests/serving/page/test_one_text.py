@@ -71,6 +71,18 @@ def test_label_and_probabilities_are_those_of_the_endpoint(visit: Visit, server:
     assert shares == pytest.approx([top["score"] for top in prediction["top"]], abs=1e-4)
 
 
+def test_an_example_is_classified_with_one_click(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("radio", name="CSV file").check()
+    example = page.locator("#examples button").last
+    text = example.inner_text()
+    example.click()
+    expect(page.locator("#words")).to_have_text(text)
+    expect(page.get_by_label("Text", exact=True)).to_have_value(text)
+    expect(page.locator("#examples button")).to_have_count(2)
+    expect(page.locator("#examples")).to_be_hidden()
+
+
 def test_words_that_are_evidence_for_and_against_the_label_are_highlighted(visit: Visit, server: ServerProcess) -> None:
     text = "\N{FILM PROJECTOR} word1 good word2 \N{WOMAN}\u200d\N{GIRL}\n\nbad good \u00e9"
     explanation = server.post("/v1/models/small:explain", {"text": text, "label": "good"}).json()
@@ -119,11 +131,18 @@ def test_threshold_several_models_and_many_labels_are_shown(visit: Visit) -> Non
     page = visit()
     labels = [f"label {n}" for n in range(12)]
     models = [
-        {"name": name, "version": "1" * 64, "channel": "champion", "labels": labels, "max_tokens": 64}
+        {
+            "name": name,
+            "version": "1" * 64,
+            "channel": "champion",
+            "labels": labels,
+            "max_tokens": 64,
+            "test_f1": 0.97449,
+        }
         for name in ("small", "wide")
     ]
     top = [{"label": label, "score": 0.1 - n / 1000} for n, label in enumerate(labels)]
-    prediction = {**top[1], "truncated": False, "top": top}
+    prediction = {**top[1], "truncated": False, "top": [top[1], top[0], *top[2:]]}
     answer = {"model": "wide", "version": "1" * 64, "request_id": "1", "predictions": [prediction]}
     explanation = {**answer, **top[1], "truncated": False, "method": "leave-one-out", "words": []}
     page.route("**/v1/models", lambda route: route.fulfill(json={"models": models}))
@@ -131,7 +150,8 @@ def test_threshold_several_models_and_many_labels_are_shown(visit: Visit) -> Non
     page.route("**/v1/models/wide:explain", lambda route: route.fulfill(json=explanation))
     page.reload()
     page.get_by_label("Model").select_option("wide")
-    expect(page.locator("#about-model")).to_have_text("version 111111111111…, 12 labels, at most 64 tokens")
+    described = "version 111111111111…, 12 labels, at most 64 tokens, F1 0.974 on the test texts"
+    expect(page.locator("#about-model")).to_have_text(described)
     classify(page, "some text")
     note = "label 0 is more probable, but the model's decision threshold selects label 1."
     expect(page.get_by_text(note)).to_be_visible()
