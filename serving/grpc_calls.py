@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -102,6 +102,20 @@ class CallHandlers:
     _reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_READS))
     _running: int = 0
     """Calls of non-public methods."""
+    _sending: asyncio.Event = field(default_factory=asyncio.Event)
+    """Unset while answers are held back."""
+
+    def __post_init__(self) -> None:
+        self._sending.set()
+
+    @asynccontextmanager
+    async def hold_answers(self) -> AsyncIterator[None]:
+        """Hold back the answers of calls while the body runs."""
+        self._sending.clear()
+        try:
+            yield
+        finally:
+            self._sending.set()
 
     def of_service(self, service: ServiceDescriptor, methods: dict[str, Method]) -> dict[str, grpc.RpcMethodHandler]:
         """Return the handlers of a service by the names of its methods."""
@@ -173,6 +187,7 @@ class CallHandlers:
                 trailing.append(("retry-after", str(error.retry_after)))
             context.set_trailing_metadata(trailing)
             self._record(route, call, error.status if error else 200, started, method)
+            await self._sending.wait()
             if error:
                 await abort(context, error)
             return response

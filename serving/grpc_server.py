@@ -1,5 +1,6 @@
 """The gRPC server: limits, keepalive, TLS, health, reflection and the Open Inference Protocol on one port."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -22,6 +23,8 @@ HANDSHAKE_SECONDS = 10.0
 """Longest time from accepting a connection to the end of its TLS and HTTP/2 handshakes."""
 METADATA_BYTES = 16 * 1024
 """Largest metadata of a call, as HPACK counts it: names, values and 32 bytes for each."""
+_HOLD_SECONDS, _GOAWAY_SECONDS = 0.1, 0.05
+"""Time to have clients that send calls one after the other wait for an answer, and time to send GOAWAY."""
 _OPTIONS: dict[str, int] = {
     # Otherwise two servers could listen on one port and share the calls.
     "grpc.so_reuseport": 0,
@@ -47,10 +50,15 @@ class GrpcServer:
     """Running gRPC server."""
 
     def __init__(
-        self, server: grpc.aio.Server, port: int, health: Health, certificate: "_ReloadedCertificate | None"
+        self,
+        server: grpc.aio.Server,
+        port: int,
+        calls: CallHandlers,
+        health: Health,
+        certificate: "_ReloadedCertificate | None",
     ) -> None:
         self.port = port
-        self._server, self._health, self._certificate = server, health, certificate
+        self._server, self._calls, self._health, self._certificate = server, calls, health, certificate
 
     def reload_certificate(self) -> None:
         """Use the present content of the certificate's files for new connections."""
@@ -64,7 +72,13 @@ class GrpcServer:
     async def stop(self, seconds: float) -> None:
         """Tell clients to reconnect elsewhere (GOAWAY), and wait up to ``seconds`` for running calls."""
         self._health.end_watches()
-        await self._server.stop(seconds)
+        # gRPC cancels calls that arrive after it began to stop, before their client has read GOAWAY. Clients that wait
+        # for answers send none meanwhile, so answers are held back until GOAWAY is sent.
+        async with self._calls.hold_answers():
+            await asyncio.sleep(_HOLD_SECONDS)
+            stopping = asyncio.create_task(self._server.stop(seconds))
+            await asyncio.sleep(_GOAWAY_SECONDS)
+        await stopping
 
 
 async def start_grpc(
@@ -122,7 +136,7 @@ async def start_grpc(
             "or the certificate does not belong to the key"
         ) from error
     await server.start()
-    return GrpcServer(server, bound_port, health, reloaded)
+    return GrpcServer(server, bound_port, calls, health, reloaded)
 
 
 class _ReloadedCertificate:
