@@ -304,7 +304,7 @@ def test_a_request_far_beyond_its_deadline_is_rejected_at_once(
         texts = ["a" * 984] * 100
         version.record_timing(100.0, 100_000)
         # One measurement is not trusted yet.
-        await batcher.predict(version, texts, SECONDS)
+        await batcher.predict(version, texts, 6.0)
         version.seconds_per_cost, version.timings = 0.001, 10
         await batcher.predict(version, texts[:20], 6.0)
         version.seconds_per_cost = 0.001
