@@ -4,8 +4,10 @@ import math
 import sys
 from dataclasses import dataclass
 
+from textgate.components.contracts import InputError
 from textgate.components.inference import LoadedBundle
-from textgate.components.storage import ModelRef
+from textgate.components.storage import ModelRef, Registry
+from textgate.serving.errors import failures_as_input_errors
 
 CHALLENGER, SHADOW, PINNED = "challenger", "shadow", "pinned"
 _TEXT_OVERHEAD = 16
@@ -94,3 +96,13 @@ class Refusal:
 def channel_of(target: ModelRef) -> str:
     """Return the channel that a reference follows, or ``pinned``."""
     return PINNED if target.version else target.channel
+
+
+def read_test_f1(registry: Registry, target: ModelRef, version: str) -> float | None:
+    """Return the F1 from the decision on which a channel was pointed at a version; None if there is none to read."""
+    try:
+        with failures_as_input_errors():
+            update = registry.channel(target.model, target.channel)
+    except InputError:
+        return None
+    return update.decision.test_f1 if update and update.version == version and update.decision else None
