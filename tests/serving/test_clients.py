@@ -1,6 +1,7 @@
 """Third-party clients, installed in an environment of their own, get the predictions of the bundle from a server."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,19 @@ def test_hugging_face(server: ServerProcess, expected: dict[str, Any]) -> None:
         assert [label for label, _ in labels] == [expected["labels"][index] for index in order]
         np.testing.assert_allclose([score for _, score in labels], row[order], atol=1e-6)
         assert top == [labels[0][0]]
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="the JDK's client needs java")
+def test_the_client_of_the_jdk(server: ServerProcess, expected: dict[str, Any]) -> None:
+    url, body = f"{server.http}/v1/models/{server.model}:classify", json.dumps({"texts": TEXTS}).encode()
+    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", ROOT / "tests/clients/JavaClient.java", url]
+    process = subprocess.run(command, input=body, capture_output=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    answers = [line.split(" ", 2) for line in process.stdout.decode().splitlines()]
+    # Its default is HTTP/2, for which it sends ``Upgrade: h2c`` with the body of the first request.
+    assert [answer[:2] for answer in answers] == [["HTTP_1_1", "200"]] * 2 + [["HTTP_2", "200"]] * 2
+    for *_, answer in answers:
+        assert [prediction["label"] for prediction in json.loads(answer)["predictions"]] == expected["label"]
 
 
 SCHEMATHESIS = """
