@@ -30,6 +30,8 @@ _Message = TypeVar("_Message", bound=Message)
 
 READ_SECONDS = 5.0
 """Longest time between the headers of a call and the end of its message."""
+WRITE_SECONDS = 10.0
+"""Longest time for a client to receive a message of a stream: HTTP/2's flow control lets it refuse to."""
 MAX_READS = 64
 """Calls whose messages are read at the same time, which bounds the memory of messages that are sent slowly."""
 MAX_CALLS = 1_024
@@ -49,6 +51,7 @@ _CODES = {
     413: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    431: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -216,6 +219,19 @@ class CallHandlers:
                 "key": call.key_name,
             }
         )
+
+
+async def write(context: Context, message: Message) -> None:
+    """Write a message of a stream.
+
+    Raises:
+        CancelledError: If the client does not receive it within ``WRITE_SECONDS``.
+    """
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await context.write(message)
+    except TimeoutError:
+        raise asyncio.CancelledError from None
 
 
 async def abort(context: Context, error: RequestError) -> None:

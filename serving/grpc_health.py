@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.reflection import aio as reflection_aio
 
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.errors import RequestError
-from textgate.serving.grpc_calls import Call, CallHandlers, Context, Method, abort, parse
+from textgate.serving.grpc_calls import Call, CallHandlers, Context, Method, abort, parse, write
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION_NAMES = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
@@ -106,7 +106,7 @@ class Health:
                 while True:
                     stopping, status = self._stopping.is_set(), self._status(request.service)
                     if status != last:
-                        await context.write(_Response(status=status))
+                        await write(context, _Response(status=status))
                     if stopping:
                         return
                     last = status
@@ -137,7 +137,7 @@ class Reflection(reflection_aio.ReflectionServicer):  # type: ignore[misc]  # th
             self._calls.check_key("user", context)
             with self._streams.one_more():
                 async for response in self.ServerReflectionInfo(self._requests(context), context):
-                    await context.write(response)
+                    await write(context, response)
         except RequestError as error:
             await abort(context, error)
 

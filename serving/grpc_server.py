@@ -1,6 +1,9 @@
 """The gRPC server: limits, keepalive, TLS, health, reflection and the Open Inference Protocol on one port."""
 
 import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,17 +15,20 @@ from textgate.serving.grpc_calls import CallHandlers
 from textgate.serving.grpc_health import HEALTH, REFLECTION_NAMES, Health, Reflection, StreamLimit
 from textgate.serving.grpc_service import INFERENCE, GrpcService
 from textgate.serving.keys import Keys
+from textgate.serving.loading import OPEN_SECONDS
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
 
-MAX_RPCS = 4_096
-"""Calls at the same time, public ones and those whose message has not arrived included."""
+MAX_RPCS = 16_384
+"""Calls at the same time, 12 KiB each. They include those whose message or answer is still on its way, which only the
+end of their connection ends if the client does not want to receive it."""
 MAX_CONNECTIONS = 8_192
 HANDSHAKE_SECONDS = 10.0
 """Longest time from accepting a connection to the end of its TLS and HTTP/2 handshakes."""
 METADATA_BYTES = 16 * 1024
-"""Largest metadata of a call, as HPACK counts it: names, values and 32 bytes for each."""
+"""Largest metadata of a call, as HPACK counts it: names, values and 32 bytes for each. Before the client acknowledges
+the limit, gRPC applies one of 16 MiB, so ``_Services`` applies it too."""
 _HOLD_SECONDS, _GOAWAY_SECONDS = 0.1, 0.05
 """Time to have clients that send calls one after the other wait for an answer, and time to send GOAWAY."""
 _OPTIONS: dict[str, int] = {
@@ -32,6 +38,8 @@ _OPTIONS: dict[str, int] = {
     # A range between the two would be rejected at random.
     "grpc.max_metadata_size": METADATA_BYTES,
     "grpc.absolute_max_metadata_size": METADATA_BYTES,
+    # Milliseconds for a client to acknowledge these settings, without which they do not bind it.
+    "grpc.http2.settings_timeout": 5_000,
     # Keepalive as in grpc.io/docs/guides/keepalive and proposals A8 and A9 of github.com/grpc/proposal. The default
     # cuts clients that ping an idle connection more often than every two hours, or every 5 minutes during a call.
     "grpc.keepalive_permit_without_calls": 1,
@@ -40,9 +48,9 @@ _OPTIONS: dict[str, int] = {
     # Finds connections whose client is gone.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 20_000,
-    # Clients reconnect, and find pods that were added. Without an idle limit, which pings would not reset.
-    "grpc.max_connection_age_ms": 30 * 60_000,
-    "grpc.max_connection_age_grace_ms": 60_000,
+    # Clients reconnect without failed calls, and find pods that were added. Loading a model is the longest call.
+    "grpc.max_connection_age_ms": 10 * 60_000,
+    "grpc.max_connection_age_grace_ms": round(OPEN_SECONDS * 1e3),
 }
 
 
@@ -106,6 +114,7 @@ async def start_grpc(
         InputError: If the port is taken, the host is not an address of this machine, or the certificate does not
             belong to the key.
     """
+    _silence_grpc()
     options: dict[str, int] = {
         **_OPTIONS,
         "grpc.max_receive_message_length": max_message_bytes,
@@ -121,8 +130,7 @@ async def start_grpc(
         HEALTH.full_name: health.handlers(),
         **dict.fromkeys(REFLECTION_NAMES, reflection.handlers()),
     }
-    for name, handlers in services.items():
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    server.add_generic_rpc_handlers((_Services(services),))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reloaded = _ReloadedCertificate(certificate) if certificate else None
     try:
@@ -137,6 +145,39 @@ async def start_grpc(
         ) from error
     await server.start()
     return GrpcServer(server, bound_port, calls, health, reloaded)
+
+
+class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
+    """Handlers of all services by the paths of their methods."""
+
+    def __init__(self, services: Mapping[str, Mapping[str, grpc.RpcMethodHandler]]) -> None:
+        self._handlers = {
+            f"/{service}/{name}": handler
+            for service, handlers in services.items()
+            for name, handler in handlers.items()
+        }
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Return the handler of a call; None if there is none."""
+        if sum(32 + len(key) + len(value) for key, value in details.invocation_metadata) > METADATA_BYTES:
+            return _TOO_MUCH_METADATA
+        return self._handlers.get(details.method)
+
+
+async def _reject_metadata(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the metadata is larger than {METADATA_BYTES} bytes")
+
+
+_TOO_MUCH_METADATA = grpc.stream_stream_rpc_method_handler(_reject_metadata)
+
+
+def _silence_grpc() -> None:
+    """Keep gRPC's own messages about calls out of the log.
+
+    They are not JSON, or have a traceback and the values of headers, for each call that is malformed or cancelled.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.getLogger("grpc._cython.cygrpc").setLevel(logging.CRITICAL)
 
 
 class _ReloadedCertificate:
