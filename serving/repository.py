@@ -8,7 +8,6 @@ again later, its current version stays, and every other model goes on, at start-
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,12 +20,17 @@ from textgate.serving.errors import ModelRefusedError, RequestError, describe, f
 from textgate.serving.loading import OpeningTimeoutError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
+from textgate.serving.refusals import Refusal, Refusals
 from textgate.serving.sampling import is_sampled
-from textgate.serving.served_model import CHALLENGER, SHADOW, Refusal, ServedModel, ServedVersion, channel_of
+from textgate.serving.served_model import (
+    CHALLENGER,
+    SHADOW,
+    ServedModel,
+    ServedVersion,
+    channel_of,
+    read_test_f1,
+)
 from textgate.serving.workspace import Workspace, check_names
-
-_RETRY_SECONDS = 60.0
-"""Time after which a refused version is tried again."""
 
 _Role = Literal["main", "challenger", "shadow"]
 
@@ -65,8 +69,7 @@ class Repository:
         self._adds_new_models = False
         self._unloaded: dict[str, str] = {}
         """Models that were unloaded, and their champions then; they are added again when the champion changes."""
-        self._refused: dict[tuple[str, str], Refusal] = {}
-        """By model and channel."""
+        self._refusals = Refusals(self.metrics)
         self._restored: set[str] = set()
         """Models for which the version that was served last was tried."""
         self._outage: StoreConnectionError | None = None
@@ -77,7 +80,7 @@ class Repository:
     @property
     def refused(self) -> list[Refusal]:
         """What cannot be served, sorted by model and channel."""
-        return [refusal for _, refusal in sorted(self._refused.copy().items())]
+        return self._refusals.all()
 
     def start(self, targets: Sequence[ModelRef]) -> None:
         """Load the models to serve, and remember them for ``follow``.
@@ -124,7 +127,7 @@ class Repository:
             version = target.version or self._read_or_refuse(target) or self.registry.resolve(target)
             self._wanted[target.model] = target
             self._unloaded.pop(target.model, None)
-            self._forget_refusal(target.model, channel_of(target))
+            self._refusals.remove(target.model, channel_of(target))
             served = self.models.get(target.model)
             if served is None or served.target != target or served.main.version != version:
                 self._take_or_refuse(target, "main", version)
@@ -145,7 +148,7 @@ class Repository:
             self._unloaded[model] = refused_champions[0] if refused_champions else served.main.version if served else ""
             self._wanted.pop(model, None)
             for refusal in refusals:
-                self._forget_refusal(model, refusal.channel)
+                self._refusals.remove(model, refusal.channel)
             self.models = {name: other for name, other in self.models.items() if name != model}
             self._publish_changes()
             log_event("unloaded", model=model)
@@ -261,15 +264,14 @@ class Repository:
             StoreConnectionError: If the store cannot be reached.
         """
         model, channel, served = target.model, channel_of(target), self.models.get(target.model)
-        refusal = self._refused.get((model, channel))
         try:
             version = target.version or self._read_or_refuse(target)
             current: ServedVersion | None = getattr(served, role) if served else None
             if version is None:
                 self._empty(target, role)
             elif served and current and current.version == version and (role != "main" or served.target == target):
-                self._forget_refusal(model, channel)
-            elif refusal is None or refusal.version != version or time.monotonic() >= refusal.retry_at:
+                self._refusals.remove(model, channel)
+            elif not self._refusals.is_recent(model, channel, version):
                 self._take_or_refuse(target, role, version)
                 if served:
                     self.metrics.swaps.labels(model, channel, "taken").inc()
@@ -284,7 +286,7 @@ class Repository:
     def _empty(self, target: ModelRef, role: _Role) -> None:
         """Serve nothing in the role of a channel that points at no version; a main version stays."""
         served = self.models.get(target.model)
-        self._forget_refusal(target.model, channel_of(target))
+        self._refusals.remove(target.model, channel_of(target))
         if served is None and not self._adds_new_models:
             self._log_missing(target)
         elif served is not None and role == "challenger" and served.challenger:
@@ -305,10 +307,11 @@ class Repository:
             self._outage = error
             raise
         except InputError as error:
-            retry_seconds = math.inf if isinstance(error, OpeningTimeoutError) else _RETRY_SECONDS
-            self._refuse(target, version, describe(error), retry_seconds)
+            retry_seconds = math.inf if isinstance(error, OpeningTimeoutError) else None
+            self._refusals.add(target.model, channel_of(target), version, describe(error), retry_seconds)
+            self._publish_changes()
             raise ModelRefusedError(describe(error)) from error
-        self._forget_refusal(target.model, channel_of(target))
+        self._refusals.remove(target.model, channel_of(target))
 
     def _take(self, target: ModelRef, role: _Role, version: str) -> None:
         with failures_as_input_errors():
@@ -316,8 +319,8 @@ class Repository:
             served = self.models.get(target.model)
             same = [other for other in served.versions.values() if other.version == version] if served else []
             opened = same[0] if same else self._disk.open(target.model, version, self._outage)
-        if not same:
-            opened.test_f1 = self._read_test_f1(target, version)
+            if not same and not self._outage:
+                opened.test_f1 = read_test_f1(self.registry, target, version)
         if served is None:
             served = ServedModel(target, opened)
         elif role == "main":
@@ -338,28 +341,14 @@ class Repository:
         try:
             with failures_as_input_errors():
                 check_names(target)
-                version, refusal = self._disk.last_version(target), self._refused.get((target.model, target.channel))
-                if version is None or (refusal and refusal.version == version):
+                version = self._disk.last_version(target)
+                if version is None or self._refusals.is_recent(target.model, target.channel, version):
                     return
                 self._take(target, "main", version)
         except InputError as error:
             log_event("the version served last cannot be served", logging.WARNING, **fields, reason=describe(error))
         else:
             log_event("the version served last is served again", logging.WARNING, **fields, version=version)
-
-    def _refuse(self, target: ModelRef, version: str, reason: str, retry_seconds: float = _RETRY_SECONDS) -> None:
-        model, channel = target.model, channel_of(target)
-        self._forget_refusal(model, channel)
-        self._refused[model, channel] = Refusal(model, channel, version, reason, time.monotonic() + retry_seconds)
-        self.metrics.refused.labels(model, channel, version).set(1)
-        self.metrics.swaps.labels(model, channel, "refused").inc()
-        log_event("version refused", logging.ERROR, model=model, channel=channel, version=version, reason=reason)
-        self._publish_changes()
-
-    def _forget_refusal(self, model: str, channel: str) -> None:
-        refusal = self._refused.pop((model, channel), None)
-        if refusal:
-            self.metrics.refused.remove(model, channel, refusal.version)
 
     def _log_missing(self, target: ModelRef) -> None:
         """Log once why there is nothing to serve for a model that was named."""
@@ -379,7 +368,7 @@ class Repository:
     def _publish_changes(self) -> None:
         """Update the metric of served versions, and delete bundles that are neither served nor tried again."""
         self.metrics.serving.clear()
-        in_use = {(refusal.model, refusal.version) for refusal in self._refused.values()}
+        in_use = {(refusal.model, refusal.version) for refusal in self.refused}
         for model, served in self.models.items():
             for channel, version in served.versions.items():
                 self.metrics.serving.labels(model, version.version, channel).set(1)
@@ -400,19 +389,9 @@ class Repository:
         except StoreConnectionError:
             raise
         except InputError as error:
-            refusal = self._refused.get((target.model, target.channel))
-            if refusal is None or refusal.version or time.monotonic() >= refusal.retry_at:
-                self._refuse(target, "", describe(error))
+            if not self._refusals.is_recent(target.model, target.channel, ""):
+                self._refusals.add(target.model, target.channel, "", describe(error))
             raise ModelRefusedError(describe(error)) from error
-
-    def _read_test_f1(self, target: ModelRef, version: str) -> float | None:
-        """Return the F1 from the decision on which the channel was pointed at a version; None if there is none."""
-        try:
-            with failures_as_input_errors():
-                pointer = None if self._outage else self.registry.channel(target.model, target.channel)
-        except InputError:
-            return None
-        return pointer.decision.test_f1 if pointer and pointer.version == version and pointer.decision else None
 
     def _read_channel(self, target: ModelRef) -> str | None:
         if self._outage:

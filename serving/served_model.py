@@ -1,4 +1,4 @@
-"""Versions of a model: one that is loaded, those that serve, and one that cannot be served."""
+"""Versions of a model: one that is loaded, and those that serve."""
 
 import math
 import sys
@@ -77,20 +77,6 @@ class ServedModel:
         """Versions by channel; a main version that does not follow a channel has the key ``pinned``."""
         versions = {channel_of(self.target): self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
         return {channel: version for channel, version in versions.items() if version is not None}
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Version that cannot be served."""
-
-    model: str
-    channel: str
-    """Channel that points at it, or ``pinned``."""
-    version: str
-    """Empty if the channel itself cannot be read."""
-    reason: str
-    retry_at: float
-    """Time at which it is tried again (``time.monotonic``), unless its channel moves before."""
 
 
 def channel_of(target: ModelRef) -> str:

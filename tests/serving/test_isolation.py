@@ -18,8 +18,7 @@ from words import write_words
 
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.storage import ChannelUpdate, EmbeddedStore, ModelRef, Registry, Store
-from textgate.serving import loading, workspace
-from textgate.serving import repository as repository_module
+from textgate.serving import loading, refusals, workspace
 from textgate.serving.batching import Batcher
 from textgate.serving.endpoint import Endpoint, RequestLimits
 from textgate.serving.errors import RequestError
@@ -292,7 +291,7 @@ def test_a_refused_version_is_tried_again_later_or_when_its_channel_moves(
     first = refusal.version
     repository.follow()
     assert opened == [first]
-    monkeypatch.setattr(repository_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(refusals, "RETRY_SECONDS", 0.0)
     second = promote(registry, write_words(tmp_path / "second", weight=3))
     for _ in range(3):
         repository.follow()
@@ -317,7 +316,7 @@ def test_a_bundle_that_does_not_end_loading_is_refused_until_its_channel_moves(
 
     monkeypatch.setattr(loading, "_open", hang)
     monkeypatch.setattr(loading, "OPEN_SECONDS", 0.01)
-    monkeypatch.setattr(repository_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(refusals, "RETRY_SECONDS", 0.0)
     repository = Repository(registry, tmp_path / "workspace", Metrics(), threads=1)
     repository.start([])
     repository.follow()
