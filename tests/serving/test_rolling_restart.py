@@ -39,6 +39,8 @@ REQUESTS = {
 REPLICAS = 2
 RESTARTS = 4
 """Least number of restarts while the requests are sent."""
+CLIENT_SECONDS = 400.0
+"""Time for all requests; they take less than two minutes."""
 ENDPOINT_SECONDS = 1.0
 """Time for which new connections go to a server that has received SIGTERM: a cluster removes it no sooner."""
 
@@ -124,7 +126,9 @@ def test_no_request_fails_while_servers_are_replaced(
         }
         stack.callback(lambda: [client.kill() for client in clients.values()])
         restarts = 0
-        while any(client.poll() is None for client in clients.values()):
+        end = time.monotonic() + CLIENT_SECONDS
+        while running := [name for name, client in clients.items() if client.poll() is None]:
+            assert time.monotonic() < end, f"{running} are still waiting for answers after {restarts} restarts"
             replicas.append(start(stack))
             set_backends(http, grpc, replicas)
             old = replicas.pop(0)
