@@ -16,6 +16,7 @@ from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys
 from textgate.serving.log import RequestLog, log_event, request_id
 from textgate.serving.metrics import Metrics
+from textgate.serving.request_body import body_too_large
 from textgate.serving.routing import JSON, Request, Response, Route, json_response
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Application:
             if not length.isdigit():
                 raise RequestError(400, "Content-Length is not one number")
             if int(length) > self.max_body_bytes:
-                raise self.body_too_large()
+                raise body_too_large(self.max_body_bytes)
             if route.request_model is not None:
                 _check_content_type(route, headers)
             if route.check_capacity:
@@ -72,10 +73,6 @@ class Application:
         except RequestError as error:
             request.error = error
         return request
-
-    def body_too_large(self) -> RequestError:
-        """Return the error for a body over the size limit."""
-        return RequestError(413, f"the body is larger than the limit of {self.max_body_bytes} bytes")
 
     async def respond(self, request: Request) -> Response:
         """Call the handler of a complete, accepted request; turn its errors into responses."""
