@@ -1,9 +1,8 @@
 """The Open Inference Protocol v2 over gRPC: the service of ``open_inference.proto``.
 
 A message is at most as large as an HTTP body. Parsed, it takes up to 16 times its bytes, because protobuf stores an
-element of one or two bytes, such as an empty string or a number of a shape, in 8 or 16. With the message itself that
-is at most 20 times its bytes, for one message at a time. An empty tensor would take 44 times its bytes, so parts are
-counted before they are parsed.
+empty text, which has two bytes, in 16; with the message itself that is at most 20 times its bytes, for one message at
+a time. An empty tensor would take 44 times its bytes, so what is not texts is limited before the message is parsed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,8 +25,6 @@ from textgate.serving.tensors import (
 )
 
 INFERENCE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-_MAX_PARTS = 64
-"""Largest number of tensors, requested outputs and parameters of a request."""
 
 
 @dataclass(frozen=True)
@@ -152,22 +149,22 @@ async def _apply(
 
 
 def _check_parts(body: bytes) -> None:
-    """Count the parts of an encoded ModelInferRequest.
+    """Check an encoded ModelInferRequest: all that is not texts must fit into ``SMALL_MESSAGE_BYTES``.
 
     Raises:
-        RequestError: 400 if there are too many.
+        RequestError: 400 if it does not.
         DecodeError: If it cannot be parsed.
     """
     if len(body) <= SMALL_MESSAGE_BYTES:
         return
     outline = pb.ModelInferRequestOutline.FromString(body)
-    for name, limit in (("inputs", 1), ("raw_input_contents", 1), ("outputs", _MAX_PARTS), ("parameters", _MAX_PARTS)):
-        if (count := len(getattr(outline, name))) > limit:
-            raise RequestError(400, f"{count} {name} are more than the {limit} that a request may have")
-    for tensor in outline.inputs:
-        count = len(pb.ModelInferRequestOutline.InferInputTensor.FromString(tensor).parameters)
-        if count > _MAX_PARTS:
-            raise RequestError(400, f"{count} parameters are more than the {_MAX_PARTS} that a tensor may have")
+    tensor = pb.ModelInferRequestOutline.InferInputTensor.FromString(outline.inputs)
+    if len(body) - len(tensor.contents) - len(outline.raw_input_contents) > SMALL_MESSAGE_BYTES:
+        raise RequestError(
+            400,
+            f"what a request has besides its texts must fit into {SMALL_MESSAGE_BYTES} bytes: one tensor with its "
+            "shape, requested outputs, parameters",
+        )
 
 
 def _read_texts(request: pb.ModelInferRequest, limits: RequestLimits) -> list[str]:

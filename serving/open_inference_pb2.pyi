@@ -157,21 +157,17 @@ class ModelInferRequest(_message.Message):
     def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., id: _Optional[str] = ..., parameters: _Optional[_Mapping[str, InferParameter]] = ..., inputs: _Optional[_Iterable[_Union[ModelInferRequest.InferInputTensor, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelInferRequest.InferRequestedOutputTensor, _Mapping]]] = ..., raw_input_contents: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ModelInferRequestOutline(_message.Message):
-    __slots__ = ("parameters", "inputs", "outputs", "raw_input_contents")
+    __slots__ = ("inputs", "raw_input_contents")
     class InferInputTensor(_message.Message):
-        __slots__ = ("parameters",)
-        PARAMETERS_FIELD_NUMBER: _ClassVar[int]
-        parameters: _containers.RepeatedScalarFieldContainer[bytes]
-        def __init__(self, parameters: _Optional[_Iterable[bytes]] = ...) -> None: ...
-    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+        __slots__ = ("contents",)
+        CONTENTS_FIELD_NUMBER: _ClassVar[int]
+        contents: bytes
+        def __init__(self, contents: _Optional[bytes] = ...) -> None: ...
     INPUTS_FIELD_NUMBER: _ClassVar[int]
-    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     RAW_INPUT_CONTENTS_FIELD_NUMBER: _ClassVar[int]
-    parameters: _containers.RepeatedScalarFieldContainer[bytes]
-    inputs: _containers.RepeatedScalarFieldContainer[bytes]
-    outputs: _containers.RepeatedScalarFieldContainer[bytes]
-    raw_input_contents: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, parameters: _Optional[_Iterable[bytes]] = ..., inputs: _Optional[_Iterable[bytes]] = ..., outputs: _Optional[_Iterable[bytes]] = ..., raw_input_contents: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    inputs: bytes
+    raw_input_contents: bytes
+    def __init__(self, inputs: _Optional[bytes] = ..., raw_input_contents: _Optional[bytes] = ...) -> None: ...
 
 class ModelInferResponse(_message.Message):
     __slots__ = ("model_name", "model_version", "id", "parameters", "outputs", "raw_output_contents")
