@@ -29,7 +29,7 @@ HANDSHAKE_SECONDS = 10.0
 METADATA_BYTES = 16 * 1024
 """Largest metadata of a call, as HPACK counts it: names, values and 32 bytes for each. Before the client acknowledges
 the limit, gRPC applies one of 16 MiB, so ``_Services`` applies it too."""
-_HOLD_SECONDS, _GOAWAY_SECONDS = 0.1, 0.05
+_HOLD_SECONDS, _GOAWAY_SECONDS = 0.2, 0.2
 """Time to have clients that send calls one after the other wait for an answer, and time to send GOAWAY."""
 _OPTIONS: dict[str, int] = {
     # Otherwise two servers could listen on one port and share the calls.
@@ -43,7 +43,7 @@ _OPTIONS: dict[str, int] = {
     # Keepalive as in grpc.io/docs/guides/keepalive and proposals A8 and A9 of github.com/grpc/proposal. The default
     # cuts clients that ping an idle connection more often than every two hours, or every 5 minutes during a call.
     "grpc.keepalive_permit_without_calls": 1,
-    "grpc.http2.min_recv_ping_interval_without_data_ms": 1_000,
+    "grpc.http2.min_ping_interval_without_data_ms": 1_000,
     "grpc.http2.max_ping_strikes": 2,
     # Finds connections whose client is gone.
     "grpc.keepalive_time_ms": 30_000,

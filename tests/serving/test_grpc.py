@@ -5,7 +5,6 @@ import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,17 +13,16 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from serving.fake_endpoint import fake_endpoint
 from serving.server_process import ServerProcess, start_server
 
 from textgate.components.contracts import InputError
 from textgate.components.inference import load_bundle
 from textgate.components.storage import Registry
 from textgate.serving import open_inference_pb2 as pb
-from textgate.serving.endpoint import RequestLimits
 from textgate.serving.errors import RequestError
 from textgate.serving.grpc_server import start_grpc
 from textgate.serving.keys import new_key
-from textgate.serving.metrics import Metrics
 from textgate.serving.tensors import encode_bytes_tensor
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -162,14 +160,6 @@ def test_calls_are_counted_in_the_metrics(server: ServerProcess, stub: Stub) -> 
     stub.infer(inputs=[TYPED])
     counted = re.compile(r'^textgate_requests_total\{.*route="grpc ModelInfer",status="200".*\} [1-9]', re.MULTILINE)
     assert counted.search(server.get("/metrics").text)
-
-
-def fake_endpoint(**attributes: Any) -> Any:
-    """Return an endpoint without models that has these attributes."""
-    batcher = SimpleNamespace(check_capacity=lambda: None)
-    repository = SimpleNamespace(models={})
-    base = {"metrics": Metrics(), "batcher": batcher, "limits": RequestLimits(), "repository": repository}
-    return SimpleNamespace(**{**base, "ready": True, **attributes})
 
 
 async def infer_from(classify: Callable[..., Awaitable[Any]]) -> grpc.aio.AioRpcError:
