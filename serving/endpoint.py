@@ -101,7 +101,9 @@ class Endpoint:
         Raises:
             RequestError: If the model is not served, the texts exceed a limit, or the server is overloaded.
         """
-        served = self.repository.find(model, version) if version else self.repository.choose(model, request_id)
+        served = (
+            self.repository.table.find(model, version) if version else self.repository.table.choose(model, request_id)
+        )
         self._check_texts(texts)
         limit = self.limits.deadline_seconds
         deadline_seconds = limit if deadline_seconds is None else min(deadline_seconds, limit)
@@ -130,7 +132,7 @@ class Endpoint:
         Raises:
             RequestError: As for ``classify``, or if the model has no such label.
         """
-        served = self.repository.choose(model, request_id)
+        served = self.repository.table.choose(model, request_id)
         labels = served.loaded.bundle.labels
         if label is not None:
             _check_label(model, label, labels)
@@ -159,8 +161,8 @@ class Endpoint:
         return names[0]
 
     def find(self, model: str, version: str | None = None) -> ServedVersion:
-        """Return a served version; see ``Repository.find``."""
-        return self.repository.find(model, version)
+        """Return a served version; see ``ModelTable.find``."""
+        return self.repository.table.find(model, version)
 
     async def index(self) -> list[IndexEntry]:
         """List the models that are served, refused, or have a champion in the registry.
@@ -169,7 +171,7 @@ class Endpoint:
         """
         champions: dict[str, str] = {}
         try:
-            champions = await asyncio.to_thread(self.repository.champions)
+            champions = await asyncio.to_thread(self.repository.channels.champions)
         except InputError as error:
             log_event("the store does not answer", logging.WARNING, reason=describe(error))
         served = {model: served.main.version for model, served in self.repository.models.items()}

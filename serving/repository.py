@@ -9,27 +9,21 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
-from textgate.serving.errors import ModelRefusedError, RequestError, describe, failures_as_input_errors, list_names
+from textgate.serving.channels import Channels
+from textgate.serving.errors import ModelRefusedError, describe, failures_as_input_errors
 from textgate.serving.loading import OpeningTimeoutError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
+from textgate.serving.model_table import ModelTable
 from textgate.serving.refusals import Refusal, Refusals
-from textgate.serving.sampling import is_sampled
-from textgate.serving.served_model import (
-    CHALLENGER,
-    SHADOW,
-    ServedModel,
-    ServedVersion,
-    channel_of,
-    read_test_f1,
-)
+from textgate.serving.served_model import CHALLENGER, SHADOW, ServedModel, ServedVersion, channel_of
 from textgate.serving.workspace import Workspace, check_names
 
 _Role = Literal["main", "challenger", "shadow"]
@@ -59,9 +53,10 @@ class Repository:
     threads: int
     """Number of threads that predict."""
     traffic: TrafficSplit = field(default_factory=TrafficSplit)
-    models: dict[str, ServedModel] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.table = ModelTable(self.metrics, self.traffic.challenger_share)
+        self.channels = Channels(self.registry)
         self._disk = Workspace(self.workspace, self.registry, self.threads)
         self._lock = threading.Lock()
         self._wanted: dict[str, ModelRef] = {}
@@ -72,10 +67,13 @@ class Repository:
         self._refusals = Refusals(self.metrics)
         self._restored: set[str] = set()
         """Models for which the version that was served last was tried."""
-        self._outage: StoreConnectionError | None = None
-        """Why the store could not be reached in this round; it is left alone until the next round."""
         self._logged: set[str] = set()
         """What is logged only once until it is over."""
+
+    @property
+    def models(self) -> dict[str, ServedModel]:
+        """Served models by name."""
+        return self.table.models
 
     @property
     def refused(self) -> list[Refusal]:
@@ -100,12 +98,12 @@ class Repository:
 
         It never raises: what goes wrong with a model is logged and concerns this model only.
         """
-        self._outage = None
+        self.channels.outage = None
         if self._adds_new_models:
             self._run_step("the registry could not be listed", self._add_new_models)
         for model in list(self._wanted):
             self._run_step("a model could not be updated", partial(self._follow_model, model))
-        if self._outage is None:
+        if self.channels.outage is None:
             self._logged.discard("outage")
         if self.models:
             self._logged.discard("no model")
@@ -122,7 +120,7 @@ class Repository:
             InputError: If the model or channel does not exist.
         """
         with self._lock, failures_as_input_errors():
-            self._outage = None
+            self.channels.outage = None
             check_names(target)
             version = target.version or self._read_or_refuse(target) or self.registry.resolve(target)
             self._wanted[target.model] = target
@@ -149,57 +147,8 @@ class Repository:
             self._wanted.pop(model, None)
             for refusal in refusals:
                 self._refusals.remove(model, refusal.channel)
-            self.models = {name: other for name, other in self.models.items() if name != model}
-            self._publish_changes()
-            log_event("unloaded", model=model)
-
-    def champions(self) -> dict[str, str]:
-        """Return the champion of each model in the registry; a model whose champion cannot be read is left out.
-
-        Raises:
-            InputError: If the store does not answer.
-        """
-        champions = {}
-        for model in self.registry.model_names():
-            try:
-                with failures_as_input_errors():
-                    pointer = self.registry.channel(model)
-            except StoreConnectionError:
-                raise
-            except InputError:
-                continue
-            if pointer is not None:
-                champions[model] = pointer.version
-        return champions
-
-    def find(self, model: str, version: str | None = None) -> ServedVersion:
-        """Return a served version of a model; the main one if ``version`` is None.
-
-        Raises:
-            RequestError: 404 if it is not served.
-        """
-        served = self.models.get(model)
-        if served is None:
-            names = list_names(self.models)
-            raise RequestError(404, f"no model {model[:100]!r} is served here; those that are: {names}")
-        if version is None:
-            return served.main
-        by_name = {candidate.version: candidate for candidate in served.versions.values()}
-        if version not in by_name:
-            names = list_names(sorted(by_name))
-            raise RequestError(404, f"the model {model} is not served in version {version[:100]!r}; it is in: {names}")
-        return by_name[version]
-
-    def choose(self, model: str, request_id: str) -> ServedVersion:
-        """Return the version for a request: the challenger for its share of the request ids, else the main one.
-
-        Raises:
-            RequestError: 404 if the model is not served.
-        """
-        main = self.find(model)
-        served = self.models.get(model)
-        challenger = served.challenger if served else None
-        return challenger if challenger and is_sampled(request_id, self.traffic.challenger_share, CHALLENGER) else main
+            self.table.remove(model)
+            self._delete_unused()
 
     def _run_step(self, event: str, step: Callable[[], None]) -> None:
         """Run a step of ``follow`` and log what it raises."""
@@ -219,29 +168,16 @@ class Repository:
     def _add_new_models(self) -> None:
         """Want every model of the registry; if the store is away at start-up, those that were served last."""
         try:
-            names = self.registry.model_names()
-        except InputError as error:
+            names = self.channels.model_names()
+        except StoreConnectionError:
             if not self.models:
                 self._wanted |= {name: ModelRef(name) for name in self._disk.last_models()}
-            # If it cannot be listed, for whatever reason, then the store is left alone in this round.
-            self._outage = error if isinstance(error, StoreConnectionError) else StoreConnectionError(str(error))
-            raise self._outage from error
-        for name in names:
-            if name not in self._wanted and not self._stays_unloaded(name):
-                self._wanted[name] = ModelRef(name)
-                self._unloaded.pop(name, None)
-
-    def _stays_unloaded(self, model: str) -> bool:
-        """Return True if a model was unloaded and has had no new champion since."""
-        if model not in self._unloaded:
-            return False
-        try:
-            champion = self._read_channel(ModelRef(model))
-        except StoreConnectionError:
             raise
-        except InputError:
-            return True
-        return champion in (None, self._unloaded[model])
+        for name in names:
+            target, unloaded = ModelRef(name), self._unloaded.get(name)
+            if name not in self._wanted and (unloaded is None or self.channels.has_moved(target, unloaded)):
+                self._wanted[name] = target
+                self._unloaded.pop(name, None)
 
     def _follow_model(self, model: str) -> None:
         target = self._wanted.get(model)
@@ -273,8 +209,6 @@ class Repository:
                 self._refusals.remove(model, channel)
             elif not self._refusals.is_recent(model, channel, version):
                 self._take_or_refuse(target, role, version)
-                if served:
-                    self.metrics.swaps.labels(model, channel, "taken").inc()
         except ModelRefusedError:
             if served is None:
                 self._take_last(target)
@@ -288,11 +222,10 @@ class Repository:
         served = self.models.get(target.model)
         self._refusals.remove(target.model, channel_of(target))
         if served is None and not self._adds_new_models:
-            self._log_missing(target)
-        elif served is not None and role == "challenger" and served.challenger:
-            self._replace(replace(served, challenger=None))
-        elif served is not None and role == "shadow" and served.shadow:
-            self._replace(replace(served, shadow=None))
+            key, reason = f"model {target.model}", self.channels.why_missing(target)
+            self._log_once(key, "no version to serve yet", model=target.model, reason=reason)
+        elif served is not None and role != "main" and getattr(served, role):
+            self._put(served.with_version(role, None))
 
     def _take_or_refuse(self, target: ModelRef, role: _Role, version: str) -> None:
         """Open a version and serve it in a role.
@@ -302,35 +235,40 @@ class Repository:
             ModelRefusedError: If the version cannot be served.
         """
         try:
-            self._take(target, role, version)
+            opened = self._open(target, version)
         except StoreConnectionError as error:
-            self._outage = error
+            self.channels.outage = error
             raise
         except InputError as error:
             retry_seconds = math.inf if isinstance(error, OpeningTimeoutError) else None
             self._refusals.add(target.model, channel_of(target), version, describe(error), retry_seconds)
-            self._publish_changes()
+            self._delete_unused()
             raise ModelRefusedError(describe(error)) from error
+        # Before the log says that it is served.
         self._refusals.remove(target.model, channel_of(target))
+        if target.model in self.models:
+            self.metrics.swaps.labels(target.model, channel_of(target), "taken").inc()
+        self._serve(target, role, opened)
 
-    def _take(self, target: ModelRef, role: _Role, version: str) -> None:
+    def _open(self, target: ModelRef, version: str) -> ServedVersion:
         with failures_as_input_errors():
             check_names(target)
             served = self.models.get(target.model)
-            same = [other for other in served.versions.values() if other.version == version] if served else []
-            opened = same[0] if same else self._disk.open(target.model, version, self._outage)
-            if not same and not self._outage:
-                opened.test_f1 = read_test_f1(self.registry, target, version)
-        if served is None:
-            served = ServedModel(target, opened)
-        elif role == "main":
-            served = replace(served, target=target, main=opened)
-        elif role == "challenger":
-            served = replace(served, challenger=opened)
+            for other in served.versions.values() if served else ():
+                if other.version == version:
+                    return other
+            opened = self._disk.open(target.model, version, self.channels.outage)
+            opened.test_f1 = self.channels.test_f1(target, version)
+            return opened
+
+    def _serve(self, target: ModelRef, role: _Role, opened: ServedVersion) -> None:
+        served = self.models.get(target.model)
+        if served is None or role == "main":
+            others = (served.challenger, served.shadow) if served else ()
+            self._put(ServedModel(target, opened, *others))
         else:
-            served = replace(served, shadow=opened)
-        self._replace(served)
-        self._disk.remember_version(target, version)
+            self._put(served.with_version(role, opened))
+        self._disk.remember_version(target, opened.version)
 
     def _take_last(self, target: ModelRef) -> None:
         """After a start, serve the version of a channel that was served last, instead of one that cannot be served."""
@@ -344,36 +282,21 @@ class Repository:
                 version = self._disk.last_version(target)
                 if version is None or self._refusals.is_recent(target.model, target.channel, version):
                     return
-                self._take(target, "main", version)
+                self._serve(target, "main", self._open(target, version))
         except InputError as error:
             log_event("the version served last cannot be served", logging.WARNING, **fields, reason=describe(error))
         else:
             log_event("the version served last is served again", logging.WARNING, **fields, version=version)
 
-    def _log_missing(self, target: ModelRef) -> None:
-        """Log once why there is nothing to serve for a model that was named."""
-        reason = ""
-        try:
-            self.registry.resolve(target)
-        except InputError as error:
-            reason = describe(error)
-        self._log_once(f"model {target.model}", "no version to serve yet", model=target.model, reason=reason)
+    def _put(self, served: ServedModel) -> None:
+        self.table.put(served)
+        self._delete_unused()
 
-    def _replace(self, served: ServedModel) -> None:
-        self.models = dict(sorted({**self.models, served.target.model: served}.items()))
-        self._publish_changes()
-        versions = {channel: version.version for channel, version in served.versions.items()}
-        log_event("serving", model=served.target.model, versions=versions)
-
-    def _publish_changes(self) -> None:
-        """Update the metric of served versions, and delete bundles that are neither served nor tried again."""
-        self.metrics.serving.clear()
-        in_use = {(refusal.model, refusal.version) for refusal in self.refused}
-        for model, served in self.models.items():
-            for channel, version in served.versions.items():
-                self.metrics.serving.labels(model, version.version, channel).set(1)
-                in_use.add((model, version.version))
-        self._disk.delete_unused(in_use)
+    def _delete_unused(self) -> None:
+        """Delete bundles that are neither served nor tried again."""
+        self._disk.delete_unused(
+            self.table.versions_in_use() | {(refusal.model, refusal.version) for refusal in self.refused}
+        )
 
     def _read_or_refuse(self, target: ModelRef) -> str | None:
         """Return the version that a channel points at, or None.
@@ -385,20 +308,10 @@ class Repository:
         try:
             with failures_as_input_errors():
                 check_names(target)
-                return self._read_channel(target)
+                return self.channels.version(target)
         except StoreConnectionError:
             raise
         except InputError as error:
             if not self._refusals.is_recent(target.model, target.channel, ""):
                 self._refusals.add(target.model, target.channel, "", describe(error))
             raise ModelRefusedError(describe(error)) from error
-
-    def _read_channel(self, target: ModelRef) -> str | None:
-        if self._outage:
-            raise self._outage
-        try:
-            pointer = self.registry.channel(target.model, target.channel)
-        except StoreConnectionError as error:
-            self._outage = error
-            raise
-        return pointer.version if pointer else None

@@ -2,12 +2,11 @@
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from textgate.components.contracts import InputError
 from textgate.components.inference import LoadedBundle
-from textgate.components.storage import ModelRef, Registry
-from textgate.serving.errors import failures_as_input_errors
+from textgate.components.storage import ModelRef
 
 CHALLENGER, SHADOW, PINNED = "challenger", "shadow", "pinned"
 _TEXT_OVERHEAD = 16
@@ -78,17 +77,11 @@ class ServedModel:
         versions = {channel_of(self.target): self.main, CHALLENGER: self.challenger, SHADOW: self.shadow}
         return {channel: version for channel, version in versions.items() if version is not None}
 
+    def with_version(self, role: Literal["challenger", "shadow"], version: ServedVersion | None) -> "ServedModel":
+        """Return these versions with another challenger or shadow."""
+        return replace(self, challenger=version) if role == "challenger" else replace(self, shadow=version)
+
 
 def channel_of(target: ModelRef) -> str:
     """Return the channel that a reference follows, or ``pinned``."""
     return PINNED if target.version else target.channel
-
-
-def read_test_f1(registry: Registry, target: ModelRef, version: str) -> float | None:
-    """Return the F1 from the decision on which a channel was pointed at a version; None if there is none to read."""
-    try:
-        with failures_as_input_errors():
-            update = registry.channel(target.model, target.channel)
-    except InputError:
-        return None
-    return update.decision.test_f1 if update and update.version == version and update.decision else None
