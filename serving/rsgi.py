@@ -69,7 +69,9 @@ class RsgiApplication:
         try:
             request.body = await self._bodies.read(request.headers, version, protocol, held)
         except RequestError as error:
-            request.error = error
+            # Its frames hold what has been read, and would live until the next garbage collection.
+            error.__cause__ = error.__context__ = None
+            request.error = error.with_traceback(None)
 
     async def _answer(self, request: Request, version: str, protocol: HttpProtocol) -> None:
         """Have a request answered, unless it was rejected or its client disconnects."""

@@ -1,9 +1,9 @@
 """Liveness of a server, polled from a process of its own while a test does what it does.
 
-An answer may take ``LIMIT_SECONDS`` of a process that gets the CPU whenever it needs it. This machine is shared and has
-few cores, so ``poller`` measures at the same time how long a process that does nothing else is kept waiting: while it
-waits for the server it exchanges a byte with an echo process every millisecond, and what that takes longer than the
-millisecond is time in which the machine, not the server, was busy. Time stolen by the hypervisor shows the same way.
+An answer may take ``LIMIT_SECONDS`` of a server that gets the CPU whenever it needs it. This machine is shared and has
+few cores, so time in which it did not get the CPU is left out. ``poller`` measures that in two ways, and the longer one
+counts: how long the kernel kept the server's own threads waiting, and how long a process that does nothing else is kept
+waiting, which exchanges a byte with an echo process every millisecond; the latter includes what the hypervisor steals.
 """
 
 import json
@@ -31,7 +31,7 @@ class Sample:
     """Time of ``time.monotonic``, the same for all processes."""
     seconds: float
     busy_seconds: float
-    """Part of it in which a process that does nothing else was kept waiting."""
+    """Part of it in which the machine was busy with something else."""
     ok: bool
 
     @property
@@ -80,7 +80,8 @@ class Liveness:
 @contextmanager
 def poll(server: ServerProcess) -> Iterator[Liveness]:
     """Poll a server in another process."""
-    process = subprocess.Popen([sys.executable, _POLLER, server.http], stdout=subprocess.PIPE, text=True)
+    arguments = [sys.executable, str(_POLLER), server.http, str(server.process.pid)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     liveness = Liveness()
 
     def read() -> None:

@@ -1,4 +1,7 @@
-"""Poller of ``liveness``: a script that writes one JSON line for each answer of the server that its argument names."""
+"""Poller of ``liveness``: a script that writes one JSON line for each answer of a server.
+
+Its arguments are the server's URL and the id of its process.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ import socket
 import ssl
 import sys
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 PAUSE_SECONDS = 0.01
@@ -14,8 +18,48 @@ TURN_SECONDS = 0.001
 REQUEST = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def poll(url: str) -> None:
+class RunDelay:
+    """Time for which threads of a process were ready to run but had no CPU (Linux, ``schedstats``).
+
+    An answer needs two threads: the main one, and one that reads and writes. Threads of low priority predict, and are
+    left out.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._files: dict[int, int] = {}
+        self._refreshed = 0.0
+
+    def seconds(self) -> dict[int, float]:
+        """Return the time of each thread so far."""
+        if time.monotonic() > self._refreshed + 1:
+            self._refresh()
+        delays = {}
+        for thread, file in self._files.items():
+            with suppress(OSError):
+                delays[thread] = int(os.pread(file, 200, 0).split()[1]) / 1e9
+        return delays
+
+    def since(self, before: dict[int, float]) -> float:
+        """Return the time of the main thread, and of the other one that was kept waiting longest."""
+        spans = {thread: now - before[thread] for thread, now in self.seconds().items() if thread in before}
+        main = spans.pop(self._pid, 0.0)
+        return main + max(spans.values(), default=0.0)
+
+    def _refresh(self) -> None:
+        for file in self._files.values():
+            os.close(file)
+        self._files = {}
+        for thread in map(int, os.listdir(f"/proc/{self._pid}/task")):
+            with suppress(OSError):
+                if os.getpriority(os.PRIO_PROCESS, thread) == 0:
+                    self._files[thread] = os.open(f"/proc/{self._pid}/task/{thread}/schedstat", os.O_RDONLY)
+        self._refreshed = time.monotonic()
+
+
+def poll(url: str, pid: int) -> None:
     """Write a line for each answer."""
+    run_delay = RunDelay(pid)
     echo, remote = socket.socketpair()
     if not os.fork():
         echo.close()
@@ -27,6 +71,7 @@ def poll(url: str) -> None:
     selector = selectors.DefaultSelector()
     selector.register(connection, selectors.EVENT_READ)
     while True:
+        delays = run_delay.seconds()
         started = turn = time.monotonic()
         busy, received = 0.0, b""
         connection.sendall(REQUEST)
@@ -44,7 +89,7 @@ def poll(url: str) -> None:
         sample = {
             "started": started,
             "seconds": time.monotonic() - started,
-            "busy_seconds": busy,
+            "busy_seconds": max(busy, run_delay.since(delays)),
             "ok": received.startswith(b"HTTP/1.1 200 "),
         }
         print(json.dumps(sample), flush=True)
@@ -62,4 +107,4 @@ def connect(url: str) -> socket.socket:
 
 
 if __name__ == "__main__":
-    poll(sys.argv[1])
+    poll(sys.argv[1], int(sys.argv[2]))
