@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import socket
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -124,10 +126,9 @@ async def _serve(
         grpc=f"{settings.host}:{grpc_server.port}",
         threads=batcher.threads,
     )
-    background = [
-        asyncio.create_task(_follow(endpoint, settings)),
-        asyncio.create_task(_reload_files(settings, keys, http_server, grpc_server)),
-    ]
+    # A daemon, so that a download or a bundle that hangs does not delay the end of the process.
+    threading.Thread(target=_follow, args=(endpoint, settings), name="follow", daemon=True).start()
+    reloading = asyncio.create_task(_reload_files(settings, keys, http_server, grpc_server))
     received = await signals.get()
     endpoint.draining = application.draining = True
     grpc_server.start_draining()
@@ -137,8 +138,7 @@ async def _serve(
         with suppress(TimeoutError):
             await asyncio.wait_for(signals.get(), settings.linger_seconds)
     log_event("draining")
-    for task in background:
-        task.cancel()
+    reloading.cancel()
     await asyncio.gather(http_server.stop(settings.drain_seconds), grpc_server.stop(settings.drain_seconds))
     await asyncio.to_thread(batcher.close)
     await asyncio.to_thread(feedback_log.close)
@@ -180,16 +180,16 @@ def _certificate(settings: ServerSettings) -> CertificateFiles | None:
     return files
 
 
-async def _follow(endpoint: Endpoint, settings: ServerSettings) -> None:
+def _follow(endpoint: Endpoint, settings: ServerSettings) -> None:
     """Load the models, and update them every ``poll_seconds``."""
     repository, ready = endpoint.repository, False
-    await asyncio.to_thread(repository.start, settings.targets)
+    repository.start(settings.targets)
     while True:
         if endpoint.ready != ready:
             ready = endpoint.ready
             log_event("ready" if ready else "not ready", models=sorted(repository.models))
-        await asyncio.sleep(settings.poll_seconds)
-        await asyncio.to_thread(repository.follow)
+        time.sleep(settings.poll_seconds)
+        repository.follow()
 
 
 async def _reload_files(
