@@ -15,11 +15,12 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from textgate.serving.certificate import CertificateFiles
+from textgate.serving.idle_connections import IdleConnections
 from textgate.serving.rsgi import RsgiApplication
 
 _HEAD_BYTES = 64 * 1024
 """Maximum size of request line and headers."""
-_IDLE_MILLISECONDS = 75_000
+_IDLE_SECONDS = 75
 """Time for the headers of a connection's first or next request: longer than the idle time of common load balancers,
 which must close an idle connection first."""
 _MAX_CONNECTIONS = 8_192
@@ -42,6 +43,8 @@ class HttpServer:
     ) -> None:
         self._application, self._listening, self.certificate = application, listening, certificate
         self._start()
+        connections = IdleConnections(listening.getsockname()[1], application.requests, _IDLE_SECONDS)
+        self._watching = asyncio.create_task(connections.watch())
 
     def reload_certificate(self) -> None:
         """Use the present content of the certificate's files for new connections; running requests finish."""
@@ -54,6 +57,7 @@ class HttpServer:
 
     async def stop(self, seconds: float) -> None:
         """Close idle connections, and the others when their requests are answered or after ``seconds``."""
+        self._watching.cancel()
         self._listening.close()
         self._server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait([self._serving], timeout=seconds)
@@ -65,7 +69,7 @@ class HttpServer:
             websockets=False,
             backlog=_BACKLOG,
             backpressure=_MAX_CONNECTIONS,
-            http1_settings=HTTP1Settings(header_read_timeout=_IDLE_MILLISECONDS, max_buffer_size=_HEAD_BYTES),
+            http1_settings=HTTP1Settings(header_read_timeout=_IDLE_SECONDS * 1_000, max_buffer_size=_HEAD_BYTES),
             http2_settings=HTTP2Settings(
                 max_headers_size=_HEAD_BYTES,
                 max_concurrent_streams=_MAX_STREAMS,

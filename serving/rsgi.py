@@ -41,11 +41,21 @@ class RsgiApplication:
     def __init__(self, application: Application) -> None:
         self._application = application
         self._bodies = BodyReader(application.max_body_bytes)
+        self.requests: dict[int, int] = {}
+        """Number of running requests by the client's port."""
         self.draining = False
         """True to have clients close their connections."""
 
     async def __rsgi__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer a request."""
+        client = int(scope.client.rpartition(":")[2])
+        self.requests[client] = self.requests.get(client, 0) + 1
+        try:
+            await self._handle(scope, protocol)
+        finally:
+            self.requests[client] -= 1
+
+    async def _handle(self, scope: Scope, protocol: HttpProtocol) -> None:
         application, version = self._application, scope.http_version
         headers = _combine(scope.headers.items())
         host = scope.authority or headers.get("host", "")

@@ -20,6 +20,8 @@ class Scope(Protocol):
     """Head of an HTTP request."""
 
     http_version: str
+    client: str
+    """Address and port."""
     method: str
     path: str
     """Path, percent-decoded."""

@@ -56,6 +56,10 @@ class Http2Connection(Connection):
 
     def send_frames(self, *frames: Frame) -> None:
         """Send frames."""
+        for frame in frames:
+            if isinstance(frame, DataFrame):
+                self._windows[0] -= len(frame.data)
+                self._windows[frame.stream_id] -= len(frame.data)
         self.send(b"".join(frame.serialize() for frame in frames))
 
     def headers(self, stream: int, headers: Headers, *flags: str) -> HeadersFrame:
@@ -85,8 +89,6 @@ class Http2Connection(Connection):
                     return
                 continue
             part, view = bytes(view[:size]), view[size:]
-            self._windows[0] -= size
-            self._windows[stream] -= size
             self.send_frames(data(stream, part, *([] if view else ["END_STREAM"])))
             if not view:
                 return
@@ -125,7 +127,10 @@ class Http2Connection(Connection):
             case WindowUpdateFrame():
                 self._windows[frame.stream_id] += frame.window_increment
             case SettingsFrame() if "ACK" not in frame.flags:
-                self._initial_window = frame.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, self._initial_window)
+                initial = frame.settings.get(SettingsFrame.INITIAL_WINDOW_SIZE, self._initial_window)
+                for stream in self._windows.keys() - {0}:
+                    self._windows[stream] += initial - self._initial_window
+                self._initial_window = initial
                 self.send_frames(SettingsFrame(0, flags=["ACK"]))
             case PingFrame() if "ACK" not in frame.flags:
                 self.send_frames(PingFrame(0, frame.opaque_data, flags=["ACK"]))

@@ -86,6 +86,13 @@ class Connection:
         response.begin()
         return Answer(response.status, response.headers, response.read())
 
+    def read_some(self) -> bytes:
+        """Return the next bytes; none if the server has closed or reset the connection."""
+        try:
+            return self.socket.recv(65_536)
+        except ConnectionError:
+            return b""
+
     def closed(self) -> bool:
         """Wait for the server to close; return whether it did so without another byte."""
         try:

@@ -170,7 +170,7 @@ def test_two_content_types_are_rejected(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*PUBLIC, *(path for path in ROUTES if ROUTES[path] == "GET"), "/table.js", "/page.css", "/nowhere"]
+    "path", [*PUBLIC, *(path for path in ROUTES if ROUTES[path] == "GET"), "/page.js", "/page.css", "/nowhere"]
 )
 def test_head_is_get_without_the_body(server: ServerProcess, path: str) -> None:
     with Connection(server) as connection:
