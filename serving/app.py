@@ -71,7 +71,8 @@ class Application:
             if route.check_capacity:
                 route.check_capacity()
         except RequestError as error:
-            request.error = error
+            # With its traceback it would keep the connection open until the next garbage collection.
+            request.error = error.with_traceback(None)
         return request
 
     async def respond(self, request: Request) -> Response:
