@@ -4,6 +4,7 @@ An answer may take ``LIMIT_SECONDS`` of a server that gets the CPU whenever it n
 few cores, so time in which it did not get the CPU is left out. ``poller`` measures that in two ways, and the longer one
 counts: how long the kernel kept the server's own threads waiting, and how long a process that does nothing else is kept
 waiting, which exchanges a byte with an echo process every millisecond; the latter includes what the hypervisor steals.
+However busy the machine is, an answer takes at most ``MAX_SECONDS``.
 """
 
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from serving.server_process import ServerProcess
 
-LIMIT_SECONDS = 0.1
+LIMIT_SECONDS, MAX_SECONDS = 0.1, 1.0
 _WAIT_SECONDS = 60.0
 _POLLER = Path(__file__).with_name("poller.py")
 
@@ -57,7 +58,7 @@ class Liveness:
         assert arrived, f"no answer within {_WAIT_SECONDS} s"
         samples = [sample for sample in self.samples if sample.started + sample.seconds >= started]
         assert all(sample.ok for sample in samples)
-        late = [sample for sample in samples if sample.late_seconds > LIMIT_SECONDS]
+        late = [sample for sample in samples if sample.late_seconds > LIMIT_SECONDS or sample.seconds > MAX_SECONDS]
         assert not late, f"{len(late)} of {len(samples)} answers were late: {late[:5]}"
 
     def summary(self) -> str:

@@ -21,8 +21,7 @@ REQUEST = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 class RunDelay:
     """Time for which threads of a process were ready to run but had no CPU (Linux, ``schedstats``).
 
-    An answer needs two threads: the main one, and one that reads and writes. Threads of low priority predict, and are
-    left out.
+    An answer needs two threads: the main one, and one that reads and writes, or has the interpreter's lock.
     """
 
     def __init__(self, pid: int) -> None:
@@ -52,8 +51,7 @@ class RunDelay:
         self._files = {}
         for thread in map(int, os.listdir(f"/proc/{self._pid}/task")):
             with suppress(OSError):
-                if os.getpriority(os.PRIO_PROCESS, thread) == 0:
-                    self._files[thread] = os.open(f"/proc/{self._pid}/task/{thread}/schedstat", os.O_RDONLY)
+                self._files[thread] = os.open(f"/proc/{self._pid}/task/{thread}/schedstat", os.O_RDONLY)
         self._refreshed = time.monotonic()
 
 

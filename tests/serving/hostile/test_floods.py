@@ -32,25 +32,26 @@ def wait_for_count(server: ServerProcess, route: str, expected: int, at_least: i
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "connections"),
     [
-        b"",
-        b"PO",
-        post(GOOD)[:60],
-        post(b"", length=8 * MIB),
-        request([f"POST {CLASSIFY} HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked"]),
-        post(b"", "Content-Encoding: gzip", length=100),
+        (b"", 2_000),
+        (b"PO", 2_000),
+        (post(GOOD)[:60], 2_000),
+        # Those of whose requests the application knows end all at once: 80 µs of the event loop each.
+        (post(b"", length=8 * MIB), 500),
+        (request([f"POST {CLASSIFY} HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked"]), 500),
+        (post(b"", "Content-Encoding: gzip", length=100), 500),
     ],
     ids=["nothing", "a method", "half a head", "a length", "no chunk", "no gzip"],
 )
-def test_idle_connections(server: ServerProcess, sent: bytes) -> None:
+def test_idle_connections(server: ServerProcess, sent: bytes, connections: int) -> None:
     with ExitStack() as stack:
         with usage(server) as used:
-            for _ in range(1_000):
+            for _ in range(connections):
                 stack.enter_context(Connection(server)).send(sent)
             for request_ in (post(GOOD), chunked(GOOD), get("/v1/models")):
                 assert status(server, request_) == 200
-        assert used.peak_bytes <= 1_000 * CONNECTION_BYTES, used
+        assert used.peak_bytes <= connections * CONNECTION_BYTES, used
 
 
 def test_stalled_tls_handshakes(secured_server: ServerProcess) -> None:
