@@ -218,6 +218,7 @@ def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     yield python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_a_type_checker_resolves_every_public_name_in_a_users_script(
     checker: str, interpreter: Path, tmp_path: Path

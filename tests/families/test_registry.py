@@ -37,6 +37,7 @@ def load() -> Family:
 ERROR = 'Incompatible return value type (got Module, expected "Family")'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "accepted"),
     [

@@ -92,6 +92,7 @@ def steady_client(server: ServerProcess) -> Iterator[Counter[tuple[int, str]]]:
         client.join()
 
 
+@pytest.mark.slow
 def test_hostile_bundles_harm_no_other_model(registry: Registry, environment: dict[str, str], tmp_path: Path) -> None:
     bundles = tmp_path / "bundles"
     bundles.mkdir()

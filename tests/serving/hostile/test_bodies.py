@@ -10,6 +10,8 @@ from serving.hostile.raw_http import CLASSIFY, exchange, post
 from serving.hostile.usage import usage
 from serving.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow  # what they measure takes the machine for seconds
+
 EXPLAIN, HUB, FEEDBACK = "/v1/models/small:explain", "/models/small", "/v1/feedback"
 INFER, CLASSIFY_VLLM, PREDICT = "/v2/models/small/infer", "/classify", "/predict"
 MEMORY_PER_BYTE = 5

@@ -11,6 +11,8 @@ from serving.hostile.raw_http import GOOD, chunked, exchange, post
 from serving.hostile.usage import usage
 from serving.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow  # what they measure takes the machine for seconds
+
 LIMIT = 8 * 2**20
 """Largest body, before and after inflating, by default."""
 GZIPPED = gzip.compress(GOOD)

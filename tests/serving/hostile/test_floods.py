@@ -9,6 +9,8 @@ from serving.hostile.raw_http import CLASSIFY, GOOD, Answer, Connection, chunked
 from serving.hostile.usage import usage
 from serving.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow  # what they measure takes the machine for seconds
+
 MIB = 2**20
 CONNECTION_BYTES = 40_000
 """Memory for a connection on which nothing, or a part of a head, has arrived."""

@@ -21,6 +21,8 @@ from serving.hostile.raw_http import CLASSIFY, GOOD, post, status
 from serving.hostile.usage import Usage, usage
 from serving.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow  # what they measure takes the machine for seconds
+
 MIB = 2**20
 CALM = "GOAWAY ENHANCE_YOUR_CALM"
 WINDOW = SettingsFrame.INITIAL_WINDOW_SIZE

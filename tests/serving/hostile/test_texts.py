@@ -7,6 +7,8 @@ from serving.hostile.raw_http import CLASSIFY, exchange, post
 from serving.hostile.usage import usage
 from serving.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow  # what they measure takes the machine for seconds
+
 EXPLAIN, INFER = "/v1/models/small:explain", "/v2/models/small/infer"
 CPU_MICROSECONDS_PER_BYTE = 1.5
 """CPU time for each byte of a body, with the tiny model of these tests: tokenization and prediction."""
