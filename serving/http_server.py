@@ -51,10 +51,6 @@ class HttpServer:
         self._server.stop()  # type: ignore[no-untyped-call]
         self._start()
 
-    async def wait_closed(self) -> None:
-        """Wait until the server has ended, and every running request with it."""
-        await self._serving
-
     async def stop(self, seconds: float) -> None:
         """Close idle connections, and the others when their requests are answered or after ``seconds``."""
         self._watching.cancel()
