@@ -12,7 +12,7 @@ from tokenizers import Encoding
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
 from textgate.components.inference.failures import PredictionError, failures_as
-from textgate.components.inference.predictor import PartialPrediction, assemble, finite_softmax
+from textgate.components.inference.predictor import PartialPrediction, assemble, characters_read, finite_softmax
 from textgate.components.inference.tokenizer import check_tokenizer, read_tokenizer
 
 TOKENIZER = "tokenizer.json"
@@ -32,10 +32,6 @@ times as long when another process uses one of the cores; without busy-waiting, 
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 """Fusions of ONNX Runtime that slow an int8 graph down: this one takes six times as long as LayerNormalization."""
 
-_CHARACTERS_PER_TOKEN = 128
-"""Characters of a text that are read per token of the model's maximum. English has 4.5, its HTML rarely 50."""
-_FEWEST_CHARACTERS = 16_384
-"""Characters that are read of any text, so that a short maximum does not lose the text behind a long head."""
 _LONGEST_TRIAL = 1_024
 """Tokens of the longest input that ``check`` tries: more than the positions of BERT and its relatives, and within the
 memory of any server."""
@@ -86,7 +82,7 @@ class OnnxPredictor:
         self.labels = _check_signature(self._session, folder / runtime.graph, set(runtime.inputs))
         self._tokenizer = read_tokenizer(folder / TOKENIZER, runtime.max_tokens)
         self._normalizer, self._inputs, self._max_tokens = normalizer, runtime.inputs, runtime.max_tokens
-        self._characters = max(runtime.max_tokens * _CHARACTERS_PER_TOKEN, _FEWEST_CHARACTERS)
+        self._characters = characters_read(runtime.max_tokens)
 
     def check(self) -> None:
         """See ``ServedPredictor.check``."""

@@ -10,6 +10,16 @@ import numpy.typing as npt
 from textgate.components.contracts.probabilities import apply_temperature, softmax
 from textgate.components.inference.failures import PredictionError
 
+_CHARACTERS_PER_TOKEN = 128
+"""Characters of a text that are read per token of the model's maximum. English has 4.5, its HTML rarely 50."""
+_FEWEST_CHARACTERS = 16_384
+"""Characters that are read of any text, so that a short maximum does not lose the text behind a long head."""
+
+
+def characters_read(max_tokens: int) -> int:
+    """Return how many characters of a text are cleaned and tokenized for a model that reads ``max_tokens`` tokens."""
+    return max(max_tokens * _CHARACTERS_PER_TOKEN, _FEWEST_CHARACTERS)
+
 
 @dataclass(frozen=True)
 class PartialPrediction:

@@ -274,7 +274,11 @@ def test_a_text_costs_its_bytes_up_to_what_the_model_reads(
     assert version.cost("\U0001f600" * 1_000) == overhead + 4_000
     assert version.cost("\ud800") == overhead + 3
     monkeypatch.setattr(version, "_max_bytes", 2_048)
-    assert version.cost("\u6620" * 1_000) == version.cost("a" * 100_000) == overhead + 2_048
+    assert version.cost("\u6620" * 1_000) == overhead + 2_048
+    # What is truncated is tokenized, up to the characters that are read of any text.
+    monkeypatch.setattr(version, "_max_characters", 16_384)
+    assert version.cost("a" * 10_000) == overhead + 2_048 + (10_000 - 2_048) // 8
+    assert version.cost("a" * 100_000) == overhead + 2_048 + (16_384 - 2_048) // 8
 
 
 def test_one_odd_measurement_does_not_spoil_the_estimate(version: ServedVersion) -> None:
