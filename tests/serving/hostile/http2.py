@@ -79,6 +79,11 @@ class Http2Connection(Connection):
         """Send a request to classify."""
         self.request(stream, head("POST", CLASSIFY, *more), body)
 
+    def wait_for_window(self, size: int) -> None:
+        """Wait until ``size`` bytes of bodies may be sent over the connection."""
+        while self._windows[0] < size:
+            assert self._read_frame() is not None
+
     def upload(self, stream: int, body: bytes, *, frame_bytes: int = 16_384) -> None:
         """Send a body as fast as the server takes it, until it answers."""
         view = memoryview(body)

@@ -106,6 +106,7 @@ def test_many_bombs_at_the_same_time(server: ServerProcess) -> None:
     bomb = zeros(0.1, zlib.MAX_WBITS | 16)[:9_000]
     streams = range(1, 201, 2)
     with usage(server) as used, Http2Connection(server) as connection:
+        connection.wait_for_window(len(streams) * len(bomb))
         for stream in streams:
             connection.classify(stream, ("content-encoding", "gzip"), body=bomb)
         assert {connection.outcome(stream) for stream in streams} == {413}
