@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,14 +120,13 @@ async def _serve(
         max_message_bytes=limits.max_body_bytes,
         certificate=certificate,
     )
-    log_event(
-        "listening",
-        http=f"{'https' if certificate else 'http'}://{settings.host}:{listening.getsockname()[1]}",
-        grpc=f"{settings.host}:{grpc_server.port}",
-        threads=batcher.threads,
-    )
+    addresses = {
+        "http": f"{'https' if certificate else 'http'}://{settings.host}:{listening.getsockname()[1]}",
+        "grpc": f"{settings.host}:{grpc_server.port}",
+    }
+    log_event("listening", **addresses, threads=batcher.threads)
     # A daemon, so that a download or a bundle that hangs does not delay the end of the process.
-    threading.Thread(target=_follow, args=(endpoint, settings), name="follow", daemon=True).start()
+    threading.Thread(target=_follow, args=(endpoint, settings, addresses), name="follow", daemon=True).start()
     reloading = asyncio.create_task(_reload_files(settings, keys, http_server, grpc_server))
     received = await signals.get()
     endpoint.draining = application.draining = True
@@ -180,14 +179,14 @@ def _certificate(settings: ServerSettings) -> CertificateFiles | None:
     return files
 
 
-def _follow(endpoint: Endpoint, settings: ServerSettings) -> None:
+def _follow(endpoint: Endpoint, settings: ServerSettings, addresses: Mapping[str, str]) -> None:
     """Load the models, and update them every ``poll_seconds``."""
     repository, ready = endpoint.repository, False
     repository.start(settings.targets)
     while True:
         if endpoint.ready != ready:
             ready = endpoint.ready
-            log_event("ready" if ready else "not ready", models=sorted(repository.models))
+            log_event("ready" if ready else "not ready", **addresses, models=sorted(repository.models))
         time.sleep(settings.poll_seconds)
         repository.follow()
 
