@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from textgate.serving.access import authorize, check_site
 from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys
-from textgate.serving.log import RequestLog, log_event, request_id
+from textgate.serving.log import log_event, request_id
 from textgate.serving.metrics import Metrics
 from textgate.serving.request_body import body_too_large
+from textgate.serving.request_recorder import RequestRecorder
 from textgate.serving.routing import JSON, Request, Response, Route, json_response
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Application:
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self._keys, self._allowed_hosts = keys, allowed_hosts
-        self._metrics, self._tracing = metrics, tracing
-        self._log = RequestLog()
+        self._tracing = tracing
+        self._recorder = RequestRecorder(metrics)
         self._static: dict[str, dict[str, Route]] = {}
         """Routes by path and method, for paths without parameters."""
         self._parameterized: list[tuple[re.Pattern[str], dict[str, Route]]] = []
@@ -100,29 +101,10 @@ class Application:
         return response
 
     def record(self, request: Request, status: int) -> None:
-        """Count and log a finished request; a health probe that succeeds is not logged."""
-        seconds = time.perf_counter() - request.received
-        path = request.route.path if request.route else "none"
-        model, version = request.answered_by
-        metrics = self._metrics
-        metrics.child(metrics.requests, model, version, path, str(status)).inc()
-        if status < 400:
-            metrics.child(metrics.request_seconds, model, version, path).observe(seconds)
-            if request.route and request.route.is_probe:
-                return
-        self._log.write(
-            {
-                "request_id": request.id,
-                "method": request.method,
-                "route": path,
-                "status": status,
-                "ms": round(seconds * 1e3, 2),
-                "model": model or None,
-                "version": version or None,
-                "texts": request.text_count,
-                "key": request.key_name,
-            }
-        )
+        """Count and log a finished request; see ``RequestRecorder``."""
+        route, seconds = request.route, time.perf_counter() - request.received
+        path, is_probe = (route.path, route.is_probe) if route else ("none", False)
+        self._recorder.record(request, request.method, path, status, seconds, is_probe)
 
     def _find_route(self, request: Request) -> Route:
         """Return the route of a request and set its path parameters."""

@@ -19,8 +19,9 @@ from google.protobuf.message_factory import GetMessageClass
 from textgate.serving.access import authorize
 from textgate.serving.errors import RequestError
 from textgate.serving.keys import Keys, Role
-from textgate.serving.log import RequestLog, log_event, request_id
+from textgate.serving.log import log_event, request_id
 from textgate.serving.metrics import Metrics
+from textgate.serving.request_recorder import RequestRecorder
 
 if TYPE_CHECKING:
     from textgate.serving.tracing import Tracing
@@ -101,7 +102,6 @@ class CallHandlers:
     keys: Keys | None
     """Accepted API keys; None allows everything that the role ``user`` may do."""
     tracing: "Tracing | None" = None
-    _log: RequestLog = field(default_factory=RequestLog)
     _reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_READS))
     _running: int = 0
     """Calls of non-public methods."""
@@ -109,6 +109,7 @@ class CallHandlers:
     """Unset while answers are held back."""
 
     def __post_init__(self) -> None:
+        self._recorder = RequestRecorder(self.metrics)
         self._sending.set()
 
     @asynccontextmanager
@@ -198,27 +199,8 @@ class CallHandlers:
         return handler
 
     def _record(self, route: str, call: Call, status: int, started: float, method: Method) -> None:
-        """Count and log a finished call."""
-        seconds = time.perf_counter() - started
-        metrics, (model, version) = self.metrics, call.answered_by
-        metrics.child(metrics.requests, model, version, route, str(status)).inc()
-        if status < 400:
-            metrics.child(metrics.request_seconds, model, version, route).observe(seconds)
-            if method.is_probe:
-                return
-        self._log.write(
-            {
-                "request_id": call.id,
-                "method": "gRPC",
-                "route": route,
-                "status": status,
-                "ms": round(seconds * 1e3, 2),
-                "model": model or None,
-                "version": version or None,
-                "texts": call.text_count,
-                "key": call.key_name,
-            }
-        )
+        """Count and log a finished call; see ``RequestRecorder``."""
+        self._recorder.record(call, "gRPC", route, status, time.perf_counter() - started, method.is_probe)
 
 
 async def write(context: Context, message: Message) -> None:
