@@ -11,12 +11,13 @@ from textgate.components.contracts import InputError
 _TRY_SECONDS = 60.0
 _TRY = """
 import asyncio, sys
+from pathlib import Path
 from granian.constants import SSLProtocols
 from granian.server.embed import Server
 
 async def main():
-    files = [__import__("pathlib").Path(name) for name in sys.argv[1:]]
-    server = Server(None, port=0, websockets=False, log_enabled=False, ssl_cert=files[0], ssl_key=files[1],
+    chain, key = map(Path, sys.argv[1:])
+    server = Server(None, port=0, websockets=False, log_enabled=False, ssl_cert=chain, ssl_key=key,
                     ssl_protocol_min=SSLProtocols.tls12)
     asyncio.get_running_loop().call_soon(server.stop)
     await server.serve()
