@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from textgate.components.contracts import InputError
+from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import ModelRef, Registry, StoreConnectionError
-from textgate.serving.errors import describe, failures_as_input_errors
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Channels:
         if self.outage:
             return None
         try:
-            with failures_as_input_errors():
+            with failures_as(InputError):
                 update = self.registry.channel(target.model, target.channel)
         except InputError:
             return None
@@ -84,7 +84,7 @@ class Channels:
         champions = {}
         for model in self.registry.model_names():
             try:
-                with failures_as_input_errors():
+                with failures_as(InputError):
                     pointer = self.registry.channel(model)
             except StoreConnectionError:
                 raise

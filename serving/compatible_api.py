@@ -7,10 +7,8 @@
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textgate.serving.batch import BatchPrediction
 from textgate.serving.endpoint import Endpoint
 from textgate.serving.errors import RequestError
 from textgate.serving.open_inference import SERVER_VERSION
@@ -29,7 +27,7 @@ class CompatibleApi:
         """Return labels and scores of each text, the predicted label first."""
         body = parse_json(HubRequest, request.body, self.endpoint.limits.max_texts)
         texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-        prediction = await self._classify(request, request.path_parameters["model"], texts)
+        prediction = await self.endpoint.classify(request, request.path_parameters["model"], texts)
         count = (body.parameters.top_k if body.parameters else None) or len(prediction.labels)
         return json_response(list(ranked_labels(prediction, count)))
 
@@ -39,7 +37,7 @@ class CompatibleApi:
         if body.raw_scores:
             raise RequestError(422, "raw_scores: this server returns probabilities only")
         texts, is_batch = _tei_texts(body.inputs)
-        prediction = await self._classify(request, self.endpoint.model_name(body.model), texts)
+        prediction = await self.endpoint.classify(request, self.endpoint.model_name(body.model), texts)
         if body.truncate is False and any(prediction.truncated):
             row = prediction.truncated.index(True)
             raise RequestError(
@@ -75,7 +73,7 @@ class CompatibleApi:
         if body.use_activation is False:
             raise RequestError(422, "use_activation: this server returns probabilities only")
         texts = [body.input] if isinstance(body.input, str) else body.input
-        prediction = await self._classify(request, self.endpoint.model_name(body.model), texts)
+        prediction = await self.endpoint.classify(request, self.endpoint.model_name(body.model), texts)
         results = zip(prediction.label_indices, prediction.probabilities, strict=True)
         return json_response(
             {
@@ -90,12 +88,6 @@ class CompatibleApi:
                 "usage": {"prompt_tokens": 0, "total_tokens": 0, "completion_tokens": 0, "prompt_tokens_details": None},
             }
         )
-
-    async def _classify(self, request: Request, model: str, texts: Sequence[str]) -> BatchPrediction:
-        request.text_count = len(texts)
-        prediction = await self.endpoint.classify(model, texts, request.id)
-        request.answered_by = (prediction.model, prediction.version)
-        return prediction
 
 
 def _tei_texts(inputs: str | list[str | list[str]]) -> tuple[list[str], bool]:

@@ -10,14 +10,16 @@ import numpy as np
 
 from textgate.components.contracts import InputError
 from textgate.components.inference.explain import Contribution, erase
+from textgate.components.inference.failures import describe
 from textgate.components.storage import ModelRef, StoreConnectionError
 from textgate.serving.batch import BatchPrediction
 from textgate.serving.batching import Batcher
-from textgate.serving.errors import ModelRefusedError, RequestError, describe, list_names, shorten
+from textgate.serving.errors import ModelRefusedError, RequestError, list_names, shorten
 from textgate.serving.feedback import MAX_INDEX, FeedbackLog
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import Repository
+from textgate.serving.request_recorder import RecordedRequest
 from textgate.serving.sampling import is_sampled
 from textgate.serving.served_model import SHADOW, ServedVersion
 
@@ -83,45 +85,47 @@ class Endpoint:
 
     async def classify(
         self,
+        request: RecordedRequest,
         model: str,
         texts: Sequence[str],
-        request_id: str,
         version: str | None = None,
         deadline_seconds: float | None = None,
     ) -> BatchPrediction:
         """Classify texts.
 
         Args:
+            request: Request of the texts, on which what answers it is recorded. Its id decides whether the challenger
+                answers and whether the shadow is compared.
             model: Name of the model.
             texts: Raw texts; the bundle normalizes them.
-            request_id: Id that decides whether the challenger answers and whether the shadow is compared.
             version: Version to use instead of the champion or challenger.
             deadline_seconds: Deadline of the client; the server's deadline applies if it is shorter.
 
         Raises:
             RequestError: If the model is not served, the texts exceed a limit, or the server is overloaded.
         """
-        served = (
-            self.repository.table.find(model, version) if version else self.repository.table.choose(model, request_id)
-        )
+        request.text_count = len(texts)
+        table = self.repository.table
+        served = table.find(model, version) if version else table.choose(model, request.id)
         self._check_texts(texts)
         limit = self.limits.deadline_seconds
         deadline_seconds = limit if deadline_seconds is None else min(deadline_seconds, limit)
         prediction = await self.batcher.predict(served, texts, deadline_seconds)
         self._check_truncation(prediction, len(texts))
+        request.answered_by = (prediction.model, prediction.version)
         # The waiting client comes first.
-        asyncio.get_running_loop().call_soon(self._log_prediction, request_id, texts, prediction)
+        asyncio.get_running_loop().call_soon(self._log_prediction, request.id, texts, prediction)
         current = self.repository.models.get(model)
         shadow = current.shadow if current else None
         shadow_share = self.repository.traffic.shadow_share
-        if shadow is not None and shadow is not served and is_sampled(request_id, shadow_share, SHADOW):
+        if shadow is not None and shadow is not served and is_sampled(request.id, shadow_share, SHADOW):
             task = asyncio.create_task(self._compare_shadow(shadow, texts, prediction))
             self._shadow_tasks.add(task)
             task.add_done_callback(self._shadow_tasks.discard)
         return prediction
 
     async def explain(
-        self, model: str, text: str, label: str | None, request_id: str
+        self, request: RecordedRequest, model: str, text: str, label: str | None
     ) -> tuple[BatchPrediction, str, list[Contribution]]:
         """Classify one text and compute the contribution of each word to a label.
 
@@ -132,7 +136,8 @@ class Endpoint:
         Raises:
             RequestError: As for ``classify``, or if the model has no such label.
         """
-        served = self.repository.table.choose(model, request_id)
+        request.text_count = 1
+        served = self.repository.table.choose(model, request.id)
         labels = served.loaded.bundle.labels
         if label is not None:
             _check_label(model, label, labels)
@@ -141,6 +146,7 @@ class Endpoint:
         # The first erasure is the complete text; a blank text has no erasures.
         prediction = await self.batcher.predict(served, erasures.texts or [text], self.limits.deadline_seconds)
         self._check_truncation(prediction, 1)
+        request.answered_by = (prediction.model, prediction.version)
         label = label or labels[prediction.label_indices[0]]
         contributions = erasures.contributions(np.array(prediction.probabilities), labels.index(label))
         return prediction, label, contributions

@@ -1,7 +1,6 @@
 """The error that a request ends with, and the bounds of what error messages quote."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 from textgate.components.contracts import InputError
 
@@ -30,31 +29,6 @@ class RequestError(Exception):
 
 class ModelRefusedError(InputError):
     """A version exists that cannot be served; the message is the reason."""
-
-
-@contextmanager
-def failures_as_input_errors() -> Iterator[None]:
-    """Raise InputError for whatever foreign code raises, except KeyboardInterrupt and SystemExit.
-
-    A Rust panic arrives as PyO3's PanicException, which is a BaseException and no Exception.
-    """
-    try:
-        yield
-    except (InputError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        raise InputError(describe(error)) from error
-
-
-def describe(error: BaseException) -> str:
-    """Return an error as one line of at most ``MAX_REASON`` characters: its message, with its type if it is foreign."""
-    try:
-        message = str(error)
-    except Exception:  # an error that cannot be printed
-        message = ""
-    if not isinstance(error, InputError):
-        message = f"{type(error).__name__}: {message}"
-    return shorten(" ".join(message.split()))
 
 
 def shorten(text: str, length: int = MAX_REASON) -> str:

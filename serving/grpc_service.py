@@ -79,10 +79,8 @@ class GrpcService:
         names = {output.name for output in request.outputs}
         check_outputs(names)
         texts = _read_texts(request, self.endpoint.limits)
-        call.text_count = len(texts)
         version = request.model_version or None
-        prediction = await self.endpoint.classify(request.model_name, texts, call.id, version, call.deadline_seconds)
-        call.answered_by = (prediction.model, prediction.version)
+        prediction = await self.endpoint.classify(call, request.model_name, texts, version, call.deadline_seconds)
         raw = bool(request.raw_input_contents)
         tensors = output_tensors(prediction, names)
         return pb.ModelInferResponse(

@@ -14,6 +14,7 @@ from granian.log import LogLevels
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
+from textgate.components.contracts import InputError
 from textgate.serving.certificate import CertificateFiles
 from textgate.serving.idle_connections import IdleConnections
 from textgate.serving.rsgi import RsgiApplication
@@ -35,8 +36,28 @@ _LOG = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"propagate
 """Keeps granian from adding log handlers of its own."""
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address; it can be connected to, but nothing is accepted yet.
+
+    Raises:
+        InputError: If the address is not one of this machine, or is taken.
+    """
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        # Two servers can bind the same address, but only one can listen.
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        raise InputError(
+            f"the server cannot listen on {host}:{port} ({error}): choose another --host or --port"
+        ) from error
+    return listening
+
+
 class HttpServer:
-    """HTTP server on a bound socket."""
+    """HTTP server on a listening socket."""
 
     def __init__(
         self, application: RsgiApplication, listening: socket.socket, certificate: CertificateFiles | None
@@ -82,7 +103,7 @@ class HttpServer:
 
 
 class _EmbeddedServer(Server):
-    """granian's embedded server on a socket that is bound already; its own would share the port with others."""
+    """granian's embedded server on a socket that listens already; its own would share the port with others."""
 
     listening: socket.socket
 

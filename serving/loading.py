@@ -13,7 +13,7 @@ import numpy as np
 
 from textgate.components.contracts import InputError, OnnxRuntime
 from textgate.components.inference import LoadedBundle, load_bundle
-from textgate.serving.errors import describe
+from textgate.components.inference.failures import describe
 from textgate.serving.served_model import ServedVersion
 
 OPEN_SECONDS = 120.0

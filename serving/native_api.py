@@ -20,9 +20,7 @@ class NativeApi:
     async def classify(self, request: Request) -> Response:
         """Return label, score and the first labels of each text."""
         body = parse_json(ClassifyRequest, request.body, self.endpoint.limits.max_texts)
-        request.text_count = len(body.texts)
-        prediction = await self.endpoint.classify(request.path_parameters["model"], body.texts, request.id)
-        request.answered_by = (prediction.model, prediction.version)
+        prediction = await self.endpoint.classify(request, request.path_parameters["model"], body.texts)
         predictions = [
             {**top[0], "truncated": truncated, "top": top}
             for top, truncated in zip(ranked_labels(prediction, body.top_k), prediction.truncated, strict=True)
@@ -32,10 +30,8 @@ class NativeApi:
     async def explain(self, request: Request) -> Response:
         """Return the contribution of each word to a label."""
         body = parse_json(ExplainRequest, request.body)
-        request.text_count = 1
         model = request.path_parameters["model"]
-        prediction, label, words = await self.endpoint.explain(model, body.text, body.label, request.id)
-        request.answered_by = (prediction.model, prediction.version)
+        prediction, label, words = await self.endpoint.explain(request, model, body.text, body.label)
         return json_response(
             {
                 **_answered_by(request),

@@ -35,10 +35,8 @@ class OpenInferenceApi:
         count = count_texts(body.inputs)
         self.endpoint.limits.check_text_count(count)
         texts = _read_texts(body.inputs[0], count, binary_part)
-        request.text_count = len(texts)
         model, version = request.path_parameters["model"], request.path_parameters.get("version")
-        prediction = await self.endpoint.classify(model, texts, request.id, version)
-        request.answered_by = (prediction.model, prediction.version)
+        prediction = await self.endpoint.classify(request, model, texts, version)
         tensors = output_tensors(prediction, {output.name for output in body.outputs or ()})
         outputs, binary_outputs = _encode_outputs(tensors, body)
         response = json_response(

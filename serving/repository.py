@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from textgate.components.contracts import InputError
+from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
 from textgate.serving.channels import Channels
-from textgate.serving.errors import ModelRefusedError, describe, failures_as_input_errors
+from textgate.serving.errors import ModelRefusedError
 from textgate.serving.loading import OpeningTimeoutError
 from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
@@ -119,7 +120,7 @@ class Repository:
             ModelRefusedError: If the version cannot be served; it is tried again later.
             InputError: If the model or channel does not exist.
         """
-        with self._lock, failures_as_input_errors():
+        with self._lock, failures_as(InputError):
             self.channels.outage = None
             check_names(target)
             version = target.version or self._read_or_refuse(target) or self.registry.resolve(target)
@@ -153,7 +154,7 @@ class Repository:
     def _run_step(self, event: str, step: Callable[[], None]) -> None:
         """Run a step of ``follow`` and log what it raises."""
         try:
-            with self._lock, failures_as_input_errors():
+            with self._lock, failures_as(InputError):
                 step()
         except StoreConnectionError as error:
             self._log_once("outage", "the store does not answer", reason=describe(error))
@@ -251,7 +252,7 @@ class Repository:
         self._serve(target, role, opened)
 
     def _open(self, target: ModelRef, version: str) -> ServedVersion:
-        with failures_as_input_errors():
+        with failures_as(InputError):
             check_names(target)
             served = self.models.get(target.model)
             for other in served.versions.values() if served else ():
@@ -277,7 +278,7 @@ class Repository:
         self._restored.add(target.model)
         fields = {"model": target.model, "channel": target.channel}
         try:
-            with failures_as_input_errors():
+            with failures_as(InputError):
                 check_names(target)
                 version = self._disk.last_version(target)
                 if version is None or self._refusals.is_recent(target.model, target.channel, version):
@@ -306,7 +307,7 @@ class Repository:
             ModelRefusedError: If the channel cannot be read.
         """
         try:
-            with failures_as_input_errors():
+            with failures_as(InputError):
                 check_names(target)
                 return self.channels.version(target)
         except StoreConnectionError:

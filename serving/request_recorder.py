@@ -6,7 +6,7 @@ from textgate.serving.log import RequestLog
 from textgate.serving.metrics import Metrics
 
 
-class FinishedRequest(Protocol):
+class RecordedRequest(Protocol):
     """What an HTTP request and a gRPC call have in common."""
 
     id: str
@@ -22,7 +22,7 @@ class RequestRecorder:
         self._metrics, self._log = metrics, RequestLog()
 
     def record(
-        self, request: FinishedRequest, method: str, route: str, status: int, seconds: float, is_probe: bool
+        self, request: RecordedRequest, method: str, route: str, status: int, seconds: float, is_probe: bool
     ) -> None:
         """Count and log a finished request; a health probe that succeeds is not logged."""
         metrics, (model, version) = self._metrics, request.answered_by

@@ -64,24 +64,26 @@ class RsgiApplication:
             request.error = RequestError(400, "an HTTP/1.1 request has exactly one Host header (RFC 9112, 3.2)")
         if version == "2" and headers.get("host", host) != host:
             request.error = RequestError(400, "the Host header differs from :authority (RFC 9113, 8.3.1)")
-        has_body = _has_body(version, headers)
-        if request.error is None and request.route and request.route.request_model and has_body:
+        has_unread_body = _has_body(version, headers)
+        if request.error is None and request.route and request.route.request_model and has_unread_body:
             with self._bodies.hold() as held:
-                await self._read_body(request, version, protocol, held)
+                has_unread_body = not await self._read_body(request, version, protocol, held)
                 await self._answer(request, version, protocol)
         else:
             await self._answer(request, version, protocol)
-        if has_body and version != "2" and "expect" not in headers:
+        if has_unread_body and version != "2" and "expect" not in headers:
             await discard(protocol)
 
-    async def _read_body(self, request: Request, version: str, protocol: HttpProtocol, held: HeldBytes) -> None:
-        """Read the body of a request; set ``error`` if that cannot be done."""
+    async def _read_body(self, request: Request, version: str, protocol: HttpProtocol, held: HeldBytes) -> bool:
+        """Read the body of a request and return True; set ``error`` and return False if that cannot be done."""
         try:
             request.body = await self._bodies.read(request.headers, version, protocol, held)
+            return True
         except RequestError as error:
             # Its frames hold what has been read, and would live until the next garbage collection.
             error.__cause__ = error.__context__ = None
             request.error = error.with_traceback(None)
+            return False
 
     async def _answer(self, request: Request, version: str, protocol: HttpProtocol) -> None:
         """Have a request answered, unless it was rejected or its client disconnects."""

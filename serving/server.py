@@ -1,11 +1,11 @@
 """The server: it puts models, batcher, HTTP and gRPC together, and runs them until a signal ends it."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import signal
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from textgate.serving.certificate import CertificateFiles
 from textgate.serving.endpoint import Endpoint, RequestLimits
 from textgate.serving.feedback import FeedbackLog
 from textgate.serving.grpc_server import GrpcServer, start_grpc
-from textgate.serving.http_server import HttpServer
+from textgate.serving.http_server import HttpServer, listen
 from textgate.serving.keys import Keys
 from textgate.serving.log import log_event, start_log
 from textgate.serving.metrics import Metrics
@@ -101,7 +101,7 @@ async def _serve(
     metrics, limits = Metrics(), settings.limits
     threads = settings.threads or len(os.sched_getaffinity(0))
     repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic)
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
     batcher = Batcher(threads, limits.deadline_seconds / 2, metrics)
     feedback_log = FeedbackLog(registry.store, settings.log_predictions)
     endpoint = Endpoint(repository, batcher, limits, metrics, feedback_log)
@@ -183,6 +183,8 @@ def _follow(endpoint: Endpoint, settings: ServerSettings, addresses: Mapping[str
     """Load the models, and update them every ``poll_seconds``."""
     repository, ready = endpoint.repository, False
     repository.start(settings.targets)
+    # Libraries and models stay; without this, every full garbage collection would examine all their objects.
+    gc.freeze()
     while True:
         if endpoint.ready != ready:
             ready = endpoint.ready
@@ -211,19 +213,6 @@ async def _reload_files(
                 log_event("certificate reloaded")
         except InputError as error:
             log_event("a changed file cannot be used", logging.ERROR, reason=str(error))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        raise InputError(
-            f"the server cannot listen on {host}:{port} ({error}): choose another --host or --port"
-        ) from error
-    return listening
 
 
 def _raise_connection_limit() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import ModelRef, Registry
-from textgate.serving.errors import describe, failures_as_input_errors
 from textgate.serving.loading import open_version
 from textgate.serving.log import log_event
 from textgate.serving.served_model import ServedVersion
@@ -109,7 +109,7 @@ class Workspace:
 def _is_intact(folder: Path, version: str) -> bool:
     """Return True if a folder contains exactly the files of the version, so that another download is of no use."""
     try:
-        with failures_as_input_errors():
+        with failures_as(InputError):
             return ModelBundle.load(folder).fingerprint.startswith(version)
     except InputError:
         return False

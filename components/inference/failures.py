@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from textgate.components.contracts import InputError
 
-_LONGEST_REASON = 400
-"""Characters of a library's message that are quoted."""
+_MAX_CHARACTERS = 500
+"""Longest description of an error."""
+_KINDS_WITHOUT_MEANING = ("Exception", "PanicException", "Fail")
 
 
 class PredictionError(RuntimeError):
@@ -14,7 +15,7 @@ class PredictionError(RuntimeError):
 
 
 @contextmanager
-def failures_as(error: type[InputError] | type[PredictionError], sentence: str) -> Iterator[None]:
+def failures_as(error: type[InputError] | type[PredictionError], sentence: str | None = None) -> Iterator[None]:
     """Raise ``error`` for whatever the body raises, except the interruption of the process.
 
     A panic in Rust code, such as the tokenizers', arrives as PyO3's PanicException. It is a BaseException, which would
@@ -22,7 +23,7 @@ def failures_as(error: type[InputError] | type[PredictionError], sentence: str) 
 
     Args:
         error: Class of the error to raise.
-        sentence: Its message, to which the reason is added.
+        sentence: Its message, to which the reason is added; if None, the reason is the message.
     """
     try:
         yield
@@ -33,11 +34,17 @@ def failures_as(error: type[InputError] | type[PredictionError], sentence: str) 
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as failure:
-        raise error(f"{sentence}: {_reason(failure)}") from failure
+        reason = describe(failure)
+        raise error(f"{sentence}: {reason}" if sentence else reason) from failure
 
 
-def _reason(failure: BaseException) -> str:
-    """Return the message of a failure in one line; with its type, unless the type says nothing."""
-    message = " ".join(str(failure).split())[:_LONGEST_REASON]
+def describe(failure: BaseException) -> str:
+    """Return a failure as one line of at most 500 characters: its message, after its type if that says anything."""
+    try:
+        message = " ".join(str(failure).split())
+    except Exception:  # an error that cannot be printed
+        message = ""
     kind = type(failure).__name__
-    return message if message and kind in ("Exception", "PanicException", "Fail") else f"{kind}: {message}"
+    if not isinstance(failure, InputError | PredictionError) and not (message and kind in _KINDS_WITHOUT_MEANING):
+        message = f"{kind}: {message}"
+    return message if len(message) <= _MAX_CHARACTERS else f"{message[: _MAX_CHARACTERS - 1]}…"

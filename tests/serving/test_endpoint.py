@@ -16,6 +16,7 @@ from textgate.serving.errors import RequestError
 from textgate.serving.feedback import FeedbackLog, read_feedback_log
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import Repository
+from textgate.serving.routing import Request
 
 
 def run(store: Store, workspace: Path, test: Callable[[Endpoint], Awaitable[None]]) -> None:
@@ -37,7 +38,7 @@ def test_feedback_for_a_text_that_does_not_exist_is_an_error(store: Store, tmp_p
     promote(Registry(store), write_words(tmp_path / "words"))
 
     async def give_feedback(endpoint: Endpoint) -> None:
-        await endpoint.classify("small", ["good", "bad"], "known")
+        await endpoint.classify(Request("POST", "/", {}, id="known"), "small", ["good", "bad"])
         await asyncio.sleep(0)
         for request, index, message in (
             ("known", 2, "index: the request had no text with this index: it had 2"),

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving.server_process import ServerProcess
 
+from textgate.components.contracts import InputError
 from textgate.components.inference import load_bundle
+from textgate.serving.http_server import listen
 
 TEXTS = ["word1 good", "word2 bad word3", "é 漢字 👩‍👩‍👧", "", "GOOD\tword4\n"]
 
@@ -183,3 +185,10 @@ def test_an_unreadable_request_is_rejected_after_the_one_before_it_is_answered(
             received = stream.read()
     assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200", status]
     assert received.index(b'"predictions"') < received.index(b"HTTP/1.1 " + status)
+
+
+def test_only_one_server_can_have_a_port_even_before_it_accepts_connections() -> None:
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(InputError, match=f"the server cannot listen on 127.0.0.1:{port} .* choose another"):
+            listen("127.0.0.1", port)
