@@ -36,6 +36,9 @@ class Champion(NamedTuple):
     """Index of the predicted class per text, (n,) int64; None if they are not comparable or not needed."""
     cost: ServingCost | None = None
     """Its size and speed; None if the recipe asks for no improvement."""
+    unseen: npt.NDArray[np.bool_] | None = None
+    """Test texts that neither the champion nor the served model was trained or validated on, (n,) bool; None if the
+    champion or the served model does not say what it was trained on."""
 
 
 def judge_trained(evaluation: Evaluation, gate: Gate) -> GateDecision:
