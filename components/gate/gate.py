@@ -20,6 +20,7 @@ from textgate.components.contracts.measurement import Measurements, MergeResult,
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.endpoint import endpoint_rule
+from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
 from textgate.components.report.report import ReportInputs, write_report
 from textgate.components.storage import Registry
@@ -88,6 +89,7 @@ def gate_served_model(
     cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
     result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint)
+    result = reject_rolled_back(result, registry, recipe.model)
     _write(result, outputs.decision)
     dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
     write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))

@@ -1,5 +1,6 @@
 """S3 client, embedded S3 server, and the model registry."""
 
+from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
 from textgate.components.storage.model_ref import CHAMPION, ModelRef
@@ -9,6 +10,8 @@ from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, Object
 __all__ = [
     "CHAMPION",
     "DEFAULT_BUCKET",
+    "Block",
+    "Blocks",
     "ChannelUpdate",
     "EmbeddedStore",
     "ModelRef",

@@ -3,6 +3,7 @@
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
     models/<model>/audit/<time>-<run>.json      every ChannelUpdate
+    models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
 
 A reader sees either the old version or the new one, whichever process dies at whatever point:
 - a version exists once its manifest does, and the manifest is written after all other files;
@@ -14,15 +15,15 @@ is lost: ``history`` reads the channels too, and the next update writes the miss
 """
 
 import difflib
-import getpass
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.storage.authorship import Authorship
+from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.model_ref import CHAMPION, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.s3 import ObjectContent, Store
@@ -140,10 +141,15 @@ class Registry:
             channel: Name of the channel.
 
         Raises:
-            InputError: The version does not exist, or the channel no longer points at ``expected``.
+            InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
+                rolled back and would be champion.
         """
         self._require_version(model, version)
         current = self._read_channel(model, channel)
+        # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
+        if channel == CHAMPION and (block := self.blocks(model).active(version)):
+            raise InputError(block.message)
+        made = Authorship.now(reason)
         previous, etag = (current[0].version, current[1].etag) if current else (None, None)
         update = ChannelUpdate(
             model=model,
@@ -151,9 +157,9 @@ class Registry:
             version=version,
             previous=previous,
             run=run,
-            actor=_actor(),
-            reason=reason,
-            time=datetime.now(UTC).isoformat(timespec="microseconds"),
+            actor=made.actor,
+            reason=made.reason,
+            time=made.time,
             decision=decision,
         )
         if current:
@@ -172,29 +178,48 @@ class Registry:
         return update
 
     def rollback(self, model: str, version: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
-        """Point the champion channel at an earlier version.
+        """Point the champion channel at an earlier version and block the current champion.
+
+        The block is written first: if the process dies in between, or another run moves the channel, no later run can
+        promote the version that was to be rolled back.
 
         Args:
             model: Name of the model.
-            version: Version to point at; by default the one before the current champion.
+            version: Version to point at; by default the last champion before the current one that is not blocked.
             run: Run that makes the change.
-            reason: Why, for the audit.
+            reason: Why, for the audit and for the decision of a later run that produces the same version.
 
         Raises:
-            InputError: The model has no champion or no earlier one, or the version does not exist.
+            InputError: The reason is blank, the model has no champion or no earlier one, or the version does not exist
+                or is blocked itself.
         """
+        if not reason.strip():
+            raise InputError("a rollback needs a reason: the audit log and the decision of a later run quote it")
         self._require_model(model)
         champion = self.channel(model)
         if champion is None:
             raise InputError(f"the model {model} has no champion to roll back from")
-        version = version or champion.previous
-        if version is None:
-            raise InputError(
-                f"{model} has had no champion before {champion.version}: name one of its versions with --to"
-            )
+        version = version or self._earlier_champion(champion)
         if version == champion.version:
             raise InputError(f"{version} is the champion of {model} already")
-        return self.update_channel(model, version, run=run, reason=reason, expected=champion.version)
+        self._require_version(model, version)
+        if block := self.blocks(model).active(version):
+            raise InputError(block.message)
+        self.blocks(model).add(champion.version, reason.strip())
+        return self.update_channel(model, version, run=run, reason=reason.strip(), expected=champion.version)
+
+    def blocks(self, model: str) -> Blocks:
+        """Return the blocked versions of a model, which need not exist."""
+        return Blocks(self.store, model)
+
+    def unblock(self, model: str, version: str, *, reason: str) -> Block:
+        """Lift the block of a version, so that a run or a rollback can make it champion again.
+
+        Raises:
+            InputError: The model or the version does not exist, or the version is not blocked.
+        """
+        self._require_version(model, version)
+        return self.blocks(model).lift(version, reason)
 
     def history(self, model: str) -> list[ChannelUpdate]:
         """Return every update of the model's channels, newest first.
@@ -228,6 +253,19 @@ class Registry:
         if not bundle.fingerprint.startswith(version):
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
+
+    def _earlier_champion(self, champion: ChannelUpdate) -> str:
+        """Return the last version that was champion before the current one and is not blocked."""
+        blocked = {block.version for block in self.blocks(champion.model).all() if not block.lifted}
+        earlier = [update.version for update in self.history(champion.model) if update.channel == CHAMPION]
+        for version in (champion.previous, *earlier):
+            if version and version not in (champion.version, *blocked):
+                return version
+        condition = " that is not blocked" if blocked else ""
+        raise InputError(
+            f"{champion.model} has had no champion before {champion.version}{condition}: name one of its versions with "
+            "--to"
+        )
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
         key = f"models/{model}/channels/{channel}.json"
@@ -264,11 +302,3 @@ class Registry:
 
 def _to_json(update: ChannelUpdate) -> bytes:
     return (update.model_dump_json(indent=2) + "\n").encode("utf-8")
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container's numeric user has no name.
-        return "unknown"

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from textgate.components.contracts.formatting import megabytes
-from textgate.components.storage import ModelRef, Registry
+from textgate.components.storage import ChannelUpdate, ModelRef, Registry
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -15,7 +15,9 @@ from textgate.pipelines.terminal import Console
 from textgate.pipelines.workspace import open_store
 
 
-@click.group(epilog=example("textgate models list --json", "textgate models rollback quickstart"))
+@click.group(
+    epilog=example("textgate models list --json", "textgate models rollback quickstart --reason 'too many complaints'")
+)
 def models() -> None:
     """List, inspect, move and roll back the models in the registry."""
 
@@ -24,10 +26,16 @@ def models() -> None:
 @store_options
 @json_option
 def list_(workspace: Path, bucket: str, as_json: bool) -> None:
-    """List the models and the version of each channel."""
-    by_model = Registry(open_store(workspace, bucket)).models()
+    """List the models, the version of each channel, and the versions that were rolled back and are blocked."""
+    registry = Registry(open_store(workspace, bucket))
+    by_model = registry.models()
+    blocked = {
+        model: [block.version for block in registry.blocks(model).all() if not block.lifted] for model in by_model
+    }
     if as_json:
-        output = [{"model": model, "channels": channels} for model, channels in by_model.items()]
+        output = [
+            {"model": model, "channels": channels, "blocked": blocked[model]} for model, channels in by_model.items()
+        ]
         click.echo(json.dumps({"models": output}))
     elif not by_model:
         click.echo("no models yet: textgate run quickstart")
@@ -36,6 +44,8 @@ def list_(workspace: Path, bucket: str, as_json: bool) -> None:
         for model, channels in by_model.items():
             for channel, version in channels.items():
                 table.add_row(model, channel, version)
+            for version in blocked[model]:
+                table.add_row(model, "blocked", version)
         Console().print(table)
 
 
@@ -94,34 +104,74 @@ def card(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
 @store_options
 @json_option
 def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Show the audit log of MODEL's channels.
+    """Show the audit log of MODEL's channels and blocks.
 
-    Each line says who moved a channel, when and why, newest first.
+    Each line says who moved a channel, or blocked a version, when and why, newest first.
     """
-    updates = Registry(open_store(workspace, bucket)).history(model)
+    registry = Registry(open_store(workspace, bucket))
+    updates, blocks = registry.history(model), registry.blocks(model).all()
     if as_json:
-        click.echo(json.dumps({"moves": [update.model_dump(mode="json") for update in updates]}, ensure_ascii=False))
+        output = {
+            "moves": [update.model_dump(mode="json") for update in updates],
+            "blocks": [block.model_dump(mode="json") for block in blocks],
+        }
+        click.echo(json.dumps(output, ensure_ascii=False))
         return
-    for update in updates:
-        before = f" (before: {update.previous})" if update.previous else ""
-        click.echo(f"{update.time}  {update.channel} -> {update.version}{before}  {update.actor}: {update.reason}")
+    lines = [(update.time, _move_text(update), update.actor, update.reason) for update in updates]
+    for block in blocks:
+        events = {"blocked": block.blocked, "unblocked": block.lifted}
+        lines += [
+            (made.time, f"{block.version} {event}", made.actor, made.reason) for event, made in events.items() if made
+        ]
+    for time, change, actor, reason in sorted(lines, reverse=True):
+        click.echo(f"{time}  {change}  {actor}: {reason}")
+
+
+def _move_text(update: ChannelUpdate) -> str:
+    before = f" (before: {update.previous})" if update.previous else ""
+    return f"{update.channel} -> {update.version}{before}"
 
 
 @models.command(
-    epilog=example("textgate models rollback quickstart", "textgate models rollback quickstart --to 605127f62e6b")
+    epilog=example(
+        "textgate models rollback quickstart --reason 'calls praise a complaint'",
+        "textgate models rollback quickstart --to 605127f62e6b --reason 'calls praise a complaint'",
+    )
 )
 @click.argument("model")
-@click.option("--to", "version", show_default="the champion before the current one", help="Version to restore.")
+@click.option(
+    "--to", "version", show_default="the last champion before it that is not blocked", help="Version to restore."
+)
+@click.option("--reason", help="Reason for the audit log and for a later decision on the same version; required.")
 @store_options
 @json_option
-def rollback(model: str, version: str | None, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Restore an earlier champion of MODEL."""
+def rollback(model: str, version: str | None, reason: str | None, workspace: Path, bucket: str, as_json: bool) -> None:
+    """Restore an earlier champion of MODEL and block the current one.
+
+    A run that produces the blocked version again is rejected until textgate models unblock lifts the block.
+    """
+    if reason is None:
+        raise click.UsageError(
+            "say why with --reason TEXT: the audit log and the decision of a later run on the same version quote it"
+        )
     registry = Registry(open_store(workspace, bucket))
-    update = registry.rollback(model, version, run="rollback", reason="rolled back by hand")
+    update = registry.rollback(model, version, run="rollback", reason=reason)
     if as_json:
         click.echo(update.model_dump_json())
     else:
-        click.echo(f"{model}: champion is {update.version} again, before {update.previous}")
+        click.echo(f"{model}: champion is {update.version} again; {update.previous} is blocked")
+
+
+@models.command(epilog=example("textgate models unblock quickstart 605127f62e6b --reason 'the labels were wrong'"))
+@click.argument("model")
+@click.argument("version")
+@click.option("--reason", default="lifted by hand", help="Reason for the audit log.")
+@store_options
+@json_option
+def unblock(model: str, version: str, reason: str, workspace: Path, bucket: str, as_json: bool) -> None:
+    """Allow a rolled-back VERSION of MODEL to become champion again."""
+    block = Registry(open_store(workspace, bucket)).unblock(model, version, reason=reason)
+    click.echo(block.model_dump_json() if as_json else f"{model}: {version} is no longer blocked")
 
 
 @models.command(epilog=example("textgate models move films challenger 605127f62e6b"))

@@ -43,7 +43,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
     version = first["version"]
     listed = workspace.run_json("models", "list")
-    assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
+    assert listed == {"models": [{"model": "films", "channels": {"champion": version}, "blocked": []}]}
 
     # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
@@ -201,7 +201,8 @@ def test_on_a_terminal_a_live_line_shows_the_steps_but_not_their_logs(workspace:
         (["compile", "quickstart", "-o", "pipeline.txt"], "must end in .yaml or .yml"),
         (["predict", "films", "a text"], "no model 'films'"),
         (["models", "history", "films"], "no model 'films'"),
-        (["models", "rollback", "films"], "no model 'films'"),
+        (["models", "rollback", "films", "--reason", "slow"], "no model 'films'"),
+        (["models", "rollback", "films"], "say why with --reason TEXT"),
         (["predict", "films"], "it was empty"),
         (["modles"], "No such command 'modles'"),
     ],

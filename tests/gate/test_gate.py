@@ -33,6 +33,7 @@ from textgate.components.gate.gate import (
     gate_served_model,
     gate_trained_model,
 )
+from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
 from textgate.components.metrics import accuracy_estimate, confusion, f1_estimate
 from textgate.components.promote.promote import promote_bundle
@@ -254,6 +255,37 @@ def test_only_the_bundle_that_passed_gate_2_is_promoted(tmp_path: Path, store: S
     stale = judged.model_copy(update={"bundle": ModelBundle.load(other).fingerprint})
     with pytest.raises(InputError, match="has been moved by another run since it was compared"):
         promote_bundle(registry, "model", other, stale, "run-2")
+
+
+def test_a_rolled_back_version_is_rejected_when_a_later_run_produces_it_again(tmp_path: Path, store: Store) -> None:
+    registry = Registry(store)
+    passed = judge_served(evaluation(TRUTH), evaluation(TRUTH), MEASURED, None, GATE)
+
+    def produce(weight: float) -> tuple[Path, GateDecision]:
+        folder = tmp_path / str(weight)
+        bundle = folder if folder.exists() else write_words(folder, weight=weight)
+        current = registry.channel("model")
+        judged = {"bundle": ModelBundle.load(bundle).fingerprint, "champion": current and current.version}
+        return bundle, reject_rolled_back(passed.model_copy(update=judged), registry, "model")
+
+    assert promote_bundle(registry, "model", *produce(5.0), "run-1")
+    bad = promote_bundle(registry, "model", *produce(6.0), "run-2").version
+    late = produce(6.0)
+    registry.rollback("model", run="back", reason="it calls praise a complaint")
+
+    bundle, decision = produce(6.0)
+    assert failed(decision) == ["not_rolled_back"]
+    assert re.fullmatch(
+        rf"reject: {bad} was rolled back on [0-9-]{{10}} because it calls praise a complaint: "
+        rf"textgate models unblock model {bad} lifts it",
+        decision.message,
+    )
+    # A run that was judged before the rollback is stopped by the registry.
+    stale = late[1].model_copy(update={"champion": decision.champion})
+    with pytest.raises(InputError, match="was rolled back on"):
+        promote_bundle(registry, "model", bundle, stale, "run-3")
+    registry.unblock("model", bad, reason="the labels were wrong")
+    assert promote_bundle(registry, "model", *produce(6.0), "run-4").version == bad
 
 
 def hugging_face_folder(folder: Path) -> Path:

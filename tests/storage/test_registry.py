@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from textgate.components.contracts import InputError, ModelBundle
-from textgate.components.storage import Registry, Store
+from textgate.components.storage import Block, Blocks, Registry, Store
 
 WriteBundle = Callable[[Path, bytes], Path]
 
@@ -76,7 +76,79 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
         (second, first, "run-2"),
         (first, None, "run-1"),
     ]
-    assert registry.rollback("model", second, run="forth", reason="by hand").version == second
+
+
+def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store, bundles: list[Path]) -> None:
+    registry = Registry(store)
+    first = promote(registry, bundles[0], None)
+    second = promote(registry, bundles[1], first)
+    assert registry.blocks("model").all() == []
+    update = registry.rollback("model", run="back", reason=" it calls praise a complaint ")
+    assert update.reason == "it calls praise a complaint"
+    (block,) = registry.blocks("model").all()
+    assert (block.version, block.blocked.reason, block.lifted) == (second, "it calls praise a complaint", None)
+    sentence = (
+        f"{second} was rolled back on {block.blocked.time[:10]} because it calls praise a complaint: "
+        f"textgate models unblock model {second} lifts it"
+    )
+    for restore in (
+        lambda: promote(registry, bundles[1], first),
+        lambda: registry.rollback("model", second, run="forth", reason="by hand"),
+    ):
+        with pytest.raises(InputError, match=f"^{sentence}$"):
+            restore()
+    # A challenger is moved by hand only.
+    registry.update_channel("model", second, run="move", reason="tried again", expected=None, channel="challenger")
+
+    lifted = registry.unblock("model", second, reason="the labels were wrong").lifted
+    assert lifted is not None
+    assert lifted.reason == "the labels were wrong"
+    assert promote(registry, bundles[1], first) == second
+    assert registry.rollback("model", run="again", reason="worse after all").version == first
+    assert registry.blocks("model").active(second) is not None
+    with pytest.raises(InputError, match=f"{first} is no blocked version of model; blocked: {second}"):
+        registry.unblock("model", first, reason="by mistake")
+
+
+def test_a_second_rollback_skips_blocked_versions(store: Store, bundles: list[Path]) -> None:
+    registry = Registry(store)
+    first = promote(registry, bundles[0], None)
+    second = promote(registry, bundles[1], first)
+    third = promote(registry, bundles[2], second)
+    assert registry.rollback("model", run="back", reason="worse").version == second
+    assert registry.rollback("model", run="back", reason="worse too").version == first
+    assert {block.version for block in registry.blocks("model").all()} == {second, third}
+    with pytest.raises(InputError, match=f"no champion before {first} that is not blocked"):
+        registry.rollback("model", run="back", reason="worse as well")
+    assert registry.blocks("model").active(first) is None
+
+
+def test_a_rollback_that_loses_against_another_run_blocks_its_version_all_the_same(
+    store: Store, bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(store)
+    first = promote(registry, bundles[0], None)
+    second = promote(registry, bundles[1], first)
+    add = Blocks.add
+
+    def add_after_a_promotion(self: Blocks, version: str, reason: str) -> Block:
+        promote(registry, bundles[2], second)
+        return add(self, version, reason)
+
+    monkeypatch.setattr(Blocks, "add", add_after_a_promotion)
+    with pytest.raises(InputError, match="has been moved by another run"):
+        registry.rollback("model", run="back", reason="worse")
+    assert registry.blocks("model").active(second) is not None
+
+
+@pytest.mark.parametrize("reason", ["", "  \n"])
+def test_a_rollback_needs_a_reason(reason: str, store: Store, bundles: list[Path]) -> None:
+    registry = Registry(store)
+    second = promote(registry, bundles[1], promote(registry, bundles[0], None))
+    with pytest.raises(InputError, match="a rollback needs a reason"):
+        registry.rollback("model", run="back", reason=reason)
+    assert registry.models() == {"model": {"champion": second}}
+    assert registry.blocks("model").all() == []
 
 
 def test_missing_models_and_versions_are_input_errors(store: Store, bundles: list[Path]) -> None:
@@ -143,6 +215,8 @@ def test_a_retried_update_does_not_conflict_with_itself(store: Store, bundles: l
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     assert [update.version for update in registry.history("model")] == [second, first]
+    assert registry.rollback("model", run="back", reason="worse").version == first
+    assert registry.unblock("model", second, reason="better after all").version == second
 
 
 def test_a_damaged_channel_is_an_input_error(store: Store, bundles: list[Path]) -> None:
