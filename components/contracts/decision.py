@@ -6,7 +6,11 @@ from pydantic import Field
 
 from textgate.components.contracts.evaluation import Estimate
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.metric_names import GateMetric
 from textgate.components.contracts.parse import parse_json
+
+IS_CHAMPION = "differs_from_champion"
+"""Name of the rule that fails if the judged bundle is the champion already."""
 
 
 class Rule(FrozenModel):
@@ -24,6 +28,27 @@ class Rule(FrozenModel):
     """Rule, value and threshold as one sentence."""
 
 
+class JudgedScore(FrozenModel):
+    """Score of the judged model in ``gate.metric`` on the test split, with the scores that give it a scale."""
+
+    metric: GateMetric
+    """Name of the metric."""
+    title: str
+    """Name of the metric in a sentence with the class that it is about, such as ``F1 of 'spam'``."""
+    value: Estimate
+    """Value on the test split."""
+    rows: int
+    """Number of texts of the test split."""
+    constant_label: str
+    """Label whose constant prediction has the highest value."""
+    constant: float
+    """Value of always predicting ``constant_label``."""
+    baseline: Estimate | None = None
+    """Value of TF-IDF + logistic regression; None if it was not computed."""
+    validation: float | None = None
+    """Value of the trained model on the validation split; None if it is not known for this metric."""
+
+
 class GateDecision(FrozenModel):
     """Decision of a gate on one bundle and one dataset."""
 
@@ -37,6 +62,8 @@ class GateDecision(FrozenModel):
     """Fingerprint of the dataset."""
     champion: str | None = None
     """Version of the champion that the bundle was compared with; None if there was none."""
+    score: JudgedScore | None = Field(default=None, exclude_if=lambda score: score is None)
+    """Score in the metric of the gate; None in decisions before 0.2."""
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
 
@@ -46,9 +73,14 @@ class GateDecision(FrozenModel):
         return all(rule.passed for rule in self.rules)
 
     @property
-    def verdict(self) -> Literal["promote", "reject"]:
+    def unchanged(self) -> bool:
+        """Whether nothing speaks against the bundle except that it is the champion already."""
+        return [rule.name for rule in self.rules if not rule.passed] == [IS_CHAMPION]
+
+    @property
+    def verdict(self) -> Literal["promote", "unchanged", "reject"]:
         """Decision as one word."""
-        return "promote" if self.passed else "reject"
+        return "promote" if self.passed else "unchanged" if self.unchanged else "reject"
 
     @property
     def message(self) -> str:
@@ -59,6 +91,8 @@ class GateDecision(FrozenModel):
     @property
     def test_f1(self) -> float | None:
         """F1 on the test split; None if no rule measured it."""
+        if self.score and self.score.metric == "f1":
+            return self.score.value.value
         return next((rule.value.value for rule in self.rules if rule.name == "min_f1" and rule.value), None)
 
     @classmethod

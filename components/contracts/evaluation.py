@@ -23,6 +23,8 @@ from textgate.components.step import InputError
 MANIFEST = "evaluation.json"
 INSIGHT = "insight.json"
 PREDICTIONS = "predictions.parquet"
+FEW_ROWS = 20
+"""A value that rests on fewer rows is marked."""
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -35,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 class Estimate(FrozenModel):
-    """Value with its 95 % bootstrap interval, from ``low`` to ``high``."""
+    """Value with its 95 % interval, from ``low`` to ``high``."""
 
     value: float
     """Value on the split."""
@@ -43,9 +45,27 @@ class Estimate(FrozenModel):
     """Lower end of the interval."""
     high: float
     """Upper end of the interval."""
+    rows: int | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    """Rows that the value rests on: those of the class or, for precision, those predicted as it; for means over
+    classes, the fewest of any class. None if it is not known."""
+    withheld: str | None = Field(default=None, exclude_if=lambda withheld: withheld is None)
+    """Why no interval covers the true value here; ``low`` and ``high`` are then the ends of the metric's range. None if
+    the interval covers."""
+
+    @property
+    def few_rows(self) -> bool:
+        """Whether the value rests on fewer than 20 rows."""
+        return self.rows is not None and self.rows < FEW_ROWS
+
+    @property
+    def mark(self) -> str:
+        """Addition to the text of an interval that rests on few rows, such as ``; 5 texts``; else empty."""
+        return f"; {self.rows} {'text' if self.rows == 1 else 'texts'}" if self.few_rows else ""
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        if self.withheld:
+            return f"{self.value:.4f} [no interval: {self.withheld}]"
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}{self.mark}]"
 
 
 class ClassScores(FrozenModel):
@@ -70,10 +90,18 @@ class Slice(FrozenModel):
     """Value of the column, or its range such as ``1 to 9``."""
     rows: int
     """Number of rows in the slice."""
-    f1: Estimate
-    """F1 on these rows."""
+    f1: Estimate | None
+    """F1 on these rows, over the labels that occur in them; None if they all have the same label."""
     accuracy: Estimate
-    """Accuracy on these rows."""
+    """Accuracy on these rows; if they all have the same label, it is the recall of this label."""
+    p_worse: float | None = None
+    """p-value of an accuracy as low by chance: Fisher's exact test against the other rows, one-sided, corrected for the
+    number of slices (Holm). None if it was not tested."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the accuracy is lower than on the other rows by more than chance (5 % over all slices)."""
+        return self.p_worse is not None and self.p_worse <= 0.05
 
 
 class RobustnessResult(FrozenModel):
@@ -86,11 +114,11 @@ class RobustnessResult(FrozenModel):
     changed: float
     """Share of these rows with another prediction after the perturbation."""
     f1_before: Estimate
-    """F1 on the original texts."""
+    """F1 on the original texts, over the labels that occur in these rows."""
     f1: Estimate
-    """F1 on the perturbed texts."""
+    """F1 on the perturbed texts, over the same labels."""
     f1_difference: Estimate
-    """F1 after minus F1 before, paired bootstrap."""
+    """F1 after minus F1 before, paired."""
 
 
 class OutOfDomainSet(FrozenModel):
@@ -113,8 +141,19 @@ class TrainingCost(FrozenModel):
 
     seconds: float
     """Wall-clock time in seconds."""
+    cpu_seconds: float | None = None
+    """Seconds that CPU cores worked, summed over the cores; None if it was not measured, as on several machines."""
     peak_memory: int
     """Peak resident memory in bytes."""
+
+
+class TfidfBaseline(FrozenModel):
+    """Scores of TF-IDF and logistic regression on the same split, as a scale for those of the model."""
+
+    train_rows: int
+    """Number of training texts that it was fitted on."""
+    metrics: dict[str, Estimate]
+    """Metric name to value, as in ``EvaluationManifest.metrics``."""
 
 
 class EvaluationManifest(FrozenModel):
@@ -159,6 +198,10 @@ class EvaluationManifest(FrozenModel):
     """Cost of the training; None if it is not known."""
     versions: dict[str, str] = {}
     """Library versions at training."""
+    baseline: TfidfBaseline | None = None
+    """TF-IDF baseline; None if it was not computed."""
+    validation: dict[str, float] = {}
+    """Metric name to value on the validation split, such as ``f1``, as measured after training."""
 
     @property
     def f1(self) -> Estimate:

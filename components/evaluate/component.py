@@ -15,6 +15,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
     out_of_domain: dsl.Input[list[dsl.Dataset]] = None,
+    export: str = "",
 ) -> None:
     """Evaluate a bundle on the test split.
 
@@ -26,6 +27,8 @@ def evaluate(
         evaluation: Predictions, scores and analyses.
         metrics: F1 and accuracy with their intervals, for the KFP UI.
         classification: Confusion matrix, and the ROC curve for two labels, for the KFP UI.
+        export: For a trained bundle whose recipe sets ``export.threshold``: the keys ``threshold`` and
+            ``min_precision`` as JSON.
         out_of_domain: Datasets of ``evaluate.out_of_domain`` from ingest, in the order of their names.
     """
     from textgate.components.step import step_work
@@ -33,14 +36,18 @@ def evaluate(
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import EvaluateSettings, TrainingCost
+        from textgate.components.contracts import EvaluateSettings, Export, TrainingCost
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
         analyses = EvaluateSettings.model_validate_json(settings)
         cost = None
         if "seconds" in model.metadata:
-            cost = TrainingCost(seconds=model.metadata["seconds"], peak_memory=int(model.metadata["peak_memory"]))
+            cost = TrainingCost(
+                seconds=model.metadata["seconds"],
+                cpu_seconds=model.metadata.get("cpu_seconds"),
+                peak_memory=int(model.metadata["peak_memory"]),
+            )
         datasets = [Path(artifact.path) for artifact in out_of_domain or []]
         result = evaluate_bundle(
             Path(dataset.path),
@@ -49,6 +56,7 @@ def evaluate(
             analyses,
             cost,
             dict(zip(analyses.out_of_domain, datasets, strict=True)),
+            Export.model_validate_json(export) if export else None,
         )
         labels = result.manifest.labels
         for name, estimate in (("f1", result.manifest.f1), ("accuracy", result.manifest.accuracy)):

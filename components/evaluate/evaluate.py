@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from textgate.components.contracts import (
+    Calibration,
     Dataset,
     EvaluateSettings,
     Evaluation,
     EvaluationManifest,
+    Export,
     InputError,
     Insight,
     ModelBundle,
     OutOfDomainSet,
     TrainingCost,
 )
-from textgate.components.contracts.evaluation import MapPoint
+from textgate.components.contracts.evaluation import MapPoint, TfidfBaseline
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
+from textgate.components.evaluate.baselines import tfidf_baseline
 from textgate.components.evaluate.embedding_map import map_embeddings
 from textgate.components.evaluate.explanations import explain_errors, top_words
 from textgate.components.evaluate.predictions import Predictions
@@ -37,6 +40,7 @@ from textgate.components.metrics import (
     estimates,
     f1_estimate,
 )
+from textgate.components.metrics.decision_threshold import fit_threshold
 from textgate.components.sources import default_downloads, fetch
 
 SPLIT = "test"
@@ -49,8 +53,10 @@ def evaluate_bundle(
     settings: EvaluateSettings = SCORES_ONLY,
     cost: TrainingCost | None = None,
     out_of_domain: Mapping[str, Path] | None = None,
+    export: Export | None = None,
+    split: str = SPLIT,
 ) -> Evaluation:
-    """Evaluate a bundle on the test split, with the runtime that would serve it.
+    """Evaluate a bundle on a split, with the runtime that would serve it.
 
     Args:
         dataset_folder: Dataset to evaluate on.
@@ -59,46 +65,72 @@ def evaluate_bundle(
         settings: Analyses to run beyond the scores.
         cost: Cost of the bundle's training, to be recorded with the scores.
         out_of_domain: Folders of further datasets by name, as ingest writes them.
+        export: The recipe's section ``export`` for a trained bundle: it is scored with the decision threshold that this
+            asks for, fitted on the validation split, as the served bundle will be. None for an exported bundle, which
+            carries its threshold.
+        split: Split to evaluate on.
 
     Raises:
-        InputError: The bundle is damaged, its base model cannot be fetched, or its labels are not those of a dataset.
+        InputError: The bundle is damaged, its base model cannot be fetched, its labels are not those of a dataset, or
+            a threshold is asked for more than two labels.
     """
     dataset, bundle = Dataset.open(dataset_folder), ModelBundle.load(bundle_folder)
     labels = dataset.manifest.labels
     if bundle.labels != labels:
         raise InputError(f"the bundle answers {bundle.labels} but the dataset has the labels {labels}")
-    ids, texts, truth = dataset.columns(SPLIT)
+    ids, texts, truth = dataset.columns(split)
     base_model = fetch(bundle.base_model, default_downloads()) if bundle.base_model else None
     predictor = open_predictor(bundle_folder, bundle, base_model)
     started = time.perf_counter()
     probabilities = np.asarray(predictor.predict_proba(texts))
     seconds = time.perf_counter() - started
-    predictions = Predictions(texts, truth, probabilities, bundle.calibration.predict(probabilities))
-    predicted, temperature = predictions.predicted, bundle.calibration.temperature
+    calibration = _with_threshold(bundle.calibration, predictor, dataset, export) if export else bundle.calibration
+    predictions = Predictions(texts, truth, probabilities, calibration.predict(probabilities))
+    predicted, temperature = predictions.predicted, calibration.temperature
     manifest = EvaluationManifest(
         bundle=bundle.fingerprint,
         runtime=bundle.runtime.name,
         dataset=dataset.manifest.fingerprint,
-        split=SPLIT,
+        split=split,
         labels=labels,
         metrics=estimates(truth, predicted, probabilities),
         per_class=dict(zip(labels, class_scores(truth, predicted, len(labels)), strict=True)),
         confusion=confusion(truth, predicted, len(labels)).tolist(),
-        calibration=bundle.calibration,
+        calibration=calibration,
         calibration_error_before=calibration_error(truth, apply_temperature(probabilities, 1 / temperature)),
         rows_per_second=len(texts) / seconds,
-        slices=score_slices(predictions, ids, dataset.metadata(SPLIT)),
+        slices=score_slices(predictions, ids, dataset.metadata(split)),
         length_bias=length_bias(texts, predicted == truth),
-        robustness=measure_robustness(predictor, texts, truth, bundle.calibration, settings),
+        robustness=measure_robustness(predictor, texts, truth, calibration, settings),
         out_of_domain=[_score_dataset(name, path, bundle, predictor) for name, path in (out_of_domain or {}).items()],
         history=bundle.history,
         training_cost=cost,
         versions=bundle.versions,
+        baseline=_baseline(dataset, predictions, settings),
+        validation={
+            name.removeprefix("validation_"): value
+            for name, value in bundle.metrics.items()
+            if name.startswith("validation_")
+        },
     )
     insight = _analyse(predictor, predictions, labels, settings)
     evaluation = Evaluation(manifest, ids, texts, truth, probabilities, insight)
     evaluation.write(output)
     return evaluation
+
+
+def _with_threshold(calibration: Calibration, predictor: Predictor, dataset: Dataset, export: Export) -> Calibration:
+    if export.threshold is None:
+        return calibration
+    _, texts, truth = dataset.columns("validation")
+    threshold = fit_threshold(truth, np.asarray(predictor.predict_proba(texts)), dataset.manifest.labels, export)
+    return calibration.model_copy(update={"threshold": threshold})
+
+
+def _baseline(dataset: Dataset, predictions: Predictions, settings: EvaluateSettings) -> TfidfBaseline | None:
+    if not settings.baseline_texts:
+        return None
+    return tfidf_baseline(dataset, predictions.texts, predictions.truth, settings.baseline_texts, settings.seed)
 
 
 def _analyse(

@@ -4,6 +4,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from textgate.components.card.card import CardInputs, model_card
 from textgate.components.contracts import (
     Candidate,
@@ -19,9 +21,10 @@ from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
+from textgate.components.gate.champion_rules import Champion, ServingCost
 from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.rollback import reject_rolled_back
-from textgate.components.gate.rules import Champion, ServingCost, judge_served, judge_trained
+from textgate.components.gate.rules import judge_served, judge_trained
 from textgate.components.report.report import ReportInputs, write_report
 from textgate.components.storage import Registry
 
@@ -108,13 +111,16 @@ def _champion(registry: Registry, model: str, evaluation: Evaluation, gate: Gate
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "champion"
         bundle: ModelBundle = registry.download(model, channel.version, folder)
-        same = bundle.fingerprint == evaluation.manifest.bundle
-        comparable = bundle.labels == evaluation.manifest.labels
-        if same or not comparable:
+        labels = evaluation.manifest.labels
+        if bundle.fingerprint == evaluation.manifest.bundle or set(bundle.labels) != set(labels):
             return Champion(channel.version, bundle.fingerprint, bundle.labels)
-        predicted = bundle.calibration.predict(open_predictor(folder, bundle).predict_proba(evaluation.texts))
+        probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(evaluation.texts))
+        # The labels may have another order, as before a change of preprocess.positive.
+        index = np.array([labels.index(label) for label in bundle.labels], dtype=np.int64)
+        predicted = index[bundle.calibration.predict(probabilities)]
         cost = _serving_cost(folder, gate)
-        return Champion(channel.version, bundle.fingerprint, bundle.labels, predicted, cost)
+        ordered = probabilities[:, np.argsort(index)]
+        return Champion(channel.version, bundle.fingerprint, labels, predicted, cost, None, ordered)
 
 
 def _serving_cost(folder: Path, gate: Gate) -> ServingCost | None:

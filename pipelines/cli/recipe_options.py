@@ -20,7 +20,9 @@ where_option = click.option(
 image_option = click.option(
     "--image", default=IMAGE, envvar="TEXTGATE_IMAGE", help="Container image of the pipeline steps."
 )
-fail_on_reject_option = click.option("--fail-on-reject", is_flag=True, help="Exit with code 3 if nothing is promoted.")
+fail_on_reject_option = click.option(
+    "--fail-on-reject", is_flag=True, help="Exit with code 3 if a gate rejects the model."
+)
 runner_option = click.option(
     "--runner",
     type=click.Choice(["subprocess", "docker"]),

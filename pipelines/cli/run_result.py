@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from textgate.components.contracts import RunRecord
+from textgate.components.contracts import JudgedScore, RunRecord
 from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def exit_on_failure(*errors: type[Exception]) -> Iterator[None]:
 
 
 def exit_on_reject(record: RunRecord, fail_on_reject: bool) -> None:
-    """Exit with code 3 if the run promoted nothing and ``--fail-on-reject`` is given."""
-    if fail_on_reject and record.promotion is None:
+    """Exit with code 3 if ``--fail-on-reject`` is given and no champion came out of the run, old or new."""
+    unchanged = bool(record.decisions) and record.decisions[-1].unchanged
+    if fail_on_reject and record.promotion is None and not unchanged:
         sys.exit(EXIT_REJECTED)
 
 
@@ -58,9 +59,20 @@ def run_json(record: RunRecord) -> dict[str, object]:
 
 
 def run_lines(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the score, decision and promotion of a training run as titled lines."""
-    f1 = next(rule.value for rule in record.decisions[-1].rules if rule.name == "min_f1")
-    return [("test F1", f"{f1} (95 % interval)"), *decision_lines(record)]
+    """Return the score with its scale, the decision and the promotion of a training run as titled lines."""
+    score = record.decisions[-1].score
+    return [*(score_lines(score) if score else []), *decision_lines(record)]
+
+
+def score_lines(score: JudgedScore) -> list[tuple[str, str]]:
+    """Return a score as titled lines: its value beside that on the validation split, and the scores of baselines."""
+    test = f"{score.title} {score.value} (95 % interval) on {score.rows:,} texts"
+    if score.validation is not None:
+        test += f"; {score.validation:.4f} on the validation split"
+    baselines = f"{score.constant:.4f} by always answering {score.constant_label!r}"
+    if score.baseline:
+        baselines += f", {score.baseline} by TF-IDF + logistic regression"
+    return [("test", test), ("baselines", baselines)]
 
 
 def decision_lines(record: RunRecord) -> list[tuple[str, str]]:

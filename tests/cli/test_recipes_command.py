@@ -45,7 +45,8 @@ def test_keys_are_shown_with_type_default_and_meaning() -> None:
     for key in recipe_keys():
         assert f"{key.path}  {key.type}, " in shown.stdout
         assert key.description.split()[0].replace("``", "`") in shown.stdout
-    assert "gate.min_f1  number (≥ 0, ≤ 1), required\n" in shown.stdout
+    assert "gate.min_f1  number (≥ 0, ≤ 1) or null, default null\n" in shown.stdout
+    assert "source.uri  text, required\n" in shown.stdout
     assert "train.adapter.r  integer (> 0), default 16  [transformer, prompted]\n" in shown.stdout
 
 

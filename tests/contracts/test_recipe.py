@@ -67,6 +67,10 @@ def test_an_override_sets_its_key() -> None:
         ),
         ("gate.min_f1=2", "gate.min_f1: input should be less than or equal to 1, but it is 2"),
         ("gate.min_f1=.nan", "gate.min_f1: input should be a finite number"),
+        ("gate={}", "gate: a threshold is missing: give min_f1, or a metric in min"),
+        ("gate.min={f1: 0.7}", "gate: min_f1 and min.f1 are the same threshold: give one of them"),
+        ("gate.min={f2: 0.7}", "gate.min.f2: input should be 'f1', 'macro_f1'"),
+        ("gate.min={accuracy: 7}", "gate.min.accuracy: input should be less than or equal to 1, but it is 7"),
         ("source=data.csv", "source: input should be a valid dictionary"),
         ("name=My Model", "name: must be 1 to 63 lower-case letters, digits and inner hyphens"),
         ("preprocess.test=0.95", "must leave texts to train on"),
@@ -86,8 +90,8 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(override: str, sentenc
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(InputError, match=r"mine.yaml: the key gate.min_f1 is missing"):
-        Recipe.parse(RECIPE.replace("min_f1: 0.8", ""), "mine.yaml")
+    with pytest.raises(InputError, match=r"mine.yaml: the key source.uri is missing"):
+        Recipe.parse(RECIPE.replace("uri: data.csv", ""), "mine.yaml")
     with pytest.raises(InputError, match=r"the key train.family is missing"):
         Recipe.parse(RECIPE.replace("family: transformer,", ""), "mine.yaml")
 

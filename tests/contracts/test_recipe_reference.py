@@ -40,7 +40,9 @@ def test_the_sections_and_their_keys_are_there_once() -> None:
 
 def test_types_and_defaults_are_in_words() -> None:
     assert (key("train.adapter.r").type, key("train.adapter.r").default) == ("integer (> 0)", "16")
-    assert (key("gate.min_f1").type, key("gate.min_f1").default) == ("number (≥ 0, ≤ 1)", None)
+    assert (key("gate.margin").type, key("gate.margin").default) == ("number (≥ 0, ≤ 1)", "0.01")
+    assert (key("gate.min").type, key("gate.min").default) == ("mapping of name to number (≥ 0, ≤ 1)", "{}")
+    assert (key("source.uri").type, key("source.uri").default) == ("text", None)
     assert key("train.family").type == "one of linear, word2vec, embedding, transformer, prompted, ensemble"
     assert key("train.micro_batch_size").type == "integer or auto or null"
     assert key("train.members").type == "list of sections (at least 2, at most 8)"

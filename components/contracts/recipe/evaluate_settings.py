@@ -26,6 +26,9 @@ class EvaluateSettings(RecipeSection):
     map_texts: int = Field(default=2_000, ge=0)
     """Number of test texts, sampled with ``seed``, on the two-dimensional map of the trained model's embeddings; 0
     turns it off."""
+    baseline_texts: int = Field(default=10_000, ge=0)
+    """Number of training texts, sampled with ``seed``, on which TF-IDF + logistic regression is fitted as a baseline
+    for the scores; 0 turns it off."""
     out_of_domain: dict[str, Source] = {}
     """Further data sets with the same labels, by name, on which the served model is scored to see how it
     generalizes."""
@@ -34,14 +37,15 @@ class EvaluateSettings(RecipeSection):
 
     @property
     def for_trained_model(self) -> "EvaluateSettings":
-        """Settings for evaluating the trained model: the map only; the other analyses use the served model."""
-        return SCORES_ONLY.model_copy(update={"map_texts": self.map_texts, "seed": self.seed})
+        """Settings for evaluating the trained model: map and baseline; the other analyses use the served model."""
+        update = {"map_texts": self.map_texts, "baseline_texts": self.baseline_texts, "seed": self.seed}
+        return SCORES_ONLY.model_copy(update=update)
 
     @property
     def for_served_model(self) -> "EvaluateSettings":
-        """Settings for evaluating the served model: everything except the map."""
-        return self.model_copy(update={"map_texts": 0})
+        """Settings for evaluating the served model: everything except map and baseline."""
+        return self.model_copy(update={"map_texts": 0, "baseline_texts": 0})
 
 
-SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0)
+SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0, baseline_texts=0)
 """Settings without any analysis beyond the scores."""

@@ -70,6 +70,8 @@ def describe_error(error: ValidationError, recipe: Any) -> str:
         # pydantic puts the tag of a union into the location: train.transformer.learning_rate.
         if isinstance(section, dict) and part not in section and part in [section.get(tag) for tag in _TAGS]:
             continue
+        if part == "[key]":  # pydantic's mark of a key, as opposed to its value
+            break
         path.append(str(part))
         section = section.get(part) if isinstance(section, dict) else None
     key = ".".join(path)

@@ -1,0 +1,169 @@
+"""Rules of gate 2 that compare the served model with the champion: labels, non-inferiority, improvement.
+
+The comparison is a non-inferiority test: the lower end of the 95 % interval of the paired difference must not be below
+the margin (Committee for Proprietary Medicinal Products, Points to Consider on Switching between Superiority and
+Non-Inferiority, 2000). Too few texts make the interval wide, so they reject a model rather than promote a worse one;
+each decision says from which margin on an equally good model would pass with a power of 80 %.
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from textgate.components.contracts import Estimate, Evaluation, Gate, Rule
+from textgate.components.contracts.decision import IS_CHAMPION
+from textgate.components.contracts.metric_names import metric_title
+from textgate.components.metrics.differences import metric_difference, pr_auc_difference
+
+_NOTICEABLE_RATIO = 1.1
+"""Smallest ratio that counts as faster or smaller; less is within the noise of the machine."""
+_POWER = 0.8
+_CONFIDENCE = 0.95
+_NORMAL = NormalDist()
+
+Classes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+class ServingCost(NamedTuple):
+    """Size and speed of a served model."""
+
+    bytes: int
+    """Size of the files that the runtime reads."""
+    texts_per_second: float | None = None
+    """Throughput on the machine of the gate; None if the recipe does not ask for it."""
+
+
+class Champion(NamedTuple):
+    """The current champion, with its predictions for the test texts of the evaluation."""
+
+    version: str
+    """Version in the registry."""
+    bundle: str
+    """Fingerprint of its bundle."""
+    labels: list[str]
+    """Label names in the order of its classes."""
+    predicted: Classes | None = None
+    """Index of the predicted class per text, (n,) int64; None if they are not comparable or not needed."""
+    cost: ServingCost | None = None
+    """Its size and speed; None if the recipe asks for no improvement."""
+    unseen: Mask | None = None
+    """Test texts that neither the champion nor the served model was trained or validated on, (n,) bool; None if the
+    champion or the served model does not say what it was trained on."""
+    probabilities: Floats | None = None
+    """Probabilities per text, (n, classes) float64; None where ``predicted`` is None."""
+
+
+def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: ServingCost | None) -> Iterator[Rule]:
+    """Yield the rules that compare the served model with the champion.
+
+    Args:
+        served: Evaluation of the model that would be served.
+        champion: The current champion.
+        gate: Conditions of the recipe.
+        cost: Size and speed of the served model; required if the recipe asks for an improvement.
+    """
+    labels = served.manifest.labels
+    if champion.bundle == served.manifest.bundle:
+        message = f"it is the champion already (version {champion.version}), so there is nothing to promote"
+        yield Rule(name=IS_CHAMPION, threshold=None, value=None, passed=False, message=message)
+        return
+    if champion.labels != labels or champion.predicted is None:
+        message = (
+            f"the champion {champion.version} answers {', '.join(champion.labels)}, not {', '.join(labels)}: give this "
+            "model a name of its own (--set model=…)"
+        )
+        yield Rule(name="same_labels", threshold=None, value=None, passed=False, message=message)
+        return
+    rows = np.ones(len(served.ids), dtype=bool) if champion.unseen is None else champion.unseen
+    if rows.sum() < gate.min_test_rows:
+        message = (
+            f"neither this model nor champion {champion.version} was trained on {rows.sum():,} of {len(rows):,} test "
+            f"texts, which are too few to compare them on: gate.min_test_rows is {gate.min_test_rows:,}"
+        )
+        yield Rule(name="margin", threshold=-gate.margin, value=None, passed=False, message=message)
+        return
+    title = metric_title(gate.metric, labels)
+    difference = _difference(gate.metric, served, champion.predicted, champion.probabilities, rows)
+    yield _margin_rule(title, difference, champion, rows, gate.margin)
+    if gate.improvement and cost and champion.cost:
+        yield _improvement_rule(gate.improvement, title, difference, cost, champion.cost)
+
+
+def _difference(
+    metric: str, served: Evaluation, predicted: Classes, probabilities: Floats | None, rows: Mask
+) -> Estimate:
+    """Return a metric of the served model minus that of the champion, on some of the test texts.
+
+    Args:
+        metric: The recipe's ``gate.metric``.
+        served: Evaluation of the served model, with n texts.
+        predicted: Classes that the champion predicts, (n,) int64.
+        probabilities: Probabilities of the champion, (n, classes) float64; required for ``pr_auc``.
+        rows: Texts to compare on, (n,) bool.
+    """
+    truth = served.truth[rows]
+    if metric == "pr_auc" and probabilities is not None:
+        return pr_auc_difference(truth, served.probabilities[rows], probabilities[rows])
+    return metric_difference(metric, truth, served.predicted[rows], predicted[rows], len(served.manifest.labels))
+
+
+def _margin_rule(title: str, difference: Estimate, champion: Champion, rows: Mask, margin: float) -> Rule:
+    """Return the rule that the served model is not worse than the champion by more than the margin."""
+    passed = difference.low >= -margin
+    compared, known = int(rows.sum()), champion.unseen is not None
+    texts = (
+        f"{compared:,} of {len(rows):,} test texts, on which neither was trained"
+        if known
+        else f"{compared:,} test texts, of which it is unknown whether champion {champion.version} was trained on them"
+    )
+    message = (
+        f"the {title} differs from champion {champion.version} by {difference.value:+.4f} [{difference.low:+.4f}, "
+        f"{difference.high:+.4f}] (paired bootstrap, 95 %): {'not worse' if passed else 'may be worse'} by more than "
+        f"{margin:g}, judged on {texts}; an equally good model passes in {_POWER:.0%} of the cases from a margin of "
+        f"{_detectable(difference):.4f} on"
+    )
+    return Rule(name="margin", threshold=-margin, value=difference, passed=passed, message=message)
+
+
+def _detectable(difference: Estimate) -> float:
+    """Return the smallest margin at which a model without any difference passes with the power, for these texts.
+
+    It is (z(0.975) + z(0.8)) standard errors; the interval is 2 z(0.975) standard errors wide (Julious, Sample sizes
+    for clinical trials with Normal data, Statistics in Medicine 23, 2004, section 5).
+    """
+    z = _NORMAL.inv_cdf((1 + _CONFIDENCE) / 2)
+    return (difference.high - difference.low) / (2 * z) * (z + _NORMAL.inv_cdf(_POWER))
+
+
+def _improvement_rule(
+    accepted: Sequence[str], title: str, score: Estimate, cost: ServingCost, champion: ServingCost
+) -> Rule:
+    """Return the rule that the served model is better than the champion in one of the ``accepted`` respects.
+
+    Args:
+        accepted: Some of ``f1``, ``speed`` and ``size``.
+        title: Name of the metric of ``score``.
+        score: Score of the served model minus that of the champion.
+        cost: Size and speed of the served model.
+        champion: Size and speed of the champion.
+    """
+    improvements: list[str] = []
+    if "f1" in accepted and score.low > 0:
+        improvements.append(f"its {title} is higher")
+    if "speed" in accepted and cost.texts_per_second and champion.texts_per_second:
+        ratio = cost.texts_per_second / champion.texts_per_second
+        if ratio >= _NOTICEABLE_RATIO:
+            improvements.append(f"it answers {ratio:.2f} times as many texts a second")
+    if "size" in accepted and cost.bytes <= champion.bytes / _NOTICEABLE_RATIO:
+        improvements.append(f"it takes {cost.bytes / champion.bytes:.0%} of the bytes")
+    message = (
+        f"against the champion, {' and '.join(improvements)}"
+        if improvements
+        else f"it is no improvement on the champion in {' or '.join(accepted)}"
+    )
+    return Rule(name="improvement", threshold=None, value=None, passed=bool(improvements), message=message)

@@ -1,0 +1,76 @@
+"""Smoothed Dirichlet bootstrap of confusion matrices, for one system or several systems on the same rows.
+
+A resample of the rows affects a confusion matrix only through the weight of each (truth, predicted, …) cell, and the
+weights of the Bayesian bootstrap have a Dirichlet distribution (Rubin, The Bayesian bootstrap, Annals of Statistics 9,
+1981). The same resamples serve all systems, which makes differences paired (Koehn, Statistical Significance Tests for
+Machine Translation Evaluation, EMNLP 2004).
+
+A quarter of a row is added to cells that may be empty by chance: for each class, all four combinations of two systems
+that predict it or another class. Otherwise two systems that agree on a small sample would have a difference without
+any uncertainty. The other class is always the next one, so that the number of cells does not grow with the square of
+the number of classes; for two classes, these are all the cells.
+"""
+
+import numpy as np
+
+from textgate.components.contracts import Estimate
+from textgate.components.metrics.classification import Classes, Floats, binary_or_macro, per_class
+from textgate.components.metrics.proportions import CONFIDENCE
+
+RESAMPLES = 2_000
+SEED = 13
+_SMOOTHING = 1 / 4
+"""Rows added to each smoothed cell of two systems; a cell of one system has the sum of two."""
+
+
+def resample_cells(rows: Classes, classes: int | None = None) -> tuple[Classes, Floats]:
+    """Draw the weights of rows in the resamples, grouped by equal rows.
+
+    Args:
+        rows: True class and the predictions of one or more systems, (n, 1 + systems) int64.
+        classes: Number of classes; if None, only classes in the first column are smoothed.
+
+    Returns:
+        The distinct rows, (cells, 1 + systems) int64, and their weights in each resample, which sum to n, (RESAMPLES,
+        cells) float64.
+    """
+    systems = rows.shape[1] - 1
+    names = np.unique(rows[:, 0]) if classes is None else np.arange(classes)
+    pairs = np.stack([names, np.roll(names, -1)], axis=1)
+    choices = np.indices((2,) * systems).reshape(systems, -1)
+    predictions = pairs[:, choices.T].reshape(-1, systems)
+    smoothed = np.concatenate([np.repeat(names, choices.shape[1])[:, None], predictions], axis=1)
+    cells, index = np.unique(np.concatenate([rows, smoothed]), axis=0, return_inverse=True)
+    weights = np.repeat([1.0, _SMOOTHING * 2.0 ** (2 - systems)], [len(rows), len(smoothed)])
+    draws = np.random.default_rng(SEED).standard_gamma(np.bincount(index.ravel(), weights), (RESAMPLES, len(cells)))
+    return cells, draws * (len(rows) / draws.sum(axis=1, keepdims=True))
+
+
+def resampled_counts(truth: Classes, predicted: Classes, draws: Floats, classes: int) -> tuple[Floats, Floats, Floats]:
+    """Return ``tp``, ``predicted`` and ``support`` of every resample, each (resamples, classes) float64.
+
+    Args:
+        truth: True class of each cell, (cells,) int64.
+        predicted: Predicted class of each cell, (cells,) int64.
+        draws: Weight of each cell in each resample, (resamples, cells) float64.
+        classes: Number of classes.
+    """
+    is_true = truth[:, None] == np.arange(classes)
+    is_predicted = predicted[:, None] == np.arange(classes)
+    return draws @ (is_true & is_predicted), draws @ is_predicted, draws @ is_true
+
+
+def resampled_f1(truth: Classes, predicted: Classes, draws: Floats, classes: int) -> Floats:
+    """Return ``f1`` of every resample, (resamples,) float64; the arguments are those of ``resampled_counts``."""
+    return binary_or_macro(per_class(*resampled_counts(truth, predicted, draws, classes))["f1"])
+
+
+def interval(value: float, resampled: Floats) -> Estimate:
+    """Return ``value`` with the interval of the central 95 % of the resampled values, which is widened to contain it.
+
+    Args:
+        value: Value on the original rows.
+        resampled: Values on the resamples, (resamples,) float64; NaN is ignored.
+    """
+    low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(value=value, low=min(value, float(low)), high=max(value, float(high)))
