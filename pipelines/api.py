@@ -143,7 +143,7 @@ def train(
         base_model=fetch(base_model, default_downloads()) if base_model else None, bundles=bundles
     )
     train_bundle(folder / "dataset", opened.name, training, folder / "trained", context)
-    evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation")
+    evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation", export=opened.export)
     merge_bundle(folder / "trained", folder / "merged")
     export_bundle(
         folder / "merged", folder / "dataset", folder / "trained-evaluation", opened.export, folder / "served"

@@ -104,7 +104,7 @@ def _run(job: _Job) -> None:
     training = launch.TrainingJob(job.dataset, spec.name, spec.train, job.code, job.bucket, trained, folder / "logs")
     launch.run(training)
     cost = TrainingCost(seconds=time.perf_counter() - started, peak_memory=peak_memory())
-    evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, cost)
+    evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, cost, export=spec.export)
     bundle = merge_bundle(trained, merged)
     changes = compare_merged(merged, bundle, folder / TRAINED)
     (folder / MERGE).write_text(changes.model_dump_json(indent=2) if changes else "null", "utf-8")

@@ -155,9 +155,13 @@ class Steps:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]
 
-    def evaluate_trained(self, dataset: Any, model: Any, settings: str) -> Any:
-        """Evaluate the trained bundle; return the evaluation."""
-        task = evaluate(dataset=dataset, model=model, settings=settings, code=self.code("evaluate"))
+    def evaluate_trained(self, dataset: Any, model: Any, recipe: Recipe) -> Any:
+        """Evaluate the trained bundle, with the decision threshold that the recipe asks for; return the evaluation."""
+        settings = recipe.evaluate.for_trained_model.model_dump_json()
+        # Other keys of the section do not affect this step, so they are no part of its cache key.
+        threshold = recipe.export.model_dump_json(include={"threshold", "min_precision"})
+        arguments = {"export": threshold} if recipe.export.threshold else {}
+        task = evaluate(dataset=dataset, model=model, settings=settings, code=self.code("evaluate"), **arguments)
         return self.on_device(task).outputs["evaluation"]
 
     def gate_trained(self, dataset: Any, evaluation: Any, recipe: str, bucket: Any, sweep: Any = None) -> Any:

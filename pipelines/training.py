@@ -45,7 +45,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
         complete = recipe.model_dump_json()
         with dsl.ExitHandler(steps.record(complete, source_version, bucket)):
             dataset, model, table = add_training(source_version, bucket)
-            evaluation = steps.evaluate_trained(dataset, model, recipe.evaluate.for_trained_model.model_dump_json())
+            evaluation = steps.evaluate_trained(dataset, model, recipe)
             passed = steps.gate_trained(dataset, evaluation, complete, bucket, table)
             with dsl.If(passed == True):  # noqa: E712 (builds a condition of the DAG)
                 merged = steps.merge(model, evaluation)

@@ -166,6 +166,17 @@ def test_a_changed_threshold_changes_only_the_inputs_of_the_gates_and_of_record(
     assert {name for name in before if before[name] != after[name]} == {"gate-trained", "gate-served", "record"}
 
 
+def test_the_trained_model_is_evaluated_with_the_decision_threshold_of_the_recipe(tmp_path: Path) -> None:
+    def passed(*overrides: str) -> dict[str, Any]:
+        specification, _ = compiled(tmp_path, recipes.load("quickstart", list(overrides)))
+        return dict(tasks(specification)["evaluate"]["inputs"]["parameters"])
+
+    # Without a threshold, the section ``export`` is no part of the cache key.
+    assert passed("export.targets=[onnx-fp32]") == passed()
+    settings = passed("export.threshold=precision", "export.min_precision=0.9")["export"]["runtimeValue"]["constant"]
+    assert json.loads(settings) == {"threshold": "precision", "min_precision": 0.9}
+
+
 def test_compiling_and_serving_never_import_torch() -> None:
     script = """
 import sys
