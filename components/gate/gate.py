@@ -23,6 +23,7 @@ from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
 from textgate.components.gate.endpoint import endpoint_rule
+from textgate.components.gate.promised_precision import check_promised_precision
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
 from textgate.components.report.report import ReportInputs, write_report
@@ -92,6 +93,7 @@ def gate_served_model(
     cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
     result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint)
+    result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
     _write(result, outputs.decision)
     dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)

@@ -1,26 +1,20 @@
 """Metrics, confidence intervals, significance tests and calibration."""
 
-from textgate.components.metrics.calibration import (
-    calibration_error,
-    fit_temperature,
-    threshold_for_f1,
-    threshold_for_precision,
-)
+from textgate.components.metrics.calibration import calibration_error, fit_temperature
 from textgate.components.metrics.classification import accuracy, confusion, f1
 from textgate.components.metrics.curves import precision_recall_points, reliability, roc_points
 from textgate.components.metrics.intervals import (
     METRICS,
-    RESAMPLES,
-    SEED,
     accuracy_estimate,
     class_scores,
     estimates,
     f1_difference,
     f1_estimate,
-    interval,
     scores,
 )
+from textgate.components.metrics.resampling import RESAMPLES, SEED, interval
 from textgate.components.metrics.significance import PairedTest, holm, paired_test
+from textgate.components.metrics.thresholds import threshold_for_f1, threshold_for_precision
 
 __all__ = [
     "METRICS",

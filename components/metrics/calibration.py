@@ -1,4 +1,4 @@
-"""Calibration error of probabilities, temperature scaling, and decision thresholds for binary tasks.
+"""Calibration error of probabilities, and temperature scaling.
 
 Temperature: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), section 4.2. A probability to the power
 of 1/T, normalized, equals the softmax of the logits divided by T.
@@ -7,9 +7,8 @@ of 1/T, normalized, equals the softmax of the logits divided by T.
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from textgate.components.contracts import InputError
 from textgate.components.contracts.probabilities import apply_temperature
-from textgate.components.metrics.classification import Classes, Floats, counts_by_threshold
+from textgate.components.metrics.classification import Classes, Floats
 
 BINS = 15
 _TEMPERATURES = (0.05, 20.0)
@@ -58,45 +57,3 @@ def fit_temperature(truth: Classes, probabilities: Floats) -> float:
 
     result = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(result.x))
-
-
-def threshold_for_f1(truth: Classes, scores: Floats) -> float:
-    """Return the threshold with the highest F1 of class 1, which is predicted from the threshold on.
-
-    Thresholds are half-way between neighbouring scores. Of several equally good ones, the nearest to 0.5 is returned.
-
-    Args:
-        truth: True classes, (n,) of 0 and 1.
-        scores: Probability of class 1, (n,) float64.
-    """
-    tp, predicted, scores_above = counts_by_threshold(truth, scores)
-    f1 = 2 * tp / np.maximum(predicted + truth.sum(), 1)
-    best = _midpoints(scores_above)[f1 >= f1.max() - 1e-12]
-    return float(best[np.argmin(np.abs(best - 0.5))])
-
-
-def threshold_for_precision(truth: Classes, scores: Floats, precision: float) -> float:
-    """Return the lowest threshold, and so the highest recall, at which class 1 has at least this precision.
-
-    Args:
-        truth: True classes, (n,) of 0 and 1.
-        scores: Probability of class 1, (n,) float64.
-        precision: Required precision of class 1.
-
-    Raises:
-        InputError: No threshold reaches the precision.
-    """
-    tp, predicted, scores_above = counts_by_threshold(truth, scores)
-    reached = (predicted > 0) & (tp >= precision * predicted)
-    if not reached.any():
-        best = (tp / np.maximum(predicted, 1)).max()
-        raise InputError(
-            f"export.min_precision={precision:g} is not reached at any threshold on the validation split: the highest "
-            f"precision there is {best:.4f}"
-        )
-    return float(_midpoints(scores_above)[reached].min())
-
-
-def _midpoints(scores: Floats) -> Floats:
-    """Return the points half-way between each of the descending ``scores`` and the next one, or 0 after the last."""
-    return np.asarray((scores + np.append(scores[1:], 0.0)) / 2)

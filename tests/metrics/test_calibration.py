@@ -1,14 +1,13 @@
-"""Temperature, calibration error and thresholds, on data with known results."""
+"""Temperature and calibration error, on data with known results."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, precision_score
 
-from textgate.components.contracts import Calibration, InputError
+from textgate.components.contracts import Calibration
 from textgate.components.contracts.probabilities import apply_temperature
-from textgate.components.metrics import calibration_error, fit_temperature, threshold_for_f1, threshold_for_precision
+from textgate.components.metrics import calibration_error, fit_temperature
 
 
 def calibrated_predictions(rows: int, classes: int, seed: int = 13) -> tuple[np.ndarray, np.ndarray]:
@@ -60,32 +59,6 @@ def test_a_temperature_keeps_the_order_and_can_be_inverted(weights: list[float],
 def test_apply_temperature_accepts_no_rows_and_probabilities_of_0_and_1() -> None:
     assert apply_temperature(np.empty((0, 2)), 2.0).shape == (0, 2)
     np.testing.assert_array_equal(apply_temperature(np.array([[0.0, 1.0]]), 3.0), [[0.0, 1.0]])
-
-
-def test_the_best_threshold_is_as_good_as_any() -> None:
-    rng = np.random.default_rng(13)
-    truth = rng.integers(0, 2, 400)
-    scores = np.round(np.clip(truth * 0.25 + rng.normal(0.3, 0.2, 400), 0, 1), 2)
-    threshold = threshold_for_f1(truth, scores)
-    best = max(f1_score(truth, scores >= cut) for cut in np.linspace(-0.01, 1.01, 500))
-    predicted = Calibration(threshold=threshold).predict(np.stack([1 - scores, scores], axis=1))
-    assert f1_score(truth, predicted) == pytest.approx(best)
-    assert f1_score(truth, predicted) > f1_score(truth, scores >= 0.5)
-
-
-def test_the_threshold_for_a_precision_has_the_highest_recall() -> None:
-    truth, probabilities = calibrated_predictions(2_000, 2)
-    scores = probabilities[:, 1]
-    threshold = threshold_for_precision(truth, scores, 0.9)
-    assert precision_score(truth, scores >= threshold) >= 0.9
-    lower = np.sort(scores[scores < threshold])[-200:]
-    assert all(precision_score(truth, scores >= cut) < 0.9 for cut in lower)
-
-
-def test_an_unreachable_precision_is_rejected_with_the_highest_possible_one() -> None:
-    truth, scores = np.array([0, 1, 0, 1]), np.array([0.9, 0.8, 0.2, 0.1])
-    with pytest.raises(InputError, match=r"min_precision=0.9 is not reached .* highest precision there is 0\.5000"):
-        threshold_for_precision(truth, scores, 0.9)
 
 
 def test_without_a_threshold_the_most_probable_class_is_predicted() -> None:

@@ -17,15 +17,19 @@ class Export(RecipeSection):
     Hugging Face folder (``hf``, or ``hf-nf4`` with 4-bit weights) is served only if no ONNX target is within the
     limits, and then by a runtime such as vLLM."""
     max_f1_loss: float = Field(default=0.01, ge=0, le=1)
-    """Largest allowed loss of F1 on the test split from the trained model to the served one (0.01 is one point)."""
+    """Largest allowed loss of F1 from the trained model to the served one (0.01 is one point). The target is chosen on
+    the validation split; the second gate requires the same of the chosen one on the test split."""
     min_agreement: float = Field(default=0.95, ge=0, le=1)
-    """Smallest allowed share of test texts for which the served model predicts the same class as the trained model."""
+    """Smallest allowed share of texts for which the served model predicts the same class as the trained model, on the
+    same splits."""
     threshold: Literal["f1", "precision"] | None = None
     """Rule that sets the decision threshold on the probability of the second label of a binary task, chosen on the
-    validation split: ``f1`` maximizes F1, ``precision`` takes the lowest threshold that reaches ``min_precision``. By
-    default the more probable label is predicted."""
+    validation split. ``f1`` maximizes F1, and is kept if its gain over 0.5 is larger than chance (cross-validation).
+    ``precision`` takes the lowest threshold that has ``min_precision`` with 95 % confidence; if there is none, the
+    second gate rejects the model. By default the more probable label is predicted."""
     min_precision: float | None = Field(default=None, gt=0, le=1)
-    """Precision of the second label that ``threshold: precision`` must reach on the validation split."""
+    """Precision of the second label that ``threshold: precision`` promises. The second gate rejects a model that does
+    not reach it on the test split."""
 
     @field_validator("targets")
     @classmethod
