@@ -10,6 +10,7 @@ from textgate.components.contracts import Dataset, InputError, Preprocess, Progr
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.preprocess.cleaning import clean_texts, read_cleaned_parts
+from textgate.components.preprocess.positive import with_positive_last
 
 SPLITS = ("train", "validation", "test")
 EMPTY_TEXT = "empty text"
@@ -49,10 +50,11 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             here.
 
     Raises:
-        InputError: A label has too few texts for every split, a given test split has none of it, or the language is
-            unknown. Nothing is written then.
+        InputError: A label has too few texts for every split, a given test split has none of it, or the language or the
+            positive class is unknown. Nothing is written then.
     """
     dataset = Dataset.open(raw)
+    labels = with_positive_last(dataset.manifest.labels, settings.positive)
     read_cleaned = read_cleaned_parts(dataset, parts) if parts else clean_texts(dataset, settings)
     progress, done = Progress(total=2 * dataset.manifest.rows_out), itertools.count(1)
 
@@ -69,7 +71,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             _write_rows(read(split, "splitting"), assigned, writer)
         return writer.finish(
             dataset.manifest.source,
-            dataset.manifest.labels,
+            labels,
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
         )

@@ -23,6 +23,9 @@ class Preprocess(RecipeSection):
     every language is kept."""
     balance: bool = False
     """Downsample every class to the size of the smallest one. The source's own test split is not downsampled."""
+    positive: str | None = None
+    """Positive class of a task with two labels, which F1, precision, recall and decision thresholds are about. By
+    default it is the last label of ``source.labels``, or of the alphabet."""
     train_share: float = Field(default=1, gt=0, le=1)
     """Share of each class's training texts to use. A smaller share is a subset of a larger one, so a sweep over this
     key gives a learning curve."""
