@@ -161,7 +161,7 @@ def evaluate(model: LoadedBundle, texts: Sequence[str], labels: Sequence[str]) -
         labels: True label of each text, (n,).
 
     Returns:
-        Metric name (``f1``, ``accuracy``, ``mcc``, …) to its value with a 95 % bootstrap interval.
+        Metric name (``f1``, ``accuracy``, ``mcc``, …) to its value with a 95 % interval.
 
     Raises:
         InputError: If there are no texts, not as many labels as texts, or a label that the model does not know.

@@ -230,7 +230,10 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def _cells(estimate: Estimate) -> list[str]:
-    return [f"{number:.4f}" for number in _numbers(estimate)]
+    if estimate.withheld:
+        return [f"{estimate.value:.4f}", "no interval", estimate.withheld]
+    value, low, high = (f"{number:.4f}" for number in _numbers(estimate))
+    return [value, low, high + estimate.mark]
 
 
 def _numbers(estimate: Estimate) -> tuple[float, float, float]:

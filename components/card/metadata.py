@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from textgate.components.card.energy import Energy
 from textgate.components.card.public import public_address
 from textgate.components.contracts import (
+    Estimate,
     EvaluationManifest,
     FromBaseModel,
     ModelBundle,
@@ -34,7 +35,7 @@ def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest
             dataset_split=evaluation.split,
             dataset_revision=revision,
             metric_type=_HUB_METRICS.get(metric, metric),
-            metric_name=f"{METRICS.get(metric, metric)}, 95 % interval {estimate.low:.4f} to {estimate.high:.4f}",
+            metric_name=f"{METRICS.get(metric, metric)}, {_interval(estimate)}",
             metric_value=round(estimate.value, 4),
         )
         for metric, estimate in evaluation.metrics.items()
@@ -57,6 +58,10 @@ def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest
         eval_results=results,
         co2_eq_emissions=emissions,
     ).to_yaml()
+
+
+def _interval(estimate: Estimate) -> str:
+    return "no interval" if estimate.withheld else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
 
 
 def _on_hub(uri: str) -> tuple[str, str | None] | None:

@@ -25,8 +25,10 @@ def signed(value: float, decimals: int = 4) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """Format the 95 % interval."""
-    return f"{estimate.low:.4f} to {estimate.high:.4f}".replace("-", "\N{MINUS SIGN}")
+    """Format the 95 % interval, marked if it rests on few rows, or the reason why there is none."""
+    if estimate.withheld:
+        return f"no interval: {estimate.withheld}"
+    return f"{estimate.low:.4f} to {estimate.high:.4f}".replace("-", "\N{MINUS SIGN}") + estimate.mark
 
 
 def signed_interval(estimate: Estimate) -> str:

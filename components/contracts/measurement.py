@@ -48,7 +48,7 @@ class Measurement(FrozenModel):
     f1: Estimate
     """F1 on the test split."""
     f1_difference: Estimate
-    """F1 minus F1 of the trained model, paired bootstrap."""
+    """F1 minus F1 of the trained model, paired."""
     speeds: list[Speed]
     """Prediction times by batch size and text length."""
     peak_memory: int
@@ -74,7 +74,7 @@ class MergeResult(FrozenModel):
     f1_after: Estimate
     """F1 of the merged model."""
     f1_difference: Estimate
-    """F1 after minus F1 before, paired bootstrap."""
+    """F1 after minus F1 before, paired."""
 
     @classmethod
     def open(cls, path: Path) -> "MergeResult | None":

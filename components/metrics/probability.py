@@ -1,11 +1,16 @@
 """Scores of probabilities: areas under the ROC and the precision-recall curve, and log loss, for weighted rows."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from textgate.components.metrics.classification import Classes, Floats
+
+TINY = float(np.finfo(np.float64).eps)
+MAX_LOSS = -math.log(TINY)
+"""Largest log loss of a row."""
 
 _Weights = npt.NDArray[np.floating]
 
@@ -25,11 +30,21 @@ class _Ranking(NamedTuple):
     positives_to: Classes
 
 
+def row_losses(truth: Classes, probabilities: Floats) -> Floats:
+    """Return the log loss of each row, (n,) float64; probabilities are clipped at 2.2e-16, as scikit-learn does.
+
+    Args:
+        truth: True classes, (n,) int64.
+        probabilities: (n, classes) float64.
+    """
+    return -np.log(np.clip(probabilities[np.arange(len(truth)), truth], TINY, 1 - TINY))
+
+
 class ProbabilityScores:
     """ROC-AUC, PR-AUC and log loss of fixed predictions, for any weights of the rows.
 
     ROC-AUC and PR-AUC (average precision, not interpolated) are those of class 1 for two classes, and the mean over
-    the classes, each against the rest, for more. Log loss clips probabilities at 2.2e-16, as scikit-learn does.
+    the classes, each against the rest, for more. Log loss is that of ``row_losses``.
     """
 
     def __init__(self, truth: Classes, probabilities: Floats) -> None:
@@ -41,8 +56,7 @@ class ProbabilityScores:
         """
         classes = probabilities.shape[1]
         self._rankings = [_ranking(truth == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
-        tiny = np.finfo(np.float64).eps
-        self._losses = -np.log(np.clip(probabilities[np.arange(len(truth)), truth], tiny, 1 - tiny))
+        self._losses = row_losses(truth, probabilities)
 
     def weighted(self, weights: _Weights) -> dict[str, Floats]:
         """Return each score for m weightings of the rows.

@@ -7,11 +7,14 @@ import numpy as np
 
 from textgate.components.contracts import Estimate
 from textgate.components.metrics.classification import Classes, f1
-from textgate.components.metrics.intervals import SEED, TOLERANCE, f1_difference, resampled_f1
+from textgate.components.metrics.intervals import f1_difference
+from textgate.components.metrics.resampling import SEED, resampled_f1
 
 _SHUFFLES = 10_000
 _CHUNK = 1_000
 """Shuffles computed at a time."""
+_TOLERANCE = 1e-12
+"""Largest difference of values that count as equal."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class PairedTest:
     """Significance test of two systems on the same rows."""
 
     f1_difference: Estimate
-    """F1 of the first minus F1 of the second, with its paired bootstrap interval."""
+    """F1 of the first minus F1 of the second, with its paired interval."""
     p_value: float
     """Two-sided p-value of the null hypothesis of equal F1, by approximate randomization."""
 
@@ -79,7 +82,7 @@ def _approximate_randomization(truth: Classes, first: Classes, second: Classes, 
         draws = np.concatenate([constant, kept, disputed_rows - kept], axis=1).astype(np.float64)
         first_f1, second_f1 = (resampled_f1(cells[:, 0], cells[:, column], draws, classes) for column in (1, 2))
         difference = np.abs(first_f1 - second_f1)
-        larger += int(np.sum(difference > observed + TOLERANCE))
-        equal += int(np.sum(np.abs(difference - observed) <= TOLERANCE))
+        larger += int(np.sum(difference > observed + _TOLERANCE))
+        equal += int(np.sum(np.abs(difference - observed) <= _TOLERANCE))
     # The observed assignment counts as one of the shuffles, so a p-value is never 0.
     return (larger + (equal + 1) / 2) / (_SHUFFLES + 1)

@@ -208,8 +208,8 @@ def share_bar(share: float) -> Markup:
 
 
 def range_bar(estimate: Estimate) -> Markup:
-    """Return a bar for a table cell that shows value and interval between 0 and 1; empty if they are not in there."""
-    if not 0 <= estimate.low <= estimate.high <= 1:
+    """Return a bar for a table cell with value and interval; empty without an interval between 0 and 1."""
+    if estimate.withheld or not 0 <= estimate.low <= estimate.high <= 1:
         return Markup("")
     low, width = 100 * estimate.low, max(100 * (estimate.high - estimate.low), 0.5)
     return _cell_chart(

@@ -25,4 +25,9 @@ def test_numbers_have_separators_signs_and_units() -> None:
     assert signed(0.054, 2) == "+0.05"
     assert interval(estimate) == "\N{MINUS SIGN}0.1000 to 0.0200"
     assert with_interval(Estimate(value=0.8, low=0.78, high=0.82)) == "0.8000 (0.7800 to 0.8200)"
+    few = Estimate(value=0.8, low=0.5, high=0.9, rows=7)
+    assert (interval(few), with_interval(few)) == ("0.5000 to 0.9000; 7 texts", "0.8000 (0.5000 to 0.9000; 7 texts)")
+    assert interval(Estimate(value=0, low=0, high=1, withheld="no text has the class")) == (
+        "no interval: no text has the class"
+    )
     assert (megabytes(23_000_000), megabytes(2_310_000_000)) == ("23.0 MB", "2,310 MB")

@@ -1,4 +1,4 @@
-"""Every metric equals scikit-learn's, and every interval has the right coverage."""
+"""Every metric equals scikit-learn's; every interval contains it, and possible values only."""
 
 import math
 from collections.abc import Sequence
@@ -124,24 +124,3 @@ def simulated(
     logits = sharpened * logits + np.log(prior)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return truth, probabilities.argmax(axis=1), probabilities
-
-
-@pytest.mark.parametrize(
-    ("rows", "prior", "apart", "sharpened"),
-    [
-        pytest.param(500, (0.6, 0.4), 1.2, 2.0, marks=pytest.mark.slow, id="two classes"),
-        pytest.param(500, (0.8, 0.2), 1.5, 2.5, marks=pytest.mark.long, id="uneven"),
-        pytest.param(400, (0.5, 0.3, 0.2), 1.5, 2.5, marks=pytest.mark.long, id="three classes"),
-    ],
-)
-def test_intervals_cover_the_true_value_in_93_to_97_percent_of_1000_data_sets(
-    rows: int, prior: tuple[float, ...], apart: float, sharpened: float
-) -> None:
-    # All are overconfident, because the interval of a calibration error near 0 has a higher coverage.
-    rng = np.random.default_rng(0)
-    true = scores(*simulated(2_000_000, prior, apart, sharpened, rng))
-    covered = dict.fromkeys(METRICS, 0)
-    for _ in range(1_000):
-        for name, estimate in estimates(*simulated(rows, prior, apart, sharpened, rng)).items():
-            covered[name] += estimate.low <= true[name] <= estimate.high
-    assert {name: count for name, count in covered.items() if not 930 <= count <= 970} == {}

@@ -1,0 +1,123 @@
+"""Intervals of the areas under the ROC and the precision-recall curve.
+
+Like Wilson's interval of a proportion, an interval holds every area from which the measured one is at most 1.96
+standard errors away. Standard errors follow from the rows' influence on the area: for ROC-AUC DeLong's (DeLong, DeLong
+and Clarke-Pearson, Biometrics 44, 1988; by ranks: Sun and Xu, IEEE Signal Processing Letters 21, 2014), for average
+precision the derivatives by the weights of the rows (delta method). They are 0 if all rows are in the right order and
+unstable if few are not. Therefore a standard error that depends on the area alone counts as much as ten misplaced rows:
+
+- ROC-AUC: Hanley and McNeil's (Radiology 143, 1982; in such an interval: Newcombe, Confidence intervals for an effect
+  size measure based on the Mann-Whitney statistic, Statistics in Medicine 25, 2006);
+- average precision: that of a proportion of the positive rows (Boyd, Eng and Page, Area under the Precision-Recall
+  Curve: Point Estimates and Confidence Intervals, ECML 2013).
+
+With several classes, the areas of the classes are combined by MOVER, as in ``composites``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm, rankdata
+
+from textgate.components.metrics.classification import Classes, Floats, counts_by_threshold
+from textgate.components.metrics.proportions import CONFIDENCE
+
+_ASSUMED = 10
+"""Misplaced rows that the standard error of the area alone counts as."""
+_BISECTIONS = 50
+_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+
+Ends = tuple[float, float]
+
+
+class _Area(NamedTuple):
+    """Area of one class against the others, with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+    influence: Floats
+    """Derivative of the area by the weight of each row, (n,) float64."""
+
+
+def roc_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
+    """Return the ends of the 95 % interval of ROC-AUC.
+
+    Args:
+        truth: True classes, (n,) int64; every class occurs.
+        probabilities: (n, classes) float64.
+    """
+    return _combine(_roc_auc, truth, probabilities)
+
+
+def pr_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
+    """Return the ends of the 95 % interval of PR-AUC; the arguments are those of ``roc_auc_interval``."""
+    return _combine(_average_precision, truth, probabilities)
+
+
+def _combine(area: Callable[[npt.NDArray[np.bool_], Floats], _Area], truth: Classes, probabilities: Floats) -> Ends:
+    classes = probabilities.shape[1]
+    areas = [area(truth == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
+    influence = np.array([each.influence for each in areas])
+    independent = float((influence**2).sum())
+    ratio = float((influence.sum(axis=0) ** 2).sum()) / independent if independent else 1.0
+    value = float(np.mean([each.value for each in areas]))
+    below, above = (
+        float(np.sqrt(ratio * sum((end - each.value) ** 2 for end, each in zip(ends, areas, strict=True)))) / len(areas)
+        for ends in ([each.low for each in areas], [each.high for each in areas])
+    )
+    return value - below, value + above
+
+
+def _roc_auc(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:
+    ranks, positives = rankdata(scores), int(positive.sum())
+    negatives = len(scores) - positives
+    # Share of the negative rows below each positive row, and of the positive rows above each negative row.
+    below = (ranks[positive] - rankdata(scores[positive])) / negatives
+    above = 1 - (ranks[~positive] - rankdata(scores[~positive])) / positives
+    value = float(below.mean())
+    influence = np.empty(len(scores))
+    influence[positive], influence[~positive] = (below - value) / positives, (above - value) / negatives
+    misplaced = min(int(np.sum((share > 0) & (share < 1))) for share in (below, above))
+
+    def assumed(area: float) -> float:
+        """Return the variance of Hanley and McNeil."""
+        excess = (positives - 1) * (1 - area) / (2 - area) + (negatives - 1) * area / (1 + area)
+        return area * (1 - area) * (1 + excess) / (positives * negatives)
+
+    return _Area(value, *_ends(value, float((influence**2).sum()), misplaced, assumed), influence)
+
+
+def _average_precision(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:
+    tp, predicted, thresholds = counts_by_threshold(positive.astype(np.int64), scores)
+    positives, precision = int(tp[-1]), tp / predicted
+    own = np.diff(tp, prepend=0)
+    value = float(own @ precision) / positives
+    # A row counts in the precision at its own score and at all lower ones.
+    lower = np.cumsum((own / predicted)[::-1])[::-1]
+    lower_precision = np.cumsum((own * precision / predicted)[::-1])[::-1]
+    group = len(thresholds) - 1 - np.searchsorted(thresholds[::-1], scores)
+    influence = (positive * (precision[group] - value + lower[group]) - lower_precision[group]) / positives
+    misplaced = int(own[precision < 1].sum())
+
+    def assumed(area: float) -> float:
+        """Return the variance of a proportion of the positive rows."""
+        return area * (1 - area) / positives
+
+    return _Area(value, *_ends(value, float((influence**2).sum()), misplaced, assumed), influence)
+
+
+def _ends(value: float, variance: float, misplaced: int, assumed: Callable[[float], float]) -> Ends:
+    """Return the areas that are 1.96 standard errors below and above ``value``."""
+    relative = variance / (value * (1 - value)) if 0 < value < 1 else 0.0
+
+    def solve(inside: float, outside: float) -> float:
+        for _ in range(_BISECTIONS):
+            area = (inside + outside) / 2
+            pooled = (misplaced * relative * area * (1 - area) + _ASSUMED * assumed(area)) / (misplaced + _ASSUMED)
+            inside, outside = (area, outside) if (value - area) ** 2 <= _Z**2 * pooled else (inside, area)
+        return (inside + outside) / 2
+
+    return solve(value, 0.0), solve(value, 1.0)
