@@ -89,6 +89,22 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(override: str, sentenc
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("gate.min_recall={Good: 0.5}", "gate.min_recall"),
+        ("gate.min_precision={bad: 0.5, Good: 0.5}", "gate.min_precision"),
+        ("preprocess.positive=Good", "preprocess.positive"),
+    ],
+)
+def test_a_label_that_the_source_does_not_have_is_named_before_the_run(override: str, key: str) -> None:
+    labels = "source.labels={0: bad, 1: good}"
+    with pytest.raises(InputError, match=f"{key} names 'Good', but the labels are bad, good"):
+        parse(labels, override)
+    assert parse(labels, override.replace("Good", "good"))
+    assert parse(override), "the labels are not known before the source is read"
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(InputError, match=r"mine.yaml: the key source.uri is missing"):
         Recipe.parse(RECIPE.replace("uri: data.csv", ""), "mine.yaml")

@@ -75,6 +75,20 @@ class Recipe(RecipeSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _names_labels_of_the_source(self) -> "Recipe":
+        labels = sorted(set((self.source.labels or {}).values()))
+        named = {
+            "preprocess.positive": [self.preprocess.positive] if self.preprocess.positive else [],
+            "gate.min_recall": list(self.gate.min_recall),
+            "gate.min_precision": list(self.gate.min_precision),
+        }
+        for key, names in named.items():
+            for name in names:
+                if labels and name not in labels:
+                    raise ValueError(f"{key} names {name!r}, but the labels are {', '.join(labels)}")
+        return self
+
     def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":
         """Return a copy in which ``change`` has replaced every source, the out-of-domain ones included."""
         out_of_domain = {name: change(source) for name, source in self.evaluate.out_of_domain.items()}
