@@ -1,0 +1,43 @@
+"""Paired differences in every metric of a gate: values of scikit-learn, intervals that cover the true difference."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from textgate.components.metrics import f1_difference
+from textgate.components.metrics.differences import metric_difference, pr_auc_difference
+
+RNG = np.random.default_rng(7)
+TRUTH = RNG.integers(0, 3, 400)
+FIRST, SECOND = (np.where(RNG.random(400) < share, RNG.integers(0, 3, 400), TRUTH) for share in (0.3, 0.5))
+
+
+def test_the_difference_in_f1_is_that_of_f1_difference() -> None:
+    assert metric_difference("f1", TRUTH, FIRST, SECOND, 3) == f1_difference(TRUTH, FIRST, SECOND, 3)
+
+
+def test_values_equal_those_of_scikit_learn() -> None:
+    for metric, score in (
+        ("accuracy", reference.accuracy_score),
+        ("mcc", reference.matthews_corrcoef),
+        ("weighted_f1", lambda truth, predicted: reference.f1_score(truth, predicted, average="weighted")),
+    ):
+        difference = metric_difference(metric, TRUTH, FIRST, SECOND, 3)
+        assert difference.value == pytest.approx(score(TRUTH, FIRST) - score(TRUTH, SECOND))
+        assert difference.low < difference.value < difference.high
+
+
+def test_the_difference_in_pr_auc_is_that_of_scikit_learn_and_its_interval_covers_the_true_one() -> None:
+    """Two independent rankings of equal quality: the true difference is 0."""
+    rng, covered, runs = np.random.default_rng(3), 0, 40
+    for _ in range(runs):
+        truth = (rng.random(150) < 0.3).astype(np.int64)
+        scores = [1 / (1 + np.exp(-(1.5 * truth + rng.normal(size=150)))) for _ in range(2)]
+        first, second = (np.stack([1 - score, score], axis=1) for score in scores)
+        difference = pr_auc_difference(truth, first, second)
+        expected = reference.average_precision_score(truth, scores[0]) - reference.average_precision_score(
+            truth, scores[1]
+        )
+        assert difference.value == pytest.approx(expected)
+        covered += difference.low <= 0 <= difference.high
+    assert covered >= 0.85 * runs
