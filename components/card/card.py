@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from textgate.components.card.energy import ACCELERATOR_WATTS, GRAMS_PER_KWH, PROCESSOR_WATTS, Energy
+from textgate.components.card.energy import ACCELERATOR_WATTS, CORE_WATTS, GRAMS_PER_KWH, Energy
 from textgate.components.card.limits import limits
 from textgate.components.card.markdown import Markdown, bullets, code, fenced, table, text
 from textgate.components.card.metadata import metadata
@@ -96,7 +96,7 @@ def model_card(inputs: CardInputs) -> str:
         export_targets=_export_targets(inputs.measurements) if inputs.measurements.targets else None,
         cost=cost,
         energy=energy,
-        processor_watts=PROCESSOR_WATTS,
+        core_watts=CORE_WATTS,
         accelerator_watts=ACCELERATOR_WATTS,
         grams_per_kwh=GRAMS_PER_KWH,
         versions=table(["Library", "Version"], sorted(bundle.versions.items()), text_columns=2),
@@ -152,9 +152,16 @@ def _confusion(evaluation: EvaluationManifest) -> Markdown:
 
 
 def _slices(evaluation: EvaluationManifest) -> Markdown:
-    columns = ["Column", "Slice", "Texts", "Accuracy", "From", "To", "F1", "From", "To"]
+    columns = ["Column", "Slice", "Texts", "Accuracy", "From", "To", "F1", "From", "To", "Worse than the rest"]
     rows = [
-        [each.column, each.value, count(each.rows), *_cells(each.accuracy), *_cells(each.f1)]
+        [
+            each.column,
+            each.value,
+            count(each.rows),
+            *_cells(each.accuracy),
+            *(_cells(each.f1) if each.f1 else ["one label", "", ""]),
+            "yes" if each.is_worse else "no",
+        ]
         for each in evaluation.slices
     ]
     return table(columns, rows, text_columns=2)
@@ -179,7 +186,8 @@ def _out_of_domain(evaluation: EvaluationManifest) -> Markdown:
 
 
 def _export_targets(measurements: Measurements) -> Markdown:
-    columns = ["Export target", "MB", "Texts per second", "Peak MB", "F1", "Agreement with the trained model", "Served"]
+    split = measurements.targets[0].split
+    columns = ["Export target", "MB", "Texts per second", "Peak MB", f"F1 ({split})", f"Agreement ({split})", "Served"]
     rows = [
         [
             target.target,

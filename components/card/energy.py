@@ -1,14 +1,16 @@
-"""Estimate of the energy and emissions of a training: time, times power of the hardware, times emissions of the grid.
+"""Estimate of the energy and emissions of a training: busy time, times power of the hardware, times emissions.
 
-Lacoste, Luccioni, Schmidt and Dandres, "Quantifying the Carbon Emissions of Machine Learning" (2019, arXiv:1910.09700).
+Lannelongue, Grealey and Inouye, "Green Algorithms: Quantifying the Carbon Footprint of Computation" (Advanced Science
+8, 2021), without memory and cooling. CPU cores count while they work. The busy time of accelerators is not measured:
+each counts for the whole training, which is an upper bound.
 """
 
 from dataclasses import dataclass
 
 from textgate.components.contracts import Recipe, TrainingCost
 
-PROCESSOR_WATTS = 65
-"""Thermal design power of a common desktop processor."""
+CORE_WATTS = 12
+"""Power of a busy CPU core: the mean over processors in Green Algorithms' table TDP_cpu.csv, "Any"."""
 ACCELERATOR_WATTS = 400
 """Thermal design power of an NVIDIA A100 SXM."""
 GRAMS_PER_KWH = 445
@@ -20,23 +22,41 @@ iea.org/reports/electricity-2025/emissions)."""
 class Energy:
     """Estimated energy of a training; the true value depends on the machine and its grid."""
 
-    machines: int
+    core_seconds: float
+    """Seconds that CPU cores worked, summed over the cores; an upper bound if it was not ``measured``."""
+    measured: bool
+    """Whether the CPU time was measured; otherwise all cores that the recipe requests count for the whole training."""
     accelerators: int
     """Accelerators of all machines."""
-    watts: int
-    """Power of all machines."""
+    accelerator_seconds: float
+    """Seconds summed over the accelerators, as if all worked for the whole training."""
     kwh: float
     grams: float
     """CO2 emissions in grams."""
 
     @classmethod
     def of(cls, cost: TrainingCost, recipe: Recipe) -> "Energy":
-        """Estimate the energy of a training on the machines that the recipe requests, each at its full power.
+        """Estimate the energy of a training with the accelerators that the recipe requests.
 
-        A run on a laptop uses less.
+        A run without them, such as on a laptop, uses less.
         """
         resources = recipe.resources
         devices = resources.accelerator.count if resources.accelerator and recipe.train.uses_accelerator else 0
-        watts = resources.nodes * (PROCESSOR_WATTS + devices * ACCELERATOR_WATTS)
-        kwh = cost.seconds / 3_600 * watts / 1_000
-        return cls(resources.nodes, resources.nodes * devices, watts, kwh, kwh * GRAMS_PER_KWH)
+        accelerators = resources.nodes * devices
+        requested = resources.nodes * _cores(resources.cpu)
+        core_seconds = cost.seconds * requested if cost.cpu_seconds is None else cost.cpu_seconds
+        joules = core_seconds * CORE_WATTS + accelerators * cost.seconds * ACCELERATOR_WATTS
+        kwh = joules / 3.6e6
+        return cls(
+            core_seconds,
+            cost.cpu_seconds is not None,
+            accelerators,
+            accelerators * cost.seconds,
+            kwh,
+            kwh * GRAMS_PER_KWH,
+        )
+
+
+def _cores(quantity: str) -> float:
+    """Return the cores of a Kubernetes quantity such as 2, 0.5 or 500m."""
+    return float(quantity[:-1]) / 1_000 if quantity.endswith("m") else float(quantity)

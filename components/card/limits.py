@@ -35,16 +35,17 @@ def _most_common_error(evaluation: EvaluationManifest) -> Iterator[str]:
 
 
 def _worst_slice(evaluation: EvaluationManifest) -> Iterator[str]:
-    """Choose by accuracy, because F1 says little about a slice with a single label."""
+    """Choose by accuracy, because a slice with a single label has no F1."""
     if not evaluation.slices:
         yield "No slices of the test texts were evaluated: the effect of length or source is not known."
         return
-    worst = min(evaluation.slices, key=lambda each: each.accuracy.value)
-    significant = worst.accuracy.high < evaluation.accuracy.value
+    marked = [each for each in evaluation.slices if each.is_worse]
+    worst = min(marked or evaluation.slices, key=lambda each: each.accuracy.value)
+    scope = " among those that chance does not explain" if marked else ""
     yield (
-        f"The slice with the lowest accuracy is {worst.column} {worst.value}: {with_interval(worst.accuracy)} on "
-        f"{worst.rows:,} texts, {evaluation.accuracy.value:.4f} on all; "
-        f"{'more than chance' if significant else 'this can be chance'}."
+        f"The slice with the lowest accuracy{scope} is {worst.column} {worst.value}: {with_interval(worst.accuracy)} "
+        f"on {worst.rows:,} texts, {evaluation.accuracy.value:.4f} on all"
+        f"{'' if marked else '; this can be chance'}."
     )
 
 

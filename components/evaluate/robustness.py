@@ -8,9 +8,9 @@ import numpy.typing as npt
 from textgate.components.contracts import Calibration, EvaluateSettings
 from textgate.components.contracts.evaluation import RobustnessResult
 from textgate.components.evaluate.perturbations import perturb
+from textgate.components.evaluate.sample_f1 import sample_f1, sample_f1_difference
 from textgate.components.evaluate.sampling import sample_rows
 from textgate.components.inference import Predictor
-from textgate.components.metrics import f1_difference, f1_estimate
 
 
 def measure_robustness(
@@ -22,7 +22,9 @@ def measure_robustness(
 ) -> list[RobustnessResult]:
     """Return the F1 before and after each perturbation of ``settings.robustness``, on a sample of the texts.
 
-    A perturbation that changes no text is left out, such as English synonyms in texts of another language.
+    F1 is that of ``sample_f1``: with more than two classes, the mean over the classes of the changed texts. A
+    perturbation that changes no text, such as English synonyms in texts of another language, or only texts of one class
+    is left out.
 
     Args:
         predictor: Predictor of the bundle.
@@ -46,13 +48,20 @@ def measure_robustness(
             continue
         after = calibration.predict(predictor.predict_proba([perturbed[index] for index in changed]))
         before, expected = predicted[changed], truth[rows[changed]]
+        f1_before, f1 = (sample_f1(expected, answers, labels) for answers in (before, after))
+        difference = sample_f1_difference(expected, after, before, labels)
+        if f1_before is None or f1 is None or difference is None:
+            print(
+                f"robustness, {name}: no F1, because it changes only texts of one class ({len(changed):,})", flush=True
+            )
+            continue
         result = RobustnessResult(
             perturbation=name,
             rows=len(changed),
             changed=float(np.mean(after != before)),
-            f1_before=f1_estimate(expected, before, labels),
-            f1=f1_estimate(expected, after, labels),
-            f1_difference=f1_difference(expected, after, before, labels),
+            f1_before=f1_before,
+            f1=f1,
+            f1_difference=difference,
         )
         results.append(result)
         print(f"robustness, {name}: F1 {result.f1_before} to {result.f1} on {len(changed):,} texts", flush=True)

@@ -1,15 +1,21 @@
-"""Scores on slices of a split: by text length, by source file and by metadata column."""
+"""Scores on slices of a split, by text length, source file and metadata column, and a test for worse slices.
+
+Each slice is compared with the other rows by Fisher's exact test, one-sided; p-values are corrected for the number of
+slices (Holm, Scand. J. Statist. 6, 1979), which holds for overlapping slices, too.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import hypergeom
 
 from textgate.components.contracts import Estimate
 from textgate.components.contracts.evaluation import Slice
 from textgate.components.evaluate.predictions import Predictions
-from textgate.components.metrics import RESAMPLES, SEED, accuracy_estimate, f1_estimate, interval
+from textgate.components.evaluate.sample_f1 import sample_f1
+from textgate.components.metrics import RESAMPLES, SEED, accuracy_estimate, holm, interval
 
 MAX_VALUES = 20
 """Slices per column, the most frequent values first."""
@@ -30,7 +36,7 @@ def score_slices(predictions: Predictions, ids: Sequence[str], metadata: Sequenc
     ``source`` (the part of the row's id before the last colon) and each metadata column. A metadata column named
     ``length`` or ``source`` replaces the built-in one. A column with a single value is left out.
 
-    F1 of two classes is 0 in a slice in which the last class neither occurs nor is predicted.
+    F1 is that of ``sample_f1``: None in a slice of one class, whose accuracy is the recall of that class.
 
     Args:
         predictions: Predictions for the n rows of the split.
@@ -42,10 +48,21 @@ def score_slices(predictions: Predictions, ids: Sequence[str], metadata: Sequenc
         "source": _by_value([identity.rpartition(":")[0] for identity in ids]),
         **{column: _by_value([row[column] for row in metadata]) for column in (metadata[0] if metadata else ())},
     }
+    slices = [
+        (column, value, rows) for column, rows_by_value in columns.items() for value, rows in rows_by_value.items()
+    ]
+    correct = predictions.truth == predictions.predicted
+    p_values = holm([_p_worse(correct, rows) for *_, rows in slices])
     return [
-        _score(column, value, predictions, rows)
-        for column, rows_by_value in columns.items()
-        for value, rows in rows_by_value.items()
+        Slice(
+            column=column,
+            value=value or NO_VALUE,
+            rows=len(rows),
+            f1=sample_f1(predictions.truth[rows], predictions.predicted[rows], predictions.class_count),
+            accuracy=accuracy_estimate(predictions.truth[rows], predictions.predicted[rows]),
+            p_worse=p_value,
+        )
+        for (column, value, rows), p_value in zip(slices, p_values, strict=True)
     ]
 
 
@@ -60,15 +77,16 @@ def length_bias(texts: Sequence[str], correct: npt.NDArray[np.bool_]) -> Estimat
         correct: Whether the prediction for each text is correct, (n,) bool.
 
     Returns:
-        The difference with a bootstrap interval, or None if too many texts have the same length to form quarters.
+        The difference with its interval, or None if too many texts have the same length to form quarters.
     """
     quarters = list(_by_length(texts).values())
     if not quarters:
         return None
     ends = [correct[rows] for rows in (quarters[-1], quarters[0])]
-    # The number of correct predictions in a bootstrap sample is binomial.
+    # Jeffreys' posterior of a proportion: unlike resamples, it has a width without errors, too (Brown, Cai and
+    # DasGupta, Interval Estimation for a Binomial Proportion, Statistical Science 16, 2001).
     rng = np.random.default_rng(SEED)
-    longest, shortest = (rng.binomial(len(end), end.mean(), RESAMPLES) / len(end) for end in ends)
+    longest, shortest = (rng.beta(end.sum() + 0.5, (~end).sum() + 0.5, RESAMPLES) for end in ends)
     return interval(float(ends[0].mean() - ends[1].mean()), longest - shortest)
 
 
@@ -100,17 +118,11 @@ def _by_value(values: Sequence[str]) -> _RowsByValue:
     return {value: np.array(rows, dtype=np.int64) for value, rows in rows_by_value.items()}
 
 
-def _score(column: str, value: str, predictions: Predictions, rows: npt.NDArray[np.int64]) -> Slice:
-    truth, predicted, classes = predictions.truth[rows], predictions.predicted[rows], predictions.class_count
-    f1 = f1_estimate(truth, predicted, classes)
-    if classes > 2:
-        # Macro F1 counts a class that neither occurs nor is predicted here as 0: average over the other classes.
-        factor = classes / len(np.union1d(truth, predicted))
-        f1 = Estimate(value=f1.value * factor, low=f1.low * factor, high=f1.high * factor)
-    return Slice(
-        column=column,
-        value=value or NO_VALUE,
-        rows=len(rows),
-        f1=f1,
-        accuracy=accuracy_estimate(truth, predicted),
-    )
+def _p_worse(correct: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> float:
+    """Return the probability of as few correct predictions in a random slice of this size (Fisher's exact test).
+
+    Args:
+        correct: Whether the prediction of each row of the split is correct, (n,) bool.
+        rows: Indices of the slice.
+    """
+    return float(hypergeom.cdf(correct[rows].sum(), len(correct), correct.sum(), len(rows)))

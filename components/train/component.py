@@ -32,20 +32,20 @@ def train(
     from textgate.components.step import step_work
 
     with step_work():
-        import time
         from pathlib import Path
 
         from pydantic import TypeAdapter
 
         from textgate.components.contracts import Resources, Training
-        from textgate.components.families.speed import peak_memory
+        from textgate.components.train.cost_meter import CostMeter
         from textgate.components.train.launch import TrainingJob, run
         from textgate.components.train.multi_node import run_on_nodes
         from textgate.components.train.trainjob import on_cluster
 
         settings = TypeAdapter(Training).validate_json(training)
         job = TrainingJob(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path))
-        started = time.perf_counter()
-        bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if nodes and on_cluster() else run(job)
-        cost = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
+        meter, elsewhere = CostMeter(), bool(nodes) and on_cluster()
+        bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if elsewhere else run(job)
+        # The CPU time of other machines is not known.
+        cost = meter.cost().model_dump(exclude={"cpu_seconds"} if elsewhere else None)
         model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics, **cost})

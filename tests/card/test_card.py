@@ -101,8 +101,9 @@ def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **cha
         calibration_error_before=0.09,
         rows_per_second=100.0,
         slices=[
-            Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.9), accuracy=estimate(0.61)),
-            Slice(column="source", value="web", rows=70, f1=estimate(0.1), accuracy=estimate(0.9)),
+            Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.9), accuracy=estimate(0.61), p_worse=0.01),
+            Slice(column="source", value="web", rows=70, f1=None, accuracy=estimate(0.9), p_worse=1.0),
+            Slice(column="source", value="few", rows=20, f1=estimate(0.1), accuracy=estimate(0.6), p_worse=0.2),
         ],
         length_bias=estimate(-0.2),
         robustness=[
@@ -119,7 +120,7 @@ def evaluation(labels: list[str] = LABELS, words: list[str] | None = None, **cha
         out_of_domain=[
             OutOfDomainSet(name="tweets", dataset="e" * 64, rows=80, f1=estimate(0.55), accuracy=estimate(0.6))
         ],
-        training_cost=TrainingCost(seconds=7_200, peak_memory=1_500_000_000),
+        training_cost=TrainingCost(seconds=7_200, cpu_seconds=10_800, peak_memory=1_500_000_000),
     )
     top_words = {labels[0]: [TopWord(word=word, contribution=1.25, texts=3) for word in words or ["dull"]]}
     no_rows = np.zeros((0, len(labels)))
@@ -151,6 +152,7 @@ MEASUREMENTS = Measurements(
             bytes=23_000_000,
             parity=0.01,
             agreement=0.991,
+            split="validation",
             f1=estimate(0.8),
             f1_difference=estimate(0),
             speeds=[Speed(batch=8, tokens=64, milliseconds=10)],
@@ -196,8 +198,8 @@ def test_the_header_is_read_by_the_hubs_library_with_every_metric_and_its_interv
     assert {(result.dataset_name, result.dataset_revision, result.dataset_split) for result in results.values()} == {
         ("org/films", COMMIT, "test")
     }
-    # 2 h x 65 W = 0.13 kWh; x 445 g.
-    assert read.co2_eq_emissions["emissions"] == pytest.approx(57.85)
+    # 3 core-hours x 12 W = 0.036 kWh; x 445 g.
+    assert read.co2_eq_emissions["emissions"] == pytest.approx(16.02)
 
 
 def test_data_and_base_model_outside_the_hub_are_not_in_the_hubs_metadata() -> None:
@@ -217,17 +219,21 @@ def test_the_card_contains_all_results() -> None:
         "| F1 | 0.8000 | 0.7800 | 0.8200 |",
         "| Matthews correlation | 0.6000 | 0.5800 | 0.6200 |",
         "| bad | 50 | 0.7100 | 0.6900 | 0.7300 | 0.6000 | 0.5800 | 0.6200 | 0.6500 | 0.6300 | 0.6700 |",
-        "| length | 1 to 9 | 30 | 0.6100 | 0.5900 | 0.6300 | 0.9000 | 0.8800 | 0.9200 |",
+        "| length | 1 to 9 | 30 | 0.6100 | 0.5900 | 0.6300 | 0.9000 | 0.8800 | 0.9200 | yes |",
+        "| source | web | 70 | 0.9000 | 0.8800 | 0.9200 | one label |  |  | no |",
+        "corrected for the 3 slices (Holm)",
         "| typos | 90 | 12.5 % | 0.8000 | 0.7000 | \u22120.1000 | \u22120.1200 | \u22120.0800 |",
         "| tweets | 80 | 0.5500 | 0.5300 | 0.5700 | 0.6000 | 0.5800 | 0.6200 |",
         "- bad: dull (+1.25)",
         # Settings of the bundle, which differ from the recipe's after a sweep.
         "| epochs | 5 |",
         "| head.C | 2.0 |",
+        "| Export target | MB | Texts per second | Peak MB | F1 (validation) | Agreement (validation) | Served |",
         "| onnx-int8 | 23.0 | 800 | 80 | 0.8000 | 0.9910 | yes |",
-        "Training took 2h00m and 1,500 MB of memory. That is about **0.13 kWh** and **58 g CO2e**",
-        "7200.0 s / 3600 × 65 W / 1000 = 0.13 kWh;  × 445 g/kWh = 58 g",
-        "arXiv:1910.09700",
+        "Training took 2h00m and 1,500 MB of memory. That is about **0.036 kWh** and **16 g CO2e**",
+        "(10800.0 core-seconds × 12 W) / 3,600,000 = 0.036 kWh;  × 445 g/kWh = 16 g",
+        "The CPU time was measured",
+        "doi:10.1002/advs.202100707",
         "| numpy | 2.4.6 |",
         "Promoted by the gate on the served model, compared with the champion `605127f62e6b`",
         "- Passed: F1 reaches the threshold 0.8.",
@@ -244,8 +250,8 @@ def test_the_limitations_are_the_worst_results() -> None:
         "The label with the lowest F1 is bad: 0.6500 (0.6300 to 0.6700) on 50 texts, with recall 60.0\xa0% and "
         "precision 71.0\xa0%.",
         "The most common error is to predict good for bad: 10 of 50 texts.",
-        "The slice with the lowest accuracy is length 1 to 9: 0.6100 (0.5900 to 0.6300) on 30 texts, 0.8200 on all; "
-        "more than chance.",
+        "The slice with the lowest accuracy among those that chance does not explain is length 1 to 9: 0.6100 (0.5900 "
+        "to 0.6300) on 30 texts, 0.8200 on all.",
         "Accuracy is lower on long texts: that on the longest quarter minus that on the shortest is \u22120.2000 "
         "(\u22120.2200 to \u22120.1800).",
         "The most harmful perturbation is typos: F1 falls from 0.8000 to 0.7000 (by \u22120.1200 to \u22120.0800), and "
@@ -274,7 +280,7 @@ def test_missing_analyses_are_limitations_and_chance_is_named() -> None:
         "Robustness to typos, changed case or synonyms was not evaluated.",
         "Texts from other sources were not evaluated",
     ]
-    part = Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.5), accuracy=estimate(0.81))
+    part = Slice(column="length", value="1 to 9", rows=30, f1=estimate(0.5), accuracy=estimate(0.7), p_worse=0.06)
     same = [result.model_copy(update={"f1_difference": estimate(-0.01)}) for result in evaluation().manifest.robustness]
     sentences = " ".join(limits(bundle(), evaluation(slices=[part], robustness=same).manifest))
     assert "this can be chance" in sentences
@@ -303,13 +309,20 @@ def test_a_rejection_and_missing_results_are_stated() -> None:
     assert ModelCard(markdown).data.get("co2_eq_emissions") is None
 
 
-def test_the_energy_covers_all_requested_machines_and_accelerators() -> None:
-    resources = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}}"
-    energy = Energy.of(TrainingCost(seconds=3_600, peak_memory=0), Recipe.parse(f"{RECIPE}{resources}\n", "films.yaml"))
-    assert (energy.watts, energy.accelerators, energy.machines) == (2 * (65 + 2 * 400), 4, 2)
-    assert energy.kwh == pytest.approx(1.73)
-    assert energy.grams == pytest.approx(1.73 * 445)
-    assert "400 W for each of 4 accelerators" in card(f"{RECIPE}{resources}\n")
+def test_the_energy_is_that_of_busy_cores_and_of_all_requested_accelerators() -> None:
+    resources = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}, cpu: 1500m}"
+    recipe = Recipe.parse(f"{RECIPE}{resources}\n", "films.yaml")
+    busy = Energy.of(TrainingCost(seconds=3_600, cpu_seconds=1_800, peak_memory=0), recipe)
+    assert busy.kwh == pytest.approx(0.5 * 0.012 + 4 * 0.4)
+    assert busy.grams == pytest.approx(busy.kwh * 445)
+    # Without a measurement, 2 machines of 1.5 cores count for the whole hour.
+    bound = Energy.of(TrainingCost(seconds=3_600, peak_memory=0), recipe)
+    assert (bound.measured, bound.core_seconds) == (False, 3 * 3_600)
+    assert bound.kwh == pytest.approx(3 * 0.012 + 4 * 0.4)
+    assert "each of 4 accelerators that the recipe requests on a cluster 400 W" in card(f"{RECIPE}{resources}\n")
+    # A training that waits for a download or another process uses no energy for it.
+    waiting = Energy.of(TrainingCost(seconds=3_600, cpu_seconds=36, peak_memory=0), Recipe.parse(RECIPE, "films.yaml"))
+    assert waiting.kwh == pytest.approx(0.01 * 0.012)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,19 @@ def test_a_perturbation_that_changes_no_text_is_left_out_and_without_perturbatio
     assert recording.calls == []
 
 
+def test_a_perturbation_that_changes_only_texts_of_one_class_has_no_f1(
+    dataset: Dataset, linear: tuple[ModelBundle, Predictor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, texts, classes = dataset.columns("test")
+    bundle, predictor = linear
+    # Digits have no case.
+    texts = [text if label else "1 2 3" for text, label in zip(texts, classes, strict=True)]
+    assert (
+        measure_robustness(predictor, texts, classes, bundle.calibration, EvaluateSettings(robustness=["case"])) == []
+    )
+    assert "robustness, case: no F1, because it changes only texts of one class (" in capsys.readouterr().out
+
+
 def test_rows_are_sampled_by_the_seed_and_without_replacement() -> None:
     sample = sample_rows(1_000, 100, 3)
     assert len(set(sample.tolist())) == 100

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import fisher_exact
 from sklearn.metrics import accuracy_score, f1_score
 
 from textgate.components.contracts.evaluation import Slice
 from textgate.components.evaluate.predictions import Predictions
-from textgate.components.evaluate.slices import MAX_VALUES, MIN_ROWS, length_bias, score_slices
+from textgate.components.evaluate.slices import MAX_VALUES, MIN_ROWS, _p_worse, length_bias, score_slices
+from textgate.components.metrics import holm
 
 
 def words(count: int) -> str:
@@ -145,11 +147,59 @@ def test_a_slice_has_the_scores_of_its_rows(labels: int) -> None:
         members = kinds == one.value
         average = "binary" if labels == 2 else "macro"
         expected = f1_score(truth[members], predicted[members], average=average)
+        assert one.f1 is not None
         assert one.f1.value == pytest.approx(expected, abs=1e-12)
         assert one.accuracy.value == pytest.approx(accuracy_score(truth[members], predicted[members]), abs=1e-12)
         assert one.f1.low < one.f1.value < one.f1.high
         assert one.accuracy.low < one.accuracy.value < one.accuracy.high
         assert one.rows == members.sum()
+
+
+def test_a_slice_of_one_class_has_no_f1_and_its_accuracy_is_the_recall_of_the_class() -> None:
+    truth = np.array([0] * 50 + [1] * 50)
+    predicted = np.array([0] * 45 + [1] * 45 + [0] * 10)
+    kinds = [{"kind": "bad" if row < 50 else "good"} for row in range(100)]
+    for labels in (2, 3):
+        found = score_slices(predictions([words(3)] * 100, truth, predicted, labels), ["f:1"] * 100, kinds)
+        assert [(one.value, one.f1, one.accuracy.value) for one in found] == [("bad", None, 0.9), ("good", None, 0.8)]
+
+
+def test_p_values_are_those_of_fishers_exact_test_corrected_by_holm() -> None:
+    correct = np.array([True] * 60 + [False] * 20 + [True] * 95 + [False] * 5 + [True] * 40 + [False] * 5)
+    kinds = ["x"] * 80 + ["y"] * 100 + ["z"] * 45
+    truth = np.arange(len(kinds)) % 2
+    rows = predictions([words(3)] * len(kinds), truth, np.where(correct, truth, 1 - truth), 2)
+    found = {one.value: one for one in score_slices(rows, ["f:1"] * len(kinds), [{"kind": kind} for kind in kinds])}
+    tables = {"x": [[60, 20], [135, 10]], "y": [[95, 5], [100, 25]], "z": [[40, 5], [155, 25]]}
+    exact = {kind: fisher_exact(table, alternative="less").pvalue for kind, table in tables.items()}
+    # Ascending: x, z, y. Times 3, 2 and 1, none below the one before it.
+    by_hand = [3 * exact["x"], min(1, 2 * exact["z"]), 1]
+    by_hand[2] = max(min(1, exact["y"]), by_hand[1])
+    by_hand = [by_hand[0], by_hand[2], by_hand[1]]
+    assert [found[kind].p_worse for kind in "xyz"] == pytest.approx(by_hand, rel=1e-9)
+    assert [found[kind].is_worse for kind in "xyz"] == [True, False, False]
+
+
+@pytest.mark.parametrize("slices", [3, 24])
+def test_chance_marks_a_slice_in_at_most_one_of_20_splits(slices: int) -> None:
+    """A comparison of each interval with the accuracy of the split marked a slice in 40 % of the splits."""
+    rng = np.random.default_rng(slices)
+    kinds = np.arange(slices * 25) % slices
+    marked, lower = 0, 0
+    for _ in range(100):
+        correct = rng.random(len(kinds)) < 0.85
+        p_values = [float(_p_worse(correct, np.flatnonzero(kinds == kind))) for kind in range(slices)]
+        marked += min(holm(p_values)) <= 0.05
+        lower += min(p_values) <= 0.05
+    assert marked <= 7, "2 standard errors above 5 of 100"
+    assert slices < 24 or lower > 30, "uncorrected p-values would not do"
+
+
+def test_length_bias_has_an_interval_without_errors_too() -> None:
+    texts = [words(length) for length in np.repeat([2, 5, 9, 30], 20)]
+    bias = length_bias(texts, np.ones(80, dtype=bool))
+    assert bias is not None
+    assert -0.2 < bias.low < -0.05 < bias.value == 0 < 0.05 < bias.high < 0.2
 
 
 def test_length_bias_is_the_difference_in_accuracy_of_the_longest_and_shortest_texts() -> None:

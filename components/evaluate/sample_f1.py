@@ -1,0 +1,79 @@
+"""F1 on a sample in which not every class occurs, such as a slice or the texts that a perturbation changes.
+
+Macro F1 over all classes counts every absent class as 0. Here it is the mean over the classes with true rows in the
+sample, as ``sklearn.metrics.f1_score(labels=np.unique(truth), average="macro")``.
+"""
+
+import numpy as np
+
+from textgate.components.contracts import Estimate
+from textgate.components.metrics import f1_difference, f1_estimate, interval
+from textgate.components.metrics.classification import Classes, Floats, class_counts, per_class
+from textgate.components.metrics.composites import macro_interval
+from textgate.components.metrics.resampling import resample_cells, resampled_counts
+
+_FEW_ROWS = 10
+"""If most classes have fewer rows, a mean over them is biased downwards and has no interval."""
+
+
+def sample_f1(truth: Classes, predicted: Classes, classes: int) -> Estimate | None:
+    """Return the F1 of class 1 for two classes, and the mean over the classes in ``truth`` for more.
+
+    Args:
+        truth: True classes, (n,) int64.
+        predicted: Predicted classes, (n,) int64.
+        classes: Number of classes of the task.
+
+    Returns:
+        F1 with its 95 % interval; None if all rows have the same true class, or there are none.
+    """
+    present, support = np.unique(truth, return_counts=True)
+    if len(present) < 2:
+        return None
+    if classes == 2:
+        return f1_estimate(truth, predicted, classes)
+    value = float(_mean_of_present(*class_counts(truth, predicted, classes)))
+    rows, thin = int(support.min()), int(np.sum(support < _FEW_ROWS))
+    if thin > len(present) / 2:
+        withheld = f"{thin} of {len(present)} classes have fewer than {_FEW_ROWS} texts"
+        return Estimate(value=value, low=0, high=1, rows=rows, withheld=withheld)
+    # Predictions of absent classes are one more class, whose F1 of 0 does not count; it only widens the interval.
+    truth, predicted = np.searchsorted(present, truth), _renumbered(predicted, present)
+    numbered = int(max(len(present), predicted.max() + 1))
+    low, high = (end * numbered / len(present) for end in macro_interval("f1", truth, predicted, numbered))
+    return Estimate(value=value, low=max(0.0, min(value, low)), high=min(1.0, max(value, high)), rows=rows)
+
+
+def sample_f1_difference(truth: Classes, predicted: Classes, reference: Classes, classes: int) -> Estimate | None:
+    """Return ``sample_f1`` of ``predicted`` minus that of ``reference``, with its 95 % paired interval.
+
+    Args:
+        truth: True classes, (n,) int64.
+        predicted: Predicted classes, (n,) int64.
+        reference: Predicted classes to compare with, (n,) int64.
+        classes: Number of classes of the task.
+    """
+    if len(np.unique(truth)) < 2:
+        return None
+    if classes == 2:
+        return f1_difference(truth, predicted, reference, classes)
+    cells, draws = resample_cells(np.stack([truth, predicted, reference], axis=1))
+    resampled, resampled_reference = (
+        _mean_of_present(*resampled_counts(cells[:, 0], cells[:, column], draws, classes)) for column in (1, 2)
+    )
+    value, reference_value = (
+        float(_mean_of_present(*class_counts(truth, answers, classes))) for answers in (predicted, reference)
+    )
+    return interval(value - reference_value, resampled - resampled_reference)
+
+
+def _renumbered(predicted: Classes, present: Classes) -> Classes:
+    """Return the index of each class in ``present``, (n,) int64; absent classes have the index after the last."""
+    index = np.minimum(np.searchsorted(present, predicted), len(present) - 1)
+    return np.where(present[index] == predicted, index, len(present))
+
+
+def _mean_of_present(tp: Floats, predicted: Floats, support: Floats) -> Floats:
+    """Return the mean F1 of the classes with support, (...,) float64, for counts (..., classes)."""
+    present = support > 0
+    return np.asarray((per_class(tp, predicted, support)["f1"] * present).sum(axis=-1) / present.sum(axis=-1))
