@@ -145,9 +145,7 @@ def train(
     train_bundle(folder / "dataset", opened.name, training, folder / "trained", context)
     evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation", export=opened.export)
     merge_bundle(folder / "trained", folder / "merged")
-    export_bundle(
-        folder / "merged", folder / "dataset", folder / "trained-evaluation", opened.export, folder / "served"
-    )
+    export_bundle(folder / "merged", folder / "dataset", opened.export, folder / "served")
     evaluation = evaluate_bundle(folder / "dataset", folder / "served", folder / "evaluation")
     return TrainingResult(load_bundle(folder / "served"), evaluation, folder)
 

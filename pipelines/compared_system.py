@@ -9,14 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from textgate.components.contracts import Export, InputError, Training, TrainingCost
-from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, SERVED, TRAINED
+from textgate.components.contracts import Export, InputError, Training
+from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, SERVED, TRAINED, VALIDATION
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 
 
@@ -90,27 +89,28 @@ def main(job_file: Path, error_file: Path) -> None:
 def _run(job: _Job) -> None:
     from textgate.components.evaluate.evaluate import evaluate_bundle
     from textgate.components.export_onnx.export_onnx import export_bundle
-    from textgate.components.families.speed import peak_memory
     from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
     from textgate.components.sources import default_downloads, fetch
     from textgate.components.train import launch
+    from textgate.components.train.cost_meter import CostMeter
 
     spec, folder = job.spec, job.output
     folder.mkdir()
     trained, merged = folder.parent / "model", folder.parent / "merged"
     if base_model := getattr(spec.train, "base_model", None):
         fetch(base_model, default_downloads())  # so that the download does not count as training time
-    started = time.perf_counter()
+    meter = CostMeter()
     training = launch.TrainingJob(job.dataset, spec.name, spec.train, job.code, job.bucket, trained, folder / "logs")
     launch.run(training)
-    cost = TrainingCost(seconds=time.perf_counter() - started, peak_memory=peak_memory())
+    cost = meter.cost()
     evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, cost, export=spec.export)
     bundle = merge_bundle(trained, merged)
     changes = compare_merged(merged, bundle, folder / TRAINED)
     (folder / MERGE).write_text(changes.model_dump_json(indent=2) if changes else "null", "utf-8")
-    _, measurements = export_bundle(merged, job.dataset, folder / TRAINED, spec.export, folder / EXPORTED)
+    _, measurements = export_bundle(merged, job.dataset, spec.export, folder / EXPORTED)
     measurements.write(folder / MEASUREMENTS)
     evaluate_bundle(job.dataset, folder / EXPORTED, folder / SERVED, SCORES_ONLY, cost)
+    evaluate_bundle(job.dataset, folder / EXPORTED, folder / VALIDATION, SCORES_ONLY, split="validation")
 
 
 if __name__ == "__main__":

@@ -174,10 +174,10 @@ class Steps:
         task = merge_quantize(model=model, trained=evaluation, code=self.code("merge_quantize"))
         return self.on_device(task).outputs
 
-    def export(self, dataset: Any, merged: Any, evaluation: Any, settings: str) -> Any:
+    def export(self, dataset: Any, merged: Any, settings: str) -> Any:
         """Export the merged bundle by the section ``export`` (JSON); return ``exported`` and ``measurements``."""
-        arguments = {"dataset": dataset, "model": merged, "trained": evaluation, "export": settings}
-        return self.for_export(export_onnx(**arguments, code=self.code("export_onnx"))).outputs
+        task = export_onnx(dataset=dataset, model=merged, export=settings, code=self.code("export_onnx"))
+        return self.for_export(task).outputs
 
     def judge_and_promote(
         self, candidate: ServedCandidate, model: str, bucket: Any, *, out_of_domain: Any = None, sweep: Any = None

@@ -49,7 +49,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
             passed = steps.gate_trained(dataset, evaluation, complete, bucket, table)
             with dsl.If(passed == True):  # noqa: E712 (builds a condition of the DAG)
                 merged = steps.merge(model, evaluation)
-                exported = steps.export(dataset, merged["merged"], evaluation, recipe.export.model_dump_json())
+                exported = steps.export(dataset, merged["merged"], recipe.export.model_dump_json())
                 candidate = ServedCandidate(
                     dataset=dataset,
                     exported=exported["exported"],

@@ -1,4 +1,8 @@
-"""Comparison step: time and test the systems of several recipes on one dataset, and choose the winner."""
+"""Comparison step: time and test the systems of several recipes on one dataset, and choose the winner.
+
+The choice rests on the validation split, so that the test split judges the winner in the second gate for the first
+time. Its scores are in the table, but choose nothing.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +17,7 @@ from textgate.components.contracts.comparison import (
     EXPORTED,
     MEASUREMENTS,
     SERVED,
+    VALIDATION,
     ComparedSystem,
     Comparison,
     CostLimits,
@@ -44,15 +49,13 @@ def compare_systems(
     _, texts, _ = dataset.columns("test")
     outcomes = list(zip(recipes, failed, folders, strict=True))
     finished = {recipe.name: folder for recipe, error, folder in outcomes if not error}
-    served = {name: Evaluation.open(folder / SERVED) for name, folder in finished.items()}
+    validation = {name: Evaluation.open(folder / VALIDATION) for name, folder in finished.items()}
     # From here on, every list is in this order: by F1, the highest first.
-    names = sorted(served, key=lambda name: -served[name].manifest.f1.value)
-    evaluations = {name: served[name] for name in names}
+    names = sorted(validation, key=lambda name: -validation[name].manifest.f1.value)
     timings = time_in_turns([finished[name] / EXPORTED for name in names], _sample(texts)) if names else []
-    pairs = compare_pairs(evaluations)
+    pairs = compare_pairs({name: validation[name] for name in names})
     metrics = [
-        _metrics(finished[name], evaluation, timing, limits)
-        for (name, evaluation), timing in zip(evaluations.items(), timings, strict=True)
+        _metrics(finished[name], validation[name], timing, limits) for name, timing in zip(names, timings, strict=True)
     ]
     metrics = _with_ranks(names, metrics, letter_display(names, pairs))
     family = {recipe.name: recipe.train.family for recipe in recipes}
@@ -71,6 +74,7 @@ def compare_systems(
         dataset=dataset.manifest.fingerprint,
         labels=dataset.manifest.labels,
         rows=len(texts),
+        validation_rows=len(dataset.columns("validation")[0]),
         limits=limits,
         systems=systems,
         pairs=pairs,
@@ -85,14 +89,16 @@ def _sample(texts: Sequence[str]) -> list[str]:
     return [texts[row] for row in rows]
 
 
-def _metrics(folder: Path, served: Evaluation, timing: Timing, limits: CostLimits) -> SystemMetrics:
+def _metrics(folder: Path, validation: Evaluation, timing: Timing, limits: CostLimits) -> SystemMetrics:
     """Return the metrics of one system, without its ranks among the others."""
+    served = Evaluation.open(folder / SERVED)
     manifest = folder / EXPORTED / MANIFEST
     size = ModelBundle.parse(manifest.read_bytes(), str(manifest)).size
     slow = limits.max_latency_ms is not None and timing.latency_ms > limits.max_latency_ms
     large = limits.max_size_mb is not None and size > limits.max_size_mb * 1e6
     return SystemMetrics(
         target=Measurements.open(folder / MEASUREMENTS).served,
+        validation_f1=validation.manifest.f1,
         f1=served.manifest.f1,
         accuracy=served.manifest.accuracy,
         latency_ms=timing.latency_ms,
@@ -116,7 +122,7 @@ def _training_cost(served: Evaluation) -> TrainingCost:
 
 def _with_ranks(names: Sequence[str], metrics: Sequence[SystemMetrics], letters: dict[str, str]) -> list[SystemMetrics]:
     """Return the metrics with the Pareto fronts and the letters filled in."""
-    scores = [found.f1.value for found in metrics]
+    scores = [found.choice_f1.value for found in metrics]
     on_latency_front = pareto_front(scores, [found.latency_ms for found in metrics])
     on_training_front = pareto_front(scores, [found.training.seconds for found in metrics])
     return [

@@ -60,16 +60,17 @@ class _CostAxis(NamedTuple):
 
 def _plot(metrics: dict[str, SystemMetrics], cost: _CostAxis, on_front: Sequence[bool]) -> Markup:
     """Draw F1 against a cost, with the Pareto front."""
+    scores = {system: measured.choice_f1 for system, measured in metrics.items()}
     front = [system for system, marked in zip(metrics, on_front, strict=True) if marked]
     points = [
-        ScatterPoint(system, x, measured.f1.value, marked, measured.f1.low, measured.f1.high)
-        for (system, measured), x, marked in zip(metrics.items(), cost.costs, on_front, strict=True)
+        ScatterPoint(system, x, score.value, marked, score.low, score.high)
+        for (system, score), x, marked in zip(scores.items(), cost.costs, on_front, strict=True)
     ]
-    interval_ends = [end for measured in metrics.values() for end in (measured.f1.low, measured.f1.high)]
+    interval_ends = [end for score in scores.values() for end in (score.low, score.high)]
     text = f"On the Pareto front: {', '.join(front)}. No system has a higher F1 than these at a lower cost."
     return scatter_plot(
         Caption(cost.figure, f"F1 against {cost.name}", text),
         points,
         Axis.fit(cost.unit, cost.costs, log=True),
-        Axis.fit("F1, 95 % interval", interval_ends),
+        Axis.fit("validation F1, 95 % interval", interval_ends),
     )

@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
     """Result of a comparison."""
 
     winner: str | None
-    """System with the highest F1 within the limits; None if there is none."""
+    """System with the highest F1 on the validation split within the limits; None if there is none."""
     as_good: list[str]
     """Other systems within the limits that are not significantly worse."""
     message: str
@@ -101,10 +101,10 @@ class Outcome(NamedTuple):
 
 
 def choose_winner(systems: Sequence[ComparedSystem], pairs: Sequence[SystemPair], limits: CostLimits) -> Outcome:
-    """Choose the system with the highest F1 within the cost limits.
+    """Choose the system with the highest F1 on the validation split within the cost limits.
 
     Args:
-        systems: Systems by descending F1.
+        systems: Systems by descending F1 on the validation split.
         pairs: Results of all pairs.
         limits: Cost limits of the winner.
     """
@@ -120,7 +120,7 @@ def choose_winner(systems: Sequence[ComparedSystem], pairs: Sequence[SystemPair]
     as_good = [name for name in within[1:] if not pair_with[name].significant]
     limited = limits != CostLimits()
     scope = f" of the {len(within)} systems within {_format_limits(limits)}" if limited else ""
-    message = f"{winner} wins: it has the highest F1{scope}, {metrics[winner].f1}"
+    message = f"{winner} wins: it has the highest F1 on the validation split{scope}, {metrics[winner].choice_f1}"
     if as_good:
         others = [
             f"{name} ({_savings(metrics[name], metrics[winner])}p {pair_with[name].p_holm:.2g})" for name in as_good

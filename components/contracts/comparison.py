@@ -1,9 +1,13 @@
-"""Comparison: several systems on the same test split, the output of the step compare.
+"""Comparison: several systems on the same splits, the output of the step compare.
+
+The validation split chooses the winner and judges the differences. The test split only reports: the best of several
+systems on one split has a score that is too high, so that it could not pass a gate on the same texts fairly.
 
 The step reads one folder per system that did not fail:
 
 <folder>/exported           bundle that would be served
-<folder>/trained, served    evaluations of the trained and of the served bundle
+<folder>/trained, served    evaluations of the trained and of the served bundle on the test split
+<folder>/validation         evaluation of the served bundle on the validation split
 <folder>/measurements.json  accuracy and cost of every export target (Measurements)
 <folder>/merge.json         changes from merging the adapter (MergeResult)
 """
@@ -16,7 +20,7 @@ from textgate.components.contracts.evaluation import Estimate, TrainingCost
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 
-EXPORTED, TRAINED, SERVED = "exported", "trained", "served"
+EXPORTED, TRAINED, SERVED, VALIDATION = "exported", "trained", "served", "validation"
 MEASUREMENTS, MERGE = "measurements.json", "merge.json"
 
 
@@ -34,6 +38,8 @@ class SystemMetrics(FrozenModel):
 
     target: str
     """Export target that would be served, or ``linear``."""
+    validation_f1: Estimate | None = None
+    """F1 on the validation split, by which the winner is chosen; None before 0.2, when it was chosen by ``f1``."""
     f1: Estimate
     """F1 on the test split."""
     accuracy: Estimate
@@ -51,12 +57,17 @@ class SystemMetrics(FrozenModel):
     within_limits: bool
     """Whether latency and size are within the limits of the comparison."""
     on_latency_front: bool
-    """Whether it is on the Pareto front of F1 and latency: no other system is at least as good in both and better in
-    one."""
+    """Whether it is on the Pareto front of ``choice_f1`` and latency: no other system is at least as good in both and
+    better in one."""
     on_training_front: bool
-    """Whether it is on the Pareto front of F1 and training time."""
+    """Whether it is on the Pareto front of ``choice_f1`` and training time."""
     letters: str
     """Compact letter display: two systems differ significantly exactly if they share no letter."""
+
+    @property
+    def choice_f1(self) -> Estimate:
+        """F1 by which the winner is chosen."""
+        return self.validation_f1 or self.f1
 
 
 class ComparedSystem(FrozenModel):
@@ -100,14 +111,16 @@ class Comparison(FrozenModel):
     """Label names in class order."""
     rows: int
     """Rows of the test split."""
+    validation_rows: int | None = None
+    """Rows of the validation split, on which the winner is chosen; None before 0.2, when it was the test split."""
     limits: CostLimits
     """Limits that the winner had to keep."""
     systems: list[ComparedSystem]
-    """Systems by descending F1; failed systems come last."""
+    """Systems by descending ``choice_f1``; failed systems come last."""
     pairs: list[SystemPair]
     """All pairs, in the order of the systems."""
     winner: str | None
-    """Recipe with the highest F1 within the limits; None if there is none."""
+    """Recipe with the highest ``choice_f1`` within the limits; None if there is none."""
     as_good: list[str]
     """Other recipes within the limits that are not significantly worse than the winner."""
     message: str = Field(alias="words")

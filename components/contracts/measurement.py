@@ -35,20 +35,22 @@ def throughput(speeds: Sequence[Speed]) -> float:
 
 
 class Measurement(FrozenModel):
-    """Accuracy and cost of one export target on the test split."""
+    """Accuracy and cost of one export target."""
 
     target: str
     """Name of the export target, such as ``onnx-int8``."""
     bytes: int
     """Size of the files that prediction needs."""
+    split: str = "test"
+    """Split on which accuracy was measured: ``validation``, or ``test`` before 0.2."""
     parity: float
-    """Mean absolute difference between its probabilities and those of the trained model."""
+    """Mean absolute difference between its probabilities and those of the model before export."""
     agreement: float
-    """Share of texts with the same most probable class as the trained model."""
+    """Share of texts with the same most probable class as the model before export."""
     f1: Estimate
-    """F1 on the test split."""
+    """F1 on the split, by the most probable class."""
     f1_difference: Estimate
-    """F1 minus F1 of the trained model, paired."""
+    """F1 minus F1 of the model before export, paired."""
     speeds: list[Speed]
     """Prediction times by batch size and text length."""
     peak_memory: int
@@ -95,7 +97,7 @@ class Measurements(FrozenModel):
     max_f1_loss: float
     """Allowed loss of F1, from the recipe."""
     min_agreement: float
-    """Required agreement with the trained model, from the recipe."""
+    """Required agreement with the model before export, from the recipe."""
     targets: list[Measurement]
     """Measurements of every export target."""
 

@@ -9,18 +9,16 @@ from textgate.components.image import IMAGE
 def export_onnx(
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
-    trained: dsl.Input[dsl.Artifact],
     export: str,
     code: str,
     exported: dsl.Output[dsl.Model],
     measurements: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Export the trained model, measure every export target and calibrate the one to serve.
+    """Export the merged model, measure every export target and calibrate the one to serve.
 
     Args:
-        dataset: Dataset from preprocess; its validation split calibrates the bundle.
+        dataset: Dataset from preprocess; its validation split chooses the target and calibrates the bundle.
         model: Merged bundle.
-        trained: Evaluation of the trained bundle, to which every export target is compared.
         export: The recipe's section ``export`` as JSON.
         code: Code version of the step; it only varies the cache key, which cannot see imported code.
         exported: Bundle to serve.
@@ -37,7 +35,6 @@ def export_onnx(
         bundle, results = export_bundle(
             Path(model.path),
             Path(dataset.path),
-            Path(trained.path),
             Export.model_validate_json(export),
             Path(exported.path),
         )

@@ -1,22 +1,22 @@
-"""Export step: write every export target, measure each against the trained model, and serve the best one."""
+"""Export step: write every export target, measure each against the merged model, and serve the best one."""
 
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from textgate.components.contracts import Calibration, Dataset, Evaluation, Export, ModelBundle, new_folder
+from textgate.components.contracts import Calibration, Dataset, Export, ModelBundle, new_folder
 from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime, OnnxRuntime, Runtime
 from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.contracts.measurement import Measurement, Measurements
 from textgate.components.export_onnx.calibrate import calibrate
-from textgate.components.export_onnx.measure import choose_served, measure_cost, measure_quality
+from textgate.components.export_onnx.measure import Reference, choose_served, measure_cost, measure_quality
 from textgate.components.export_onnx.target_exporter import TargetExporter
 from textgate.components.families import open_predictor
 
 
 def export_bundle(
-    bundle_folder: Path, dataset_folder: Path, trained: Path, settings: Export, output: Path
+    bundle_folder: Path, dataset_folder: Path, settings: Export, output: Path
 ) -> tuple[ModelBundle, Measurements]:
     """Write the bundle to serve: calibrated, with the other export targets as alternatives.
 
@@ -24,8 +24,7 @@ def export_bundle(
 
     Args:
         bundle_folder: The merged bundle.
-        dataset_folder: Dataset whose validation split calibrates the bundle.
-        trained: Evaluation of the trained bundle, to which every target is compared.
+        dataset_folder: Dataset whose validation split chooses the target and calibrates the bundle.
         settings: The recipe's section ``export``.
         output: Folder to write.
 
@@ -33,7 +32,8 @@ def export_bundle(
         InputError: The bundle is damaged, a target does not support its family, or the threshold cannot be fitted.
     """
     bundle = ModelBundle.load(bundle_folder)
-    dataset, reference = Dataset.open(dataset_folder), Evaluation.open(trained)
+    dataset = Dataset.open(dataset_folder)
+    reference = Reference.predict(bundle_folder, bundle, dataset)
     recipe = {**bundle.recipe, "export": settings.model_dump(mode="json")}
     uncalibrated = bundle.model_copy(update={"recipe": recipe, "calibration": Calibration()})
     with new_folder(output) as folder, tempfile.TemporaryDirectory() as temporary:
@@ -61,10 +61,10 @@ def export_bundle(
     )
 
 
-def _export_and_measure(exporter: TargetExporter, name: str, trained: Evaluation) -> Measurement:
+def _export_and_measure(exporter: TargetExporter, name: str, reference: Reference) -> Measurement:
     target, folder = EXPORT_TARGETS[name], exporter.scratch / name
     bundle = exporter.export(target)
-    return measure_cost(folder, bundle, measure_quality(folder, bundle, trained, exporter.settings, target))
+    return measure_cost(folder, bundle, measure_quality(folder, bundle, reference, exporter.settings, target))
 
 
 def _combine(scratch: Path, targets: Sequence[str], served: str, folder: Path) -> ModelBundle:
@@ -74,7 +74,7 @@ def _combine(scratch: Path, targets: Sequence[str], served: str, folder: Path) -
         scratch: Folder that holds a bundle per target.
         targets: Names of the targets.
         served: Name of the target whose runtime becomes the bundle's own; the others become alternatives.
-        folder: Empty folder to write to.
+        folder: Folder to write to.
     """
     from textgate.components.inference.onnx import TOKENIZER
 
@@ -96,6 +96,6 @@ def _summary(measurement: Measurement, served: bool) -> str:
     status = "served" if served else measurement.refused or "kept as an alternative"
     return (
         f"{measurement.target}: {measurement.bytes / 1e6:,.1f} MB, {measurement.texts_per_second:,.0f} texts/s, "
-        f"F1 {measurement.f1} ({measurement.f1_difference.value:+.4f}), agreement {measurement.agreement:.4f}, "
-        f"{measurement.peak_memory / 1e6:,.0f} MB resident: {status}"
+        f"F1 {measurement.f1} ({measurement.f1_difference.value:+.4f}) and agreement {measurement.agreement:.4f} on "
+        f"the {measurement.split} split, {measurement.peak_memory / 1e6:,.0f} MB resident: {status}"
     )

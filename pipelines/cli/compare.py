@@ -14,6 +14,7 @@ from rich.text import Text
 from textgate.components.contracts import InputError, Recipe, duration
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits
 from textgate.components.contracts.formatting import megabytes
+from textgate.components.contracts.metric_names import metric_title
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import (
@@ -98,11 +99,12 @@ def compare(
 ) -> None:
     """Compare recipes on one split and offer the best to the gate.
 
-    The best is the one with the highest F1 within --max-latency-ms and --max-size-mb. The table shows F1, the cost of
-    serving and of training, and which differences are significant. A system that fails gets a row with the reason.
+    The best is the one with the highest F1 on the validation split within --max-latency-ms and --max-size-mb. The table
+    shows F1 on both splits, the cost of serving and of training, and which differences are significant. A system that
+    fails gets a row with the reason.
 
     Exit codes: 0 the comparison completed, 1 a step or every system failed, 2 a recipe, an argument or the source is
-    wrong, 3 nothing is promoted and --fail-on-reject is given.
+    wrong, 3 there is no winner or a gate rejected it, and --fail-on-reject is given.
     """
     recipes = recipes_to_compare(names, source, where, overrides, model)
     limits = CostLimits(max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
@@ -193,8 +195,9 @@ def _as_json(result: "LocalComparison") -> dict[str, object]:
 
 
 _LEGEND = """
-Systems that share a letter do not differ significantly (paired test, Holm correction). L and T mark the Pareto fronts
-of F1 against latency and against training time."""
+The validation split chooses the winner; the test split judges only the winner. Systems that share a letter do not
+differ significantly on the validation split (paired test, Holm correction). L and T mark the Pareto fronts of F1
+against latency and against training time."""
 
 
 def _print_result(result: "LocalComparison", model: str) -> None:
@@ -218,7 +221,8 @@ def _print_result(result: "LocalComparison", model: str) -> None:
 
 def _table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("system", "F1 (95 % interval)", "", "ms/text", "texts/s", "MB", "training", "memory", ""):
+    score = f"validation {metric_title('f1', comparison.labels)} (95 % interval)"
+    for heading in ("system", score, "", "test", "ms/text", "texts/s", "MB", "training", "memory", ""):
         table.add_column(heading, justify="left" if heading in ("system", "") else "right", no_wrap=True)
     for system in comparison.systems:
         table.add_row(*map(Text, _row(system, comparison)))
@@ -228,15 +232,16 @@ def _table(comparison: Comparison) -> Table:
 def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
     metrics = system.metrics
     if metrics is None:
-        return [system.recipe, *[""] * 7, "failed"]
+        return [system.recipe, *[""] * 8, "failed"]
     fronts = ("L" if metrics.on_latency_front else "") + ("T" if metrics.on_training_front else "")
     remark = "" if metrics.within_limits else "beyond the limits"
     if system.recipe == comparison.winner:
         remark = "winner"
     return [
         system.recipe,
-        str(metrics.f1),
+        str(metrics.choice_f1),
         metrics.letters,
+        f"{metrics.f1.value:.4f}",
         f"{metrics.latency_ms:.2f}",
         f"{metrics.texts_per_second:,.0f}",
         f"{metrics.bytes / 1e6:,.1f}",

@@ -82,9 +82,7 @@ def report(name: str, training: TransformerTraining, folder: Path) -> None:
     merged = merge_bundle(folder / "trained", folder / "merged")
     compare_merged(folder / "merged", merged, folder / "evaluated")
     settings = Export.model_validate({"targets": TARGETS, "max_f1_loss": 0.005})
-    bundle, measurements = export_bundle(
-        folder / "merged", folder / "dataset", folder / "evaluated", settings, folder / "exported"
-    )
+    bundle, measurements = export_bundle(folder / "merged", folder / "dataset", settings, folder / "exported")
     dataset = Dataset.open(folder / "dataset")
     rates = texts_per_cpu_second(folder, bundle, measurements, dataset.columns("test")[1][: TIMED_TEXTS[name]])
     fp32 = next(target for target in measurements.targets if target.target == "onnx-fp32")

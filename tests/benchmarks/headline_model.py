@@ -9,7 +9,6 @@ from learning import read, write
 
 from textgate.components.contracts import Export, ModelBundle, OnnxRuntime, TransformerTraining, new_folder
 from textgate.components.contracts.files import link_file
-from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 from textgate.components.families import TrainingContext
 from textgate.components.inference import load_bundle
@@ -102,10 +101,9 @@ def _train(rows: list[dict[str, str]], work: Path) -> None:
     write(rows, _SPLITS, work / "dataset")
     base_model = fetch(training.base_model, default_downloads())
     train_bundle(work / "dataset", NAME, training, work / "trained", TrainingContext(base_model))
-    evaluate_bundle(work / "dataset", work / "trained", work / "evaluated")
     merge_bundle(work / "trained", work / "merged")
     targets = Export(targets=["onnx-int8", "hf"])
-    export_bundle(work / "merged", work / "dataset", work / "evaluated", targets, work / "bundle")
+    export_bundle(work / "merged", work / "dataset", targets, work / "bundle")
 
 
 def _write_onnx_folder(bundle: Path, runtime: OnnxRuntime, output: Path) -> None:

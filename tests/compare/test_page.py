@@ -17,6 +17,7 @@ def page(folder: Path, systems: list[ComparedSystem], winner: str | None, pairs:
         dataset="1" * 64,
         labels=["bad", HOSTILE],
         rows=1_280,
+        validation_rows=853,
         limits=CostLimits(max_size_mb=50),
         systems=systems,
         pairs=pairs,
@@ -48,7 +49,18 @@ def test_the_page_shows_the_winner_both_plots_every_pair_and_the_error_of_a_fail
     for name in ("latency", "training"):
         (plot,) = re.findall(rf'<figure id="{name}".*?</figure>', html, re.DOTALL)
         assert len(re.findall("<circle", plot)) == 2
-    for text in ("0.8000", "0.7800 to 0.8200", "23.0 MB", "1m40s", "+0.1000", "0.0125", "0.0375", "50 MB"):
+    for text in (
+        "0.8000",
+        "0.7800 to 0.8200",
+        "0.7500",
+        "by F1 on the 853 validation texts",
+        "23.0 MB",
+        "1m40s",
+        "+0.1000",
+        "0.0125",
+        "0.0375",
+        "50 MB",
+    ):
         assert text in html
     assert "the label &lt;script&gt;alert(1)&lt;/script&gt; is none" in html
     # A single file without scripts and external resources.

@@ -114,8 +114,8 @@ def test_the_highest_f1_wins_and_systems_as_good_are_named_with_their_savings() 
     assert choose_winner(systems, pairs, CostLimits()) == (
         "large",
         ["small"],
-        "large wins: it has the highest F1, 0.9000 [0.8800, 0.9200]; not significantly worse: small (answers 10.0 "
-        "times as fast, is 10.0 times smaller, p 0.4)",
+        "large wins: it has the highest F1 on the validation split, 0.9000 [0.8800, 0.9200]; not significantly worse: "
+        "small (answers 10.0 times as fast, is 10.0 times smaller, p 0.4)",
     )
 
 
@@ -129,8 +129,8 @@ def test_systems_beyond_the_limits_cannot_win() -> None:
     winner, as_good, words = choose_winner(systems, pairs, CostLimits(max_latency_ms=5, max_size_mb=50))
     assert (winner, as_good) == ("small", [])
     assert words == (
-        "small wins: it has the highest F1 of the 2 systems within 5 ms a text and 50 MB, 0.8900 [0.8700, 0.9100], and "
-        "is significantly better than all others there"
+        "small wins: it has the highest F1 on the validation split of the 2 systems within 5 ms a text and 50 MB, "
+        "0.8900 [0.8700, 0.9100], and is significantly better than all others there"
     )
 
 

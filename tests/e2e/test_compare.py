@@ -37,18 +37,23 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
     assert "no n-gram of the " in systems["rare"]["failed"]
     assert not results["rare"].exists()
 
-    # The rows hold the metrics on the same texts, the pairs the significance tests of the predictions.
-    served = {name: Evaluation.open(results[name] / "served") for name in ("words", "topics")}
-    assert served["words"].ids == served["topics"].ids
-    assert list(systems) == [*sorted(served, key=lambda name: -served[name].manifest.f1.value), "rare"]
+    # The rows hold the metrics on the same texts. The order and the significance tests are of the validation split.
+    served, validation = (
+        {name: Evaluation.open(results[name] / folder) for name in ("words", "topics")}
+        for folder in ("served", "validation")
+    )
+    assert validation["words"].ids == validation["topics"].ids
+    assert not set(validation["words"].ids) & set(served["words"].ids)
+    assert list(systems) == [*sorted(validation, key=lambda name: -validation[name].manifest.f1.value), "rare"]
     for name, evaluation in served.items():
         metrics = systems[name]["measured"]
         assert metrics["f1"] == evaluation.manifest.f1.model_dump()
+        assert metrics["validation_f1"] == validation[name].manifest.f1.model_dump()
         assert metrics["bytes"] == ModelBundle.load(results[name] / "exported").size
         assert metrics["training"] == Evaluation.open(results[name] / "trained").manifest.training_cost.model_dump()  # type: ignore[union-attr]
     names = list(systems)[:2]
-    assert first["pairs"] == [pair.model_dump() for pair in compare_pairs({name: served[name] for name in names})]
-    scores = [systems[name]["measured"]["f1"]["value"] for name in names]
+    assert first["pairs"] == [pair.model_dump() for pair in compare_pairs({name: validation[name] for name in names})]
+    scores = [systems[name]["measured"]["validation_f1"]["value"] for name in names]
     for cost, front in (("latency_ms", "on_latency_front"), ("training", "on_training_front")):
         costs = [systems[name]["measured"][cost] for name in names]
         paid = [one["seconds"] if isinstance(one, dict) else one for one in costs]

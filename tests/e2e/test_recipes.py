@@ -115,7 +115,7 @@ def test_a_recipe_trains_evaluates_merges_exports_and_predicts(
     train_bundle(tmp_path / "dataset", recipe.name, recipe.train, tmp_path / "trained", context)
     trained = evaluate_bundle(tmp_path / "dataset", tmp_path / "trained", tmp_path / "before")
     merge_bundle(tmp_path / "trained", tmp_path / "merged")
-    export_bundle(tmp_path / "merged", tmp_path / "dataset", tmp_path / "before", recipe.export, tmp_path / "exported")
+    export_bundle(tmp_path / "merged", tmp_path / "dataset", recipe.export, tmp_path / "exported")
     served = evaluate_bundle(tmp_path / "dataset", tmp_path / "exported", tmp_path / "after")
 
     temperature = served.manifest.calibration.temperature

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from textgate.components.contracts import Dataset, Evaluation, Export, InputError, OnnxRuntime, Training
+from textgate.components.contracts import Dataset, Export, InputError, OnnxRuntime, Training
 from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.evaluate.evaluate import evaluate_bundle
-from textgate.components.export_onnx.measure import measure_quality
+from textgate.components.export_onnx.measure import Reference, measure_quality
 from textgate.components.export_onnx.target_exporter import TargetExporter
 from textgate.components.families import TrainingContext, open_predictor
 from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
@@ -82,7 +82,7 @@ def test_every_target_predicts_as_the_trained_model(
     export = Export(min_agreement=0.9, max_f1_loss=0.1)
     (tmp_path / "scratch").mkdir()
     exporter = TargetExporter(tmp_path / "merged", tmp_path / "scratch", merged, dataset, export)
-    reference = Evaluation.open(tmp_path / "evaluation")
+    reference = Reference.predict(tmp_path / "merged", merged, dataset)
     for target in [*ONNX, *([] if name in CUSTOM_HEAD else ["hf", "hf-nf4"])]:
         folder = tmp_path / "scratch" / target
         bundle = exporter.export(EXPORT_TARGETS[target])

@@ -46,9 +46,7 @@ def trained(dataset: Dataset, tiny_encoder: Path, tmp_path_factory: pytest.TempP
 
 
 def exported(dataset: Dataset, trained: Path, output: Path, **settings: Any) -> tuple[ModelBundle, Measurements]:
-    return export_bundle(
-        trained, dataset.path, trained.with_name("evaluation"), Export.model_validate(settings), output
-    )
+    return export_bundle(trained, dataset.path, Export.model_validate(settings), output)
 
 
 def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trained: Path, tmp_path: Path) -> None:

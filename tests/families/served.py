@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textgate.components.contracts import Export, ModelBundle
-from textgate.components.evaluate.evaluate import evaluate_bundle
 from textgate.components.export_onnx.export_onnx import export_bundle
 
 
 def serve(dataset: Path, bundle: Path, output: Path, targets: Sequence[str] = ("onnx-fp32",)) -> ModelBundle:
     """Export the merged ``bundle`` to ``output`` for the given export targets."""
-    evaluation = output.with_name(f"{output.name}-evaluation")
-    evaluate_bundle(dataset, bundle, evaluation)
-    served, _ = export_bundle(bundle, dataset, evaluation, Export.model_validate({"targets": list(targets)}), output)
+    served, _ = export_bundle(bundle, dataset, Export.model_validate({"targets": list(targets)}), output)
     return served
