@@ -28,7 +28,7 @@ def with_positive_last(labels: Sequence[str], positive: str | None) -> list[str]
         InputError: There is no such label, or there are more than two labels.
     """
     if positive is None:
-        if len(labels) == 2 and not _is_negative(labels[0], labels[1]):
+        if len(labels) == 2 and not is_negative(labels[0], labels[1]):
             print(
                 f"warning: F1, precision and recall are those of {labels[1]!r}, the last of the labels "
                 f"{', '.join(map(repr, labels))}; if {labels[0]!r} is the class to find, set preprocess.positive to it",
@@ -42,7 +42,7 @@ def with_positive_last(labels: Sequence[str], positive: str | None) -> list[str]
     return [label for label in labels if label != positive] + [positive]
 
 
-def _is_negative(label: str, other: str) -> bool:
+def is_negative(label: str, other: str) -> bool:
     """Whether a label names the absence of what the ``other`` label names."""
     name, named = label.casefold(), other.casefold()
     return name in _NEGATIVES or (name.startswith(_NEGATION) and name.endswith(named) and name != named)

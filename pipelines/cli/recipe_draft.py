@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from textgate.components.contracts.recipe.reference import recipe_keys
+from textgate.components.preprocess.positive import is_negative
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.terminal import printable
 
@@ -79,6 +80,9 @@ def _preprocess(data: "DataProfile") -> Iterator[str]:
     yield "  normalizer:"
     yield from _key("preprocess.normalizer.remove_html", False)
     yield from _key("preprocess.normalizer.remove_urls", False)
+    if data.complete and len(data.labels) == 2:
+        first, last = data.labels
+        yield from _key("preprocess.positive", first if is_negative(last, first) else last)
     yield from _key("preprocess.validation", 0.1)
     if not data.source.test:
         yield from _key("preprocess.test", 0.15)

@@ -157,12 +157,24 @@ def test_labels_that_yaml_would_misread_are_quoted(folder: Path) -> None:
     assert len(ingested(folder)["all"]) == len(labels)
 
 
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [(("bad", "good"), "good"), (("fraud", "legit"), "fraud"), (("no", "yes"), "yes"), (("0", "1"), "1")],
+)
+def test_the_positive_class_of_two_labels_is_written_out(labels: tuple[str, str], positive: str, folder: Path) -> None:
+    rows = (f"text {index},{labels[index % 2]}" for index in range(40))
+    (folder / "two.csv").write_text("text,label\n" + "\n".join(rows))
+    assert run("two.csv").exit_code == 0
+    assert recipes.load("recipe.yaml").preprocess.positive == positive
+
+
 def test_a_source_with_many_labels_lists_some_of_them(folder: Path) -> None:
     rows = (f"text {index},class{index % 60}" for index in range(240))
     (folder / "many.csv").write_text("text,label\n" + "\n".join(rows))
     result = run("many.csv")
     assert "class16 (4)" in result.stdout
     assert "and 10 more" in result.stdout
+    assert recipes.load("recipe.yaml").preprocess.positive is None
     assert recipes.load("recipe.yaml").source.labels is None
     assert "60 labels in 240 rows" in (folder / "recipe.yaml").read_text()
 
