@@ -16,11 +16,11 @@ from textgate.components.contracts.evaluation import (
     Estimate,
     Evaluation,
     EvaluationManifest,
-    Insight,
     OutOfDomainSet,
     TrainingCost,
 )
 from textgate.components.contracts.files import file_sha256, new_folder
+from textgate.components.contracts.insight import Insight
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
 from textgate.components.contracts.recipe import (

@@ -19,7 +19,8 @@ from textgate.components.contracts import (
     OutOfDomainSet,
     TrainingCost,
 )
-from textgate.components.contracts.evaluation import MapPoint, TfidfBaseline
+from textgate.components.contracts.evaluation import TfidfBaseline
+from textgate.components.contracts.insight import MapPoint
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 from textgate.components.evaluate.baselines import tfidf_baseline

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from textgate.components.contracts.evaluation import ExplainedError, TopWord, WordContribution
+from textgate.components.contracts.insight import ExplainedError, TopWord, WordContribution
 from textgate.components.evaluate.predictions import Predictions
 from textgate.components.inference import Predictor
 from textgate.components.inference.explain import BUDGET, Erasures, erase, leave_out, words

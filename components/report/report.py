@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe, TrainingCost
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest, TopWord, WordContribution
+from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest
+from textgate.components.contracts.insight import TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult
 from textgate.components.metrics import METRICS
 from textgate.components.report import figures

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from textgate.components.contracts import Evaluation
-from textgate.components.contracts.evaluation import MapPoint
 from textgate.components.contracts.formatting import percent
+from textgate.components.contracts.insight import MapPoint
 from textgate.components.report.charts import shorten
 from textgate.components.report.svg import (
     SERIES,

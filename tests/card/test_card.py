@@ -36,7 +36,8 @@ from textgate.components.contracts import (
     TrainingCost,
 )
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice, TopWord
+from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
+from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.inference import load_bundle
 

@@ -18,14 +18,8 @@ from textgate.components.contracts import (
     TrainingCost,
 )
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.contracts.evaluation import (
-    ExplainedError,
-    MapPoint,
-    RobustnessResult,
-    Slice,
-    TopWord,
-    WordContribution,
-)
+from textgate.components.contracts.evaluation import RobustnessResult, Slice
+from textgate.components.contracts.insight import ExplainedError, MapPoint, TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
 from textgate.components.inference.explain import erase
 from textgate.components.metrics import calibration_error, class_scores, confusion, estimates

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
 from textgate.components.contracts import Candidate, Evaluation, Insight
-from textgate.components.contracts.evaluation import ExplainedError, MapPoint, WordContribution
+from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
 from textgate.components.report.text_map import MAX_DOTS

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import evaluation
 
-from textgate.components.contracts.evaluation import MapPoint
+from textgate.components.contracts.insight import MapPoint
 from textgate.components.report.text_map import MAX_DOTS, hexagon_centres, text_maps
 
 
