@@ -1,7 +1,8 @@
 """Dataset: labelled texts on disk, the output of ingest and preprocess.
 
 <folder>/dataset.json                        manifest (DatasetManifest)
-<folder>/<split>/part-00000.parquet          id, text, label: strings; metadata: a struct of strings, if there is any
+<folder>/<split>/part-00000.parquet          id, text, label: strings; key: a string, if the dataset was preprocessed;
+                                             metadata: a struct of strings, if there is any
 <folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
 """
 
@@ -20,11 +21,13 @@ from pydantic import model_validator
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.text_keys import Keys, key_array
 from textgate.components.step import InputError
 
 MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 METADATA = "metadata"
+KEY = "key"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 
 
@@ -49,8 +52,11 @@ class DatasetManifest(FrozenModel):
     """Text cleaning that was applied; None before preprocessing."""
     metadata: list[str] = []
     """Names of the metadata columns of every row, in the order of the recipe."""
+    near_duplicates: dict[str, int] | None = None
+    """Split to number of rows whose key another row of the split has already, because they differ in case, punctuation,
+    width, markup, addresses or mentions only; None before preprocessing, when rows have no key."""
     fingerprint: str
-    """Hex sha256 over split, id, label, text and metadata of every row, in order."""
+    """Hex sha256 over split, id, label, text, key and metadata of every row, in order."""
 
     @model_validator(mode="after")
     def _rows_add_up(self) -> "DatasetManifest":
@@ -88,6 +94,8 @@ class Row:
     """Label name."""
     metadata: dict[str, str] = field(default_factory=dict)
     """Column in ``source.metadata`` to value; an empty string if the source has no value."""
+    key: str = ""
+    """Key of the raw text (see ``text_keys.text_key``); empty before preprocessing."""
 
 
 @dataclass(frozen=True)
@@ -175,16 +183,30 @@ class Dataset:
         """
         return [values.get(METADATA, {}) for values in self._row_values(split, ["label", METADATA])]
 
+    def keys(self, split: str) -> Keys | None:
+        """Return the keys of a split's rows, (n,) uint64 in the order of ``columns``; None if rows have none.
+
+        Raises:
+            InputError: See ``rows``; or a key is not valid.
+        """
+        if self.manifest.near_duplicates is None:
+            return None
+        keys = [values[KEY] for values in self._row_values(split, ["label", KEY])]
+        try:
+            return key_array(keys)
+        except ValueError as error:
+            raise InputError(f"{self.path / split} has a row with an invalid key: {error}") from error
+
     def _row_values(self, split: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the rows of one split with all columns, or with some that include the label; check their counts."""
         if split not in self.manifest.counts:
             raise InputError(f"{self.path} has no split {split!r}; it has {', '.join(self.manifest.counts)}")
-        schema = row_schema(self.manifest.metadata)
+        schema = row_schema(self.manifest.metadata, keyed=self.manifest.near_duplicates is not None)
         counts: Counter[str] = Counter()
         for shard in sorted((self.path / split).glob("*.parquet")):
             for values in _read_parquet(shard, schema, columns):
                 if None in (*values.values(), *(values.get(METADATA) or {}).values()):
-                    raise InputError(f"{shard} has a row without id, text or label, or with half of its metadata")
+                    raise InputError(f"{shard} has a row without id, text, label or key, or with half of its metadata")
                 counts[values["label"]] += 1
                 yield values
         if counts != Counter(self.manifest.counts[split]):
@@ -194,9 +216,9 @@ class Dataset:
             )
 
 
-def row_schema(metadata: Sequence[str]) -> pa.Schema:
-    """Return the Parquet schema of rows with these metadata columns."""
-    strings = [(name, pa.string()) for name in ("id", "text", "label")]
+def row_schema(metadata: Sequence[str], keyed: bool) -> pa.Schema:
+    """Return the Parquet schema of rows with these metadata columns, and with keys or without."""
+    strings = [(name, pa.string()) for name in ("id", "text", "label", *([KEY] if keyed else []))]
     struct = [(METADATA, pa.struct([(name, pa.string()) for name in metadata]))] if metadata else []
     return pa.schema([*strings, *struct])
 

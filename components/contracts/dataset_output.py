@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts.dataset import (
+    KEY,
     MANIFEST,
     METADATA,
     REJECT_SCHEMA,
@@ -41,7 +42,7 @@ class _ShardWriter:
 
     def add(self, row: Row) -> None:
         """Add a row; write a shard if it is full."""
-        self.rows.append({"id": row.id, "text": row.text, "label": row.label, METADATA: row.metadata})
+        self.rows.append({"id": row.id, "text": row.text, "label": row.label, KEY: row.key, METADATA: row.metadata})
         self.characters += len(row.text) + sum(map(len, row.metadata.values()))
         if len(self.rows) == self.rows_per_shard or self.characters >= _CHARACTERS_PER_SHARD:
             self.flush()
@@ -57,11 +58,14 @@ class _ShardWriter:
 class DatasetWriter:
     """Writer of the rows and rejected rows of a dataset; ``dataset_writer`` returns one."""
 
-    def __init__(self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int) -> None:
-        self._folder, self._metadata = folder, list(metadata)
-        schema = row_schema(metadata)
+    def __init__(
+        self, folder: Path, splits: Iterable[str], metadata: Sequence[str], rows_per_shard: int, keyed: bool
+    ) -> None:
+        self._folder, self._metadata, self._keyed = folder, list(metadata), keyed
+        schema = row_schema(metadata, keyed)
         self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
         self._digests = {split: hashlib.sha256() for split in self._shards}
+        self._keys: dict[str, set[str]] = {split: set() for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
         self._pending_rejects: list[dict[str, str | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
@@ -71,12 +75,17 @@ class DatasetWriter:
         """Add a row to a split.
 
         Raises:
-            ValueError: The row has other metadata columns than the writer.
+            ValueError: The row has other metadata columns than the writer, or has a key where the others have none.
         """
         if row.metadata.keys() != set(self._metadata):
             raise ValueError(f"row {row.id} has the metadata columns {list(row.metadata)}, not {self._metadata}")
+        if bool(row.key) != self._keyed:
+            raise ValueError(f"row {row.id} has {'a' if row.key else 'no'} key, unlike the other rows")
         self._shards[split].add(row)
-        for value in (row.id, row.label, row.text, *(row.metadata[name] for name in self._metadata)):
+        if self._keyed:
+            self._keys[split].add(row.key)
+        key = [row.key] if self._keyed else []
+        for value in (row.id, row.label, row.text, *key, *(row.metadata[name] for name in self._metadata)):
             encoded = value.encode("utf-8")
             self._digests[split].update(len(encoded).to_bytes(8, "little") + encoded)
         self.counts[split][row.label] += 1
@@ -129,15 +138,23 @@ class DatasetWriter:
             rejected=dict(sorted(self.rejected.items())),
             normalizer=normalizer,
             metadata=self._metadata,
+            near_duplicates=self._near_duplicates() if self._keyed else None,
             fingerprint=digest.hexdigest(),
         )
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
         return manifest
 
+    def _near_duplicates(self) -> dict[str, int]:
+        return {split: counts.total() - len(self._keys[split]) for split, counts in self.counts.items()}
+
 
 @contextmanager
 def dataset_writer(
-    path: str | Path, splits: Iterable[str], metadata: Sequence[str] = (), rows_per_shard: int = ROWS_PER_SHARD
+    path: str | Path,
+    splits: Iterable[str],
+    metadata: Sequence[str] = (),
+    rows_per_shard: int = ROWS_PER_SHARD,
+    keyed: bool = False,
 ) -> Iterator[DatasetWriter]:
     """Write a dataset folder atomically: it appears if the body succeeds, and not at all if it raises.
 
@@ -146,9 +163,10 @@ def dataset_writer(
         splits: Names of the splits.
         metadata: Names of the metadata columns that every row has.
         rows_per_shard: Largest number of rows of a Parquet file.
+        keyed: Whether every row has a key.
     """
     with new_folder(Path(path)) as folder:
-        yield DatasetWriter(folder, splits, metadata, rows_per_shard)
+        yield DatasetWriter(folder, splits, metadata, rows_per_shard, keyed)
 
 
 def _storable(text: str | None) -> str | None:

@@ -141,7 +141,7 @@ def test_metadata_that_does_not_match_the_manifest_is_an_input_error(tmp_path: P
     for values in ([None] * 4, [{"genre": None, "year": "1990"}] * 4):
         column = pa.array(values, table.schema.field("metadata").type)
         pq.write_table(table.set_column(3, "metadata", column), shard)
-        with pytest.raises(InputError, match="has a row without id, text or label, or with half of its metadata"):
+        with pytest.raises(InputError, match="has a row without id, text, label or key, or with half of its metadata"):
             dataset.metadata("test")
     shard.write_bytes(content)
     assert len(dataset.metadata("test")) == 4
@@ -273,7 +273,7 @@ def test_a_row_without_text_is_an_input_error(tmp_path: Path) -> None:
     strings = pa.array([None], pa.string())
     table = pa.table({"id": pa.array(["1"]), "text": strings, "label": pa.array(["a"])})
     pq.write_table(table, dataset.path / "test" / "part-00000.parquet")
-    with pytest.raises(InputError, match="has a row without id, text or label"):
+    with pytest.raises(InputError, match="has a row without id, text, label or key"):
         dataset.columns("test")
 
 

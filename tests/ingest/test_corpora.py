@@ -34,6 +34,11 @@ def texts(dataset: Dataset, *splits: str) -> dict[str, str]:
     return {row.text: row.label for split in splits for row in dataset.rows(split)}
 
 
+def kept(dataset: Dataset) -> dict[str, int]:
+    """Return the number of rows per label in all splits."""
+    return dict(sum((Counter(counts) for counts in dataset.manifest.counts.values()), Counter[str]()))
+
+
 def reasons(dataset: Dataset) -> dict[str, str]:
     return {row.id: row.reason for row in dataset.rejected()}
 
@@ -111,11 +116,7 @@ def test_webis_clickbait_17(tmp_path: Path) -> None:
     found = texts(clean, *SPLITS)
     assert found["UK & EU agree, says Brexit"] == no
     assert found["You won't believe it"] == yes
-    assert clean.manifest.counts == {
-        "train": {no: 25, yes: 9},
-        "validation": {no: 3, yes: 1},
-        "test": {no: 3, yes: 1},
-    }
+    assert kept(clean) == {no: 31, yes: 11}
 
 
 def test_webis_clickbait_17_in_several_folders(tmp_path: Path) -> None:
@@ -143,11 +144,7 @@ def test_salminen_fake_reviews(tmp_path: Path) -> None:
     source = {"uri": str(path), "text": "text_", "label": "label", "labels": {"OR": "original", "CG": "generated"}}
     _, clean = prepare(source, {"validation": 0.1, "test": 0.2}, tmp_path)
     assert clean.manifest.labels == ["original", "generated"]
-    assert clean.manifest.counts == {
-        "train": {"original": 34, "generated": 35},
-        "validation": {"original": 5, "generated": 5},
-        "test": {"original": 10, "generated": 10},
-    }
+    assert kept(clean) == {"original": 49, "generated": 50}
     assert clean.manifest.rejected == {"conflicting label": 2, "empty text": 1}
     assert texts(clean, *SPLITS)['He said "number 8", and that was it.'] == "original"
 
@@ -179,12 +176,14 @@ def test_jigsaw_toxic_comments(tmp_path: Path) -> None:
     preprocess = {"language": "en", "balance": True, "validation": 0.1, "test": 0.1}
     raw, clean = prepare(source, preprocess, tmp_path)
     assert raw.manifest.counts == {"all": {"clean": 104, "toxic": 24}}
-    assert clean.manifest.rejected == {"another language": 6, "left out to balance the classes": 80}
-    assert clean.manifest.counts == {
-        "train": {"clean": 17, "toxic": 17},
-        "validation": {"clean": 2, "toxic": 2},
-        "test": {"clean": 2, "toxic": 2},
-    }
+    counts = clean.manifest.counts
+    assert counts["train"]["clean"] == counts["train"]["toxic"]
+    assert (
+        counts["validation"]["clean"] + counts["test"]["clean"]
+        > counts["validation"]["toxic"] + counts["test"]["toxic"]
+    )
+    left_out = 101 + 21 - clean.manifest.rows_out
+    assert clean.manifest.rejected == {"another language": 6, "left out to balance the classes": left_out}
     assert '" You are 7 times an idiot, and everybody knows it! "' in texts(clean, *SPLITS)
 
 
@@ -240,10 +239,8 @@ def test_ag_news_as_csv(ag_news: Path, tmp_path: Path) -> None:
             f"Phelps, again. test {number}": "Sports",
         }.items()
     }
-    assert clean.manifest.counts == {
-        split: dict.fromkeys(raw.manifest.labels, count)
-        for split, count in (("train", 18), ("validation", 2), ("test", 3))
-    }
+    assert kept(clean) == dict.fromkeys(raw.manifest.labels, 23)
+    assert clean.manifest.counts["test"] == dict.fromkeys(raw.manifest.labels, 3)
     assert clean.manifest.rejected == {}
 
 
@@ -379,11 +376,8 @@ def test_acl_imdb(acl_imdb: Path, tmp_path: Path) -> None:
         "train/pos/77_10.txt": "also in the test split",
         "train/neg/79_1.txt": "duplicate",
     }
-    assert clean.manifest.counts == {
-        "train": {"negative": 18, "positive": 18},
-        "validation": {"negative": 2, "positive": 2},
-        "test": {"negative": 5, "positive": 6},
-    }
+    assert kept(clean) == {"negative": 25, "positive": 26}
+    assert clean.manifest.counts["test"] == {"negative": 5, "positive": 6}
     assert texts(clean, "test")["A pos film of test. It has 4 stars & more."] == "positive"
 
 

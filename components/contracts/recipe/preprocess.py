@@ -14,15 +14,17 @@ class Preprocess(RecipeSection):
     normalizer: TextNormalizer = TextNormalizer()
     """Text cleaning. The bundle carries these settings, so that the server cleans a request in the same way."""
     validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the texts in the validation split, on which everything is selected: checkpoint, calibration,
+    """Probability of a text to be in the validation split, on which everything is selected: checkpoint, calibration,
     threshold."""
     test: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the texts in the test split, on which the gates judge; unused if the source has its own test split."""
+    """Probability of a text to be in the test split, on which the gates judge; unused if the source has its own test
+    split. A hash of the text decides, so a text stays in its split when the data or the cleaning changes."""
     language: str | None = None
     """Language to keep as a two-letter ISO 639-1 code, detected by py3langid; other texts are rejected. By default
     every language is kept."""
     balance: bool = False
-    """Downsample every class to the size of the smallest one. The source's own test split is not downsampled."""
+    """Downsample every class of the training split to the size of the smallest one. Validation and test split keep the
+    natural prevalence, on which every score and threshold rests."""
     positive: str | None = None
     """Positive class of a task with two labels, which F1, precision, recall and decision thresholds are about. By
     default it is the last label of ``source.labels``, or of the alphabet."""
@@ -30,7 +32,8 @@ class Preprocess(RecipeSection):
     """Share of each class's training texts to use. A smaller share is a subset of a larger one, so a sweep over this
     key gives a learning curve."""
     seed: int = 13
-    """Seed of the split and of the sampling."""
+    """Seed of the split and of the sampling. Another seed puts other texts into the test split: a champion is then only
+    compared on those that it was not trained on."""
 
     @field_validator("language")
     @classmethod
