@@ -51,13 +51,18 @@ def repository(uri: str) -> str:
 def contents(folder: Path, bundle: ModelBundle, card: str, name: str) -> dict[str, Path | bytes]:
     """Return the files of a repository, sorted by path: local files of the bundle, and the model card as bytes.
 
+    The keys of the texts that the bundle was trained on are left out: whoever guesses a private text could check it.
+
     Args:
         folder: Folder of the bundle.
         bundle: Manifest of the bundle.
         card: Model card, with a placeholder for the name of the repository.
         name: Repository, ``org/name``.
     """
-    files: dict[str, Path | bytes] = {path: folder / path for path in (MANIFEST, *bundle.files)}
+    published = bundle.without_trained_on()
+    files: dict[str, Path | bytes] = {path: folder / path for path in (MANIFEST, *published.files)}
+    if published != bundle:
+        files[MANIFEST] = (published.model_dump_json(indent=2) + "\n").encode("utf-8")
     files[CARD] = card.replace(REPOSITORY, name).encode("utf-8")
     return dict(sorted(files.items()))
 

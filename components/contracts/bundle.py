@@ -1,6 +1,7 @@
 """ModelBundle: a self-contained folder with a trained classifier.
 
     <folder>/bundle.json      manifest with sha256 and size of every other file
+    <folder>/trained_on.bin   keys of the texts it was trained and validated on (``text_keys``), if they are known
     <folder>/...              files of the runtime
 
 A bundle that does not match its manifest does not load. Nothing is pickled: safetensors, ONNX and JSON only.
@@ -19,6 +20,7 @@ from textgate.components.contracts.files import file_sha256
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
@@ -207,15 +209,23 @@ class ModelBundle(FrozenModel):
     def size(self) -> int:
         """Bytes of the files that the runtime needs, without those of the alternatives."""
         alternatives = tuple(f"{target}/" for target in self.alternatives)
-        return sum(entry.size for name, entry in self.files.items() if not name.startswith(alternatives))
+        return sum(
+            entry.size for name, entry in self.files.items() if name != TRAINED_ON and not name.startswith(alternatives)
+        )
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 of the canonical manifest, which contains the sha256 of every file.
+        """Sha256 of the canonical manifest, which contains the sha256 of every file but ``trained_on.bin``.
 
-        Defaults are left out, so that a new field does not change the fingerprints of existing bundles.
+        A published bundle leaves that file out, and has the fingerprint of the original. Defaults are left out, so that
+        a new field does not change the fingerprints of existing bundles.
         """
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode("utf-8")).hexdigest()
+        content = self.without_trained_on().model_dump_json(exclude_defaults=True)
+        return hashlib.sha256(content.encode("utf-8")).hexdigest()
+
+    def without_trained_on(self) -> "ModelBundle":
+        """Return the manifest of the bundle without the keys of the texts that it was trained on."""
+        return self.model_copy(update={"files": {name: self.files[name] for name in self.files if name != TRAINED_ON}})
 
     def write(self, folder: Path) -> "ModelBundle":
         """Hash every file in ``folder`` and write the manifest there; return the manifest with its files."""

@@ -9,6 +9,7 @@ from textgate.components.contracts import Calibration, Dataset, Export, ModelBun
 from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime, OnnxRuntime, Runtime
 from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.contracts.measurement import Measurement, Measurements
+from textgate.components.contracts.text_keys import copy_trained_on
 from textgate.components.export_onnx.calibrate import calibrate
 from textgate.components.export_onnx.measure import Reference, choose_served, measure_cost, measure_quality
 from textgate.components.export_onnx.target_exporter import TargetExporter
@@ -48,6 +49,7 @@ def export_bundle(
             exporter = TargetExporter(bundle_folder, scratch, uncalibrated, dataset, settings)
             measurements = [_export_and_measure(exporter, name, reference) for name in settings.targets]
             chosen = choose_served(measurements)
+            copy_trained_on(bundle_folder, folder)
             served = _combine(scratch, settings.targets, chosen.target, folder)
         calibration = calibrate(open_predictor(folder, served), dataset, settings)
         served = served.model_copy(update={"calibration": calibration}).write(folder)

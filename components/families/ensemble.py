@@ -17,6 +17,7 @@ from textgate.components.contracts import (
     ModelBundle,
     TransformersRuntime,
 )
+from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.families import FitResult, TrainingContext
 from textgate.components.families.linear import merge, predictor
 from textgate.components.inference import load_bundle
@@ -94,7 +95,10 @@ def _rounded(weights: Floats) -> Floats:
 
 
 def _copy_member(source: Path, reference: str, labels: list[str], target: Path) -> ModelBundle:
-    """Copy the bundle in ``source`` to ``target``, without the folders of its alternative runtimes."""
+    """Copy the bundle in ``source`` to ``target`` without alternative runtimes and the keys of its training texts.
+
+    The ensemble has the keys of all members.
+    """
     bundle = ModelBundle.load(source)
     match bundle.runtime:
         case EnsembleRuntime():
@@ -109,5 +113,5 @@ def _copy_member(source: Path, reference: str, labels: list[str], target: Path) 
             )
     if bundle.labels != labels:
         raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*bundle.alternatives))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(TRAINED_ON, *bundle.alternatives))
     return bundle.model_copy(update={"alternatives": {}}).write(target)

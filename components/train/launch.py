@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+
 from textgate.components.contracts import (
     Dataset,
     InputError,
@@ -16,6 +18,7 @@ from textgate.components.contracts import (
     bundle_references,
     replace_bundle_references,
 )
+from textgate.components.contracts.text_keys import Keys, read_trained_on
 from textgate.components.families import TrainingContext
 from textgate.components.families.distributed import world_size_for
 from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
@@ -120,22 +123,28 @@ def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInp
     bundles = {}
     for reference in bundle_references(job.training):
         bundles[reference], bundle = fetch_bundle(reference, registry, scratch)
-        _check(reference, bundle, dataset)
+        _check(reference, bundle, read_trained_on(bundles[reference]), dataset)
         versions.append(bundle.fingerprint)
     prefix = checkpoint_prefix(dataset, job.training, " ".join(versions), job.code, processes)
     return TrainingInputs(base_model, bundles, prefix)
 
 
-def _check(reference: str, bundle: ModelBundle, dataset: Dataset) -> None:
+def _check(reference: str, bundle: ModelBundle, trained_on: Keys | None, dataset: Dataset) -> None:
+    """Raise InputError if a bundle has other labels than the dataset; report which texts of the test split it knows."""
     labels = dataset.manifest.labels
     if bundle.labels != labels:
         raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
-    if bundle.dataset != dataset.manifest.fingerprint and not int(os.environ.get("RANK", "0")):
-        print(
-            f"{reference} was trained on another dataset: if that includes texts of this test split, the scores on the "
-            "test split will be too high",
-            flush=True,
-        )
+    if bundle.dataset == dataset.manifest.fingerprint or int(os.environ.get("RANK", "0")):
+        return
+    test = dataset.keys("test") if "test" in dataset.manifest.counts else None
+    if trained_on is None or test is None:
+        known = "does not say on which texts: if these include some of this test split"
+    elif seen := int(np.isin(test, trained_on).sum()):
+        known = f"knows {seen:,} of the {len(test):,} texts of this test split: unless they are left out"
+    else:
+        return
+    message = f"{reference} was trained on another dataset and {known}, the scores on the test split will be too high"
+    print(message, flush=True)
 
 
 def init_process_group(init_method: str) -> None:

@@ -1,10 +1,14 @@
 """Train the family that a recipe names, and write the result as a bundle."""
 
 import math
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from textgate.components.contracts import Dataset, InputError, ModelBundle, Training, new_folder
+from textgate.components.contracts.text_keys import Keys, read_trained_on, write_trained_on
 from textgate.components.families import FAMILIES, TrainingContext
 
 _LIBRARIES = ("gensim", "numpy", "scikit-learn", "tokenizers", "torch", "transformers")
@@ -35,6 +39,9 @@ def train_bundle(
         for metric, value in result.metrics.items():
             if not math.isfinite(value):
                 raise InputError(f"the training diverged: {metric} is {value}; lower train.learning_rate")
+        keys = _trained_on(dataset, context.bundles.values())
+        if keys is not None:
+            write_trained_on(folder, keys)
         return ModelBundle(
             name=name,
             family=training.family,
@@ -47,3 +54,18 @@ def train_bundle(
             dataset=dataset.manifest.fingerprint,
             versions={library: version(library) for library in _LIBRARIES},
         ).write(folder)
+
+
+def _trained_on(dataset: Dataset, bundles: Iterable[Path]) -> Keys | None:
+    """Return the keys of the texts that a model, its members and its teacher were trained and validated on.
+
+    Args:
+        dataset: Dataset with the splits ``train`` and ``validation``.
+        bundles: Folders of the members or the teacher.
+
+    Returns:
+        The keys; None if the rows of the dataset have no keys, or a bundle does not say what it was trained on.
+    """
+    keys = [dataset.keys("train"), dataset.keys("validation"), *map(read_trained_on, bundles)]
+    known = [part for part in keys if part is not None]
+    return np.concatenate(known) if len(known) == len(keys) else None

@@ -6,6 +6,7 @@ import torch
 
 from textgate.components.contracts import ModelBundle, TransformersRuntime
 from textgate.components.contracts.files import link_file
+from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.families import custom_head_error, transformer_max_tokens
 from textgate.components.families.transformer.model.adapters import nf4_config
 from textgate.components.families.transformer.model.architectures import architecture_of
@@ -35,7 +36,7 @@ def write_hf_folder(source: Path, bundle: ModelBundle, output: Path, quantize: b
     if HEAD_FILE in bundle.files:
         raise custom_head_error(bundle)
     weights = {name for name in bundle.files if name.endswith((".safetensors", ".safetensors.index.json"))}
-    for name in bundle.files.keys() - ({*weights, "config.json"} if quantize else set()):
+    for name in bundle.files.keys() - {TRAINED_ON, *({*weights, "config.json"} if quantize else set())}:
         link_file(source / name, output / name)
     if not quantize:
         return TransformersRuntime(max_tokens=max_tokens)
