@@ -97,7 +97,7 @@ def fit_regression(
         projection: (terms, dimensions); the regression is fitted on the standardized ``features @ projection``. None
             fits it on the features.
         classes: Class indices (texts,); every class must occur.
-        training: Section with ``C`` and ``max_iterations``.
+        training: Section with ``C``, ``max_iterations`` and ``class_weights``.
 
     Returns:
         Weights (labels, terms) and bias (labels,); the probabilities are softmax(features @ weights.T + bias).
@@ -105,7 +105,7 @@ def fit_regression(
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    model = LogisticRegression(C=training.C, max_iter=training.max_iterations)
+    model = LogisticRegression(C=training.C, max_iter=training.max_iterations, class_weight=training.class_weights)
     if projection is None:
         model.fit(features, classes)
         weights, bias = model.coef_, model.intercept_

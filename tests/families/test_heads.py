@@ -57,6 +57,38 @@ def test_the_svm_head_equals_scikit_learns(labels: int, gamma: Any) -> None:
     assert np.mean(expected.argmax(axis=1) == machines.predict(test.embeddings)) > 0.95
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [LogisticHead(kind="logistic"), SvmHead(kind="svm"), MlpHead(kind="mlp", hidden=[8], dropout=0, epochs=10)],
+    ids=lambda settings: settings.kind,
+)
+def test_balanced_class_weights_find_more_of_a_rare_class(settings: LogisticHead | SvmHead | MlpHead) -> None:
+    def rare(split: EmbeddedSplit) -> EmbeddedSplit:
+        rows = np.flatnonzero((split.classes == 0) | (np.arange(len(split.classes)) % 20 == 1))
+        return EmbeddedSplit(split.embeddings[rows], split.classes[rows])
+
+    train, validation, test = (rare(blobs(2, 1_000, seed, spread=3)) for seed in (1, 2, 3))
+    found = []
+    for weights in (None, "balanced"):
+        torch.manual_seed(13)
+        head, _ = fit_head(settings, train, validation, 2, weights)
+        predicted = probabilities(head, test.embeddings).argmax(axis=1)
+        found.append(np.mean(predicted[test.classes == 1]))
+    assert found[1] > found[0] + 0.1
+
+
+def test_the_balanced_logistic_head_equals_scikit_learns() -> None:
+    train, test = (
+        EmbeddedSplit(split.embeddings[:-80:], split.classes[:-80] // 2)
+        for split in (blobs(3, 300, 1), blobs(3, 300, 2))
+    )
+    head, _ = fit_head(LogisticHead(kind="logistic"), train, test, 2, "balanced")
+    reference = LogisticRegression(max_iter=1000, class_weight="balanced").fit(train.embeddings, train.classes)
+    np.testing.assert_allclose(
+        probabilities(head, test.embeddings), reference.predict_proba(test.embeddings), atol=1e-5
+    )
+
+
 def test_thousands_of_support_vectors_lose_no_precision() -> None:
     train, validation, test = (blobs(2, 3000, seed, spread=6) for seed in (1, 2, 3))
     head, _ = fit_head(SvmHead(kind="svm"), train, validation, 2)

@@ -103,6 +103,26 @@ def test_probabilities_of_three_labels_equal_scikit_learns(three_labels: Dataset
     np.testing.assert_allclose(load_bundle(tmp_path / "bundle").predict_proba(queries), expected, atol=1e-12)
 
 
+def test_balanced_class_weights_are_those_of_scikit_learn(three_labels: Dataset, tmp_path: Path) -> None:
+    with dataset_writer(tmp_path / "rare", ["train", "validation"]) as writer:
+        for split in ("train", "validation"):
+            rows = [row for row in three_labels.rows(split) if row.label != "c2" or int(row.id) % 10 < 3]
+            for row in rows:
+                writer.add(split, row)
+        writer.finish("made up", ["a0", "b1", "c2"], normalizer=TextNormalizer())
+    dataset, queries = Dataset.open(tmp_path / "rare"), ["words of a0 c2", "nothing known"]
+    _, train, classes = dataset.columns("train")
+    probabilities = []
+    for weights in (None, "balanced"):
+        training = LinearTraining(**{**TRAINING.model_dump(), "class_weights": weights})
+        train_bundle(dataset.path, "x", training, tmp_path / str(weights), TrainingContext())
+        probabilities.append(load_bundle(tmp_path / str(weights)).predict_proba(queries))
+        regression = LogisticRegression(C=3, max_iter=1000, class_weight=weights)
+        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), regression).fit(train, classes)
+        np.testing.assert_allclose(probabilities[-1], model.predict_proba(queries), atol=1e-12)
+    assert (probabilities[1][:, 2] > probabilities[0][:, 2]).all()
+
+
 def test_directions_beyond_the_rank_of_the_texts_are_left_out(three_labels: Dataset, tmp_path: Path) -> None:
     # Texts of a label differ by a digit only, which is not a term: a fourth direction, standardized, would be noise.
     queries = ["a0 b1", "b1 c2", "words words a0", ""]

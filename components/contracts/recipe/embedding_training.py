@@ -57,3 +57,5 @@ class EmbeddingTraining(FromBaseModel):
     sentence-transformers. Without it the pooled states are the embedding."""
     head: Annotated[LogisticHead | SvmHead | MlpHead, Field(discriminator="kind")]
     """Classifier on the embeddings: ``kind`` is ``logistic``, ``svm`` or ``mlp``."""
+    class_weights: Literal["balanced"] | None = None
+    """``balanced`` weights the texts of each class by the inverse of its share of the training texts."""

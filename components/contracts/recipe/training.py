@@ -32,6 +32,8 @@ class LinearTraining(RecipeSection):
     replaces the TF-IDF features. Without it the regression uses the TF-IDF features."""
     C: float = Field(default=10.0, gt=0)
     """Inverse strength of the L2 penalty, as in scikit-learn: smaller values regularize more."""
+    class_weights: Literal["balanced"] | None = None
+    """``balanced`` weights the texts of each class by the inverse of its share of the training texts."""
     max_iterations: int = Field(default=1000, gt=0)
     """Largest number of iterations of the solver."""
     seed: Seed = 13
@@ -62,6 +64,8 @@ class Word2VecTraining(RecipeSection):
     """Train with skip-gram (predict the context from the word); false is CBOW (predict the word from the context)."""
     C: float = Field(default=1.0, gt=0)
     """Inverse strength of the L2 penalty, as in scikit-learn: smaller values regularize more."""
+    class_weights: Literal["balanced"] | None = None
+    """``balanced`` weights the texts of each class by the inverse of its share of the training texts."""
     max_iterations: int = Field(default=1000, gt=0)
     """Largest number of iterations of the solver of the logistic regression."""
     seed: Seed = 13

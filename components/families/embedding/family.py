@@ -95,7 +95,7 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
     if not np.isfinite(train.embeddings).all():
         raise InputError(f"the base model {training.base_model} gives embeddings that are not numbers")
 
-    head, history = fit_head(training.head, train, validation, labels)
+    head, history = fit_head(training.head, train, validation, labels, training.class_weights)
 
     with torch.inference_mode():
         logits = head(torch.tensor(validation.embeddings, dtype=torch.float32))
