@@ -33,6 +33,7 @@ from textgate.components.contracts import (
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.formatting import count, percent, signed, with_interval
 from textgate.components.contracts.measurement import Measurements
+from textgate.components.contracts.metric_names import metric_title
 from textgate.components.metrics import METRICS
 
 _VERSION_CHARACTERS = 12
@@ -74,6 +75,7 @@ def model_card(inputs: CardInputs) -> str:
         source=public_address(recipe.source.uri),
         dataset=inputs.dataset,
         evaluation=evaluation,
+        f1_title=metric_title("f1", bundle.labels),
         trained=inputs.trained.manifest,
         decision=inputs.decision,
         labels=Markdown(", ".join(text(label) for label in bundle.labels)),

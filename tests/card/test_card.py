@@ -214,7 +214,7 @@ def test_the_card_contains_all_results() -> None:
     markdown = card()
     for part in (
         "made-up film reviews",
-        "On 95 test texts, F1 is 0.8000 (0.7800 to 0.8200)",
+        "On 95 test texts, F1 of 'good' is 0.8000 (0.7800 to 0.8200)",
         "2,107 rows in = 2,100 kept + 7 rejected",
         "| duplicate | 7 |",
         "| F1 | 0.8000 | 0.7800 | 0.8200 |",
