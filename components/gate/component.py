@@ -94,7 +94,7 @@ def gate_served(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import ServedModelInputs, ServedModelOutputs, gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import save_card, save_decision, save_evaluation
+        from textgate.components.storage.runs import save_card, save_decision, save_evaluation, save_test_sample
 
         store = Store.from_environment(bucket)
         inputs = ServedModelInputs(
@@ -109,6 +109,7 @@ def gate_served(
         outputs = ServedModelOutputs(decision=Path(decision.path), report=Path(report.path), card=Path(card.path))
         result = gate_served_model(inputs, Registry(store), Recipe.model_validate_json(recipe), outputs)
         save_evaluation(store, run, Path(served.path))
+        save_test_sample(store, run, Path(served.path))
         save_card(store, run, Path(card.path))
         save_decision(store, run, result)
         return result.passed

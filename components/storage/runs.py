@@ -2,19 +2,28 @@
 
 decisions/<gate>.json    decisions of the gates
 evaluation.json          evaluation of the served model on the test split
+test_sample.parquet      texts of the test split, at most 5,000
 README.md                model card
 promotion.json           promotion, if there was one
 record.json              outcome of the run
 """
 
+import io
+import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from textgate.components.contracts import EvaluationManifest, GateDecision, InputError, Promotion, RunRecord
-from textgate.components.contracts.evaluation import MANIFEST
+from textgate.components.contracts.evaluation import MANIFEST, PREDICTIONS
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.s3 import Store
 
 _CARD = "README.md"
+_TEST_SAMPLE = "test_sample.parquet"
+SAMPLE_TEXTS = 5_000
+"""Largest number of texts in a sample for drift tests."""
 
 
 def save_decision(store: Store, run: str, decision: GateDecision) -> None:
@@ -31,6 +40,52 @@ def save_evaluation(store: Store, run: str, evaluation: Path) -> None:
         evaluation: Folder of the evaluation.
     """
     store.put(f"runs/{run}/{MANIFEST}", (evaluation / MANIFEST).read_bytes())
+
+
+def save_test_sample(store: Store, run: str, evaluation: Path) -> None:
+    """Save texts of the test split, with which the texts of live predictions are compared later.
+
+    Runs before textgate 0.2 have no such sample. Their test split may have been balanced.
+
+    Args:
+        store: Store of the run.
+        run: Name of the run.
+        evaluation: Folder of the evaluation.
+    """
+    texts = pq.read_table(evaluation / PREDICTIONS, columns=["text"])["text"].to_pylist()
+    save_texts(store, f"runs/{run}/{_TEST_SAMPLE}", texts)
+
+
+def save_texts(store: Store, key: str, texts: list[str]) -> None:
+    """Save at most ``SAMPLE_TEXTS`` of the texts, a random sample that depends on the texts only."""
+    sample = random.Random(0).sample(texts, min(SAMPLE_TEXTS, len(texts)))  # noqa: S311
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": pa.array(sample, pa.string())}), file, compression="zstd")
+    store.put(key, file.getvalue())
+
+
+def load_texts(store: Store, key: str) -> list[str] | None:
+    """Return the texts that ``save_texts`` wrote, or None if there are none.
+
+    Raises:
+        InputError: The object is damaged.
+    """
+    stored = store.get(key)
+    if stored is None:
+        return None
+    try:
+        return list(pq.read_table(io.BytesIO(stored.data))["text"].to_pylist())
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise InputError(f"{store.uri(key)} is not a readable Parquet file with texts ({error}): remove it") from error
+
+
+def load_test_sample(store: Store, run: str) -> list[str] | None:
+    """Return texts of the test split, or None if the run has saved none.
+
+    Raises:
+        InputError: The object is damaged.
+    """
+    return load_texts(store, f"runs/{run}/{_TEST_SAMPLE}")
 
 
 def save_card(store: Store, run: str, card: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ _RUNNING = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
 @experiment_option
 @click.option("--run-name", show_default="the recipe and the time", help="Name of the run in Kubeflow Pipelines.")
 @click.option("--wait", is_flag=True, help="Follow the run to its end and print its result.")
-@click.option("--fail-on-reject", is_flag=True, help="With --wait: exit with code 3 if nothing is promoted.")
+@click.option("--fail-on-reject", is_flag=True, help="With --wait: exit with code 3 if a gate rejects the model.")
 @click.option("--poll-seconds", default=5.0, help="With --wait: interval between status requests, in seconds.")
 def submit(
     selection: RecipeSelection,
@@ -108,10 +107,14 @@ def _print_result(result: "ClusterRun", page: str) -> None:
 @json_option
 @experiment_option
 @click.option("--days", default=7, help="Age limit of the predictions and feedback that are checked, in days.")
-@click.option("--min-answers", default=500, help="Minimum number of logged predictions for a drift check.")
+@click.option("--min-answers", default=500, help="Minimum number of different logged texts for a drift check.")
 @click.option("--min-feedback", default=100, help="Minimum number of feedback labels for an F1 check.")
 @click.option(
-    "--max-psi", default=0.25, help="Population stability index of the predicted labels that counts as drift."
+    "--min-psi",
+    "--max-psi",
+    "min_psi",
+    default=0.05,
+    help="Population stability index from which on a significant change of the predicted labels is drift.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the reasons without submitting a run.")
 def retrain(
@@ -123,19 +126,23 @@ def retrain(
     days: int,
     min_answers: int,
     min_feedback: int,
-    max_psi: float,
+    min_psi: float,
     dry_run: bool,
 ) -> None:
     """Submit RECIPE if its model should be retrained.
 
     Made for a CronJob. Reasons: the content of the source has changed since the champion was trained; the labels that
-    the champion predicts (textgate serve --log-predictions) have drifted from those on its test split; its F1 on the
-    labels sent to /v1/feedback is below gate.min_f1. Nothing is submitted while the last retraining is running, or for
-    a reason that an earlier retraining has dealt with.
+    the champion predicts (textgate serve --log-predictions), the lengths of the texts or the texts themselves have
+    drifted from those of its test split; its F1 on the labels sent to /v1/feedback is below the threshold of the gate.
+    Nothing is submitted while the last retraining is running, or for a cause that an earlier retraining has dealt with.
+
+    The drift tests together raise a false alarm in at most 5 % of the checks, and print the smallest change that they
+    would have found.
 
     Exit code 0 whether or not a run was submitted.
     """
-    from textgate.pipelines.runners.retrain import DriftLimits, check_for_reasons, last_retraining, record_retraining
+    from textgate.pipelines.runners.retrain import DriftLimits, check_for_reasons
+    from textgate.pipelines.runners.retraining import last_retraining, record_retraining
     from textgate.pipelines.runners.submit import start, upload
 
     recipe = selection.recipe
@@ -143,7 +150,7 @@ def retrain(
     now = datetime.now(UTC)
     last = last_retraining(store, recipe.model)
     state = cluster.state(last.run) if last else None
-    limits = DriftLimits(days, min_answers, min_feedback, max_psi)
+    limits = DriftLimits(days, min_answers, min_feedback, min_psi)
     check = check_for_reasons(recipe, store, limits, now, None if state in _UNDECIDED else last)
     run = None
     if not check.reasons:
@@ -155,14 +162,12 @@ def retrain(
     else:
         uploaded = upload(cluster, recipe, selection.images, selection.sweep)
         run = start(cluster, recipe, uploaded, bucket, experiment, None)
-        record_retraining(store, recipe, run, check, now)
+        record_retraining(store, recipe.model, run, check.source_version, check.reasons, now, check.alarm, check.window)
         action = f"submitted {run}: {cluster.page(run)}"
     if as_json:
-        checked = asdict(check)
-        if check.feedback_f1:
-            checked["feedback_f1"] = check.feedback_f1.model_dump()
-        click.echo(json.dumps({"run": run, "done": action, **checked}, ensure_ascii=False))
+        click.echo(json.dumps({"run": run, "done": action, **check.as_json()}, ensure_ascii=False))
         return
-    for reason in check.reasons:
-        click.echo(f"reason: {reason}")
+    for title, sentences in (("checked", check.findings), ("reason", check.reasons)):
+        for sentence in sentences:
+            click.echo(f"{title}: {sentence}")
     click.echo(action)

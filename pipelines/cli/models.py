@@ -26,7 +26,10 @@ def models() -> None:
 @store_options
 @json_option
 def list_(workspace: Path, bucket: str, as_json: bool) -> None:
-    """List the models, the version of each channel, and the versions that were rolled back and are blocked."""
+    """List the models and the version of each channel.
+
+    Versions that were rolled back, and so are blocked, are listed as channel "blocked".
+    """
     registry = Registry(open_store(workspace, bucket))
     by_model = registry.models()
     blocked = {

@@ -1,39 +1,24 @@
-"""Decide whether to retrain a model: because its source has new data, or because its predictions have drifted.
+"""Decide whether to retrain a model: its source has new data, its log shows drift, or feedback shows a low F1."""
 
-Object in the store:
-
-    retrain/<model>.json      reasons of the last retraining, so that the same reason does not start another one
-"""
-
-import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
 
-from textgate.components.contracts import Estimate, EvaluationManifest, InputError, Recipe
-from textgate.components.contracts.frozen_model import FrozenModel
-from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts import Estimate, InputError, ModelBundle, Recipe
 from textgate.components.metrics import f1_estimate
+from textgate.components.metrics.drift import DriftTest
 from textgate.components.sources import content_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
-from textgate.components.storage.runs import load_evaluation, load_record
+from textgate.components.storage.runs import load_evaluation, load_record, load_test_sample
+from textgate.pipelines.runners.drift import DriftKind, Sample, compare, describe_drift
+from textgate.pipelines.runners.retraining import Alarm, AlarmKind, Retraining, alarm_window
 from textgate.serving.feedback import read_feedback_log
 
-
-class Retraining(FrozenModel):
-    """Content of ``retrain/<model>.json``."""
-
-    format_version: Literal[1] = 1
-    run: str
-    source_version: str
-    reasons: list[str]
-    time: str
-    """UTC time in ISO 8601."""
+_DEALT_WITH = "an earlier retraining was for this cause"
 
 
 @dataclass(frozen=True)
@@ -43,28 +28,48 @@ class DriftLimits:
     days: int
     """Age limit of predictions and feedback."""
     min_predictions: int
-    """Smallest number of predictions that is checked."""
+    """Smallest number of different texts that is checked."""
     min_feedback: int
     """Smallest number of labels from feedback that is checked."""
-    max_psi: float
-    """Population stability index from which on the labels have drifted."""
+    min_psi: float
+    """Population stability index from which on a significant change of the labels is drift."""
 
 
 @dataclass
 class Check:
-    """Result of the check, printed by ``textgate retrain --json``."""
+    """Result of the check, printed by ``textgate retrain``."""
 
     source_version: str
     champion: str | None = None
     answers: int = 0
-    """Number of predictions since the champion or the last retraining."""
-    psi: float | None = None
-    """Population stability index; None without enough predictions or without an evaluation to compare with."""
+    """Number of logged predictions since the champion or the last retraining."""
+    texts: int = 0
+    """Number of different texts among them."""
+    drift: dict[DriftKind, DriftTest] = field(default_factory=dict)
+    """Tests against the test split; empty without enough texts or without an evaluation to compare with."""
     feedback: int = 0
     """Number of labels from feedback since then."""
     feedback_f1: Estimate | None = None
     reasons: list[str] = field(default_factory=list)
     """Sentences; empty if there is no reason to retrain."""
+    findings: list[str] = field(default_factory=list)
+    """Sentences about what was checked and is no reason."""
+    alarm: Alarm | None = None
+    """Alarm to record with the retraining: new causes and those that still hold."""
+    window: Sample | None = None
+    """Window of the log that raised a new alarm about drift."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON values, without what only the next check needs."""
+        drift = {kind: {**asdict(test), "found": test.found} for kind, test in self.drift.items()}
+        return {
+            **{name: getattr(self, name) for name in ("source_version", "champion", "answers", "texts", "feedback")},
+            "drift": drift,
+            "psi": self.drift["labels"].effect if self.drift else None,
+            "feedback_f1": self.feedback_f1.model_dump() if self.feedback_f1 else None,
+            "reasons": self.reasons,
+            "findings": self.findings,
+        }
 
 
 def check_for_reasons(
@@ -78,7 +83,8 @@ def check_for_reasons(
         limits: Thresholds of the drift check.
         now: Current time.
         last: Last retraining that reached a decision. Its source version is no reason for another one: a gate that
-            rejected a model trained on this data would reject it again.
+            rejected a model trained on this data would reject it again. Neither is its alarm while champion, source and
+            distribution stay the same.
 
     Raises:
         InputError: The source or the store cannot be read.
@@ -98,62 +104,28 @@ def check_for_reasons(
         now - timedelta(days=limits.days),
         *(datetime.fromisoformat(time) for time in (champion.time, last.time if last else champion.time)),
     )
+    bundle = Registry(store).bundle(recipe.model, champion.version)
+    alarm = Alarm(kinds=[], champion=champion.version, source_version=check.source_version)
+    if (
+        last
+        and last.alarm
+        and (last.alarm.champion, last.alarm.source_version) == (alarm.champion, alarm.source_version)
+    ):
+        alarm = last.alarm
     predictions = _log(store, "predictions", champion, since)
-    evaluation = load_evaluation(store, champion.run)
     check.answers = len(predictions)
-    if evaluation is not None and check.answers >= limits.min_predictions:
-        _check_predictions(check, predictions, evaluation, limits.max_psi)
+    window = _window(predictions, bundle)
+    check.texts = window.labels.total()
+    if check.texts >= max(limits.min_predictions, 1):
+        alarm = _check_drift(check, window, store, champion, limits.min_psi, alarm)
     feedback = _log(store, "feedback", champion, since)
     feedback = feedback.filter(pc.is_valid(pc.field("predicted")))
     check.feedback = len(feedback)
-    if check.feedback >= limits.min_feedback:
-        labels = Registry(store).bundle(recipe.model, champion.version).labels
-        _check_feedback(check, feedback, labels, recipe.gate.min_f1)
+    threshold = recipe.gate.thresholds.get("f1")
+    if check.feedback >= max(limits.min_feedback, 1) and threshold is not None:
+        alarm = _check_feedback(check, feedback, predictions, bundle.labels, threshold, alarm)
+    check.alarm = alarm
     return check
-
-
-def population_stability_index(expected: Mapping[str, int], actual: Mapping[str, int]) -> float:
-    """Return the distance of two label distributions: the sum of (a - e) ln(a / e) over their shares a and e.
-
-    Half a row is added to every count, so that a label with count 0 does not make the index infinite. By convention an
-    index below 0.1 is no change and one from 0.25 on a major change. Its expected value without a change is about
-    (1/n + 1/m) (labels - 1): 0.006 for two labels and 500 rows in each sample. See Yurdakul and Naranjo, Statistical
-    properties of the population stability index, Journal of Risk Model Validation 14(4), 2020.
-
-    Args:
-        expected: Count of each label in the first sample.
-        actual: Count of each label in the second sample.
-    """
-    labels = sorted({*expected, *actual})
-    total_expected = sum(expected.values()) + len(labels) / 2
-    total_actual = sum(actual.values()) + len(labels) / 2
-    index = 0.0
-    for label in labels:
-        e = (expected.get(label, 0) + 0.5) / total_expected
-        a = (actual.get(label, 0) + 0.5) / total_actual
-        index += (a - e) * math.log(a / e)
-    return index
-
-
-def last_retraining(store: Store, model: str) -> Retraining | None:
-    """Return the last retraining of a model, or None."""
-    stored = store.get(_key(model))
-    return parse_json(Retraining, stored.data, store.uri(_key(model)), "a retraining") if stored else None
-
-
-def record_retraining(store: Store, recipe: Recipe, run: str, check: Check, now: datetime) -> None:
-    """Write the reasons of a retraining to the store."""
-    last = Retraining(
-        run=run,
-        source_version=check.source_version,
-        reasons=check.reasons,
-        time=now.isoformat(timespec="seconds"),
-    )
-    store.put(_key(recipe.model), last.model_dump_json(indent=2).encode())
-
-
-def _key(model: str) -> str:
-    return f"retrain/{model}.json"
 
 
 def _source_version(store: Store, champion: ChannelUpdate) -> str | None:
@@ -174,37 +146,101 @@ def _log(store: Store, kind: Literal["predictions", "feedback"], champion: Chann
     return table.filter(pc.field("version") == champion.version)
 
 
-def _check_predictions(check: Check, predictions: Any, evaluation: EvaluationManifest, max_psi: float) -> None:
-    """Compare the labels that the champion predicts with those that it predicted on the test split."""
-    actual = Counter(predictions.column("label").to_pylist())
-    check.psi = population_stability_index(_predicted_labels(evaluation), actual)
-    if check.psi >= max_psi:
-        check.reasons.append(
-            f"the labels of the last {check.answers:,} predictions are distributed differently from those on the test "
-            f"split: population stability index {check.psi:.3f}, limit {max_psi:g}"
+def _window(predictions: Any, bundle: ModelBundle) -> Sample:
+    """Return the different texts of the log, normalized, with their last predictions.
+
+    The test split has each text once, too. Copies, such as a text that a client sends again and again, are not
+    independent observations, and retraining would not change what they are.
+    """
+    texts = map(bundle.normalizer, predictions.column("text").to_pylist())
+    label_of = dict(zip(texts, predictions.column("label").to_pylist(), strict=True))
+    return Sample(Counter(label_of.values()), list(label_of))
+
+
+def _check_drift(
+    check: Check, window: Sample, store: Store, champion: ChannelUpdate, min_psi: float, alarm: Alarm
+) -> Alarm:
+    """Compare the window with the test split, and with the window of the last alarm what was an alarm already.
+
+    Returns:
+        The alarm with new causes added.
+    """
+    evaluation, texts = load_evaluation(store, champion.run), load_test_sample(store, champion.run)
+    if evaluation is None:
+        check.findings.append(f"drift was not checked: the run {champion.run} has no evaluation to compare with")
+        return alarm
+    if texts is None and _test_split_was_balanced(store, champion):
+        check.findings.append(
+            f"drift was not checked: the test split of the run {champion.run} was balanced, so it does not tell how "
+            "often each label is predicted at its natural share; textgate balances the training split only since 0.2"
         )
+        return alarm
+    predicted = zip(evaluation.labels, map(sum, zip(*evaluation.confusion, strict=True)), strict=True)
+    reference = Sample(Counter(dict(predicted)), texts or [])
+    check.drift = compare(reference, window, min_psi)
+    known = [kind for kind, test in check.drift.items() if test.found and kind in alarm.kinds]
+    since_alarm = compare(alarm_window(store, champion.model, alarm), window, min_psi) if known else {}
+    found: list[DriftKind] = []
+    for kind, test in check.drift.items():
+        sentence = describe_drift(kind, test, reference, window, "the test split")
+        if kind in known and not (kind in since_alarm and since_alarm[kind].found):
+            check.findings.append(f"{sentence}; {_DEALT_WITH}")
+        elif test.found:
+            found.append(kind)
+            check.reasons.append(sentence)
+        else:
+            check.findings.append(sentence)
+    if not found:
+        return alarm
+    check.window = window
+    kinds: list[AlarmKind] = sorted({*alarm.kinds, *found})
+    return alarm.model_copy(update={"kinds": kinds, "labels": dict(sorted(window.labels.items()))})
 
 
-def _check_feedback(check: Check, feedback: Any, labels: list[str], min_f1: float) -> None:
+def _test_split_was_balanced(store: Store, champion: ChannelUpdate) -> bool:
+    """Return whether a run that has saved no sample of its test split balanced it."""
+    try:
+        record = load_record(store, champion.run)
+    except InputError:
+        return False
+    return bool(record.recipe.get("preprocess", {}).get("balance"))
+
+
+def _check_feedback(
+    check: Check, feedback: Any, predictions: Any, labels: list[str], threshold: float, alarm: Alarm
+) -> Alarm:
     """Compare the champion's F1 on the labels from feedback with the gate's threshold.
 
     Feedback is not a random sample, so even the upper end of the confidence interval must be below the threshold.
+
+    Returns:
+        The alarm with this cause added if it is new.
     """
-    pairs = zip(feedback.column("label").to_pylist(), feedback.column("predicted").to_pylist(), strict=True)
-    known = [
-        (labels.index(true), labels.index(predicted)) for true, predicted in pairs if {true, predicted} <= set(labels)
-    ]
+    columns = (feedback.column(name).to_pylist() for name in ("request_id", "index", "label", "predicted"))
+    # The last label of a text counts.
+    given = {(request, index): (true, predicted) for request, index, true, predicted in zip(*columns, strict=True)}
+    known = {key: pair for key, pair in given.items() if set(pair) <= set(labels)}
     if not known:
-        return
-    truth, predicted = np.array(known, dtype=np.int64).T
-    check.feedback_f1 = f1_estimate(truth, predicted, len(labels))
-    if check.feedback_f1.high < min_f1:
-        check.reasons.append(
-            f"F1 on the feedback of {len(known):,} texts is {check.feedback_f1}, below the threshold {min_f1:g}"
-        )
-
-
-def _predicted_labels(evaluation: EvaluationManifest) -> dict[str, int]:
-    """Return how often each label was predicted on the test split."""
-    columns = zip(*evaluation.confusion, strict=True)
-    return {label: sum(column) for label, column in zip(evaluation.labels, columns, strict=True)}
+        return alarm
+    truth, predicted = np.array([[labels.index(label) for label in pair] for pair in known.values()], np.int64).T
+    f1 = check.feedback_f1 = f1_estimate(truth, predicted, len(labels))
+    answered = set(zip(*(predictions.column(name).to_pylist() for name in ("request_id", "index")), strict=True))
+    share = (
+        f"{len(answered & known.keys()):,} of the {len(answered):,} logged answers have it"
+        if answered
+        else "how many answers were given is not known, because predictions are not logged"
+    )
+    below = f1.high < threshold
+    sentence = (
+        f"F1 on the feedback on {len(known):,} texts is {f1}, {'' if below else 'not '}below the "
+        f"threshold {threshold:g}; feedback is no random sample: {share}"
+    )
+    if not below:
+        check.findings.append(sentence)
+    elif "feedback" in alarm.kinds and alarm.feedback_f1 and f1.high >= alarm.feedback_f1.low:
+        check.findings.append(f"{sentence}; {_DEALT_WITH}")
+    else:
+        check.reasons.append(sentence)
+        kinds: list[AlarmKind] = sorted({*alarm.kinds, "feedback"})
+        return alarm.model_copy(update={"kinds": kinds, "feedback_f1": f1})
+    return alarm

@@ -1,19 +1,22 @@
 """``textgate retrain``: no run without a reason, and none twice for the same reason."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pipelines.cluster_workspace import ClusterWorkspace
 from pipelines.kfp_server import Plan
 
 from textgate.components.contracts import Estimate, EvaluationManifest
+from textgate.components.record.record import record_run
 from textgate.components.sources import content_version
 from textgate.components.storage import Registry, Store
-from textgate.pipelines.runners.retrain import population_stability_index
+from textgate.components.storage.runs import save_test_sample
 from textgate.serving.feedback import FeedbackLog
 
 Champion = Callable[[str], str]
@@ -23,11 +26,15 @@ def source_version(workspace: ClusterWorkspace) -> str:
     return content_version(f"s3://{workspace.store.bucket}/films.csv")
 
 
+def champion_run(store: Store) -> str:
+    update = Registry(store).channel("films")
+    assert update
+    return update.run
+
+
 def write_evaluation(store: Store, no: int, yes: int) -> None:
     """Write an evaluation in which the champion predicts each label this often on the test split."""
     f1 = Estimate(value=0.9, low=0.85, high=0.95)
-    update = Registry(store).channel("films")
-    assert update
     manifest = EvaluationManifest(
         bundle="b" * 64,
         runtime="linear",
@@ -40,29 +47,64 @@ def write_evaluation(store: Store, no: int, yes: int) -> None:
         calibration_error_before=0.02,
         rows_per_second=100.0,
     )
-    store.put(f"runs/{update.run}/evaluation.json", manifest.model_dump_json().encode())
+    store.put(f"runs/{champion_run(store)}/evaluation.json", manifest.model_dump_json().encode())
 
 
-def write_log(store: Store, version: str, labels: list[str], true_labels: list[str] | None = None) -> None:
-    """Write the server's log: the predicted labels, and the labels from feedback."""
-    log = FeedbackLog(store, share=1.0)
-    for index, label in enumerate(labels):
-        log.add_prediction(f"request-{index}", "films", version, ["a text"], [label], [0.8])
+def write_test_sample(store: Store, tmp_path: Path, texts: list[str]) -> None:
+    """Write texts of the test split, as gate 2 does."""
+    columns = {"text": texts, "predicted": ["no"] * len(texts)}
+    pq.write_table(pa.table(columns), tmp_path / "predictions.parquet")
+    save_test_sample(store, champion_run(store), tmp_path)
+
+
+COUNTER = itertools.count()
+
+
+def new_texts(count: int, words: str = "abcdefghij") -> list[str]:
+    """Return different texts of 20 of the words."""
+    rng = random.Random(next(COUNTER))
+    return [" ".join(rng.choices(words, k=20)) for _ in range(count)]
+
+
+def write_log(
+    store: Store,
+    version: str,
+    labels: list[str],
+    true_labels: list[str] | None = None,
+    texts: list[str] | None = None,
+) -> None:
+    """Write the server's log: different texts with the predicted labels, and the labels from feedback."""
+    log, batch = FeedbackLog(store, share=1.0), next(COUNTER)
+    for index, (text, label) in enumerate(zip(texts or new_texts(len(labels)), labels, strict=True)):
+        log.add_prediction(f"request-{batch}-{index}", "films", version, [text], [label], [0.8])
     for index, label in enumerate(true_labels or []):
-        log.add_feedback(f"request-{index}", 0, "films", label)
+        log.add_feedback(f"request-{batch}-{index}", 0, "films", label)
     log.close()
 
 
-def test_without_new_data_or_drift_nothing_is_submitted(workspace: ClusterWorkspace, champion: Champion) -> None:
+def test_without_new_data_or_drift_nothing_is_submitted(
+    workspace: ClusterWorkspace, champion: Champion, tmp_path: Path
+) -> None:
     trained = champion(source_version(workspace))
     write_evaluation(workspace.store, 500, 500)
+    write_test_sample(workspace.store, tmp_path, new_texts(1_000))
     write_log(workspace.store, trained, ["no", "yes"] * 300, ["no", "yes"] * 100)
     result = workspace.run_json("retrain", "films.yaml")
     assert (result["run"], result["done"], result["reasons"]) == (None, "nothing to do", [])
-    assert (result["champion"], result["answers"], result["feedback"]) == (trained, 600, 200)
+    assert (result["champion"], result["answers"], result["texts"], result["feedback"]) == (trained, 600, 600, 200)
+    assert list(result["drift"]) == ["labels", "length", "inputs"]
+    assert not any(test["found"] for test in result["drift"].values())
     assert result["psi"] < 0.001
     assert result["feedback_f1"]["value"] == 1.0
-    assert workspace.run("retrain", "films.yaml").stdout == "nothing to do\n"
+    lines = workspace.run("retrain", "films.yaml").stdout.splitlines()
+    assert [line[:40] for line in lines] == [
+        "checked: the labels predicted for the la",
+        "checked: the lengths of the texts show n",
+        "checked: a classifier does not tell the ",
+        "checked: F1 on the feedback on 200 texts",
+        "nothing to do",
+    ]
+    assert "would have been found with a probability of 80%" in lines[0]
     assert workspace.server.requests == []
 
 
@@ -125,8 +167,8 @@ def test_a_shift_of_the_predicted_labels_is_a_reason(workspace: ClusterWorkspace
     assert result["psi"] == pytest.approx(1.32, abs=0.01)
     (reason,) = result["reasons"]
     assert reason == (
-        "the labels of the last 800 predictions are distributed differently from those on the test split: "
-        f"population stability index {result['psi']:.3f}, limit 0.25"
+        "the labels predicted for the last 800 texts are distributed differently from those on the test split: "
+        f"'no' 50.0% -> 95.0%; population stability index without bias {result['psi']:.3f}, limit 0.05, p = 0.0002"
     )
     assert workspace.run_json("retrain", "films.yaml", "--max-psi", "2")["reasons"] == []
     assert workspace.run_json("retrain", "films.yaml")["run"] in workspace.server.runs
@@ -134,18 +176,147 @@ def test_a_shift_of_the_predicted_labels_is_a_reason(workspace: ClusterWorkspace
     assert workspace.run_json("retrain", "films.yaml")["answers"] == 0
 
 
-def test_feedback_below_the_threshold_of_the_gate_is_a_reason(workspace: ClusterWorkspace, champion: Champion) -> None:
+def test_drift_is_a_reason_once_until_the_distribution_the_source_or_the_champion_changes(
+    workspace: ClusterWorkspace, champion: Champion, tmp_path: Path, write_bundle: Callable[[Path, bytes], Path]
+) -> None:
     trained = champion(source_version(workspace))
-    rng = random.Random(13)
-    true_labels = [rng.choice(["no", "yes"]) for _ in range(200)]
-    write_log(workspace.store, trained, ["yes"] * 200, true_labels)
+    write_evaluation(workspace.store, 950, 50)
+    workspace.server.plan = Plan([])  # every run ends at once
+
+    def retrain_on(yes: int, version: str = trained) -> list[str]:
+        """Log 600 predictions, ``yes`` of them positive; return the reasons of a retraining."""
+        write_log(workspace.store, version, ["yes"] * yes + ["no"] * (600 - yes))
+        result = workspace.run_json("retrain", "films.yaml")
+        assert (result["run"] is not None) == bool(result["reasons"])
+        return list(result["reasons"])
+
+    assert retrain_on(30) == []
+    (first,) = retrain_on(210)
+    assert "'yes' 5.0% -> 20.0%" in first  # with the 600 before, which started no run
+    for _ in range(3):
+        assert retrain_on(120) == []
+    assert "an earlier retraining was for this cause" in workspace.run("retrain", "films.yaml").stdout
+    (second,) = retrain_on(600)
+    assert "'yes' 5.0% -> 40.0%" in second  # with the three times 600 before
+    assert retrain_on(30) == []  # the labels are as on the test split again
+    assert retrain_on(450) == []  # as in the last alarm: 480 of 1,200
+
+    workspace.store.put("films.csv", b"text,label\na new film,good\n")
+    changed, same = retrain_on(600)
+    assert "has changed since the champion" in changed
+    assert "are distributed differently" in same
+    assert retrain_on(400) == []
+
+    registry = Registry(workspace.store)
+    version = registry.publish("films", write_bundle(tmp_path / "next", b"next"))
+    registry.update_channel("films", version, run="run-next", reason="it passed", expected=trained)
+    record_run(workspace.store, "run-next", {"model": "films"}, source_version(workspace), "SUCCEEDED", None)
+    write_evaluation(workspace.store, 950, 50)
+    assert len(retrain_on(400, version)) == 1
+    assert retrain_on(400, version) == []
+
+
+def test_other_texts_are_a_reason_once(workspace: ClusterWorkspace, champion: Champion, tmp_path: Path) -> None:
+    trained = champion(source_version(workspace))
+    write_evaluation(workspace.store, 500, 500)
+    write_test_sample(workspace.store, tmp_path, new_texts(600))
+    labels = ["no", "yes"] * 300
+    write_log(workspace.store, trained, labels, texts=new_texts(600, "abcdefghijuvwxyz"))
+    result = workspace.run_json("retrain", "films.yaml")
+    (reason,) = result["reasons"]
+    assert reason.startswith("a classifier tells the texts from those of the test split: ROC-AUC ")
+    write_log(workspace.store, trained, labels, texts=new_texts(600, "abcdefghijuvwxyz"))
+    same = workspace.run_json("retrain", "films.yaml")
+    assert same["reasons"] == []
+    assert same["drift"]["inputs"]["found"]
+    write_log(workspace.store, trained, labels, texts=new_texts(600, "klmnopqrstuvwxyz"))
+    assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
+
+
+def test_copies_of_a_text_and_its_markup_are_not_counted(
+    workspace: ClusterWorkspace, champion: Champion, tmp_path: Path
+) -> None:
+    trained = champion(source_version(workspace))
+    write_evaluation(workspace.store, 500, 500)
+    texts = new_texts(600)
+    write_log(workspace.store, trained, ["no", "yes"] * 300, texts=texts)
+    write_log(workspace.store, trained, ["no"] * 900, texts=[f"the  same\n text{' ' * n}" for n in range(900)])
+    result = workspace.run_json("retrain", "films.yaml")
+    assert (result["answers"], result["texts"], result["reasons"]) == (1_500, 601, [])
+
+
+def test_a_balanced_test_split_of_an_earlier_version_is_not_compared(
+    workspace: ClusterWorkspace, champion: Champion, tmp_path: Path
+) -> None:
+    trained = champion(source_version(workspace))
+    write_evaluation(workspace.store, 500, 500)
+    recipe = {"model": "films", "preprocess": {"balance": True}}
+    run = champion_run(workspace.store)
+    record_run(workspace.store, run, recipe, source_version(workspace), "SUCCEEDED", None)
+    write_log(workspace.store, trained, ["no"] * 570 + ["yes"] * 30)
+    result = workspace.run_json("retrain", "films.yaml")
+    assert (result["reasons"], result["psi"]) == ([], None)
+    (finding,) = result["findings"]
+    assert finding.startswith(f"drift was not checked: the test split of the run {run} was balanced")
+    # Runs of this version, which save texts of the test split, balance the training split only.
+    write_test_sample(workspace.store, tmp_path, new_texts(10))
+    assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
+
+
+def test_feedback_below_the_threshold_of_the_gate_is_a_reason_once(
+    workspace: ClusterWorkspace, champion: Champion
+) -> None:
+    trained = champion(source_version(workspace))
+
+    def give_feedback(share: float) -> None:
+        rng = random.Random(13)
+        true_labels = ["yes" if rng.random() < share else "no" for _ in range(200)]
+        write_log(workspace.store, trained, ["yes"] * 400, true_labels)
+
+    give_feedback(0.5)
     result = workspace.run_json("retrain", "films.yaml", "--dry-run")
     (reason,) = result["reasons"]
-    assert reason.startswith("F1 on the feedback of 200 texts is 0.6")
-    assert reason.endswith("below the threshold 0.8")
+    assert reason.startswith("F1 on the feedback on 200 texts is 0.7")
+    assert reason.endswith(
+        "below the threshold 0.8; feedback is no random sample: 200 of the 400 logged answers have it"
+    )
     # Below, but not significantly: the upper end of the interval reaches the threshold.
-    assert workspace.run_json("retrain", "films.yaml", "--dry-run", "--set", "gate.min_f1=0.68")["reasons"] == []
+    assert workspace.run_json("retrain", "films.yaml", "--dry-run", "--set", "gate.min_f1=0.75")["reasons"] == []
     assert workspace.run_json("retrain", "films.yaml", "--dry-run", "--min-feedback", "201")["feedback_f1"] is None
+
+    assert workspace.run_json("retrain", "films.yaml")["run"] is not None
+    give_feedback(0.5)
+    again = workspace.run_json("retrain", "films.yaml")
+    assert again["reasons"] == []
+    assert again["findings"][-1].endswith("an earlier retraining was for this cause")
+    give_feedback(0.0)
+    assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
+
+
+def test_feedback_without_logged_predictions_does_not_say_how_many_answers_it_is_of(
+    workspace: ClusterWorkspace, champion: Champion
+) -> None:
+    trained = champion(source_version(workspace))
+    log = FeedbackLog(workspace.store)
+    for index in range(150):
+        log.add_prediction(f"request-{index}", "films", trained, ["a text"], ["yes"], [0.8])
+        log.add_feedback(f"request-{index}", 0, "films", "no" if index % 2 else "yes")
+    log.close()
+    (reason,) = workspace.run_json("retrain", "films.yaml")["reasons"]
+    assert reason.endswith("how many answers were given is not known, because predictions are not logged")
+
+
+def test_the_record_of_an_earlier_version_is_read(workspace: ClusterWorkspace, champion: Champion) -> None:
+    champion("")
+    old = {
+        "format_version": 1,
+        "run": "run-1",
+        "source_version": source_version(workspace),
+        "reasons": ["the labels have changed"],
+        "time": "2026-01-05T03:00:00+00:00",
+    }
+    workspace.store.put("retrain/films.json", json.dumps(old).encode())
+    assert workspace.run("retrain", "films.yaml").stdout == "nothing to do\n"
 
 
 def test_a_failed_check_is_reported_in_one_sentence(
@@ -165,23 +336,3 @@ def test_a_failed_check_is_reported_in_one_sentence(
         assert result.exit_code == 2
         assert sentence in result.stderr
         assert len(result.stderr.splitlines()) == 1
-
-
-@given(
-    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 1000), min_size=1),
-    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 1000), min_size=1),
-)
-@settings(deadline=None, max_examples=50)
-def test_the_index_is_zero_for_equal_shares_and_grows_with_the_distance(
-    first: dict[str, int], second: dict[str, int]
-) -> None:
-    assert population_stability_index(first, first) == pytest.approx(0)
-    assert population_stability_index(first, second) >= 0
-    assert population_stability_index(first, second) == pytest.approx(population_stability_index(second, first))
-
-
-def test_the_index_matches_the_formula() -> None:
-    # (.9 - .5) ln(.9 / .5) + (.1 - .5) ln(.1 / .5), except for the half rows.
-    index = population_stability_index({"a": 50_000, "b": 50_000}, {"a": 90_000, "b": 10_000})
-    assert index == pytest.approx(0.8789, abs=1e-3)
-    assert population_stability_index({"a": 10}, {"b": 10}) < float("inf")
