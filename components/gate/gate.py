@@ -1,12 +1,10 @@
 """Gate step: decide, compare with the registry's champion, and write the decision, its report and the model card."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from textgate.components.card.card import CardInputs, model_card
 from textgate.components.contracts import (
@@ -16,17 +14,16 @@ from textgate.components.contracts import (
     Evaluation,
     Gate,
     GateDecision,
-    InputError,
     ModelBundle,
     Recipe,
 )
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
-from textgate.components.contracts.text_keys import read_trained_on
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
 from textgate.components.gate.endpoint import endpoint_rule
+from textgate.components.gate.held_out import held_out_rule, unseen_texts
 from textgate.components.gate.promised_precision import check_promised_precision
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
@@ -96,7 +93,8 @@ def gate_served_model(
     champion = _champion(registry, recipe.model, evaluation, recipe.gate, inputs)
     cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
-    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint)
+    held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
+    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out)
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
     _write(result, outputs.decision)
@@ -127,26 +125,9 @@ def _champion(
         index = np.array([labels.index(label) for label in bundle.labels], dtype=np.int64)
         predicted = index[bundle.calibration.predict(probabilities)]
         cost = _serving_cost(folder, gate)
-        unseen = _unseen(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported])
+        unseen = unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported])
         ordered = probabilities[:, np.argsort(index)]
         return Champion(channel.version, bundle.fingerprint, labels, predicted, cost, unseen, ordered)
-
-
-def _unseen(dataset: Dataset, evaluation: Evaluation, bundles: Sequence[Path]) -> npt.NDArray[np.bool_] | None:
-    """Return which evaluated texts no bundle was trained or validated on, (n,) bool.
-
-    None if a bundle does not say what it was trained on, or the dataset was written before its rows had keys.
-
-    Raises:
-        InputError: The evaluation is of another dataset.
-    """
-    seen = [keys for keys in map(read_trained_on, bundles) if keys is not None]
-    keys = dataset.keys(evaluation.manifest.split)
-    if keys is None or len(seen) < len(bundles):
-        return None
-    if dataset.manifest.fingerprint != evaluation.manifest.dataset:
-        raise InputError(f"the served model was evaluated on another dataset than {dataset.path}")
-    return ~np.isin(keys, np.concatenate(seen))
 
 
 def _serving_cost(folder: Path, gate: Gate) -> ServingCost | None:

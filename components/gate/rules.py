@@ -32,6 +32,7 @@ def judge_served(
     gate: Gate,
     cost: ServingCost | None = None,
     endpoint: Rule | None = None,
+    held_out: Rule | None = None,
 ) -> GateDecision:
     """Decide gate 2: compare the served model with the thresholds, the trained model and the champion.
 
@@ -44,6 +45,7 @@ def judge_served(
         gate: Conditions of the recipe.
         cost: Size and speed of the served model; required if the recipe asks for an improvement on a champion.
         endpoint: Rule that the endpoint can serve the model; see ``endpoint_rule``.
+        held_out: Rule that the model was not trained on the test texts; see ``held_out_rule``.
 
     Raises:
         InputError: The evaluations are of different texts, a metric of the gate is not defined on the test split, or a
@@ -59,6 +61,8 @@ def judge_served(
         _agreement_rule(served, trained, measurements.min_agreement),
         _export_loss_rule(served, trained, measurements.max_f1_loss),
     ]
+    if held_out is not None:
+        rules.append(held_out)
     if champion is not None:
         rules += champion_rules(served, champion, gate, cost)
     if endpoint is not None:

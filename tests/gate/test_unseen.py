@@ -147,6 +147,9 @@ def test_a_better_model_is_promoted_although_the_champion_knows_many_test_texts(
     biased = evaluate_bundle(new.path, champion, tmp_path / "champion on all").manifest.f1.value
     assert biased > Evaluation.open(tmp_path / "evaluation").manifest.f1.value
     assert decision.passed, decision.message
+    (held_out,) = (rule for rule in decision.rules if rule.name == "held_out")
+    rows = sum(new.manifest.counts["test"].values())
+    assert held_out.message.endswith(f"were trained or validated on 0 of the {rows:,} test texts")
 
 
 def test_an_ensemble_that_knows_the_test_texts_is_not_promoted(raw: Path, store: Store, tmp_path: Path) -> None:
@@ -160,4 +163,5 @@ def test_an_ensemble_that_knows_the_test_texts_is_not_promoted(raw: Path, store:
     decision = judge(new, champion, train(new, ensemble, tmp_path / "candidate", members), store, tmp_path)
     champions = evaluate_bundle(new.path, champion, tmp_path / "champion on all").manifest.f1.value
     assert Evaluation.open(tmp_path / "evaluation").manifest.f1.value > champions
-    assert [rule.name for rule in decision.rules if not rule.passed] == ["margin"]
+    assert [rule.name for rule in decision.rules if not rule.passed] == ["held_out", "margin"]
+    assert "its members or its teacher were trained or validated on" in decision.message
