@@ -7,7 +7,6 @@ each decision says from which margin on an equally good model would pass with a 
 """
 
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +15,15 @@ import numpy.typing as npt
 from textgate.components.contracts import Estimate, Evaluation, Gate, Rule
 from textgate.components.contracts.decision import IS_CHAMPION
 from textgate.components.contracts.metric_names import metric_title
-from textgate.components.metrics.differences import metric_difference, pr_auc_difference
+from textgate.components.metrics.differences import (
+    POWER,
+    metric_difference,
+    minimum_detectable_difference,
+    pr_auc_difference,
+)
 
 _NOTICEABLE_RATIO = 1.1
 """Smallest ratio that counts as faster or smaller; less is within the noise of the machine."""
-_POWER = 0.8
-_CONFIDENCE = 0.95
-_NORMAL = NormalDist()
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -123,21 +124,11 @@ def _margin_rule(title: str, difference: Estimate, champion: Champion, rows: Mas
     )
     message = (
         f"the {title} differs from champion {champion.version} by {difference.value:+.4f} [{difference.low:+.4f}, "
-        f"{difference.high:+.4f}] (paired bootstrap, 95 %): {'not worse' if passed else 'may be worse'} by more than "
-        f"{margin:g}, judged on {texts}; an equally good model passes in {_POWER:.0%} of the cases from a margin of "
-        f"{_detectable(difference):.4f} on"
+        f"{difference.high:+.4f}] (paired, 95 %): {'not worse' if passed else 'may be worse'} by more than "
+        f"{margin:g}, judged on {texts}; an equally good model passes in {POWER:.0%} of the cases from a margin of "
+        f"{minimum_detectable_difference(difference):.4f} on"
     )
     return Rule(name="margin", threshold=-margin, value=difference, passed=passed, message=message)
-
-
-def _detectable(difference: Estimate) -> float:
-    """Return the smallest margin at which a model without any difference passes with the power, for these texts.
-
-    It is (z(0.975) + z(0.8)) standard errors; the interval is 2 z(0.975) standard errors wide (Julious, Sample sizes
-    for clinical trials with Normal data, Statistics in Medicine 23, 2004, section 5).
-    """
-    z = _NORMAL.inv_cdf((1 + _CONFIDENCE) / 2)
-    return (difference.high - difference.low) / (2 * z) * (z + _NORMAL.inv_cdf(_POWER))
 
 
 def _improvement_rule(

@@ -11,7 +11,8 @@ unstable if few are not. Therefore a standard error that depends on the area alo
 - average precision: that of a proportion of the positive rows (Boyd, Eng and Page, Area under the Precision-Recall
   Curve: Point Estimates and Confidence Intervals, ECML 2013).
 
-With several classes, the areas of the classes are combined by MOVER, as in ``composites``.
+The areas of several classes, and those of two systems, are combined by MOVER (Zou and Donner, Construction of
+confidence intervals about effect measures, Statistics in Medicine 27, 2008).
 """
 
 from collections.abc import Callable
@@ -49,26 +50,53 @@ def roc_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
         truth: True classes, (n,) int64; every class occurs.
         probabilities: (n, classes) float64.
     """
-    return _combine(_roc_auc, truth, probabilities)
+    area = _combine(_roc_auc, truth, probabilities)
+    return area.low, area.high
 
 
 def pr_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
     """Return the ends of the 95 % interval of PR-AUC; the arguments are those of ``roc_auc_interval``."""
-    return _combine(_average_precision, truth, probabilities)
+    area = _combine(_average_precision, truth, probabilities)
+    return area.low, area.high
 
 
-def _combine(area: Callable[[npt.NDArray[np.bool_], Floats], _Area], truth: Classes, probabilities: Floats) -> Ends:
+def pr_auc_difference_interval(truth: Classes, probabilities: Floats, reference: Floats) -> Ends:
+    """Return the ends of the 95 % interval of the PR-AUC of ``probabilities`` minus that of ``reference``.
+
+    MOVER for correlated estimates: the correlation is that of the rows' influences on the two areas.
+
+    Args:
+        truth: True classes, (n,) int64; every class occurs.
+        probabilities: (n, classes) float64.
+        reference: Probabilities of the model to compare with, (n, classes) float64.
+    """
+    first, second = (_combine(_average_precision, truth, each) for each in (probabilities, reference))
+    norms = float(np.linalg.norm(first.influence) * np.linalg.norm(second.influence))
+    correlation = float(first.influence @ second.influence) / norms if norms else 0.0
+
+    def distance(one: float, other: float) -> float:
+        return float(np.sqrt(max(one**2 + other**2 - 2 * correlation * one * other, 0.0)))
+
+    difference = first.value - second.value
+    return (
+        difference - distance(first.value - first.low, second.high - second.value),
+        difference + distance(first.high - first.value, second.value - second.low),
+    )
+
+
+def _combine(area: Callable[[npt.NDArray[np.bool_], Floats], _Area], truth: Classes, probabilities: Floats) -> _Area:
+    """Return the area of class 1 of two classes, and the mean of the areas of more."""
     classes = probabilities.shape[1]
-    areas = [area(truth == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
+    if classes == 2:
+        return area(truth == 1, probabilities[:, 1])
+    areas = [area(truth == c, probabilities[:, c]) for c in range(classes)]
     influence = np.array([each.influence for each in areas])
+    value, low, high = np.array([each[:3] for each in areas]).T
     independent = float((influence**2).sum())
     ratio = float((influence.sum(axis=0) ** 2).sum()) / independent if independent else 1.0
-    value = float(np.mean([each.value for each in areas]))
-    below, above = (
-        float(np.sqrt(ratio * sum((end - each.value) ** 2 for end, each in zip(ends, areas, strict=True)))) / len(areas)
-        for ends in ([each.low for each in areas], [each.high for each in areas])
-    )
-    return value - below, value + above
+    below, above = (float(np.sqrt(ratio * (side**2).sum())) / classes for side in (value - low, high - value))
+    mean = float(value.mean())
+    return _Area(mean, mean - below, mean + above, influence.mean(axis=0))
 
 
 def _roc_auc(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:

@@ -184,7 +184,7 @@ def _rows(name: str, tp: Floats, predicted: Floats, support: Floats) -> tuple[Fl
     }[name]
 
 
-def _thin(rows: Floats) -> str | None:
+def _thin(rows: Floats | Classes) -> str | None:
     """Return the reason to withhold the interval of a mean over classes with these rows, or None."""
     thin = int(np.sum(rows < _FEW_CLASS_ROWS))
     if thin <= len(rows) / 2:

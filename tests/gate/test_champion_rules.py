@@ -30,7 +30,7 @@ def test_gate_2_compares_the_served_model_with_the_champion() -> None:
     assert failed(worse) == ["margin"]
     assert "the F1 of 'good' differs from champion v1 by -0.0400 [-0.0" in worse.message
     assert (
-        "(paired bootstrap, 95 %): may be worse by more than 0.02, judged on 1,000 test texts, of which"
+        "(paired, 95 %): may be worse by more than 0.02, judged on 1,000 test texts, of which"
         in worse.message
     )
     assert "it is unknown whether champion v1 was trained on them" in worse.message

@@ -41,3 +41,26 @@ def test_the_difference_in_pr_auc_is_that_of_scikit_learn_and_its_interval_cover
         assert difference.value == pytest.approx(expected)
         covered += difference.low <= 0 <= difference.high
     assert covered >= 0.85 * runs
+
+
+@pytest.mark.parametrize(("rows", "prevalence", "distance"), [(30, 0.5, 3.5), (100, 0.05, 3.5), (100, 0.5, 1.5)])
+def test_a_model_with_a_lower_pr_auc_by_the_margin_is_seldom_within_it(
+    rows: int, prevalence: float, distance: float
+) -> None:
+    """Scores of both models share 95 % of their variance within a class."""
+
+    def sample(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        truth, shared = (rng.random(count) < prevalence).astype(np.int64), rng.normal(size=count)
+        positive = [
+            1 / (1 + np.exp(-(mean * truth + np.sqrt(0.95) * shared + np.sqrt(0.05) * rng.normal(size=count))))
+            for mean in (0.95 * distance, distance)
+        ]
+        worse, better = (np.stack([1 - score, score], axis=1) for score in positive)
+        return truth, worse, better
+
+    margin = -pr_auc_difference(*sample(200_000, np.random.default_rng(8))).value
+    rng, data_sets = np.random.default_rng(9), 250
+    samples = [sample(rows, rng) for _ in range(data_sets)]
+    passed = [pr_auc_difference(*each).low >= -margin for each in samples if each[0].any()]
+    assert margin > 0.001
+    assert sum(passed) <= 0.08 * data_sets

@@ -7,6 +7,7 @@ import pytest
 from metrics.worlds import Pair
 
 from textgate.components.metrics import f1, f1_difference
+from textgate.components.metrics.differences import minimum_detectable_difference
 
 MAX_LEVEL = 0.05
 """Largest share of candidates worse by exactly the margin that are promoted."""
@@ -62,6 +63,16 @@ def test_an_equal_candidate_is_promoted_as_often_as_by_the_percentile_bootstrap_
     smoothed, percentile = promotion_rate(pair, 1_280, 0.02, 60), percentile_rate(pair, 1_280, 0.02, 60)
     assert percentile > 0.3
     assert smoothed >= percentile - 0.05
+
+
+@pytest.mark.parametrize(("prevalence", "champion", "rows"), [(0.5, 0.97, 1_000), (0.05, 0.97, 1_000)])
+def test_an_equal_candidate_passes_at_the_detectable_difference_in_80_percent(
+    prevalence: float, champion: float, rows: int
+) -> None:
+    pair, rng = Pair(2, prevalence, champion, 0.0, 0.5), np.random.default_rng(2)
+    differences = [f1_difference(*pair.sample(rows, rng), 2) for _ in range(200)]
+    margin = np.median([minimum_detectable_difference(difference) for difference in differences])
+    assert np.mean([difference.low >= -margin for difference in differences]) == pytest.approx(0.8, abs=0.075)
 
 
 @pytest.mark.long
