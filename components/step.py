@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ERROR_PREFIX = "textgate error: "
+WARNING_PREFIX = "textgate warning: "
+"""Beginning of a line that a run shows on the terminal, not only in its log."""
 WORK_PREFIX = "textgate worked seconds: "
 
 

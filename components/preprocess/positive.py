@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from textgate.components.contracts import InputError
+from textgate.components.step import WARNING_PREFIX, InputError
 
 _NEGATIVES = frozenset(
     {
@@ -30,7 +30,7 @@ def with_positive_last(labels: Sequence[str], positive: str | None) -> list[str]
     if positive is None:
         if len(labels) == 2 and not is_negative(labels[0], labels[1]):
             print(
-                f"warning: F1, precision and recall are those of {labels[1]!r}, the last of the labels "
+                f"{WARNING_PREFIX}F1, precision and recall are those of {labels[1]!r}, the last of the labels "
                 f"{', '.join(map(repr, labels))}; if {labels[0]!r} is the class to find, set preprocess.positive to it",
                 flush=True,
             )

@@ -42,6 +42,10 @@ class Display:
             self._console.print(f"{step}: {text}", markup=False)
             self._last_lines[step] = time.monotonic()
 
+    def step_warned(self, step: str, text: str) -> None:
+        """Show a warning of a step."""
+        self._console.print(f"{step}: warning: {text}", markup=False)
+
     def step_ended(self, step: str, outcome: str, seconds: float) -> None:
         """Show that a step ended with the outcome done, cached or failed."""
         self._running.pop(step, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError, ProgressLine
-from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
+from textgate.components.step import ERROR_PREFIX, WARNING_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
@@ -189,6 +189,8 @@ class RunLog(io.TextIOBase):
             task.error = text.removeprefix(ERROR_PREFIX)
         elif text.startswith(WORK_PREFIX):
             task.work_seconds = float(text.removeprefix(WORK_PREFIX))
+        elif text.startswith(WARNING_PREFIX):
+            self._display.step_warned(task.title, text.removeprefix(WARNING_PREFIX))
         elif text:
             task.last_line = text
 

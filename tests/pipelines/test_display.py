@@ -37,9 +37,11 @@ def test_without_a_terminal_events_are_printed_as_lines() -> None:
     display.step_started("train (C=1)")
     display.step_started("train (C=2)")
     display.step_progress("train (C=1)", "too soon after the last line")
+    display.step_warned("train (C=1)", "about a label")
     display.step_ended("train (C=2)", "failed", 61.0)
     assert stream.getvalue().splitlines() == [
         "train (C=1): started",
         "train (C=2): started",
+        "train (C=1): warning: about a label",
         "train (C=2): failed in 1m01s",
     ]

@@ -40,6 +40,32 @@ def test_a_step_without_outputs_has_failed_even_with_exit_code_0(tmp_path: Path,
     assert [(step.name, step.outcome) for step in log.steps] == [("first", "failed")]
 
 
+@dsl.component(base_image="unused", install_kfp_package=False)
+def warns() -> int:
+    """Print a warning and another line."""
+    print("textgate warning: about a label")
+    print("another line")
+    return 1
+
+
+@dsl.pipeline(name="one-step")
+def one_step() -> int:
+    """Run the step that warns."""
+    return warns().output
+
+
+def test_a_warning_of_a_step_is_shown_while_it_runs(tmp_path: Path, store: Store) -> None:
+    shown = io.StringIO()
+    log = RunLog(tmp_path, store, Display(shown), {})
+    with log.capture():
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
+        one_step()
+    log.finish()
+    lines = shown.getvalue().splitlines()
+    assert lines[:2] == ["warns: started", "warns: warning: about a label"]
+    assert "another line" not in shown.getvalue()
+
+
 def test_the_log_holds_no_characters_that_control_a_terminal(tmp_path: Path, store: Store) -> None:
     log = RunLog(tmp_path, store, Display(io.StringIO()), {})
     log.task_started("two-steps-1/task", "first", tmp_path)
