@@ -28,6 +28,7 @@ from textgate.components.contracts import (
     OnnxRuntime,
     Recipe,
     TransformersRuntime,
+    bundle_references,
     duration,
 )
 from textgate.components.contracts.dataset import DatasetManifest
@@ -98,6 +99,7 @@ def model_card(inputs: CardInputs) -> str:
         export_targets=_export_targets(inputs.measurements) if inputs.measurements.targets else None,
         cost=cost,
         energy=energy,
+        trained_before=", ".join(public_address(each) for each in bundle_references(recipe.train)),
         core_watts=CORE_WATTS,
         accelerator_watts=ACCELERATOR_WATTS,
         grams_per_kwh=GRAMS_PER_KWH,

@@ -10,7 +10,16 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from textgate.components.contracts import Candidate, Estimate, Evaluation, GateDecision, Insight, Recipe, TrainingCost
+from textgate.components.contracts import (
+    Candidate,
+    Estimate,
+    Evaluation,
+    GateDecision,
+    Insight,
+    Recipe,
+    TrainingCost,
+    bundle_references,
+)
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest
 from textgate.components.contracts.insight import TopWord, WordContribution
@@ -108,6 +117,7 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         latencies=_latencies(inputs.served),
         merge=inputs.merge,
         cost=inputs.training_cost,
+        trained_before=bundle_references(inputs.recipe.train),
         versions=versions,
         code_sha256=_code_sha256(),
         recipe_yaml=recipe_yaml,

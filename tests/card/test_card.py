@@ -326,6 +326,15 @@ def test_the_energy_is_that_of_busy_cores_and_of_all_requested_accelerators() ->
     assert waiting.kwh == pytest.approx(0.01 * 0.012)
 
 
+def test_the_energy_names_the_models_that_were_trained_before() -> None:
+    train = f'train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}'
+    members = "train: {family: ensemble, members: [{bundle: films-a}, {bundle: films-b@challenger}]}"
+    assert train in RECIPE
+    assert "does not include memory, the steps before and after training, cooling" in card()
+    ensemble = card(RECIPE.replace(train, members))
+    assert "training, the training of films-a, films-b@challenger, cooling" in ensemble
+
+
 @pytest.mark.parametrize(
     ("uri", "public"),
     [

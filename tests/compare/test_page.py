@@ -73,3 +73,21 @@ def test_without_a_winner_the_page_says_so_and_has_no_plot(tmp_path: Path) -> No
     assert "<h1>No winner</h1>" in html
     assert "it was killed by signal 9" in html
     assert "<figure" not in html
+
+
+def test_the_training_of_an_ensemble_is_shown_without_that_of_its_members(tmp_path: Path) -> None:
+    comparison = Comparison(
+        dataset="1" * 64,
+        labels=["bad", "good"],
+        rows=1_280,
+        validation_rows=853,
+        limits=CostLimits(),
+        systems=[system("quickstart-ensemble", 0.8), system("quickstart", 0.7)],
+        pairs=[],
+        winner="quickstart-ensemble",
+        as_good=[],
+        message="quickstart-ensemble wins",
+    )
+    path = tmp_path / "comparison.html"
+    write_comparison_page(path, comparison, [recipes.load("quickstart-ensemble"), recipes.load("quickstart")])
+    assert path.read_text("utf-8").count("without that of quickstart and quickstart-tfidf") == 1
