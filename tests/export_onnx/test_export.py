@@ -127,7 +127,7 @@ def test_a_harmful_quantization_is_not_served_and_gate_2_rejects_it_if_there_is_
     assert measured.targets[0].refused is not None
     served = evaluate_bundle(dataset.path, tmp_path / "alone", tmp_path / "served")
     reference = evaluate_bundle(dataset.path, trained, tmp_path / "reference")
-    decision = judge_served(served, reference, measured, None, Gate(min_f1=0))
+    decision = judge_served(served, reference, measured, None, Gate(min_f1=0, beats_constant=False))
     assert [rule.name for rule in decision.rules if not rule.passed] == ["min_agreement", "export_loss"]
 
 
