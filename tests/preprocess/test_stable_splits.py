@@ -18,7 +18,7 @@ BASE = Preprocess(validation=0.1, test=0.15)
 
 def corpus(first: int, last: int, rare: int = 10) -> list[Row]:
     """Return rows with the numbers from ``first`` to ``last``; every ``rare``-th one is of the class ``b``."""
-    return [Row(str(number), f"Text, number {number}", "ab"[number % rare == 0]) for number in range(first, last)]
+    return [Row(str(number), f"@user Text, number {number}", "ab"[number % rare == 0]) for number in range(first, last)]
 
 
 def preprocess(folder: Path, rows: list[Row], settings_: Preprocess, test: list[Row] | None = None) -> Dataset:
