@@ -81,10 +81,15 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
         yield Rule(name="same_labels", threshold=None, value=None, passed=False, message=message)
         return
     rows = np.ones(len(served.ids), dtype=bool) if champion.unseen is None else champion.unseen
+    lack = None
     if rows.sum() < gate.min_test_rows:
+        lack = f"are too few to compare them on: gate.min_test_rows is {gate.min_test_rows:,}"
+    elif gate.metric == "pr_auc" and len(np.unique(served.truth[rows])) < len(labels):
+        lack = "have no text of some label, so that PR-AUC cannot be computed on them"
+    if lack:
         message = (
             f"neither this model nor champion {champion.version} was trained on {rows.sum():,} of {len(rows):,} test "
-            f"texts, which are too few to compare them on: gate.min_test_rows is {gate.min_test_rows:,}"
+            f"texts, which {lack}"
         )
         yield Rule(name="margin", threshold=-gate.margin, value=None, passed=False, message=message)
         return

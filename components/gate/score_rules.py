@@ -26,7 +26,7 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
         title=metric_title(gate.metric, labels),
         value=metric_estimate(evaluation, gate.metric),
         rows=len(evaluation.ids),
-        constant_label=labels[constant.index],
+        constant_label=labels[constant.class_index],
         constant=constant.value,
         baseline=baseline.metrics.get(gate.metric) if baseline else None,
         validation=trained.manifest.validation.get(gate.metric),
@@ -50,16 +50,14 @@ def score_rules(model: str, evaluation: Evaluation, score: JudgedScore, gate: Ga
         value = metric_estimate(evaluation, metric)
         measured = f"{model} has {metric_title(metric, labels)} {value} on {rows:,} test texts"
         yield _threshold_rule(f"min_{metric}", measured, value, threshold, gate)
-    for metric, floors in (("recall", gate.min_recall), ("precision", gate.min_precision)):
+    for name, floors in (("recall", gate.min_recall), ("precision", gate.min_precision)):
         for label, threshold in floors.items():
             scores = evaluation.manifest.per_class.get(label)
             if scores is None:
-                raise InputError(f"gate.min_{metric} names {label!r}, but the labels are {', '.join(labels)}")
-            value = scores.recall if metric == "recall" else scores.precision
-            measured = (
-                f"{model} has {metric} of {label!r} {value} on {rows:,} test texts, {scores.rows:,} of this label,"
-            )
-            yield _threshold_rule(f"min_{metric}.{label}", measured, value, threshold, gate)
+                raise InputError(f"gate.min_{name} names {label!r}, but the labels are {', '.join(labels)}")
+            value = scores.recall if name == "recall" else scores.precision
+            measured = f"{model} has {name} of {label!r} {value} on {rows:,} test texts, {scores.rows:,} of this label,"
+            yield _threshold_rule(f"min_{name}.{label}", measured, value, threshold, gate)
     yield _rows_rule(rows, gate.min_test_rows)
     if gate.beats_constant:
         yield _constant_rule(model, score)

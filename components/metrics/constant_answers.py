@@ -10,7 +10,7 @@ from textgate.components.metrics.classification import Classes, binary_or_macro,
 class ConstantAnswer(NamedTuple):
     """Class that is predicted for every text, and the value of a metric that this reaches."""
 
-    index: int
+    class_index: int
     """Index of the class."""
     value: float
     """Value of the metric."""

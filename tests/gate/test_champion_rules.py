@@ -29,10 +29,7 @@ def test_gate_2_compares_the_served_model_with_the_champion() -> None:
     worse = judged(champion(wrong_at(range(60))))
     assert failed(worse) == ["margin"]
     assert "the F1 of 'good' differs from champion v1 by -0.0400 [-0.0" in worse.message
-    assert (
-        "(paired, 95 %): may be worse by more than 0.02, judged on 1,000 test texts, of which"
-        in worse.message
-    )
+    assert "(paired, 95 %): may be worse by more than 0.02, judged on 1,000 test texts, of which" in worse.message
     assert "it is unknown whether champion v1 was trained on them" in worse.message
     assert worse.champion == "v1"
 
@@ -55,6 +52,14 @@ def test_too_few_unseen_texts_are_no_comparison() -> None:
         "compare them on: gate.min_test_rows is 20"
     )
     assert judged(champion(wrong_at(range(150)))._replace(unseen=unseen(range(20)))).rules[-1].value is not None
+
+
+def test_pr_auc_is_not_compared_on_texts_of_one_label() -> None:
+    new = complete(NEW)
+    current = champion(TRUTH)._replace(probabilities=np.eye(2)[TRUTH], unseen=unseen(range(0, 100, 2)))
+    decision = judge_served(new, new, MEASURED, current, Gate(metric="pr_auc", min_f1=0.8))
+    assert failed(decision) == ["margin"]
+    assert "on 50 of 1,000 test texts, which have no text of some label, so that PR-AUC cannot" in decision.message
 
 
 def test_few_texts_reject_a_model_whose_difference_they_cannot_tell_and_the_decision_says_so() -> None:

@@ -35,7 +35,7 @@ def test_it_is_the_best_of_all_constant_predictions(metric: str, shares: tuple[f
         values.append(SCORES[metric](truth, dummy.predict(texts), len(shares)))
     best = best_constant_answer(metric, truth, len(shares))
     assert best.value == pytest.approx(max(values))
-    assert values[best.index] == pytest.approx(max(values))
+    assert values[best.class_index] == pytest.approx(max(values))
 
 
 def test_equally_good_constant_answers_are_named_by_the_most_frequent_class() -> None:

@@ -63,4 +63,5 @@ class Gate(RecipeSection):
     @property
     def thresholds(self) -> dict[GateMetric, float]:
         """Thresholds by metric, that of ``min_f1`` included."""
-        return ({} if self.min_f1 is None else {"f1": self.min_f1}) | self.min
+        short: dict[GateMetric, float] = {} if self.min_f1 is None else {"f1": self.min_f1}
+        return short | self.min
