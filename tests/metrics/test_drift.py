@@ -25,8 +25,9 @@ MIN_PSI = 0.05
 
 @pytest.fixture
 def few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A permutation test has its level with any number of permutations; few make simulations fast."""
+    """A permutation test has its level with any number of permutations, if each test draws its own; few are fast."""
     monkeypatch.setattr(drift, "_PERMUTATIONS", 199)
+    monkeypatch.setattr(drift, "SEED", np.random.default_rng(13))
 
 
 def counts(values: np.ndarray) -> dict[str, int]:
