@@ -83,7 +83,7 @@ def _candidates(predicted: Classes, precision: float) -> Classes:
     candidates = np.unique(np.searchsorted(predicted, sizes, side="right") - 1)
     candidates = candidates[candidates >= 0]
     # Leave out those that would not pass without a single error; with them, each level would only be lower.
-    return candidates[precision ** predicted[candidates] <= _LEVEL / len(candidates)]
+    return np.asarray(candidates[precision ** predicted[candidates] <= _LEVEL / len(candidates)])
 
 
 def _best_for_f1(truth: Classes, scores: Floats) -> float:
