@@ -37,7 +37,8 @@ def list_(workspace: Path, bucket: str, as_json: bool) -> None:
     }
     if as_json:
         output = [
-            {"model": model, "channels": channels, "blocked": blocked[model]} for model, channels in by_model.items()
+            {"model": model, "channels": channels, **({"blocked": blocked[model]} if blocked[model] else {})}
+            for model, channels in by_model.items()
         ]
         click.echo(json.dumps({"models": output}))
     elif not by_model:
@@ -116,7 +117,7 @@ def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
     if as_json:
         output = {
             "moves": [update.model_dump(mode="json") for update in updates],
-            "blocks": [block.model_dump(mode="json") for block in blocks],
+            **({"blocks": [block.model_dump(mode="json") for block in blocks]} if blocks else {}),
         }
         click.echo(json.dumps(output, ensure_ascii=False))
         return
