@@ -44,9 +44,7 @@ def tfidf_baseline(
     labels = len(dataset.manifest.labels)
     if len(set(classes[rows].tolist())) < labels:
         return None
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), max_features=_MAX_TERMS, sublinear_tf=True, token_pattern=_WORD
-    )
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), max_features=_MAX_TERMS, sublinear_tf=True, token_pattern=_WORD)
     try:
         features = vectorizer.fit_transform(train[row][:_MAX_CHARACTERS] for row in rows)
     except ValueError:  # an empty vocabulary

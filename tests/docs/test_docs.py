@@ -22,6 +22,7 @@ from test_architecture import RULES, STEPS
 import textgate
 from textgate.components.contracts import Recipe, Training
 from textgate.components.contracts.recipe.reference import recipe_keys
+from textgate.components.contracts.recipe.yaml_reader import read_yaml
 from textgate.pipelines import recipes
 from textgate.serving.routes import all_routes
 
@@ -124,7 +125,7 @@ def test_every_recipe_key_in_the_text_exists(page: Path) -> None:
 @every_page
 def test_every_recipe_snippet_is_valid(page: Path) -> None:
     for block in code_blocks(page, "yaml"):
-        snippet = yaml.safe_load(block.text.replace("<40-hex commit>", "0" * 40))
+        snippet = read_yaml(block.text.replace("<40-hex commit>", "0" * 40))
         if "components" in snippet:  # a kustomization
             continue
         recipe: dict[str, Any] = {

@@ -25,9 +25,10 @@ def test_a_family_without_checkpoints_needs_no_store_and_writes_a_readme_to_its_
     settings = LinearTraining(family="linear", min_df=1).model_dump_json()
     train.python_func(artifact(dataset), "films", settings, "code", "no-bucket", model, logs)
     bundle = ModelBundle.load(tmp_path / "model")
-    cost = {name: model.metadata.pop(name) for name in ("seconds", "peak_memory")}
+    cost = {name: model.metadata.pop(name) for name in ("seconds", "cpu_seconds", "peak_memory")}
     assert model.metadata == {"family": "linear", "fingerprint": bundle.fingerprint, **bundle.metrics}
     assert 0 < cost["seconds"] < 600
+    assert 0 < cost["cpu_seconds"] < 6000
     assert 10**7 < cost["peak_memory"] < 10**11
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["README.md"]
     assert "checkpoint" not in capsys.readouterr().out

@@ -17,7 +17,7 @@ def cpu_seconds(cost: TrainingCost) -> float:
 
 
 def test_cpu_time_is_that_of_work_in_this_process_and_in_finished_children() -> None:
-    meter, started = CostMeter(), time.perf_counter()
+    started, meter = time.perf_counter(), CostMeter()
     subprocess.run([sys.executable, "-c", BUSY], check=True)
     child = meter.cost()
     assert child.seconds >= 0.29
