@@ -94,8 +94,8 @@ class Endpoint:
         """Classify texts.
 
         Args:
-            request: Request of the texts, on which what answers it is recorded. Its id decides whether the challenger
-                answers and whether the shadow is compared.
+            request: HTTP request or gRPC call, on which the number of texts and the version that answers are recorded.
+                Its id decides whether the challenger answers and whether the shadow is compared.
             model: Name of the model.
             texts: Raw texts; the bundle normalizes them.
             version: Version to use instead of the champion or challenger.

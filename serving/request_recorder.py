@@ -7,7 +7,7 @@ from textgate.serving.metrics import Metrics
 
 
 class RecordedRequest(Protocol):
-    """What an HTTP request and a gRPC call have in common."""
+    """HTTP request or gRPC call, as far as it is recorded."""
 
     id: str
     key_name: str | None

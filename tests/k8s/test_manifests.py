@@ -84,6 +84,18 @@ def test_everything_of_an_overlay_is_in_one_namespace(name: str, rendered: Rende
 
 
 @pytest.mark.parametrize("name", [name for name, names in EXPECTED.items() if "Deployment/textgate-serving" in names])
+def test_only_pods_with_a_label_reach_the_grpc_port(name: str, rendered: Rendered) -> None:
+    (policy,) = (
+        manifest["spec"]
+        for manifest in rendered(name)
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("NetworkPolicy", "textgate-serving")
+    )
+    sources = {port["port"]: rule.get("from") for rule in policy["ingress"] for port in rule["ports"]}
+    client = {"matchLabels": {"textgate/grpc-client": "allowed"}}
+    assert sources == {8080: None, 8081: [{"namespaceSelector": {}, "podSelector": client}]}
+
+
+@pytest.mark.parametrize("name", [name for name, names in EXPECTED.items() if "Deployment/textgate-serving" in names])
 def test_a_pod_waits_for_its_first_model_and_lingers_before_it_ends(name: str, rendered: Rendered) -> None:
     (pod,) = (
         manifest["spec"]["template"]["spec"]
