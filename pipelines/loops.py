@@ -45,7 +45,9 @@ def train_best(steps: Steps, sweep: Sequence[Combination]) -> Any:
     def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> _Best:
         with dsl.ParallelFor(trainings) as training:
             model = steps.train(dataset, training, bucket)
-        task = select(models=dsl.Collected(model), settings=_settings(sweep), code=steps.code("select"))
+        task = select(
+            models=dsl.Collected(model), settings=_settings(sweep), metric=_metric(sweep), code=steps.code("select")
+        )
         best = steps.on_cpu(task).outputs
         return _Best(best["model"], best["table"])
 
@@ -77,12 +79,17 @@ def preprocess_and_train_best(steps: Steps, sweep: Sequence[Combination]) -> Any
             models=dsl.Collected(model),
             datasets=dsl.Collected(dataset),
             settings=_settings(sweep),
+            metric=_metric(sweep),
             code=steps.code("select"),
         )
         best = steps.on_cpu(task).outputs
         return _BestWithDataset(best["model"], best["table"], best["dataset"])
 
     return pipeline
+
+
+def _metric(sweep: Sequence[Combination]) -> str:
+    return sweep[0].recipe.gate.metric
 
 
 def _settings(sweep: Sequence[Combination]) -> str:

@@ -71,7 +71,7 @@ def _assignments(sweep: str) -> list[tuple[str, str]]:
     if section in Recipe.model_fields and section not in _SECTIONS:
         raise InputError(
             f"--sweep {key}: only keys of {' and '.join(_SECTIONS)} can be swept, because they shape the model and "
-            f"validation F1 chooses between models; give {key} one value with --set"
+            f"the validation score chooses between models; give {key} one value with --set"
         )
     if key in _SPLIT:
         raise InputError(

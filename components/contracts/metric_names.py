@@ -14,6 +14,8 @@ _OF_ALL_CLASSES = {
     "accuracy": "accuracy",
     "mcc": "Matthews correlation",
 }
+METRIC_TITLES = _OF_ONE_CLASS | _OF_ALL_CLASSES
+"""Name of each metric in a sentence, without a class."""
 
 
 def metric_title(metric: str, labels: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ class FitResult(NamedTuple):
     runtime: Runtime
     """Runtime for the files that the training wrote."""
     metrics: dict[str, float]
-    """Metrics on the validation split; ``validation_f1`` is always among them."""
+    """Metrics on the validation split, those of ``validation_metrics`` among them."""
     history: list[dict[str, float]] = []
     """See ``ModelBundle.history``; empty for a family that does not train in epochs."""
 

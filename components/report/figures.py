@@ -190,7 +190,7 @@ def training(history: Sequence[Mapping[str, float]]) -> list[Markup]:
 
 
 def sweep(candidates: Sequence[Candidate]) -> list[Markup]:
-    """Return the validation F1 by the swept setting, if it is a single number.
+    """Return the validation score by the swept setting, if it is a single number.
 
     If the setting is the share of the training texts, the chart is a learning curve.
     """
@@ -199,19 +199,22 @@ def sweep(candidates: Sequence[Candidate]) -> list[Markup]:
     if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return []
     key = keys.pop()
-    points = sorted(zip(map(float, values), (candidate.validation_f1 for candidate in candidates), strict=True))
-    (lowest, first_f1), (highest, last_f1) = points[0], points[-1]
+    points = sorted(zip(map(float, values), (candidate.score for candidate in candidates), strict=True))
+    (lowest, first_score), (highest, last_score) = points[0], points[-1]
     log = lowest > 0 and highest / lowest > 20
-    score = "F1 on the validation split"
+    title = candidates[0].title
+    score = title[0].upper() + title[1:]
     if key == "preprocess.train_share":
-        ends = f"{first_f1:.4f} with {percent(lowest)} of the training texts, {last_f1:.4f} with {percent(highest)}"
+        ends = (
+            f"{first_score:.4f} with {percent(lowest)} of the training texts, {last_score:.4f} with {percent(highest)}"
+        )
         caption, x_label = (
             Caption("learning-curve", "Learning curve", f"{score}: {ends}."),
             "share of the training texts",
         )
     else:
-        ends = f"{first_f1:.4f} at {lowest:g}, {last_f1:.4f} at {highest:g}"
-        caption, x_label = Caption("sweep-plot", f"Validation F1 by {key}", f"{score}: {ends}."), key
+        ends = f"{first_score:.4f} at {lowest:g}, {last_score:.4f} at {highest:g}"
+        caption, x_label = Caption("sweep-plot", f"{score} by {key}", f"{score}: {ends}."), key
     return [
         line_chart(
             caption,

@@ -1,4 +1,4 @@
-"""Choose the best model of a sweep by validation F1."""
+"""Choose the best model of a sweep by its score on the validation split."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,18 @@ from typing import Any
 
 from textgate.components.contracts import Candidate, Candidates, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.metric_names import GateMetric
 
 
-def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path, table: Path) -> int:
-    """Copy the bundle with the highest ``validation_f1`` to ``output``, and write a table of all scores.
+def select_best(
+    models: list[Path], settings: list[dict[str, Any]], metric: GateMetric, output: Path, table: Path
+) -> int:
+    """Copy the bundle with the best validation score to ``output``, and write a table of all scores.
 
     Args:
         models: Folders of the bundles, in the order of the sweep.
         settings: Swept settings of each model, by dotted recipe key.
+        metric: Metric that chooses.
         output: Folder to copy the best bundle to.
         table: File to write the scores to, as JSON (``Candidates``).
 
@@ -21,7 +25,7 @@ def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path
         Index of the best model; the first of equal ones.
 
     Raises:
-        InputError: A bundle is damaged.
+        InputError: A bundle is damaged, or the metric is not defined on the validation split.
         ValueError: A model was trained with other settings than those at its index.
     """
     bundles = [ModelBundle.parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST)) for folder in models]
@@ -29,7 +33,13 @@ def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path
         for key in swept:
             if key.startswith("train") and setting(bundle.recipe, key) != swept[key]:
                 raise ValueError(f"the model for {swept} was trained with {key} = {setting(bundle.recipe, key)}")
-    scores = [bundle.metrics["validation_f1"] for bundle in bundles]
+    try:
+        scores = [bundle.metrics[f"validation_{metric}"] for bundle in bundles]
+    except KeyError:
+        raise InputError(
+            f"the sweep cannot choose by {metric}, because a label has no text in the validation split: choose another "
+            "metric in gate.metric"
+        ) from None
     best = scores.index(max(scores))
     ModelBundle.load(models[best])
     with new_folder(output) as folder:
@@ -37,7 +47,7 @@ def select_best(models: list[Path], settings: list[dict[str, Any]], output: Path
         if ModelBundle.load(folder) != bundles[best]:
             raise InputError(f"the bundle {models[best]} was changed while it was copied")
     candidates = [
-        Candidate(settings=swept, validation_f1=score, chosen=index == best)
+        Candidate(settings=swept, metric=metric, score=score, chosen=index == best)
         for index, (swept, score) in enumerate(zip(settings, scores, strict=True))
     ]
     table.write_bytes(Candidates.dump_json(candidates, indent=2) + b"\n")

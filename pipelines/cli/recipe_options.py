@@ -41,7 +41,7 @@ _OPTIONS = [
         "sweeps",
         metavar="KEY=VALUE,VALUE",
         multiple=True,
-        help="Values to train with; the model with the best validation F1 is kept. Several sweeps form a grid.",
+        help="Values to train with; the best by gate.metric on validation texts is kept. Several sweeps form a grid.",
     ),
     image_option,
     click.option(

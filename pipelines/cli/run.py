@@ -113,10 +113,10 @@ def _print_result(result: "LocalRun", recipe: Recipe) -> None:
 
 
 def _sweep_table(result: "LocalRun") -> Table:
-    table = Table("combination", "validation F1", "", box=None, pad_edge=False)
+    table = Table("combination", result.sweep[0].title, "", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for candidate in result.sweep:
-        score = f"{candidate.validation_f1:.4f}"
+        score = f"{candidate.score:.4f}"
         table.add_row(Text(describe(candidate.settings)), score, "chosen" if candidate.chosen else "")
     return table
 

@@ -32,7 +32,7 @@ def test_the_best_model_of_a_sweep_is_promoted_and_a_second_sweep_is_cached(work
         tuple(one.values()) for one in SETTINGS
     ]
     assert first["sweep"] == [
-        {"settings": swept, "validation_f1": score, "chosen": index == best}
+        {"settings": swept, "metric": "f1", "score": score, "chosen": index == best}
         for index, (swept, score) in enumerate(zip(SETTINGS, scores, strict=True))
     ]
     assert json.loads((run / "sweep.json").read_text()) == first["sweep"]
@@ -79,7 +79,7 @@ def test_a_sweep_of_preprocess_continues_with_the_dataset_of_the_best_model(work
     swept = ("--sweep", "preprocess.normalizer.remove_mentions=true,false", "--sweep", "train.min_df=4")
     result = workspace.run_json("run", "films.yaml", *swept)
     run = Path(result["folder"])
-    scores = [row["validation_f1"] for row in result["sweep"]]
+    scores = [row["score"] for row in result["sweep"]]
     assert scores[1] > scores[0], "the case must not be decided by the order"
     assert [row["chosen"] for row in result["sweep"]] == [False, True]
     chosen = Dataset.open(run / "select-with-dataset" / "dataset").manifest
@@ -96,7 +96,7 @@ def test_a_sweep_of_train_share_is_a_learning_curve(workspace: Any) -> None:
     assert [row["settings"] for row in result["sweep"]] == [
         {"preprocess.train_share": share} for share in (0.05, 0.4, 1)
     ]
-    scores = [row["validation_f1"] for row in result["sweep"]]
+    scores = [row["score"] for row in result["sweep"]]
     best = scores.index(max(scores))
     assert [row["chosen"] for row in result["sweep"]] == [index == best for index in range(3)]
     run = Path(result["folder"])

@@ -295,7 +295,7 @@ def test_embeddings_with_nan_are_rejected(dataset: Dataset, tiny_encoder: Path, 
 
 def test_a_head_that_diverges_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     head = {"kind": "mlp", "learning_rate": 1e36, "epochs": 1}
-    with pytest.raises(InputError, match="the training diverged: validation_loss is nan"):
+    with pytest.raises(InputError, match="the training diverged: its probabilities are not numbers"):
         train_bundle(
             dataset.path, "tiny", settings("mlp", head=head), tmp_path / "bundle", TrainingContext(tiny_encoder)
         )

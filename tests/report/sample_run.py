@@ -272,6 +272,6 @@ def merge(f1: Estimate) -> MergeResult:
 def sweep() -> list[Candidate]:
     shares = (0.05, 0.1, 0.25, 0.5, 1.0)
     return [
-        Candidate(settings={"preprocess.train_share": share}, validation_f1=0.93 - 0.02 / share**0.6, chosen=share == 1)
+        Candidate(settings={"preprocess.train_share": share}, score=0.93 - 0.02 / share**0.6, chosen=share == 1)
         for share in shares
     ]

@@ -213,8 +213,7 @@ def test_with_many_classes_the_most_common_errors_replace_the_confusion_matrix(t
 
 def test_a_sweep_of_several_settings_has_a_table_but_no_chart(inputs: ReportInputs, tmp_path: Path) -> None:
     candidates = [
-        Candidate(settings={"train.C": c, "preprocess.seed": 1}, validation_f1=0.8, chosen=c == 1.0)
-        for c in (1.0, 10.0)
+        Candidate(settings={"train.C": c, "preprocess.seed": 1}, score=0.8, chosen=c == 1.0) for c in (1.0, 10.0)
     ]
     page = write_page(replace(inputs, sweep=candidates), tmp_path)
     assert not {"sweep-plot", "learning-curve"} & set(page.values("id"))

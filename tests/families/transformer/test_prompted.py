@@ -22,6 +22,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
+from textgate.components.contracts.metric_names import GATE_METRICS
 from textgate.components.families import EXPORTABLE_FAMILIES, TrainingContext, open_predictor
 from textgate.components.merge_quantize.merge_quantize import merge_bundle
 from textgate.components.train.train import train_bundle
@@ -79,7 +80,7 @@ def test_an_untrained_prompt_predicts_the_next_token_logits_of_the_label_words(
     settings = training(base_model, epochs=0, adapter=None)
     bundle = train_bundle(dataset.path, "tiny", settings, tmp_path / "prompted", TrainingContext(base_model))
     assert bundle.base_model is None
-    assert bundle.metrics.keys() == {"validation_f1", "validation_accuracy"}
+    assert bundle.metrics.keys() == {f"validation_{name}" for name in GATE_METRICS}
     assert bundle.history == []
     texts = [dataset.normalizer(text) for text in [*dataset.columns("test")[1], *ODD_TEXTS]]
     answers = EXPORTABLE_FAMILIES["prompted"]().predictor(tmp_path / "prompted", bundle, None).predict_proba(texts)

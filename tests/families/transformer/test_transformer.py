@@ -113,7 +113,7 @@ def test_an_unexported_bundle_is_not_served_and_an_exported_one_is_not_exported_
 
 def test_a_diverging_training_leaves_no_bundle(dataset: Dataset, tiny_encoder: Path, tmp_path: Path) -> None:
     training = TRAINING.model_copy(update={"learning_rate": 1e38, "epochs": 1, "warmup": 0})
-    with pytest.raises(InputError, match=r"the training diverged: .* is nan; lower train\.learning_rate"):
+    with pytest.raises(InputError, match="the training diverged: its probabilities are not numbers"):
         train_bundle(dataset.path, "tiny", training, tmp_path / "bundle", TrainingContext(tiny_encoder))
     assert list(tmp_path.iterdir()) == []
 
