@@ -9,13 +9,14 @@ def test_the_gate_rejects_tfidf_on_the_quickstart_split(workspace: Any) -> None:
     result = workspace.run_json("run", "quickstart-tfidf")
     assert result["verdict"] == "reject"
     value = result["metrics"]["min_f1"]["value"]
-    assert 0.70 < value < 0.775
+    assert 0.75 < value < 0.82
     assert f"has F1 of 'positive' {value:.4f}" in result["decision"]
-    assert result["decision"].endswith("the point estimate does not reach the threshold 0.775")
+    assert result["decision"].endswith("the point estimate does not reach the threshold 0.82")
     assert workspace.registry() == {}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_fine_tuned_encoder_passes_on_the_same_split_and_a_second_run_promotes_nothing(workspace: Any) -> None:
     baseline = workspace.run_json("run", "quickstart-tfidf")
     first = workspace.run_json("run", "quickstart")

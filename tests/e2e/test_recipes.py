@@ -48,7 +48,7 @@ PUBLISHED = {
 }
 QUICKSTARTS = {
     *("quickstart", "quickstart-distilled", "quickstart-ensemble", "quickstart-few-shot", "quickstart-llm"),
-    *("quickstart-tfidf", "quickstart-zero-shot"),
+    *("quickstart-best", "quickstart-tfidf", "quickstart-zero-shot"),
 }
 # Architecture by a part of the base model's name.
 MODEL_TYPES = {
