@@ -43,7 +43,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
     version = first["version"]
     listed = workspace.run_json("models", "list")
-    assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
+    assert listed == {"models": [{"model": "films", "channels": {"champion": version, "reference": version}}]}
 
     # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
