@@ -49,6 +49,15 @@ class JudgedScore(FrozenModel):
     """Value of the trained model on the validation split; None if it is not known for this metric."""
 
 
+class NextReference(FrozenModel):
+    """Reference after a promotion: the champion that no later one was shown to be better than."""
+
+    version: str
+    """Its version in the registry."""
+    message: str
+    """Why it is this one, as one sentence."""
+
+
 class GateDecision(FrozenModel):
     """Decision of a gate on one bundle and one dataset."""
 
@@ -64,6 +73,9 @@ class GateDecision(FrozenModel):
     """Version of the champion that the bundle was compared with; None if there was none."""
     score: JudgedScore | None = Field(default=None, exclude_if=lambda score: score is None)
     """Score in the metric of the gate; None in decisions before 0.2."""
+    reference: NextReference | None = Field(default=None, exclude_if=lambda reference: reference is None)
+    """Reference after a promotion; None for gate 1, for a bundle that is the champion or has other labels, and in
+    decisions before 0.2."""
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
 

@@ -1,7 +1,9 @@
 """Gate step: decide, compare with the registry's champion, and write the decision, its report and the model card."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +14,24 @@ from textgate.components.contracts import (
     Candidates,
     Dataset,
     Evaluation,
-    Gate,
     GateDecision,
     ModelBundle,
     Recipe,
 )
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
+from textgate.components.contracts.text_keys import read_trained_on
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
 from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.held_out import held_out_rule, unseen_texts
 from textgate.components.gate.promised_precision import check_promised_precision
+from textgate.components.gate.reference import check_reference
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
 from textgate.components.report.report import ReportInputs, write_report
-from textgate.components.storage import Registry
+from textgate.components.storage import Registry, reference_version
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,18 @@ def gate_trained_model(
 def gate_served_model(
     inputs: ServedModelInputs, registry: Registry, recipe: Recipe, outputs: ServedModelOutputs
 ) -> GateDecision:
-    """Decide gate 2 against the champion of ``recipe.model`` in the registry, if there is one."""
+    """Decide gate 2 against the champion and the reference of ``recipe.model`` in the registry, if there are any."""
     evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
-    champion = _champion(registry, recipe.model, evaluation, recipe.gate, inputs)
-    cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
+    load = partial(_load, registry, recipe.model, evaluation, inputs)
+    channel, improvement = registry.channel(recipe.model), recipe.gate.improvement
+    champion = load(channel.version, improvement) if channel else None
+    cost = _serving_cost(inputs.exported, improvement) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
     held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
     result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out)
+    reference = reference_version(registry, recipe.model)
+    result = check_reference(result, evaluation, champion, reference, load, recipe)
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
     _write(result, outputs.decision)
@@ -107,35 +114,42 @@ def gate_served_model(
     return result
 
 
-def _champion(
-    registry: Registry, model: str, evaluation: Evaluation, gate: Gate, inputs: ServedModelInputs
-) -> Champion | None:
-    """Return the champion with its predictions for the evaluated texts, by the runtime that serves it."""
-    channel = registry.channel(model)
-    if channel is None:
-        return None
+def _load(
+    registry: Registry,
+    model: str,
+    evaluation: Evaluation,
+    inputs: ServedModelInputs,
+    version: str,
+    improvement: Sequence[str] = (),
+) -> Champion:
+    """Return a version of the model with its predictions for the evaluated texts, by the runtime that serves it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "champion"
-        bundle: ModelBundle = registry.download(model, channel.version, folder)
+        bundle: ModelBundle = registry.download(model, version, folder)
         labels = evaluation.manifest.labels
         if bundle.fingerprint == evaluation.manifest.bundle or set(bundle.labels) != set(labels):
-            return Champion(channel.version, bundle.fingerprint, bundle.labels)
+            return Champion(version, bundle.fingerprint, bundle.labels)
         probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(evaluation.texts))
         # The labels may have another order, as before a change of preprocess.positive.
         index = np.array([labels.index(label) for label in bundle.labels], dtype=np.int64)
-        predicted = index[bundle.calibration.predict(probabilities)]
-        cost = _serving_cost(folder, gate)
-        unseen = unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported])
-        ordered = probabilities[:, np.argsort(index)]
-        return Champion(channel.version, bundle.fingerprint, labels, predicted, cost, unseen, ordered)
+        return Champion(
+            version,
+            bundle.fingerprint,
+            labels,
+            predicted=index[bundle.calibration.predict(probabilities)],
+            cost=_serving_cost(folder, improvement),
+            unseen=unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported]),
+            probabilities=probabilities[:, np.argsort(index)],
+            trained_on_known=read_trained_on(folder) is not None,
+        )
 
 
-def _serving_cost(folder: Path, gate: Gate) -> ServingCost | None:
+def _serving_cost(folder: Path, improvement: Sequence[str]) -> ServingCost | None:
     """Return size and speed of the bundle in ``folder``; None if the gate asks for no improvement."""
-    if not gate.improvement:
+    if not improvement:
         return None
     bundle = ModelBundle.load(folder)
-    timed = "speed" in gate.improvement
+    timed = "speed" in improvement
     rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle))[0]) if timed else None
     return ServingCost(bundle.size, rate)
 

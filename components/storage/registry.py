@@ -25,7 +25,8 @@ from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
-from textgate.components.storage.model_ref import CHAMPION, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.reference import follow_reference
 from textgate.components.storage.s3 import ObjectContent, Store
 
 
@@ -142,12 +143,12 @@ class Registry:
 
         Raises:
             InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
-                rolled back and would be champion.
+                rolled back and would be champion or reference.
         """
         self._require_version(model, version)
         current = self._read_channel(model, channel)
         # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
-        if channel == CHAMPION and (block := self.blocks(model).active(version)):
+        if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):
             raise InputError(block.message)
         made = Authorship.now(reason)
         previous, etag = (current[0].version, current[1].etag) if current else (None, None)
@@ -178,7 +179,7 @@ class Registry:
         return update
 
     def rollback(self, model: str, version: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
-        """Point the champion channel at an earlier version and block the current champion.
+        """Point the champion channel at an earlier version and block the current champion, also as reference.
 
         The block is written first: if the process dies in between, or another run moves the channel, no later run can
         promote the version that was to be rolled back.
@@ -206,7 +207,10 @@ class Registry:
         if block := self.blocks(model).active(version):
             raise InputError(block.message)
         self.blocks(model).add(champion.version, reason.strip())
-        return self.update_channel(model, version, run=run, reason=reason.strip(), expected=champion.version)
+        update = self.update_channel(model, version, run=run, reason=reason.strip(), expected=champion.version)
+        if self.channel(model, REFERENCE):
+            follow_reference(self, model, run=run, reason=reason.strip())
+        return update
 
     def blocks(self, model: str) -> Blocks:
         """Return the blocked versions of a model, which need not exist."""

@@ -180,7 +180,7 @@ def unblock(model: str, version: str, reason: str, workspace: Path, bucket: str,
 
 @models.command(epilog=example("textgate models move films challenger 605127f62e6b"))
 @click.argument("model")
-@click.argument("channel", type=click.Choice(["challenger", "shadow"]))
+@click.argument("channel", type=click.Choice(["challenger", "shadow", "reference"]))
 @click.argument("version")
 @click.option("--reason", default="moved by hand", help="Reason for the audit log.")
 @store_options
@@ -189,6 +189,7 @@ def move(model: str, channel: str, version: str, reason: str, workspace: Path, b
     """Point CHANNEL of MODEL to VERSION.
 
     The server answers some requests with the challenger, and compares the shadow without showing its answers. The
+    reference is the champion that no later one was shown to be better than; move it by hand to accept a worse one. The
     champion cannot be moved by hand: a run that passes its gates, or a rollback, moves it.
     """
     registry = Registry(open_store(workspace, bucket))

@@ -43,7 +43,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
     version = first["version"]
     listed = workspace.run_json("models", "list")
-    assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
+    assert listed == {"models": [{"model": "films", "channels": {"champion": version, "reference": version}}]}
 
     # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
@@ -60,7 +60,8 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     # The champion predicts, and the history names its run.
     answers = workspace.run_json("predict", "films", "word1 word2 good", "word3 bad")["predictions"]
     assert [answer["label"] for answer in answers] == ["good", "bad"]
-    (move,) = workspace.run_json("models", "history", "films")["moves"]
+    reference, move = workspace.run_json("models", "history", "films")["moves"]
+    assert (reference["channel"], reference["reason"]) == ("reference", "it is the first champion of the model")
     assert (move["version"], move["run"], move["decision"]["gate"]) == (version, first["run"], "served")
 
     # Unchanged steps come from the cache, and the champion is not promoted again.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from storage.dying_client import DiesBeforeWrite
 
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.storage import Block, Blocks, Registry, Store
@@ -227,20 +228,6 @@ def test_a_damaged_channel_is_an_input_error(store: Store, bundles: list[Path]) 
         registry.channel("model")
 
 
-class _DiesBeforeWrite:
-    """S3 client that raises KeyboardInterrupt before its n-th write, as if the process had been killed."""
-
-    def __init__(self, client: Any, writes: int) -> None:
-        self._client, self._writes = client, writes
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "put_object":
-            if self._writes == 0:
-                raise KeyboardInterrupt
-            self._writes -= 1
-        return getattr(self._client, name)
-
-
 def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version_and_can_be_retried(
     store: Store, bundles: list[Path], tmp_path: Path
 ) -> None:
@@ -249,7 +236,7 @@ def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version_and_c
     new = ModelBundle.load(bundles[1]).fingerprint[:12]
     # The five writes: two files, the audit entry of the old update, the channel, the audit entry of the new update.
     for writes in range(5):
-        dying = Registry(replace(store, client=_DiesBeforeWrite(store.client, writes)))
+        dying = Registry(replace(store, client=DiesBeforeWrite(store.client, writes)))
         with pytest.raises(KeyboardInterrupt):
             promote(dying, bundles[1], old)
         champion = registry.channel("model")

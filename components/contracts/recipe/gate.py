@@ -42,7 +42,8 @@ class Gate(RecipeSection):
     key the baseline is only shown."""
     margin: float = Field(default=0.01, ge=0, le=1)
     """Non-inferiority margin: the lower end of the 95 % interval of (``metric`` - ``metric`` of the champion) may be at
-    most this much below 0."""
+    most this much below 0. The same holds for the reference, the champion that no later one was shown to be better
+    than."""
     improvement: list[Literal["f1", "speed", "size"]] = []
     """Ways to beat the champion, at least one of which is required: ``f1`` beyond the 95 % interval (of ``metric``, if
     it is another one), ``speed`` by a factor of 1.1 in texts per second, ``size`` by a factor of 1.1 in bytes. By
