@@ -3,6 +3,7 @@
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
+from textgate.components.storage.judgements import Judgement, Judgements
 from textgate.components.storage.model_ref import CHAMPION, ModelRef
 from textgate.components.storage.registry import Registry
 from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store, StoreConnectionError
@@ -14,6 +15,8 @@ __all__ = [
     "Blocks",
     "ChannelUpdate",
     "EmbeddedStore",
+    "Judgement",
+    "Judgements",
     "ModelRef",
     "ObjectContent",
     "ObjectSummary",

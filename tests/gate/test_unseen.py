@@ -82,7 +82,7 @@ def judge(dataset: Dataset, champion: Path, candidate: Path, store: Store, folde
         exported=candidate,
     )
     outputs = ServedModelOutputs(folder / "decision", folder / "page.html", folder / "card.md")
-    return gate_served_model(inputs, registry, recipe, outputs)
+    return gate_served_model(inputs, registry, recipe, "run", outputs)
 
 
 @pytest.fixture
