@@ -29,7 +29,6 @@ def share_in_sketch(keys: Keys, sketch: Sequence[str]) -> float:
         keys: Keys, (n,) uint64.
         sketch: What ``key_sketch`` returned for the other set.
     """
-    other, distinct = key_array(sketch), np.unique(keys)
-    if len(other) == SKETCH_KEYS:
-        distinct = distinct[distinct <= other.max()]
-    return float(np.isin(distinct, other).mean()) if len(distinct) else 0.0
+    other = key_array(sketch)
+    sample = np.unique(keys[keys <= other.max()] if len(other) == SKETCH_KEYS else keys)
+    return float(np.isin(sample, other).mean()) if len(sample) else 0.0
