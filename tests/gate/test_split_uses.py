@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate.evaluations import MEASURED, ROWS, evaluation, wrong_at
+from gate.evaluations import MEASURED, ROWS, champion, evaluation, wrong_at
 from gate.retrainings import TRUE_F1, MemoryStore, Regime, retrain
 
 from textgate.components.contracts import Gate, InputError
@@ -62,6 +62,8 @@ def test_a_repeated_run_and_a_repeated_candidate_are_no_second_use(judgements: J
     assert judge(judgements, "run-2", "trained-1", "served-1").candidates == 0
     assert judge(judgements, "run-3", "trained-1").candidates == 0
     assert judge(judgements, "run-4", "trained-2", "served-2").candidates == 1
+    # A run that is repeated may train another model, if its first one was lost.
+    assert judge(judgements, "run-4", "trained-4", "served-4").candidates == 1
     # The same trained model with another threshold or format has another score.
     assert judge(judgements, "run-5", "trained-1", "served-3").candidates == 2
 
@@ -88,6 +90,39 @@ def test_a_record_holds_no_text_and_a_damaged_one_is_an_input_error(judgements: 
     store.put(key, b"{}")
     with pytest.raises(InputError, match=r"judgements/model/run-1\.json is not a judgement"):
         judgements.all()
+
+
+def test_the_noise_of_a_score_is_what_other_models_on_the_same_texts_do_not_share(judgements: Judgements) -> None:
+    """Both models are wrong on the same 180 texts, and each on 20 others."""
+    new, old = wrong_at(range(200)), wrong_at(range(180), range(200, 220))
+    for run, current in (("run-1", None), ("run-2", champion(old))):
+        served = evaluation(new)
+        decision = judge_served(served, served, MEASURED, current, GATE)
+        open_use(judgements, run, run).record(decision)
+    paired, alone = (judgement.noise for judgement in judgements.all())
+    assert alone == pytest.approx(np.sqrt(0.2 * 0.8 / ROWS), rel=0.1)
+    assert paired == pytest.approx(np.sqrt(0.04 / 2 / ROWS), rel=0.1)
+
+
+def test_scores_on_other_texts_count_less_and_on_mostly_other_texts_not_at_all(judgements: Judgements) -> None:
+    def corrected_after(first: int) -> float:
+        """Return the corrected score of a model that is judged after ten better ones on texts from ``first`` on."""
+        store: Any = judgements.store
+        store.content.clear()
+        better = evaluation(wrong_at(range(180)))
+        decision = judge_served(better, better, MEASURED, champion(wrong_at(range(190))), GATE)
+        for run in map(str, range(10)):
+            open_use(judgements, run, run).record(decision)
+        decision = judge_served(NEW, NEW, MEASURED, champion(wrong_at(range(190))), GATE)
+        recorded = open_use(judgements, "last", "last", keys=KEYS[first:][:ROWS]).record(decision)
+        assert recorded.score is not None
+        assert recorded.score.uses is not None
+        assert recorded.score.uses.corrected is not None
+        return recorded.score.uses.corrected
+
+    same, slid, other = (corrected_after(first) for first in (0, ROWS // 3, 2 * ROWS // 3))
+    assert same > slid + 0.0005 > other + 0.001
+    assert other == pytest.approx(NEW.manifest.f1.value)
 
 
 def test_the_reported_f1_of_equal_retrainings_is_corrected() -> None:
