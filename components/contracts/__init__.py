@@ -11,7 +11,7 @@ from textgate.components.contracts.bundle import (
 from textgate.components.contracts.candidate import Candidate, Candidates
 from textgate.components.contracts.dataset import Dataset, Rejected, Row
 from textgate.components.contracts.dataset_output import dataset_writer
-from textgate.components.contracts.decision import GateDecision, JudgedScore, NextReference, Rule
+from textgate.components.contracts.decision import GateDecision, JudgedScore, NextReference, Rule, SplitUses
 from textgate.components.contracts.evaluation import (
     Estimate,
     Evaluation,
@@ -98,6 +98,7 @@ __all__ = [
     "Rule",
     "RunRecord",
     "Source",
+    "SplitUses",
     "SvmHead",
     "TextNormalizer",
     "Training",

@@ -28,6 +28,27 @@ class Rule(FrozenModel):
     """Rule, value and threshold as one sentence."""
 
 
+class SplitUses(FrozenModel):
+    """Earlier uses of the test texts of a judgement, by other candidates for the same model."""
+
+    candidates: int
+    """Number of other candidates that were judged on some of these texts."""
+    full_uses: float
+    """Sum of the shares of these texts that each of them was judged on."""
+    corrected: float | None = None
+    """Score corrected for the selection among these candidates; None at gate 1."""
+
+    @property
+    def message(self) -> str:
+        """Number of uses and corrected score as one sentence."""
+        if not self.candidates:
+            return "no other candidate was judged on these test texts before"
+        others = "1 other candidate was" if self.candidates == 1 else f"{self.candidates:,} other candidates were"
+        uses = "full use" if f"{self.full_uses:.1f}" == "1.0" else "full uses"
+        counted = f"{others} judged on these test texts before, worth {self.full_uses:,.1f} {uses}"
+        return counted if self.corrected is None else f"{counted}; corrected for selection: {self.corrected:.4f}"
+
+
 class JudgedScore(FrozenModel):
     """Score of the judged model in ``gate.metric`` on the test split, with the scores that give it a scale."""
 
@@ -47,6 +68,8 @@ class JudgedScore(FrozenModel):
     """Value of TF-IDF + logistic regression; None if it was not computed."""
     validation: float | None = None
     """Value of the trained model on the validation split; None if it is not known for this metric."""
+    uses: SplitUses | None = Field(default=None, exclude_if=lambda uses: uses is None)
+    """Earlier uses of the test texts; None if it is not known, as for datasets before 0.2."""
 
 
 class NextReference(FrozenModel):

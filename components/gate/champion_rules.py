@@ -17,6 +17,8 @@ from textgate.components.contracts.decision import IS_CHAMPION
 from textgate.components.contracts.metric_names import metric_title
 from textgate.components.metrics.differences import (
     POWER,
+    comparison_level,
+    lower_bound,
     metric_difference,
     minimum_detectable_difference,
     pr_auc_difference,
@@ -61,7 +63,9 @@ class Champion(NamedTuple):
     """Whether its bundle says what it was trained on."""
 
 
-def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: ServingCost | None) -> Iterator[Rule]:
+def champion_rules(
+    served: Evaluation, champion: Champion, gate: Gate, cost: ServingCost | None, uses: float = 0
+) -> Iterator[Rule]:
     """Yield the rules that compare the served model with the champion.
 
     Args:
@@ -69,6 +73,7 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
         champion: The current champion.
         gate: Conditions of the recipe.
         cost: Size and speed of the served model; required if the recipe asks for an improvement.
+        uses: Number of full uses of the test texts before.
     """
     labels = served.manifest.labels
     if champion.bundle == served.manifest.bundle:
@@ -86,7 +91,8 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
     yield margin
     if margin.value and gate.improvement and cost and champion.cost:
         title = metric_title(gate.metric, labels)
-        yield _improvement_rule(gate.improvement, title, margin.value, cost, champion.cost)
+        level = comparison_level(uses)
+        yield _improvement_rule(gate.improvement, title, margin.value, cost, champion.cost, level)
 
 
 def margin_rule(name: str, title: str, served: Evaluation, champion: Champion, gate: Gate) -> Rule:
@@ -152,7 +158,7 @@ def _difference(
 
 
 def _improvement_rule(
-    accepted: Sequence[str], title: str, score: Estimate, cost: ServingCost, champion: ServingCost
+    accepted: Sequence[str], title: str, score: Estimate, cost: ServingCost, champion: ServingCost, level: float
 ) -> Rule:
     """Return the rule that the served model is better than the champion in one of the ``accepted`` respects.
 
@@ -162,10 +168,11 @@ def _improvement_rule(
         score: Score of the served model minus that of the champion.
         cost: Size and speed of the served model.
         champion: Size and speed of the champion.
+        level: Probability of a higher score by chance that is accepted.
     """
     improvements: list[str] = []
-    if "f1" in accepted and score.low > 0:
-        improvements.append(f"its {title} is higher")
+    if "f1" in accepted and lower_bound(score, level) > 0:
+        improvements.append(f"its {title} is higher (p < {level:.2g}, for the uses of these test texts so far)")
     if "speed" in accepted and cost.texts_per_second and champion.texts_per_second:
         ratio = cost.texts_per_second / champion.texts_per_second
         if ratio >= _NOTICEABLE_RATIO:

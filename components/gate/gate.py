@@ -30,6 +30,7 @@ from textgate.components.gate.promised_precision import check_promised_precision
 from textgate.components.gate.reference import check_reference
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
+from textgate.components.gate.split_uses import PresentUse
 from textgate.components.report.report import ReportInputs, write_report
 from textgate.components.storage import Registry, reference_version
 
@@ -67,20 +68,30 @@ class ServedModelOutputs:
 
 
 def gate_trained_model(
-    dataset: Path, trained: Path, recipe: Recipe, decision: Path, report: Path, sweep: Path | None = None
+    dataset: Path,
+    trained: Path,
+    registry: Registry,
+    recipe: Recipe,
+    run: str,
+    decision: Path,
+    report: Path,
+    sweep: Path | None = None,
 ) -> GateDecision:
     """Decide gate 1.
 
     Args:
-        dataset: Folder of the dataset, for the report.
+        dataset: Folder of the dataset.
         trained: Evaluation of the trained bundle.
+        registry: Registry that counts the uses of the test split.
         recipe: The recipe.
+        run: Name of the run.
         decision: File to write the decision to, as JSON.
         report: File to write the HTML report to.
         sweep: Results of a sweep, for the report.
     """
     evaluation = Evaluation.open(trained)
-    result = judge_trained(evaluation, recipe.gate)
+    use = PresentUse.open(registry.judgements(recipe.model), run, Dataset.open(dataset), [evaluation])
+    result = use.record(judge_trained(evaluation, recipe.gate))
     _write(result, decision)
     manifest = Dataset.open(dataset).manifest
     write_report(report, ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep)))
@@ -88,9 +99,17 @@ def gate_trained_model(
 
 
 def gate_served_model(
-    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, outputs: ServedModelOutputs
+    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, run: str, outputs: ServedModelOutputs
 ) -> GateDecision:
-    """Decide gate 2 against the champion and the reference of ``recipe.model`` in the registry, if there are any."""
+    """Decide gate 2 against the champion and the reference of ``recipe.model`` in the registry, if there are any.
+
+    Args:
+        inputs: Files to read.
+        registry: Registry with the champion, the reference and the uses of the test split.
+        recipe: The recipe.
+        run: Name of the run.
+        outputs: Files to write.
+    """
     evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
     load = partial(_load, registry, recipe.model, evaluation, inputs)
@@ -99,9 +118,14 @@ def gate_served_model(
     cost = _serving_cost(inputs.exported, improvement) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
     held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
-    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out)
+    judgements = registry.judgements(recipe.model)
+    use = PresentUse.open(judgements, run, Dataset.open(inputs.dataset), [trained, evaluation])
+    result = judge_served(
+        evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out, use.full_uses
+    )
     reference = reference_version(registry, recipe.model)
     result = check_reference(result, evaluation, champion, reference, load, recipe)
+    result = use.record(result)
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
     _write(result, outputs.decision)

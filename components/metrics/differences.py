@@ -3,6 +3,8 @@
 Metrics of predicted classes: the smoothed Dirichlet bootstrap of ``resampling``. PR-AUC: MOVER, see ``areas``.
 """
 
+import math
+
 import numpy as np
 from scipy.stats import norm
 
@@ -48,6 +50,34 @@ def pr_auc_difference(truth: Classes, probabilities: Floats, reference: Floats) 
     value = float(first - second)
     low, high = pr_auc_difference_interval(truth, probabilities, reference)
     return Estimate(value=value, low=max(-1.0, min(value, low)), high=min(1.0, max(value, high)))
+
+
+def comparison_level(uses: float) -> float:
+    """Return the level at which the next of many comparisons on the same texts is tested, one-sided.
+
+    The k-th comparison has 0.025 / (k (k + 1)), so that, however many follow, the probability that one of them finds a
+    difference where there is none is at most 0.025 (alpha spending; Tian and Ramdas, Online control of the familywise
+    error rate, Statistical Methods in Medical Research 30, 2021).
+
+    Args:
+        uses: Number of uses of the texts before. The first model was compared with none.
+    """
+    comparison = max(1, math.ceil(uses))
+    return (1 - CONFIDENCE) / 2 / (comparison * (comparison + 1))
+
+
+def lower_bound(difference: Estimate, level: float) -> float:
+    """Return the value that the true difference is below with probability ``level``.
+
+    Its distance from the value is that of the lower end of the 95 % interval, times a ratio of normal quantiles,
+    because resamples do not reach quantiles that far out.
+
+    Args:
+        difference: Metric of the model minus that of the champion, with its 95 % interval.
+        level: Probability.
+    """
+    z = norm.isf((1 - CONFIDENCE) / 2)
+    return float(difference.value - (difference.value - difference.low) * norm.isf(level) / z)
 
 
 def minimum_detectable_difference(difference: Estimate) -> float:

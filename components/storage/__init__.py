@@ -3,6 +3,7 @@
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
+from textgate.components.storage.judgements import Judgement, Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, ModelRef
 from textgate.components.storage.reference import follow_reference, reference_version
 from textgate.components.storage.registry import Registry
@@ -16,6 +17,8 @@ __all__ = [
     "Blocks",
     "ChannelUpdate",
     "EmbeddedStore",
+    "Judgement",
+    "Judgements",
     "ModelRef",
     "ObjectContent",
     "ObjectSummary",

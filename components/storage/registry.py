@@ -4,6 +4,7 @@
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
     models/<model>/audit/<time>-<run>.json      every ChannelUpdate
     models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
+    judgements/<model>/<run>.json               what a run used the test split for, see ``judgements``
 
 A reader sees either the old version or the new one, whichever process dies at whatever point:
 - a version exists once its manifest does, and the manifest is written after all other files;
@@ -25,6 +26,7 @@ from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
+from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.reference import follow_reference
 from textgate.components.storage.s3 import ObjectContent, Store
@@ -215,6 +217,10 @@ class Registry:
     def blocks(self, model: str) -> Blocks:
         """Return the blocked versions of a model, which need not exist."""
         return Blocks(self.store, model)
+
+    def judgements(self, model: str) -> Judgements:
+        """Return the judgements of a model's candidates; the model need not exist."""
+        return Judgements(self.store, model)
 
     def unblock(self, model: str, version: str, *, reason: str) -> Block:
         """Lift the block of a version, so that a run or a rollback can make it champion again.

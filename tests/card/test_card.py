@@ -26,12 +26,14 @@ from textgate.components.contracts import (
     EvaluationManifest,
     GateDecision,
     Insight,
+    JudgedScore,
     LinearRuntime,
     ModelBundle,
     OnnxRuntime,
     OutOfDomainSet,
     Recipe,
     Rule,
+    SplitUses,
     TextNormalizer,
     TrainingCost,
 )
@@ -286,6 +288,22 @@ def test_missing_analyses_are_limitations_and_chance_is_named() -> None:
     sentences = " ".join(limits(bundle(), evaluation(slices=[part], robustness=same).manifest))
     assert "this can be chance" in sentences
     assert "No perturbation (case, typos) lowers F1 by more than chance." in sentences
+
+
+def test_earlier_uses_of_the_test_texts_are_stated() -> None:
+    uses = SplitUses(candidates=12, full_uses=9.42, corrected=0.7934)
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'good'",
+        value=estimate(0.8),
+        rows=300,
+        constant_label="good",
+        constant=0.66,
+        uses=uses,
+    )
+    assert "judged on these" not in card(decision=decision())
+    markdown = card(decision=decision().model_copy(update={"score": score}))
+    assert f"On F1 of 'good': {uses.message}." in markdown
 
 
 def test_a_rejection_and_missing_results_are_stated() -> None:

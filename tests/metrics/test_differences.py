@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from textgate.components.contracts import Estimate
 from textgate.components.metrics import f1_difference
-from textgate.components.metrics.differences import metric_difference, pr_auc_difference
+from textgate.components.metrics.differences import (
+    comparison_level,
+    lower_bound,
+    metric_difference,
+    pr_auc_difference,
+)
 
 RNG = np.random.default_rng(7)
 TRUTH = RNG.integers(0, 3, 400)
@@ -64,3 +70,16 @@ def test_a_model_with_a_lower_pr_auc_by_the_margin_is_seldom_within_it(
     passed = [pr_auc_difference(*each).low >= -margin for each in samples if each[0].any()]
     assert margin > 0.001
     assert sum(passed) <= 0.08 * data_sets
+
+
+def test_all_comparisons_on_the_same_texts_share_one_level() -> None:
+    levels = [comparison_level(uses) for uses in range(1, 2_000)]
+    assert levels == sorted(levels, reverse=True)
+    assert comparison_level(0) == comparison_level(0.4) == levels[0]
+    assert 0.0249 < sum(levels) < 0.025
+
+
+def test_the_lower_bound_at_the_level_of_the_interval_is_its_lower_end() -> None:
+    difference = Estimate(value=0.02, low=-0.01, high=0.06)
+    assert lower_bound(difference, 0.025) == pytest.approx(-0.01)
+    assert lower_bound(difference, 1e-9) == pytest.approx(0.02 - 0.03 * 5.998 / 1.96, abs=1e-4)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
-from textgate.components.contracts import Candidate, Evaluation, Insight
+from textgate.components.contracts import Candidate, Evaluation, Insight, JudgedScore, SplitUses
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
@@ -103,6 +103,22 @@ def test_a_rejection_names_the_rule_that_failed(inputs: ReportInputs, tmp_path: 
     assert page.text.startswith("Reject quickstart")
     assert "Failed: the served model has F1" in page.text
     assert "Passed: the F1 differs from champion v1" in page.text
+
+
+def test_earlier_uses_of_the_test_texts_stand_beside_the_score(inputs: ReportInputs, tmp_path: Path) -> None:
+    assert "Judged before" not in write_page(inputs, tmp_path).text
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'positive'",
+        value=inputs.evaluation.manifest.f1,
+        rows=600,
+        constant_label="positive",
+        constant=0.66,
+        uses=SplitUses(candidates=12, full_uses=9.42, corrected=0.8034),
+    )
+    page = write_page(replace(inputs, decision=inputs.decision.model_copy(update={"score": score})), tmp_path)
+    assert "Corrected for selection0.8034F1 of 'positive'" in page.text
+    assert "Judged before12candidates on these texts, 9.4 full uses" in page.text
 
 
 def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:

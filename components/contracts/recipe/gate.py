@@ -45,9 +45,9 @@ class Gate(RecipeSection):
     most this much below 0. The same holds for the reference, the champion that no later one was shown to be better
     than."""
     improvement: list[Literal["f1", "speed", "size"]] = []
-    """Ways to beat the champion, at least one of which is required: ``f1`` beyond the 95 % interval (of ``metric``, if
-    it is another one), ``speed`` by a factor of 1.1 in texts per second, ``size`` by a factor of 1.1 in bytes. By
-    default it is enough not to be worse."""
+    """Ways to beat the champion, at least one of which is required: ``f1`` by more than chance (``metric``, if it is
+    another one; 2.5 % over all comparisons on the same texts), ``speed`` by a factor of 1.1 in texts per second,
+    ``size`` by a factor of 1.1 in bytes. By default it is enough not to be worse."""
     endpoint: Endpoint | None = None
     """Server that the model is promoted for: ``textgate`` is ``textgate serve``, which serves arrays and ONNX graphs;
     ``huggingface`` is vLLM, TEI or KServe's Hugging Face runtime, which serve the targets ``hf`` and ``hf-nf4``. The
