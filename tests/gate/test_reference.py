@@ -103,7 +103,7 @@ class Promotions:
         )
         outputs = ServedModelOutputs(self.folder / "decision", self.folder / "page.html", self.folder / "card.md")
         recipe = RECIPE.model_copy(update={"gate": Gate(min_f1=0.5, margin=margin)})
-        return gate_served_model(inputs, self.registry, recipe, "run", outputs)
+        return gate_served_model(inputs, self.registry, recipe, f"run-{self.judged}", outputs)
 
     def run(self, wrong: int, margin: float = 0.02) -> GateDecision:
         """Judge the bundle that is wrong on this many texts, and promote it if it passes."""
