@@ -1,5 +1,6 @@
 """GateDecision: promote or reject, with the result of every rule."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -66,6 +67,10 @@ class GateDecision(FrozenModel):
     """Score in the metric of the gate; None in decisions before 0.2."""
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
+
+    def with_rules(self, rules: Iterable[Rule]) -> "GateDecision":
+        """Return the decision with further rules at the end."""
+        return self.model_copy(update={"rules": [*self.rules, *rules]})
 
     @property
     def passed(self) -> bool:

@@ -80,10 +80,15 @@ def metric_estimate(evaluation: Evaluation, metric: str) -> Estimate:
     return value
 
 
+def judged_value(value: Estimate, gate: Gate) -> tuple[float, str]:
+    """Return the end of an estimate that ``gate.on`` compares with thresholds, and its name in sentences."""
+    return (value.value, "point estimate") if gate.on == "point" else (value.low, "lower end of the interval")
+
+
 def _threshold_rule(name: str, measured: str, value: Estimate, threshold: float, gate: Gate) -> Rule:
     """Compare a value, or the lower end of its interval, with a threshold; ``measured`` begins the sentence."""
-    compared = "point estimate" if gate.on == "point" else "lower end of the interval"
-    passed = (value.value if gate.on == "point" else value.low) >= threshold
+    judged, compared = judged_value(value, gate)
+    passed = judged >= threshold
     message = f"{measured} and the {compared} {'reaches' if passed else 'does not reach'} the threshold {threshold:g}"
     return Rule(name=name, threshold=threshold, value=value, passed=passed, message=message)
 

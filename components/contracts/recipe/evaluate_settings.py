@@ -12,7 +12,7 @@ PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 
 class EvaluateSettings(RecipeSection):
-    """Analyses for the report. They do not affect the gates, which use the scores on the test split only."""
+    """Analyses for the report. Only ``gate.max_robustness_loss`` and ``gate.beats_baseline`` let them affect a gate."""
 
     robustness: list[Perturbation] = list(PERTURBATIONS)
     """Perturbations that should not change a prediction, each applied to a sample of the test split. All by default."""
