@@ -12,7 +12,8 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
 
     Args:
         evaluation: Evaluation of the judged model.
-        trained: Evaluation of the trained model, which holds the baseline and the score on the validation split.
+        trained: Evaluation of the trained model, which holds the score on the validation split and the baseline; in a
+            comparison, ``evaluation`` holds the latter.
         gate: Conditions of the recipe.
 
     Raises:
@@ -20,7 +21,7 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
     """
     labels = evaluation.manifest.labels
     constant = best_constant_answer(gate.metric, evaluation.truth, len(labels))
-    baseline = trained.manifest.baseline
+    baseline = trained.manifest.baseline or evaluation.manifest.baseline
     return JudgedScore(
         metric=gate.metric,
         title=metric_title(gate.metric, labels),

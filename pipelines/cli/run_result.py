@@ -59,8 +59,8 @@ def run_json(record: RunRecord) -> dict[str, object]:
 
 
 def run_lines(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the score with its scale, the decision and the promotion of a training run as titled lines."""
-    score = record.decisions[-1].score
+    """Return the score with its scale, if a gate was reached, the decision and the promotion as titled lines."""
+    score = record.decisions[-1].score if record.decisions else None
     return [*(score_lines(score) if score else []), *decision_lines(record)]
 
 

@@ -139,3 +139,11 @@ def test_gate_2_takes_the_baseline_from_the_trained_model() -> None:
     gate = Gate(min_f1=0.8, beats_baseline=True)
     assert judge_served(model, with_baseline(model, 0.89), MEASURED, None, gate).passed
     assert failed(judge_served(model, with_baseline(model, 0.92), MEASURED, None, gate)) == ["beats_baseline"]
+
+
+def test_gate_2_takes_the_baseline_of_a_winner_from_its_served_model() -> None:
+    """The trained systems of a comparison are evaluated without a baseline."""
+    model = evaluation(wrong_at(range(100)))
+    gate = Gate(min_f1=0.8, beats_baseline=True)
+    assert judge_served(with_baseline(model, 0.89), model, MEASURED, None, gate).passed
+    assert failed(judge_served(with_baseline(model, 0.92), model, MEASURED, None, gate)) == ["beats_baseline"]

@@ -46,6 +46,14 @@ class EvaluateSettings(RecipeSection):
         """Settings for evaluating the served model: everything except map and baseline."""
         return self.model_copy(update={"map_texts": 0, "baseline_texts": 0})
 
+    @property
+    def for_winner(self) -> "EvaluateSettings":
+        """Settings for evaluating the served model of a comparison's winner: everything except the map.
+
+        The baseline is among them, because the trained systems of a comparison are evaluated without any analysis.
+        """
+        return self.model_copy(update={"map_texts": 0})
+
 
 SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0, baseline_texts=0)
 """Settings without any analysis beyond the scores."""
