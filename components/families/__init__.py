@@ -12,6 +12,7 @@ from textgate.components.families.family import (
     custom_head_error,
     max_benchmark_tokens,
     transformer_max_tokens,
+    validation_metrics,
 )
 from textgate.components.families.registry import EXPORTABLE_FAMILIES, FAMILIES, open_predictor
 
@@ -27,4 +28,5 @@ __all__ = [
     "max_benchmark_tokens",
     "open_predictor",
     "transformer_max_tokens",
+    "validation_metrics",
 ]

@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from textgate.components.contracts import Dataset, InputError, ModelBundle, OnnxRuntime, TransformersRuntime
 from textgate.components.contracts.bundle import Runtime
+from textgate.components.contracts.metric_names import GATE_METRICS
 from textgate.components.inference import Predictor
+from textgate.components.metrics import scores
 
 _DEFAULT_BENCHMARK_TOKENS = 512
 
@@ -47,6 +52,19 @@ class FitResult(NamedTuple):
     """Metrics on the validation split; ``validation_f1`` is always among them."""
     history: list[dict[str, float]] = []
     """See ``ModelBundle.history``; empty for a family that does not train in epochs."""
+
+
+def validation_metrics(classes: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return every metric that a gate can judge by, as ``validation_<metric>``, for the most probable label.
+
+    PR-AUC is left out if a label has no text in the validation split.
+
+    Args:
+        classes: True class indices, (n,) int64.
+        probabilities: Probabilities, (n, labels).
+    """
+    values = scores(classes, probabilities.argmax(axis=1), probabilities)
+    return {f"validation_{metric}": values[metric] for metric in GATE_METRICS if metric in values}
 
 
 class Family(Protocol):

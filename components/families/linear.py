@@ -20,11 +20,10 @@ from textgate.components.contracts import (
     TransformersRuntime,
     Word2VecTraining,
 )
-from textgate.components.families import FitResult, TrainingContext
+from textgate.components.families import FitResult, TrainingContext, validation_metrics
 from textgate.components.families.logistic_regression import softmax_layer
 from textgate.components.inference import Predictor, load_bundle
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
-from textgate.components.metrics import accuracy, f1
 
 Floats = npt.NDArray[np.float64]
 
@@ -143,12 +142,8 @@ def write(
     save_file({"idf": idf, "weights": weights, "bias": bias}, folder / ARRAYS)
     (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), "utf-8")
     _, texts, classes = dataset.columns("validation")
-    predicted = LinearPredictor(folder, dataset.normalizer, runtime).predict_proba(texts).argmax(axis=1)
-    return {
-        "validation_f1": f1(classes, predicted, len(dataset.manifest.labels)),
-        "validation_accuracy": accuracy(classes, predicted),
-        "terms": float(len(terms)),
-    }
+    probabilities = LinearPredictor(folder, dataset.normalizer, runtime).predict_proba(texts)
+    return {**validation_metrics(classes, probabilities), "terms": float(len(terms))}
 
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from textgate.components.contracts import Estimate, Evaluation, Gate, InputError, JudgedScore, Rule
 from textgate.components.contracts.metric_names import metric_title
+from textgate.components.metrics import estimates
 from textgate.components.metrics.constant_answers import best_constant_answer
+from textgate.components.metrics.differences import validation_gap
 
 
 def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> JudgedScore:
@@ -31,7 +33,21 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
         constant=constant.value,
         baseline=baseline.metrics.get(gate.metric) if baseline else None,
         validation=trained.manifest.validation.get(gate.metric),
+        gap=_gap(trained, gate.metric),
     )
+
+
+def _gap(trained: Evaluation, metric: str) -> Estimate | None:
+    """Return the validation score of the trained model minus its test score; None if either is not known."""
+    manifest, answers = trained.manifest, trained.probabilities
+    validation, rows = manifest.validation.get(metric), manifest.validation_rows
+    test = manifest.metrics.get(metric)
+    if manifest.calibration.threshold is not None:
+        # The validation score is by the most probable label, not by the threshold.
+        test = estimates(trained.truth, answers.argmax(axis=1), answers).get(metric)
+    if validation is None or rows is None or test is None:
+        return None
+    return validation_gap(validation, rows, test, len(trained.ids))
 
 
 def score_rules(model: str, evaluation: Evaluation, score: JudgedScore, gate: Gate) -> Iterator[Rule]:

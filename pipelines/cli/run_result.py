@@ -65,14 +65,15 @@ def run_lines(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def score_lines(score: JudgedScore) -> list[tuple[str, str]]:
-    """Return a score as titled lines: its value beside that on the validation split, and the scores of baselines."""
+    """Return a score as titled lines: its value, the gap to the validation split, and the scores of baselines."""
     test = f"{score.title} {score.value} (95 % interval) on {score.rows:,} texts"
-    if score.validation is not None:
+    if score.validation is not None and score.gap is None:
         test += f"; {score.validation:.4f} on the validation split"
+    gap = [("gap", score.gap_message)] if score.gap_message else []
     baselines = f"{score.constant:.4f} by always answering {score.constant_label!r}"
     if score.baseline:
         baselines += f", {score.baseline} by TF-IDF + logistic regression"
-    return [("test", test), ("baselines", baselines)]
+    return [("test", test), *gap, ("baselines", baselines)]
 
 
 def decision_lines(record: RunRecord) -> list[tuple[str, str]]:

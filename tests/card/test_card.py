@@ -26,6 +26,7 @@ from textgate.components.contracts import (
     EvaluationManifest,
     GateDecision,
     Insight,
+    JudgedScore,
     LinearRuntime,
     ModelBundle,
     OnnxRuntime,
@@ -286,6 +287,25 @@ def test_missing_analyses_are_limitations_and_chance_is_named() -> None:
     sentences = " ".join(limits(bundle(), evaluation(slices=[part], robustness=same).manifest))
     assert "this can be chance" in sentences
     assert "No perturbation (case, typos) lowers F1 by more than chance." in sentences
+
+
+def test_the_gap_to_the_validation_split_is_stated() -> None:
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'good'",
+        value=estimate(0.8),
+        rows=100,
+        constant_label="good",
+        constant=0.5,
+        validation=0.9,
+        gap=estimate(0.1),
+    )
+    markdown = card(decision=decision().model_copy(update={"score": score}))
+    assert (
+        "Validation and test: the trained model has F1 of 'good' 0.9000 on the validation split and 0.8000 on the test "
+        "split: the gap of +0.1000 ["
+    ) in markdown.replace("\\", "")
+    assert "Validation and test:" not in card()
 
 
 def test_a_rejection_and_missing_results_are_stated() -> None:

@@ -91,3 +91,8 @@ def test_the_validation_score_goes_with_the_evaluation(tmp_path: Path) -> None:
     dataset, bundle = write_dataset(tmp_path / "dataset"), write_bundle(tmp_path / "bundle")
     manifest = evaluate_bundle(dataset, bundle, tmp_path / "evaluation").manifest
     assert manifest.validation == {"f1": 0.5, "accuracy": 0.75}
+    # The validation split of another dataset is not that of the training.
+    assert manifest.validation_rows is None
+    trained = ModelBundle.load(bundle).model_copy(update={"dataset": manifest.dataset, "files": {}})
+    trained.write(bundle)
+    assert evaluate_bundle(dataset, bundle, tmp_path / "again").manifest.validation_rows == SPLITS["validation"]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
-from textgate.components.contracts import Candidate, Evaluation, Insight
+from textgate.components.contracts import Candidate, Estimate, Evaluation, Insight, JudgedScore
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
@@ -103,6 +103,24 @@ def test_a_rejection_names_the_rule_that_failed(inputs: ReportInputs, tmp_path: 
     assert page.text.startswith("Reject quickstart")
     assert "Failed: the served model has F1" in page.text
     assert "Passed: the F1 differs from champion v1" in page.text
+
+
+@pytest.mark.parametrize(("low", "mark"), [(-0.01, ""), (0.01, "Validation and test differ: ")])
+def test_the_gap_to_the_validation_split_is_stated(low: float, mark: str, inputs: ReportInputs, tmp_path: Path) -> None:
+    f1 = inputs.evaluation.manifest.f1
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'positive'",
+        value=f1,
+        rows=600,
+        constant_label="positive",
+        constant=0.5,
+        validation=0.95,
+        gap=Estimate(value=0.05, low=low, high=0.09),
+    )
+    page = write_page(replace(inputs, decision=inputs.decision.model_copy(update={"score": score})), tmp_path)
+    assert f"{mark}the trained model has F1 of 'positive' 0.9500 on the validation split and 0.9000 on the" in page.text
+    assert ("Validation and test differ" in page.text) is bool(mark)
 
 
 def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:

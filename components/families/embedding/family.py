@@ -26,7 +26,13 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.components.families import FitResult, TrainingContext, custom_head_error, transformer_max_tokens
+from textgate.components.families import (
+    FitResult,
+    TrainingContext,
+    custom_head_error,
+    transformer_max_tokens,
+    validation_metrics,
+)
 from textgate.components.families.embedding.heads import EmbeddedSplit, fit_head, load_head
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES, export_options
 from textgate.components.families.transformer.model.pooling import MeanPooling
@@ -39,7 +45,6 @@ from textgate.components.families.transformer.model.pretrained import (
 )
 from textgate.components.families.transformer.torch_predictor import TorchPredictor, predict_logits
 from textgate.components.inference import Predictor
-from textgate.components.metrics import accuracy, f1
 
 HEAD_FILE = "head.safetensors"
 _NO_ACTIVATION = "torch.nn.modules.linear.Identity"
@@ -100,12 +105,8 @@ def fit(dataset: Dataset, training: EmbeddingTraining, folder: Path, context: Tr
     with torch.inference_mode():
         logits = head(torch.tensor(validation.embeddings, dtype=torch.float32))
         loss = cross_entropy(logits, torch.tensor(validation.classes)).item()
-    predicted = logits.argmax(dim=1).numpy()
-    metrics = {
-        "validation_loss": loss,
-        "validation_f1": f1(validation.classes, predicted, labels),
-        "validation_accuracy": accuracy(validation.classes, predicted),
-    }
+    probabilities = logits.double().softmax(dim=1).numpy()
+    metrics = {"validation_loss": loss, **validation_metrics(validation.classes, probabilities)}
     layers = nn.ModuleDict({"dense": dense, "head": head})
     save_file({name: tensor.contiguous() for name, tensor in layers.state_dict().items()}, folder / HEAD_FILE)
     tokenizer.save_pretrained(folder)

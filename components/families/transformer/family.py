@@ -8,8 +8,6 @@ Devlin et al., BERT (NAACL 2019), section 4: a linear layer over the state of on
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from transformers import set_seed
 
 from textgate.components.contracts import (
@@ -22,7 +20,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
     TransformerTraining,
 )
-from textgate.components.families import FitResult, TrainingContext, transformer_max_tokens
+from textgate.components.families import FitResult, TrainingContext, transformer_max_tokens, validation_metrics
 from textgate.components.families.transformer.export.first_token import compute_first_token_only
 from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 from textgate.components.families.transformer.export.merging import write_merged
@@ -45,7 +43,6 @@ from textgate.components.families.transformer.training.distillation import teach
 from textgate.components.families.transformer.training.loop import train
 from textgate.components.families.transformer.training.sharding import full_state_dict
 from textgate.components.inference import Predictor
-from textgate.components.metrics import accuracy, f1
 
 
 def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingContext) -> FitResult:
@@ -79,7 +76,7 @@ def fit(dataset: Dataset, training: FineTuning, folder: Path, context: TrainingC
 
     _, texts, classes = dataset.columns("validation")
     predictor = TorchPredictor(model, classifier.tokenizer, dataset.normalizer, classifier.max_tokens)
-    metrics |= _validation_metrics(predictor.predict_proba(texts), classes)
+    metrics |= validation_metrics(classes, predictor.predict_proba(texts))
     if training.epochs and not any("validation_f1" in entry for entry in history):
         history.append({"epoch": training.epochs, "validation_f1": round(metrics["validation_f1"], 6)})
     classifier.tokenizer.save_pretrained(folder)
@@ -104,14 +101,6 @@ def _prepare(classifier: Classifier, dataset: Dataset, training: FineTuning, fol
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
-
-
-def _validation_metrics(probabilities: npt.NDArray[np.float64], classes: npt.NDArray[np.int64]) -> dict[str, float]:
-    predicted = probabilities.argmax(axis=1)
-    return {
-        "validation_f1": f1(classes, predicted, probabilities.shape[1]),
-        "validation_accuracy": accuracy(classes, predicted),
-    }
 
 
 def predictor(folder: Path, bundle: ModelBundle, base_model: Path | None) -> Predictor:
