@@ -58,7 +58,7 @@ def measured(
             speeds=[
                 Speed(batch=batch, tokens=tokens, milliseconds=milliseconds * (1 if batch == 1 else 6))
                 for tokens, milliseconds in speeds.items()
-                for batch in (1, 8)
+                for batch in (8, 1)
             ],
             peak_memory=1,
             machine=machine,
