@@ -12,7 +12,7 @@ from textgate.components.contracts import Dataset, InputError, ModelBundle, Onnx
 from textgate.components.contracts.bundle import Runtime
 from textgate.components.contracts.metric_names import GATE_METRICS
 from textgate.components.inference import Predictor
-from textgate.components.metrics import scores
+from textgate.components.metrics.classification import class_counts, class_metrics
 
 _DEFAULT_BENCHMARK_TOKENS = 512
 
@@ -55,16 +55,15 @@ class FitResult(NamedTuple):
 
 
 def validation_metrics(classes: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Return every metric that a gate can judge by, as ``validation_<metric>``, for the most probable label.
-
-    PR-AUC is left out if a label has no text in the validation split.
+    """Return every metric of a gate that depends on the most probable labels only, as ``validation_<metric>``.
 
     Args:
         classes: True class indices, (n,) int64.
         probabilities: Probabilities, (n, labels).
     """
-    values = scores(classes, probabilities.argmax(axis=1), probabilities)
-    return {f"validation_{metric}": values[metric] for metric in GATE_METRICS if metric in values}
+    counts = class_counts(classes, probabilities.argmax(axis=1), probabilities.shape[1])
+    values = class_metrics(*counts)
+    return {f"validation_{metric}": float(values[metric]) for metric in GATE_METRICS if metric in values}
 
 
 class Family(Protocol):
