@@ -28,6 +28,10 @@ MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 METADATA = "metadata"
 KEY = "key"
+LEFT_OUT = "left out to balance the classes"
+NOT_IN_SHARE = "not in the share of the training texts"
+SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
+"""Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 
 
@@ -70,6 +74,11 @@ class DatasetManifest(FrozenModel):
     def rows_out(self) -> int:
         """Number of rows in all splits."""
         return sum(sum(labels.values()) for labels in self.counts.values())
+
+    @property
+    def unusable(self) -> dict[str, int]:
+        """Reason of rejection to number of rows, without the reasons in ``SAMPLING``."""
+        return {reason: rows for reason, rows in self.rejected.items() if reason not in SAMPLING}
 
     @property
     def summary(self) -> dict[str, int | str]:

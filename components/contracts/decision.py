@@ -1,5 +1,6 @@
 """GateDecision: promote or reject, with the result of every rule."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -67,9 +68,31 @@ class JudgedScore(FrozenModel):
     baseline: Estimate | None = None
     """Value of TF-IDF + logistic regression; None if it was not computed."""
     validation: float | None = None
-    """Value of the trained model on the validation split; None if it is not known for this metric."""
+    """Value of the trained model on the validation split, by the most probable label; None if it is not known for this
+    metric."""
+    gap: Estimate | None = Field(default=None, exclude_if=lambda gap: gap is None)
+    """``validation`` minus the value of the trained model on the test split, by the most probable label too, for two
+    independent samples; None if it is not known."""
     uses: SplitUses | None = Field(default=None, exclude_if=lambda uses: uses is None)
     """Earlier uses of the test texts; None if it is not known, as for datasets before 0.2."""
+
+    @property
+    def gap_is_large(self) -> bool:
+        """Whether the gap is larger than chance explains: its 95 % interval does not contain 0."""
+        return self.gap is not None and not self.gap.withheld and not self.gap.low <= 0 <= self.gap.high
+
+    @property
+    def gap_message(self) -> str | None:
+        """The gap as a sentence; None if it is not known."""
+        if self.gap is None or self.validation is None:
+            return None
+        gap, test = self.gap, self.validation - self.gap.value
+        interval = f"no interval: {gap.withheld}" if gap.withheld else f"{gap.low:+.4f}, {gap.high:+.4f}"
+        return (
+            f"the trained model has {self.title} {self.validation:.4f} on the validation split and {test:.4f} on the "
+            f"test split: the gap of {gap.value:+.4f} [{interval}] "
+            f"{'is larger than chance explains' if self.gap_is_large else 'may be chance'}"
+        )
 
 
 class NextReference(FrozenModel):
@@ -102,6 +125,10 @@ class GateDecision(FrozenModel):
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
 
+    def with_rules(self, rules: Iterable[Rule]) -> "GateDecision":
+        """Return the decision with further rules at the end."""
+        return self.model_copy(update={"rules": [*self.rules, *rules]})
+
     @property
     def passed(self) -> bool:
         """Whether every rule passed."""
@@ -119,9 +146,15 @@ class GateDecision(FrozenModel):
 
     @property
     def message(self) -> str:
-        """Decision as a sentence with the messages of the rules that failed, or of all rules if none did."""
+        """Decision as a sentence with the messages of the rules that failed, or of all rules if none did.
+
+        A gap to the validation split that is larger than chance explains is at the end.
+        """
         rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
-        return f"{self.verdict}: {'; '.join(rule.message for rule in rules)}"
+        messages = [rule.message for rule in rules]
+        if self.score and self.score.gap_is_large and self.score.gap_message:
+            messages.append(self.score.gap_message)
+        return f"{self.verdict}: {'; '.join(messages)}"
 
     @property
     def test_f1(self) -> float | None:

@@ -202,7 +202,10 @@ class EvaluationManifest(FrozenModel):
     baseline: TfidfBaseline | None = None
     """TF-IDF baseline; None if it was not computed."""
     validation: dict[str, float] = {}
-    """Metric name to value on the validation split, such as ``f1``, as measured after training."""
+    """Metric name to value on the validation split, such as ``f1``, as measured after training by the most probable
+    label."""
+    validation_rows: int | None = None
+    """Number of texts of that validation split; None if the bundle was trained on another dataset, or before 0.2."""
 
     @property
     def f1(self) -> Estimate:

@@ -113,6 +113,7 @@ def evaluate_bundle(
             for name, value in bundle.metrics.items()
             if name.startswith("validation_")
         },
+        validation_rows=_validation_rows(dataset, bundle),
     )
     insight = _analyse(predictor, predictions, labels, settings)
     evaluation = Evaluation(manifest, ids, texts, truth, probabilities, insight)
@@ -132,6 +133,12 @@ def _baseline(dataset: Dataset, predictions: Predictions, settings: EvaluateSett
     if not settings.baseline_texts:
         return None
     return tfidf_baseline(dataset, predictions.texts, predictions.truth, settings.baseline_texts, settings.seed)
+
+
+def _validation_rows(dataset: Dataset, bundle: ModelBundle) -> int | None:
+    if bundle.dataset != dataset.manifest.fingerprint:
+        return None
+    return sum(dataset.manifest.counts.get("validation", {}).values()) or None
 
 
 def _analyse(

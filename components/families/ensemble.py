@@ -18,9 +18,8 @@ from textgate.components.contracts import (
     TransformersRuntime,
 )
 from textgate.components.contracts.text_keys import TRAINED_ON
-from textgate.components.families import FitResult, TrainingContext
+from textgate.components.families import FitResult, TrainingContext, validation_metrics
 from textgate.components.families.linear import merge, predictor
-from textgate.components.families.validation import validation_metrics
 from textgate.components.inference import load_bundle
 from textgate.components.metrics import f1
 
@@ -55,13 +54,13 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
     for member, rows, weight in zip(training.members, probabilities, weights, strict=True):
         score = f1(classes, rows.argmax(axis=1), len(labels))
         print(f"{member.bundle}: validation F1 {score:.4f} by itself, weight {weight:.4f}", flush=True)
+    mixture = np.tensordot(weights, np.stack(probabilities), axes=1)
     runtime = EnsembleRuntime(
         members=names,
         weights=weights.tolist(),
         max_tokens=max(bundle.max_tokens or 0 for bundle in bundles) or None,
     )
-    mean = np.tensordot(weights, np.stack(probabilities), axes=1)
-    return FitResult(runtime, validation_metrics(classes, mean))
+    return FitResult(runtime, validation_metrics(classes, mixture))
 
 
 def maximum_likelihood_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:

@@ -1,7 +1,7 @@
 """Gate step: decide, compare with the registry's champion, and write the decision, its report and the model card."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,23 @@ from textgate.components.contracts import (
     Candidates,
     Dataset,
     Evaluation,
+    Gate,
     GateDecision,
     ModelBundle,
     Recipe,
+    Rule,
 )
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
 from textgate.components.contracts.text_keys import read_trained_on
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
+from textgate.components.gate.data_rules import data_rules
 from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.held_out import held_out_rule, unseen_texts
+from textgate.components.gate.limits import cost_rules, robustness_rules, slice_rules
 from textgate.components.gate.promised_precision import check_promised_precision
 from textgate.components.gate.reference import check_reference
 from textgate.components.gate.rollback import reject_rolled_back
@@ -90,10 +95,12 @@ def gate_trained_model(
         sweep: Results of a sweep, for the report.
     """
     evaluation = Evaluation.open(trained)
-    use = PresentUse.open(registry.judgements(recipe.model), run, Dataset.open(dataset), [evaluation])
-    result = use.record(judge_trained(evaluation, recipe.gate))
+    opened, gate = Dataset.open(dataset), recipe.gate
+    use = PresentUse.open(registry.judgements(recipe.model), run, opened, [evaluation])
+    result = use.record(judge_trained(evaluation, gate))
+    manifest = opened.manifest
+    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *data_rules(manifest, gate)])
     _write(result, decision)
-    manifest = Dataset.open(dataset).manifest
     write_report(report, ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep)))
     return result
 
@@ -128,14 +135,25 @@ def gate_served_model(
     result = use.record(result)
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
-    _write(result, outputs.decision)
     dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
+    result = result.with_rules(_limit_rules(evaluation, measurements, dataset, recipe.gate))
+    _write(result, outputs.decision)
     write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
     card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements))
     outputs.card.write_text(card, "utf-8")
     return result
+
+
+def _limit_rules(
+    served: Evaluation, measurements: Measurements, dataset: DatasetManifest, gate: Gate
+) -> Iterator[Rule]:
+    """Yield the rules of gate 2 on the serving cost, robustness, slices and data."""
+    yield from cost_rules(measurements, gate)
+    yield from robustness_rules(served, gate)
+    yield from slice_rules("the served model", served, gate)
+    yield from data_rules(dataset, gate)
 
 
 def _load(
@@ -174,7 +192,7 @@ def _serving_cost(folder: Path, improvement: Sequence[str]) -> ServingCost | Non
         return None
     bundle = ModelBundle.load(folder)
     timed = "speed" in improvement
-    rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle))[0]) if timed else None
+    rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle)).speeds) if timed else None
     return ServingCost(bundle.size, rate)
 
 

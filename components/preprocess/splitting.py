@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Preprocess
-
-LEFT_OUT = "left out to balance the classes"
-NOT_IN_SHARE = "not in the share of the training texts"
+from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE
 
 
 class KeptText(NamedTuple):

@@ -76,10 +76,7 @@ class ReportInputs:
     @property
     def served(self) -> Measurement | None:
         """Measurement of the served export target."""
-        if self.measurements is None:
-            return None
-        served = self.measurements.served
-        return next((target for target in self.measurements.targets if target.target == served), None)
+        return self.measurements.served_target if self.measurements else None
 
     @property
     def training_cost(self) -> TrainingCost | None:

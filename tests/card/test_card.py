@@ -306,6 +306,25 @@ def test_earlier_uses_of_the_test_texts_are_stated() -> None:
     assert f"On F1 of 'good': {uses.message}." in markdown
 
 
+def test_the_gap_to_the_validation_split_is_stated() -> None:
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'good'",
+        value=estimate(0.8),
+        rows=100,
+        constant_label="good",
+        constant=0.5,
+        validation=0.9,
+        gap=estimate(0.1),
+    )
+    markdown = card(decision=decision().model_copy(update={"score": score}))
+    assert (
+        "Validation and test: the trained model has F1 of 'good' 0.9000 on the validation split and 0.8000 on the test "
+        "split: the gap of +0.1000 ["
+    ) in markdown.replace("\\", "")
+    assert "Validation and test:" not in card()
+
+
 def test_a_rejection_and_missing_results_are_stated() -> None:
     recipe = RECIPE.replace("made-up film reviews", '""')
     none = Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=[])

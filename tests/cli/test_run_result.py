@@ -56,6 +56,21 @@ def test_earlier_uses_of_the_test_texts_are_shown_beside_the_score() -> None:
     )
 
 
+def test_the_gap_to_the_validation_split_is_shown_in_words() -> None:
+    gap = Estimate(value=0.15, low=0.02, high=0.28)
+    lines = dict(run_lines(record(score=SCORE.model_copy(update={"validation": 0.25, "gap": gap}))))
+    assert "validation" not in lines["test"]
+    assert lines["gap"] == (
+        "the trained model has F1 of 'fraud' 0.2500 on the validation split and 0.1000 on the test split: the gap of "
+        "+0.1500 [+0.0200, +0.2800] is larger than chance explains"
+    )
+
+
+def test_a_run_without_a_decision_has_no_score() -> None:
+    nothing = record().model_copy(update={"decisions": []})
+    assert run_lines(nothing) == [("decision", "no model reached the gate"), ("promoted", "nothing")]
+
+
 def test_a_decision_of_an_earlier_version_is_shown_without_a_score() -> None:
     assert [title for title, _ in run_lines(record(score=None))] == ["decision", "promoted"]
 

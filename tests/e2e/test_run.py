@@ -75,6 +75,17 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert workspace.run("run", "films.yaml", "--fail-on-reject").returncode == 0
     assert workspace.registry() == before
 
+    # Limits are judged by the second gate on what the cached steps measured.
+    reachable = {"max_robustness_loss": 1, "max_rejected": 1, "max_near_duplicates": 1, "min_label_rows": 1}
+    limits = {"max_latency_ms": 1e-6, "max_size_mb": 1e-6, **reachable}
+    changes = [argument for key, limit in limits.items() for argument in ("--set", f"gate.{key}={limit}")]
+    limited = workspace.run_json("run", "films.yaml", *changes)
+    assert outcomes(limited) == outcomes(second)
+    passed = {rule["name"]: rule["passed"] for rule in limited["decisions"][-1]["rules"]}
+    assert {key: passed[key] for key in limits} == {key: limit != 1e-6 for key, limit in limits.items()}
+    assert "the served model (linear) answers one text of 64 tokens in" in limited["decision"]
+    assert "ms (median, on " in limited["decision"]
+
     # The first gate rejects a model below its threshold; with --fail-on-reject the exit code is 3.
     rejected = workspace.run(
         "run", "films.yaml", "--set", "gate.min_f1=1", "--set", "train.C=0.001", "--fail-on-reject", "--json"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
-from textgate.components.contracts import Candidate, Evaluation, Insight, JudgedScore, SplitUses
+from textgate.components.contracts import Candidate, Estimate, Evaluation, Insight, JudgedScore, SplitUses
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
@@ -121,6 +121,24 @@ def test_earlier_uses_of_the_test_texts_stand_beside_the_score(inputs: ReportInp
     assert "Judged before12candidates on these texts, 9.4 full uses" in page.text
 
 
+@pytest.mark.parametrize(("low", "mark"), [(-0.01, ""), (0.01, "Validation and test differ: ")])
+def test_the_gap_to_the_validation_split_is_stated(low: float, mark: str, inputs: ReportInputs, tmp_path: Path) -> None:
+    f1 = inputs.evaluation.manifest.f1
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'positive'",
+        value=f1,
+        rows=600,
+        constant_label="positive",
+        constant=0.5,
+        validation=0.95,
+        gap=Estimate(value=0.05, low=low, high=0.09),
+    )
+    page = write_page(replace(inputs, decision=inputs.decision.model_copy(update={"score": score})), tmp_path)
+    assert f"{mark}the trained model has F1 of 'positive' 0.9500 on the validation split and 0.9000 on the" in page.text
+    assert ("Validation and test differ" in page.text) is bool(mark)
+
+
 def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:
     assert inputs.trained
     manifest, before_export = inputs.evaluation.manifest, inputs.trained.manifest.metrics
@@ -142,6 +160,7 @@ def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:
         "preprocess.train_share=1.0 0.9100chosen",
         "onnx-int823.0 MB34469.0 MB",
         "onnx-int4 is refused: it answers 93.0 % of the texts as the trained model does.",
+        "onnx-int8 was timed on AMD EPYC 7B12, 8 cores.",
         "changed 0.15 % of the predictions on the test split and the logits by 0.0100 on average",
         "Peak memory in training2,310 MB",
         "1285.82",
