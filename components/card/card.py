@@ -27,11 +27,12 @@ from textgate.components.contracts import (
     ModelBundle,
     OnnxRuntime,
     Recipe,
+    TrainingCost,
     TransformersRuntime,
-    bundle_references,
     duration,
 )
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.earlier_trainings import with_earlier
 from textgate.components.contracts.formatting import count, percent, signed, with_interval
 from textgate.components.contracts.measurement import Measurements
 from textgate.components.contracts.metric_names import metric_title
@@ -65,6 +66,7 @@ def model_card(inputs: CardInputs) -> str:
     """
     bundle, recipe, evaluation = inputs.bundle, inputs.recipe, inputs.evaluation.manifest
     cost = evaluation.training_cost or inputs.trained.manifest.training_cost
+    cost = with_earlier(cost, recipe.train) if cost else None
     energy = Energy.of(cost, recipe) if cost else None
     settings = public_settings(recipe.model_dump(mode="json", exclude_none=True) | bundle.recipe)
     train_settings = [[name, value] for name, value in _flatten(settings.get("train", {}))]
@@ -99,7 +101,9 @@ def model_card(inputs: CardInputs) -> str:
         export_targets=_export_targets(inputs.measurements) if inputs.measurements.targets else None,
         cost=cost,
         energy=energy,
-        trained_before=", ".join(public_address(each) for each in bundle_references(recipe.train)),
+        public_address=public_address,
+        cost_note=cost.note(public_address) if cost else "",
+        teachers=_teachers(cost, recipe) if cost else [],
         core_watts=CORE_WATTS,
         accelerator_watts=ACCELERATOR_WATTS,
         grams_per_kwh=GRAMS_PER_KWH,
@@ -127,6 +131,13 @@ def _template() -> Template:
         "count": count,
     }
     return environment.get_template("card.md")
+
+
+def _teachers(cost: TrainingCost, recipe: Recipe) -> list[tuple[str, TrainingCost, Energy]]:
+    """Return name, cost and energy of the teachers whose cost is known."""
+    return [
+        (public_address(each.bundle), each.cost, Energy.of(each.cost, recipe)) for each in cost.teachers if each.cost
+    ]
 
 
 def _class_counts(dataset: DatasetManifest) -> Markdown:

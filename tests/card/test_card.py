@@ -39,6 +39,7 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
 from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
+from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.inference import load_bundle
 
 COMMIT = "0123456789" * 4
@@ -326,13 +327,49 @@ def test_the_energy_is_that_of_busy_cores_and_of_all_requested_accelerators() ->
     assert waiting.kwh == pytest.approx(0.01 * 0.012)
 
 
+def test_accelerators_are_those_that_the_training_could_use_if_that_was_recorded() -> None:
+    resources = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}, cpu: 1500m}"
+    recipe = Recipe.parse(f"{RECIPE}{resources}\n", "films.yaml")
+    cost = TrainingCost(seconds=3_600, cpu_seconds=0, peak_memory=0, accelerators=1)
+    assert Energy.of(cost, recipe).kwh == pytest.approx(0.4)
+    assert Energy.of(cost.model_copy(update={"accelerators": 0}), recipe).kwh == 0
+    markdown = card(f"{RECIPE}{resources}\n", evaluation=evaluation(training_cost=cost))
+    assert "and each accelerator 400 W for the whole training" in markdown
+    assert "requests on a cluster" not in markdown
+
+
+def test_the_energy_includes_the_members_of_an_ensemble_and_states_that_of_a_teacher() -> None:
+    teacher = TrainingCost(seconds=7_200, cpu_seconds=36_000, peak_memory=0, accelerators=0)
+    student = TrainingCost(
+        seconds=1_800,
+        cpu_seconds=3_600,
+        peak_memory=0,
+        accelerators=1,
+        earlier=[EarlierTraining(bundle="/home/me/big", role="teacher", cost=teacher)],
+    )
+    members = {"films-a": student, "films-b@challenger": None}
+    earlier = [EarlierTraining(bundle=name, role="member", cost=cost) for name, cost in members.items()]
+    cost = TrainingCost(seconds=60, cpu_seconds=36, peak_memory=10**9, accelerators=0, earlier=earlier)
+    recipe = Recipe.parse(RECIPE, "films.yaml")
+    energy = Energy.of(cost, recipe)
+    assert energy.kwh == pytest.approx(1.01 * 0.012 + 0.5 * 0.4)
+    assert (energy.core_seconds, energy.accelerator_seconds, energy.measured) == (3_636, 1_800, True)
+    markdown = card(evaluation=evaluation(training_cost=cost))
+    assert (
+        "Training took 31m00s, including its member films-a, without its member films-b@challenger of unknown cost, "
+        "without its teacher big (2h00m), and 1,000 MB" in markdown
+    )
+    assert "Its teacher big, whose training is not included, took 2h00m: about 0.12 kWh and 53 g CO2e" in markdown
+    assert "/home/me" not in markdown
+
+
 def test_the_energy_names_the_models_that_were_trained_before() -> None:
     train = f'train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}'
     members = "train: {family: ensemble, members: [{bundle: films-a}, {bundle: films-b@challenger}]}"
     assert train in RECIPE
     assert "does not include memory, the steps before and after training, cooling" in card()
     ensemble = card(RECIPE.replace(train, members))
-    assert "training, the training of films-a, films-b@challenger, cooling" in ensemble
+    assert "Training took 2h00m, without its members films-a and films-b@challenger of unknown cost, and" in ensemble
 
 
 @pytest.mark.parametrize(
