@@ -19,6 +19,7 @@ from textgate.components.card.metadata import metadata
 from textgate.components.card.public import public_address, public_settings
 from textgate.components.card.snippets import onnxruntime_snippet, textgate_snippet
 from textgate.components.contracts import (
+    EnsembleTraining,
     Estimate,
     Evaluation,
     EvaluationManifest,
@@ -29,6 +30,7 @@ from textgate.components.contracts import (
     Recipe,
     TrainingCost,
     TransformersRuntime,
+    bundle_references,
     duration,
 )
 from textgate.components.contracts.dataset import DatasetManifest
@@ -57,6 +59,9 @@ class CardInputs:
     """Decision on ``bundle``."""
     measurements: Measurements
     """Accuracy and cost of the export targets."""
+    unseen: int | None
+    """Number of evaluated texts that neither the model nor its members or its teacher were trained or validated on;
+    None if that is unknown."""
 
 
 def model_card(inputs: CardInputs) -> str:
@@ -101,6 +106,7 @@ def model_card(inputs: CardInputs) -> str:
         export_targets=_export_targets(inputs.measurements) if inputs.measurements.targets else None,
         cost=cost,
         energy=energy,
+        held_out=_held_out(inputs),
         public_address=public_address,
         cost_note=cost.note(public_address) if cost else "",
         teachers=_teachers(cost, recipe) if cost else [],
@@ -131,6 +137,18 @@ def _template() -> Template:
         "count": count,
     }
     return environment.get_template("card.md")
+
+
+def _held_out(inputs: CardInputs) -> str:
+    """Return a sentence on how many of the evaluated texts were not used in training."""
+    training, rows = inputs.recipe.train, sum(map(sum, inputs.evaluation.manifest.confusion))
+    others = "members" if isinstance(training, EnsembleTraining) else "teacher" if bundle_references(training) else None
+    models = f"the model and of its {others}" if others else "the model"
+    if inputs.unseen is None:
+        return f"How many of its {count(rows)} texts were used in training or validation of {models} is unknown."
+    return f"Of its {count(rows)} texts, {count(inputs.unseen)} were not used in training or validation of {models}" + (
+        ", and the others were: the scores are too high." if inputs.unseen < rows else "."
+    )
 
 
 def _teachers(cost: TrainingCost, recipe: Recipe) -> list[tuple[str, TrainingCost, Energy]]:

@@ -124,7 +124,7 @@ class RobustnessResult(FrozenModel):
 
 
 class OutOfDomainSet(FrozenModel):
-    """Scores on another data set with the same labels, of which nothing was used in training."""
+    """Scores on another data set with the same labels, which training does not read."""
 
     name: str
     """Name in ``evaluate.out_of_domain`` of the recipe."""

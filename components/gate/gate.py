@@ -93,7 +93,8 @@ def gate_served_model(
     champion = _champion(registry, recipe.model, evaluation, recipe.gate, inputs)
     cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
     endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
-    held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
+    unseen = unseen_texts(Dataset.open(inputs.dataset), evaluation, [inputs.exported])
+    held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, unseen)
     result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out)
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
@@ -102,7 +103,8 @@ def gate_served_model(
     write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
-    card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements))
+    count = None if unseen is None else int(unseen.sum())
+    card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements, count))
     outputs.card.write_text(card, "utf-8")
     return result
 

@@ -171,6 +171,7 @@ def card(recipe: str = RECIPE, **changes: Any) -> str:
         "evaluation": evaluation(),
         "decision": decision(),
         "measurements": MEASUREMENTS,
+        "unseen": None,
         **changes,
     }
     return model_card(CardInputs(recipe=Recipe.parse(recipe, "films.yaml"), trained=parts["evaluation"], **parts))
@@ -327,6 +328,20 @@ def test_the_energy_is_that_of_busy_cores_and_of_all_requested_accelerators() ->
     assert waiting.kwh == pytest.approx(0.01 * 0.012)
 
 
+def test_the_card_says_how_many_test_texts_were_not_used_in_training() -> None:
+    rows = sum(map(sum, evaluation().manifest.confusion))
+    own = f"Of its {rows} texts, {{}} were not used in training or validation of the model"
+    assert f"{own.format(rows)}. Intervals" in card(unseen=rows)
+    assert f"{own.format(rows - 3)}, and the others were: the scores are too high. Int" in card(unseen=rows - 3)
+    unknown = f"How many of its {rows} texts were used in training or validation of the model{{}} is unknown."
+    assert unknown.format("") in card(unseen=None)
+    train = f'train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}'
+    members = "train: {family: ensemble, members: [{bundle: films-a}, {bundle: films-b}]}"
+    taught = train[:-1] + ", distillation: {teacher: films-a}}"
+    assert f"{own.format(rows)} and of its members." in card(RECIPE.replace(train, members), unseen=rows)
+    assert unknown.format(" and of its teacher") in card(RECIPE.replace(train, taught), unseen=None)
+
+
 def test_accelerators_are_those_that_the_training_could_use_if_that_was_recorded() -> None:
     resources = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}, cpu: 1500m}"
     recipe = Recipe.parse(f"{RECIPE}{resources}\n", "films.yaml")
@@ -412,7 +427,9 @@ def test_data_cannot_change_the_structure_of_the_card(plain: str, words: list[st
     recipe = Recipe.parse(RECIPE, "films.yaml").model_copy(update={"description": f"x{sentence}"})
     results = evaluation(labels, [word])
     result = decision(f"it is {sentence}")
-    markdown = model_card(CardInputs(bundle(labels), recipe, dataset(labels), results, results, result, MEASUREMENTS))
+    markdown = model_card(
+        CardInputs(bundle(labels), recipe, dataset(labels), results, results, result, MEASUREMENTS, 7)
+    )
     # The headings, tables and list items are the same for all content.
     for pattern in (r"^#+ .*$", r"^- ", r"^\|( ---:?\s\|)+$", r"^```\w*$", r"^</?details>$"):
         pattern = pattern.replace(r"\s", " ")

@@ -150,6 +150,8 @@ def test_a_better_model_is_promoted_although_the_champion_knows_many_test_texts(
     (held_out,) = (rule for rule in decision.rules if rule.name == "held_out")
     rows = sum(new.manifest.counts["test"].values())
     assert held_out.message.endswith(f"were trained or validated on 0 of the {rows:,} test texts")
+    card = (tmp_path / "card.md").read_text("utf-8")
+    assert f"Of its {rows:,} texts, {rows:,} were not used in training or validation of the model." in card
 
 
 def test_an_ensemble_that_knows_the_test_texts_is_not_promoted(raw: Path, store: Store, tmp_path: Path) -> None:
