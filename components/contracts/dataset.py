@@ -28,6 +28,8 @@ MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 METADATA = "metadata"
 KEY = "key"
+LEFT_OUT = "left out to balance the classes"
+"""Reason of preprocess to reject rows that ``preprocess.balance`` leaves out."""
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
 
 

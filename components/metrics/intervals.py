@@ -91,14 +91,7 @@ def estimates(truth: Classes, predicted: Classes, probabilities: Floats) -> dict
     """
     classes, values = probabilities.shape[1], scores(truth, predicted, probabilities)
     support = np.bincount(truth, minlength=classes)
-    of_classes = {
-        "f1": f1_estimate(truth, predicted, classes),
-        "accuracy": accuracy_estimate(truth, predicted),
-        "precision": _headline("precision", truth, predicted, classes),
-        "recall": _headline("recall", truth, predicted, classes),
-        "macro_f1": _macro("f1", truth, predicted, classes),
-        "weighted_f1": _estimate(values["weighted_f1"], weighted_f1_interval(truth, predicted, classes), len(truth)),
-        "mcc": _mcc(values["mcc"], truth, predicted, classes),
+    of_classes = prediction_estimates(truth, predicted, classes) | {
         "log_loss": _log_loss(values["log_loss"], row_losses(truth, probabilities), probabilities),
         "calibration_error": _estimate(
             values["calibration_error"], calibration_error_interval(truth, probabilities), len(truth)
@@ -111,6 +104,27 @@ def estimates(truth: Classes, predicted: Classes, probabilities: Floats) -> dict
             ends = area_interval(truth, probabilities)
             of_classes[name] = _estimate(values[name], ends, int(rows.min()), withheld=withheld)
     return {name: of_classes[name] for name in values}
+
+
+def prediction_estimates(truth: Classes, predicted: Classes, classes: int) -> dict[str, Estimate]:
+    """Return the metrics of ``estimates`` that need no probabilities.
+
+    Args:
+        truth: True classes, (n,) int64.
+        predicted: Predicted classes, (n,) int64.
+        classes: Number of classes.
+    """
+    values = class_metrics(*class_counts(truth, predicted, classes))
+    weighted_f1, mcc = float(values["weighted_f1"]), float(values["mcc"])
+    return {
+        "f1": f1_estimate(truth, predicted, classes),
+        "accuracy": accuracy_estimate(truth, predicted),
+        "precision": _headline("precision", truth, predicted, classes),
+        "recall": _headline("recall", truth, predicted, classes),
+        "macro_f1": _macro("f1", truth, predicted, classes),
+        "weighted_f1": _estimate(weighted_f1, weighted_f1_interval(truth, predicted, classes), len(truth)),
+        "mcc": _mcc(mcc, truth, predicted, classes),
+    }
 
 
 def class_scores(truth: Classes, predicted: Classes, classes: int) -> list[ClassScores]:

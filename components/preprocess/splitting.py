@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Preprocess
+from textgate.components.contracts.dataset import LEFT_OUT
 
-LEFT_OUT = "left out to balance the classes"
 NOT_IN_SHARE = "not in the share of the training texts"
 
 
