@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -89,10 +90,21 @@ def run(job: TrainingJob) -> ModelBundle:
         else:
             _spawn(job, inputs, processes)
             bundle = ModelBundle.load(job.model)
-        earlier = earlier_trainings(job.training, lambda reference: read_training_cost(inputs.bundles[reference]))
-        cost = meter.cost(_accelerators(job.training)).model_copy(update={"earlier": earlier})
-        write_training_cost(job.model, cost)
+        record_cost(meter, job.training, inputs.bundles, job.model)
         return bundle
+
+
+def record_cost(meter: CostMeter, training: Training, bundles: Mapping[str, Path], model: Path) -> None:
+    """Write what a training took to its bundle.
+
+    Args:
+        meter: Meter that was created when the training began.
+        training: Recipe section ``train``.
+        bundles: Local folders of the finished bundles that it names, by reference.
+        model: Folder of the bundle.
+    """
+    earlier = earlier_trainings(training, lambda reference: read_training_cost(bundles[reference]))
+    write_training_cost(model, meter.cost(_accelerators(training)).model_copy(update={"earlier": earlier}))
 
 
 def _accelerators(training: Training) -> int:
