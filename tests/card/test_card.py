@@ -35,7 +35,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     TrainingCost,
 )
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
 from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
@@ -340,6 +340,15 @@ def test_the_card_says_how_many_test_texts_were_not_used_in_training() -> None:
     taught = train[:-1] + ", distillation: {teacher: films-a}}"
     assert f"{own.format(rows)} and of its members." in card(RECIPE.replace(train, members), unseen=rows)
     assert unknown.format(" and of its teacher") in card(RECIPE.replace(train, taught), unseen=None)
+
+
+def test_a_test_split_by_time_says_from_when_on_the_texts_are() -> None:
+    assert "latest texts" not in card()
+    by_hash = dataset().model_copy(update={"test_split": SplitChoice(by="hash")})
+    assert "latest texts" not in card(dataset=by_hash)
+    choice = SplitChoice(by="time", column="date", since="2026-03-01")
+    markdown = card(dataset=dataset().model_copy(update={"test_split": choice}))
+    assert "The test split is the latest texts: those whose `date` is `2026-03-01` or later, without copies" in markdown
 
 
 def test_accelerators_are_those_that_the_training_could_use_if_that_was_recorded() -> None:
