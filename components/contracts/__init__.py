@@ -17,7 +17,6 @@ from textgate.components.contracts.evaluation import (
     Evaluation,
     EvaluationManifest,
     OutOfDomainSet,
-    TrainingCost,
 )
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.insight import Insight
@@ -52,6 +51,7 @@ from textgate.components.contracts.recipe.training import (
     replace_bundle_references,
 )
 from textgate.components.contracts.run_record import Promotion, RunRecord
+from textgate.components.contracts.training_cost import TrainingCost
 from textgate.components.step import InputError
 
 __all__ = [

@@ -18,6 +18,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
 )
 from textgate.components.contracts.text_keys import TRAINED_ON
+from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.families import FitResult, TrainingContext, validation_metrics
 from textgate.components.families.linear import merge, predictor
 from textgate.components.inference import load_bundle
@@ -91,9 +92,9 @@ def _rounded(weights: Floats) -> Floats:
 
 
 def _copy_member(source: Path, reference: str, labels: list[str], target: Path) -> ModelBundle:
-    """Copy the bundle in ``source`` to ``target`` without alternative runtimes and the keys of its training texts.
+    """Copy the bundle in ``source`` to ``target`` without alternative runtimes, training texts' keys and training cost.
 
-    The ensemble has the keys of all members.
+    The ensemble has the keys and costs of all members.
     """
     bundle = ModelBundle.load(source)
     match bundle.runtime:
@@ -109,5 +110,5 @@ def _copy_member(source: Path, reference: str, labels: list[str], target: Path) 
             )
     if bundle.labels != labels:
         raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(TRAINED_ON, *bundle.alternatives))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(TRAINED_ON, TRAINING_COST, *bundle.alternatives))
     return bundle.model_copy(update={"alternatives": {}}).write(target)

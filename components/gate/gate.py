@@ -119,30 +119,29 @@ def gate_served_model(
     """
     evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
+    dataset, sweep, gate = Dataset.open(inputs.dataset), _read_sweep(inputs.sweep), recipe.gate
     load = partial(_load, registry, recipe.model, evaluation, inputs)
-    channel, improvement = registry.channel(recipe.model), recipe.gate.improvement
-    champion = load(channel.version, improvement) if channel else None
-    cost = _serving_cost(inputs.exported, improvement) if champion else None
-    endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
-    held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
-    judgements = registry.judgements(recipe.model)
-    use = PresentUse.open(judgements, run, Dataset.open(inputs.dataset), [trained, evaluation])
-    result = judge_served(
-        evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out, use.full_uses
-    )
+    channel = registry.channel(recipe.model)
+    champion = load(channel.version, gate.improvement) if channel else None
+    cost = _serving_cost(inputs.exported, gate.improvement) if champion else None
+    endpoint = endpoint_rule(inputs.exported, gate.endpoint)
+    unseen = unseen_texts(dataset, evaluation, [inputs.exported])
+    held_out = held_out_rule(dataset, evaluation, unseen)
+    use = PresentUse.open(registry.judgements(recipe.model), run, dataset, [trained, evaluation])
+    result = judge_served(evaluation, trained, measurements, champion, gate, cost, endpoint, held_out, use.full_uses)
     reference = reference_version(registry, recipe.model)
-    result = check_reference(result, evaluation, champion, reference, load, recipe)
-    result = use.record(result)
+    result = use.record(check_reference(result, evaluation, champion, reference, load, recipe))
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
-    dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
-    result = result.with_rules(_limit_rules(evaluation, measurements, dataset, recipe.gate))
+    result = result.with_rules(_limit_rules(evaluation, measurements, dataset.manifest, gate))
     _write(result, outputs.decision)
-    write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))
+    report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep)
+    write_report(outputs.report, report)
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
-    card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements))
-    outputs.card.write_text(card, "utf-8")
+    count = None if unseen is None else int(unseen.sum())
+    card = CardInputs(bundle, recipe, dataset.manifest, evaluation, trained, result, measurements, count)
+    outputs.card.write_text(model_card(card), "utf-8")
     return result
 
 

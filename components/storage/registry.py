@@ -3,6 +3,7 @@
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
     models/<model>/audit/<time>-<run>.json      every ChannelUpdate
+    models/<model>/costs/<version>.json         cost of the version's training, if its bundle had it; written once
     models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
     judgements/<model>/<run>.json               what a run used the test split for, see ``judgements``
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
@@ -119,6 +121,10 @@ class Registry:
             stored = self.store.get(key)
             if stored is None or hashlib.sha256(stored.data).digest() != hashlib.sha256(path.read_bytes()).digest():
                 raise InputError(f"{self.store.uri(key)} exists with other bytes: a version is never changed")
+        cost = folder / TRAINING_COST
+        if cost.is_file():
+            # Outside of the version, which never changes: a later training of the same model costs something else.
+            self.store.put_new(_cost_key(model, version), cost.read_bytes())
         return version
 
     def update_channel(
@@ -260,6 +266,8 @@ class Registry:
         with new_folder(folder) as temporary:
             self.store.download_folder(prefix, temporary)
             bundle = ModelBundle.load(temporary)
+            if cost := self.store.get(_cost_key(model, version)):
+                (temporary / TRAINING_COST).write_bytes(cost.data)
         if not bundle.fingerprint.startswith(version):
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
@@ -308,6 +316,10 @@ class Registry:
         if version not in known:
             raise InputError(f"the model {model} has no version {version!r}; it has {', '.join(known) or 'none'}")
         return f"models/{model}/versions/{version}"
+
+
+def _cost_key(model: str, version: str) -> str:
+    return f"models/{model}/costs/{version}.json"
 
 
 def _to_json(update: ChannelUpdate) -> bytes:

@@ -206,7 +206,7 @@ def _as_json(result: "LocalComparison") -> dict[str, object]:
 _LEGEND = """
 The validation split chooses the winner; the test split judges only the winner. Systems that share a letter do not
 differ significantly on the validation split (paired test, Holm correction). L and T mark the Pareto fronts of F1
-against latency and against training time."""
+against latency and against training time, which is that of an ensemble with its members."""
 
 
 def _print_result(result: "LocalComparison", model: str) -> None:
@@ -254,7 +254,7 @@ def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
         f"{metrics.latency_ms:.2f}",
         f"{metrics.texts_per_second:,.0f}",
         f"{metrics.bytes / 1e6:,.1f}",
-        duration(metrics.training.seconds),
+        ("> " if metrics.training.unknown_members else "") + duration(metrics.training.total_seconds),
         megabytes(metrics.training.peak_memory),
         f"{fronts:<2} {remark}".rstrip(),
     ]

@@ -155,6 +155,8 @@ def test_a_better_model_is_promoted_although_the_champion_knows_many_test_texts(
     assert decision.score.uses == SplitUses(candidates=0, full_uses=0, corrected=decision.score.value.value)
     (record,) = Registry(store).judgements("model").all()
     assert (record.run, record.rows, record.value) == ("run", rows, decision.score.value)
+    card = (tmp_path / "card.md").read_text("utf-8")
+    assert f"Of its {rows:,} texts, {rows:,} were not used in training or validation of the model." in card
 
 
 def test_an_ensemble_that_knows_the_test_texts_is_not_promoted(raw: Path, store: Store, tmp_path: Path) -> None:

@@ -32,6 +32,18 @@ def test_the_interval_of_a_proportion_solves_the_binomial_equations(successes: i
     assert exact.low <= low <= successes / rows <= high <= exact.high
 
 
+@pytest.mark.parametrize(("rows", "minimum"), [(5, 0.931), (6, 0.912), (30, 0.924), (100, 0.920), (1_000, 0.916)])
+def test_the_interval_of_a_proportion_covers_in_at_least_91_percent_of_the_cases(rows: int, minimum: float) -> None:
+    successes = np.arange(rows + 1.0)
+    low, high = mid_p(successes, np.full(rows + 1, float(rows)))
+    # Coverage has its minima next to the ends of the intervals.
+    proportions = np.concatenate([ends + step for ends in (low, high) for step in (-1e-9, 1e-9)])
+    proportions = proportions[(proportions > 0) & (proportions < 1)][:, None]
+    covered = (low <= proportions) & (proportions <= high)
+    coverage = (binom.pmf(successes, rows, proportions) * covered).sum(axis=1)
+    assert minimum < coverage.min() < minimum + 0.001
+
+
 def test_f1_of_a_class_has_the_transformed_interval_of_its_jaccard_index() -> None:
     truth, predicted = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], [40, 5, 8, 200], axis=0).T
     low, high = mid_p(np.array(40.0), np.array(53.0))

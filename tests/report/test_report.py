@@ -15,8 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
-from textgate.components.contracts import Candidate, Estimate, Evaluation, Insight, JudgedScore, SplitUses
+from textgate.components.contracts import (
+    Candidate,
+    Estimate,
+    Evaluation,
+    Insight,
+    JudgedScore,
+    SplitUses,
+    TrainingCost,
+)
+from textgate.components.contracts.dataset import SplitChoice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
+from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
 from textgate.components.report.text_map import MAX_DOTS
@@ -189,6 +199,30 @@ def test_map_and_training_come_from_the_trained_model_if_the_served_one_has_none
     page = write_page(replace(inputs, evaluation=evaluation(600, bare=True)), tmp_path)
     assert {"map", "training", "cost"} < set(page.values("id", "h2"))
     assert "Training12m34s" in page.text
+
+
+def test_the_cost_of_an_ensemble_and_a_test_split_by_time_are_explained(tmp_path: Path) -> None:
+    inputs = report_inputs()
+    assert inputs.trained
+    costs = {"a": TrainingCost(seconds=3_600, peak_memory=1), "b": None}
+    earlier = [EarlierTraining(bundle=name, role="member", cost=cost) for name, cost in costs.items()]
+    cost = TrainingCost(seconds=60, peak_memory=1, earlier=earlier)
+    choice = SplitChoice(by="time", column="date", since="2026-03-01")
+
+    def with_cost(evaluation: Evaluation) -> Evaluation:
+        return replace(evaluation, manifest=evaluation.manifest.model_copy(update={"training_cost": cost}))
+
+    page_ = tmp_path / "page.html"
+    changed = replace(
+        inputs,
+        evaluation=with_cost(inputs.evaluation),
+        trained=with_cost(inputs.trained),
+        dataset=inputs.dataset.model_copy(update={"test_split": choice}),
+    )
+    write_report(page_, changed)
+    text = Page(page_).text
+    assert "Training1h01m, including its member a, without its member b of unknown cost" in text
+    assert "the latest texts: those whose date is 2026-03-01 or later, without copies of earlier texts" in text
 
 
 def test_markup_in_the_data_is_escaped(page: Page) -> None:

@@ -8,6 +8,7 @@ import pytest
 from storage.dying_client import DiesBeforeWrite
 
 from textgate.components.contracts import InputError, ModelBundle
+from textgate.components.contracts.training_cost import TrainingCost, read_training_cost, write_training_cost
 from textgate.components.storage import Block, Blocks, Registry, Store
 
 WriteBundle = Callable[[Path, bytes], Path]
@@ -45,6 +46,21 @@ def test_publishing_twice_writes_once(store: Store, bundles: list[Path]) -> None
     before = snapshot(store)
     assert registry.publish("model", bundles[0]) == version
     assert snapshot(store) == before
+
+
+def test_a_version_keeps_the_cost_of_its_first_training(store: Store, bundles: list[Path], tmp_path: Path) -> None:
+    registry, first = Registry(store), TrainingCost(seconds=60, peak_memory=1)
+    write_training_cost(bundles[0], first)
+    version = registry.publish("model", bundles[0])
+    write_training_cost(bundles[0], TrainingCost(seconds=70, peak_memory=1))
+    assert registry.publish("model", bundles[0]) == version
+    bundle = registry.download("model", version, tmp_path / "copy")
+    assert read_training_cost(tmp_path / "copy") == first
+    assert bundle == ModelBundle.load(tmp_path / "copy")
+    # Readers before 0.2 reject a version with a file that its manifest does not list.
+    assert not [key for key in snapshot(store) if "/versions/" in key and key.endswith("cost.json")]
+    registry.download("model", registry.publish("model", bundles[1]), tmp_path / "without")
+    assert read_training_cost(tmp_path / "without") is None
 
 
 def test_publish_refuses_to_change_a_version(store: Store, bundles: list[Path]) -> None:

@@ -100,6 +100,19 @@ class Recipe(RecipeSection):
             raise ValueError("gate.beats_baseline needs a baseline: set evaluate.baseline_texts above 0")
         return self
 
+    @model_validator(mode="after")
+    def _test_split_by_time_is_possible(self) -> "Recipe":
+        column = self.preprocess.test_latest_by
+        if column is not None and self.source.test is not None:
+            raise ValueError(
+                "preprocess.test_latest_by cuts the test split, but source.test selects one: leave out one of the two"
+            )
+        if column is not None and column not in self.source.metadata:
+            raise ValueError(
+                f"preprocess.test_latest_by names {column!r}, which is not a column of source.metadata: add it there"
+            )
+        return self
+
     def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":
         """Return a copy in which ``change`` has replaced every source, the out-of-domain ones included."""
         out_of_domain = {name: change(source) for name, source in self.evaluate.out_of_domain.items()}
