@@ -50,13 +50,13 @@ def macro_interval(name: str, truth: Classes, predicted: Classes, classes: int, 
         truth: True classes, (n,) int64.
         predicted: Predicted classes, (n,) int64.
         classes: Number of classes.
-        averaged: Number of classes, the first ones, to average over if there are others that are only predicted.
+        averaged: Number of classes, the first ones, to average over if there are others that are only predicted. The
+            scores of these are 0, and so is the influence of a prediction on them.
     """
     averaged = averaged or classes
     counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes, averaged)
     values, low, high = (ends[:averaged] for ends in (per_class(*counts)[name], *class_intervals(name, *counts)))
     by_truth, by_prediction = _class_influence(name, cells, classes)
-    by_prediction = np.where(cells.predicted < averaged, by_prediction, 0.0)
     independent = cells.mean_square(by_truth) + cells.mean_square(by_prediction)
     ratio = cells.mean_square(by_truth + by_prediction) / independent
     value = float(values.mean())
