@@ -7,6 +7,7 @@ from textgate.components.storage.judgements import Judgement, Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, ModelRef
 from textgate.components.storage.reference import follow_reference, reference_version
 from textgate.components.storage.registry import Registry
+from textgate.components.storage.rollback import roll_back
 from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store, StoreConnectionError
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "connect",
     "follow_reference",
     "reference_version",
+    "roll_back",
 ]

@@ -30,7 +30,6 @@ from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
-from textgate.components.storage.reference import follow_reference
 from textgate.components.storage.s3 import ObjectContent, Store
 
 
@@ -186,40 +185,6 @@ class Registry:
         self._write_audit_entry(update)
         return update
 
-    def rollback(self, model: str, version: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
-        """Point the champion channel at an earlier version and block the current champion, also as reference.
-
-        The block is written first: if the process dies in between, or another run moves the channel, no later run can
-        promote the version that was to be rolled back.
-
-        Args:
-            model: Name of the model.
-            version: Version to point at; by default the last champion before the current one that is not blocked.
-            run: Run that makes the change.
-            reason: Why, for the audit and for the decision of a later run that produces the same version.
-
-        Raises:
-            InputError: The reason is blank, the model has no champion or no earlier one, or the version does not exist
-                or is blocked itself.
-        """
-        if not reason.strip():
-            raise InputError("a rollback needs a reason: the audit log and the decision of a later run quote it")
-        self._require_model(model)
-        champion = self.channel(model)
-        if champion is None:
-            raise InputError(f"the model {model} has no champion to roll back from")
-        version = version or self._earlier_champion(champion)
-        if version == champion.version:
-            raise InputError(f"{version} is the champion of {model} already")
-        self._require_version(model, version)
-        if block := self.blocks(model).active(version):
-            raise InputError(block.message)
-        self.blocks(model).add(champion.version, reason.strip())
-        update = self.update_channel(model, version, run=run, reason=reason.strip(), expected=champion.version)
-        if self.channel(model, REFERENCE):
-            follow_reference(self, model, run=run, reason=reason.strip())
-        return update
-
     def blocks(self, model: str) -> Blocks:
         """Return the blocked versions of a model, which need not exist."""
         return Blocks(self.store, model)
@@ -271,19 +236,6 @@ class Registry:
         if not bundle.fingerprint.startswith(version):
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
-
-    def _earlier_champion(self, champion: ChannelUpdate) -> str:
-        """Return the last version that was champion before the current one and is not blocked."""
-        blocked = {block.version for block in self.blocks(champion.model).all() if not block.lifted}
-        earlier = [update.version for update in self.history(champion.model) if update.channel == CHAMPION]
-        for version in (champion.previous, *earlier):
-            if version and version not in (champion.version, *blocked):
-                return version
-        condition = " that is not blocked" if blocked else ""
-        raise InputError(
-            f"{champion.model} has had no champion before {champion.version}{condition}: name one of its versions with "
-            "--to"
-        )
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
         key = f"models/{model}/channels/{channel}.json"

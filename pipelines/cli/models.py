@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from textgate.components.contracts.formatting import megabytes
-from textgate.components.storage import ChannelUpdate, ModelRef, Registry
+from textgate.components.storage import ChannelUpdate, ModelRef, Registry, roll_back
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -159,7 +159,7 @@ def rollback(model: str, version: str | None, reason: str | None, workspace: Pat
             "say why with --reason TEXT: the audit log and the decision of a later run on the same version quote it"
         )
     registry = Registry(open_store(workspace, bucket))
-    update = registry.rollback(model, version, run="rollback", reason=reason)
+    update = roll_back(registry, model, version, run="rollback", reason=reason)
     if as_json:
         click.echo(update.model_dump_json())
     else:

@@ -69,7 +69,8 @@ def run(
     train_bundle(dataset, settings.name, settings.train, folder / "trained", context)
     trained = folder / "evaluation-trained"
     evaluate_bundle(dataset, folder / "trained", trained, settings.evaluate.for_trained_model, export=settings.export)
-    first = gate_trained_model(dataset, trained, settings, folder / "decision-trained", folder / "report-trained.html")
+    files = folder / "decision-trained", folder / "report-trained.html"
+    first = gate_trained_model(dataset, trained, registry, settings, folder.name, *files)
     if not first.passed:
         return first
     if exported:
@@ -88,7 +89,7 @@ def run(
         exported=folder / "served",
     )
     outputs = ServedModelOutputs(folder / "decision-served", folder / "report.html", folder / "card.md")
-    decision = gate_served_model(inputs, registry, settings, outputs)
+    decision = gate_served_model(inputs, registry, settings, folder.name, outputs)
     if decision.passed:
         promote_bundle(registry, settings.model, folder / "served", decision, folder.name)
     return decision

@@ -36,7 +36,7 @@ from textgate.components.gate.gate import (
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
 from textgate.components.promote.promote import promote_bundle
-from textgate.components.storage import Registry, Store
+from textgate.components.storage import Registry, Store, roll_back
 
 GATE = Gate(min_f1=0.8, margin=0.02)
 RECIPE = Recipe(
@@ -187,7 +187,7 @@ def test_a_rolled_back_version_is_rejected_when_a_later_run_produces_it_again(tm
     assert promote_bundle(registry, "model", *produce(5.0), "run-1")
     bad = promote_bundle(registry, "model", *produce(6.0), "run-2").version
     late = produce(6.0)
-    registry.rollback("model", run="back", reason="it calls praise a complaint")
+    roll_back(registry, "model", run="back", reason="it calls praise a complaint")
 
     bundle, decision = produce(6.0)
     assert failed(decision) == ["not_rolled_back"]

@@ -289,9 +289,8 @@ def test_gate_1_checks_slices_and_data_and_gate_2_every_limit(tmp_path: Path, st
         robustness=perturbed(typos=(0.04, 0.01)).manifest.robustness,
     )
     result.write(tmp_path / "evaluation")
-    first = gate_trained_model(
-        tmp_path / "dataset", tmp_path / "evaluation", recipe, tmp_path / "first", tmp_path / "first.html"
-    )
+    registry, files = Registry(store), (tmp_path / "first", tmp_path / "first.html")
+    first = gate_trained_model(tmp_path / "dataset", tmp_path / "evaluation", registry, recipe, "run", *files)
     assert failed(first) == both
     assert "the trained model has accuracy 0.9000" in first.message
 
@@ -306,7 +305,7 @@ def test_gate_1_checks_slices_and_data_and_gate_2_every_limit(tmp_path: Path, st
         exported=write_words(tmp_path / "bundle"),
     )
     outputs = ServedModelOutputs(tmp_path / "second", tmp_path / "second.html", tmp_path / "card.md")
-    second = gate_served_model(inputs, Registry(store), recipe, outputs)
+    second = gate_served_model(inputs, registry, recipe, "run", outputs)
     assert failed(second) == ["max_latency_ms", "max_size_mb", "max_robustness_loss", *both]
     assert second.rules[-2].name == "max_near_duplicates"
     for sentence in ("the served model has accuracy 0.9000", "changes F1 of 'good' of the served model"):

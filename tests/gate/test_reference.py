@@ -31,7 +31,7 @@ from textgate.components.gate.gate import ServedModelInputs, ServedModelOutputs,
 from textgate.components.gate.reference import check_reference
 from textgate.components.gate.rules import judge_served
 from textgate.components.promote.promote import promote_bundle
-from textgate.components.storage import REFERENCE, Registry, Store, StoreConnectionError, reference_version
+from textgate.components.storage import REFERENCE, Registry, Store, StoreConnectionError, reference_version, roll_back
 
 RECIPE = Recipe(
     name="letters",
@@ -241,7 +241,7 @@ def test_after_a_rollback_of_the_reference_the_one_before_it_is_the_reference(pr
     promotions.run(108)
     promotions.run(50)
     assert promotions.channels["reference"] == promotions.version(50)
-    promotions.registry.rollback("model", run="back", reason="it calls praise a complaint")
+    roll_back(promotions.registry, "model", run="back", reason="it calls praise a complaint")
     assert promotions.channels == {"champion": promotions.version(108), "reference": promotions.version(100)}
     assert failed(promotions.run(118)) == ["reference_margin"]
     with pytest.raises(InputError, match="was rolled back on"):

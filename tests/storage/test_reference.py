@@ -9,7 +9,7 @@ from storage.dying_client import DiesBeforeWrite
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, NextReference, Rule
 from textgate.components.promote.promote import promote_bundle
-from textgate.components.storage import REFERENCE, ModelRef, Registry, Store, reference_version
+from textgate.components.storage import REFERENCE, ModelRef, Registry, Store, reference_version, roll_back
 
 
 class WriteBundle(Protocol):
@@ -91,7 +91,7 @@ def test_a_move_by_hand_holds_until_a_later_promotion(store: Store, bundles: lis
     second = promote(registry, bundles[1], "run-2", reference=bundles[0])
     registry.update_channel("model", second, run="move", reason="cheaper", expected=first, channel=REFERENCE)
     assert reference_version(registry, "model") == second
-    registry.rollback("model", first, run="back", reason="worse")
+    roll_back(registry, "model", first, run="back", reason="worse")
     assert reference_version(registry, "model") == first
 
 
@@ -101,9 +101,9 @@ def test_a_rollback_restores_the_last_reference_that_is_not_blocked(store: Store
         promote(registry, bundle, f"run-{index}", reference=reference)
         for index, (bundle, reference) in enumerate(zip(bundles, [bundles[0], bundles[0], *bundles[2:]], strict=True))
     ]
-    registry.rollback("model", run="back", reason="worse")
+    roll_back(registry, "model", run="back", reason="worse")
     assert registry.models()["model"] == {"champion": versions[2], "reference": versions[2]}
-    registry.rollback("model", run="back", reason="worse, too")
+    roll_back(registry, "model", run="back", reason="worse, too")
     assert registry.models()["model"] == {"champion": versions[1], "reference": versions[0]}
     with pytest.raises(InputError, match="was rolled back on"):
         registry.update_channel("model", versions[3], run="move", reason="r", expected=versions[0], channel=REFERENCE)
@@ -119,7 +119,9 @@ def test_a_rollback_that_is_killed_before_it_moves_the_reference_leaves_no_block
     promote(registry, bundles[1], "run-2", reference=bundles[1])
     # The writes: the block, the audit entry of the old update, the channel, the audit entry of the rollback.
     with pytest.raises(KeyboardInterrupt):
-        Registry(replace(store, client=DiesBeforeWrite(store.client, 4))).rollback("model", run="back", reason="worse")
+        roll_back(
+            Registry(replace(store, client=DiesBeforeWrite(store.client, 4))), "model", run="back", reason="worse"
+        )
     assert registry.models()["model"] == {"champion": first, "reference": version_of(bundles[1])}
     assert reference_version(registry, "model") == first
 
@@ -132,7 +134,7 @@ def test_without_a_named_reference_it_is_the_champion(store: Store, bundles: lis
     assert registry.models() == {"model": {"champion": second}}
     assert reference_version(registry, "model") == second
     # A rollback in a registry of an earlier version writes no reference.
-    registry.rollback("model", run="back", reason="worse")
+    roll_back(registry, "model", run="back", reason="worse")
     assert registry.models() == {"model": {"champion": first}}
     third = promote(registry, bundles[2], "run-3", reference=bundles[0])
     assert registry.models() == {"model": {"champion": third, "reference": first}}

@@ -9,7 +9,7 @@ from storage.dying_client import DiesBeforeWrite
 
 from textgate.components.contracts import InputError, ModelBundle
 from textgate.components.contracts.training_cost import TrainingCost, read_training_cost, write_training_cost
-from textgate.components.storage import Block, Blocks, Registry, Store
+from textgate.components.storage import Block, Blocks, Registry, Store, roll_back
 
 WriteBundle = Callable[[Path, bytes], Path]
 
@@ -86,7 +86,7 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     first = promote(registry, bundles[0], None, "run-1")
     second = promote(registry, bundles[1], first, "run-2")
-    assert registry.rollback("model", run="back", reason="by hand").version == first
+    assert roll_back(registry, "model", run="back", reason="by hand").version == first
     updates = registry.history("model")
     assert [(update.version, update.previous, update.run) for update in updates] == [
         (first, second, "back"),
@@ -100,7 +100,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     assert registry.blocks("model").all() == []
-    update = registry.rollback("model", run="back", reason=" it calls praise a complaint ")
+    update = roll_back(registry, "model", run="back", reason=" it calls praise a complaint ")
     assert update.reason == "it calls praise a complaint"
     (block,) = registry.blocks("model").all()
     assert (block.version, block.blocked.reason, block.lifted) == (second, "it calls praise a complaint", None)
@@ -110,7 +110,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     )
     for restore in (
         lambda: promote(registry, bundles[1], first),
-        lambda: registry.rollback("model", second, run="forth", reason="by hand"),
+        lambda: roll_back(registry, "model", second, run="forth", reason="by hand"),
     ):
         with pytest.raises(InputError, match=f"^{sentence}$"):
             restore()
@@ -121,7 +121,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     assert lifted is not None
     assert lifted.reason == "the labels were wrong"
     assert promote(registry, bundles[1], first) == second
-    assert registry.rollback("model", run="again", reason="worse after all").version == first
+    assert roll_back(registry, "model", run="again", reason="worse after all").version == first
     assert registry.blocks("model").active(second) is not None
     with pytest.raises(InputError, match=f"{first} is no blocked version of model; blocked: {second}"):
         registry.unblock("model", first, reason="by mistake")
@@ -132,11 +132,11 @@ def test_a_second_rollback_skips_blocked_versions(store: Store, bundles: list[Pa
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     third = promote(registry, bundles[2], second)
-    assert registry.rollback("model", run="back", reason="worse").version == second
-    assert registry.rollback("model", run="back", reason="worse too").version == first
+    assert roll_back(registry, "model", run="back", reason="worse").version == second
+    assert roll_back(registry, "model", run="back", reason="worse too").version == first
     assert {block.version for block in registry.blocks("model").all()} == {second, third}
     with pytest.raises(InputError, match=f"no champion before {first} that is not blocked"):
-        registry.rollback("model", run="back", reason="worse as well")
+        roll_back(registry, "model", run="back", reason="worse as well")
     assert registry.blocks("model").active(first) is None
 
 
@@ -154,7 +154,7 @@ def test_a_rollback_that_loses_against_another_run_blocks_its_version_all_the_sa
 
     monkeypatch.setattr(Blocks, "add", add_after_a_promotion)
     with pytest.raises(InputError, match="has been moved by another run"):
-        registry.rollback("model", run="back", reason="worse")
+        roll_back(registry, "model", run="back", reason="worse")
     assert registry.blocks("model").active(second) is not None
 
 
@@ -163,7 +163,7 @@ def test_a_rollback_needs_a_reason(reason: str, store: Store, bundles: list[Path
     registry = Registry(store)
     second = promote(registry, bundles[1], promote(registry, bundles[0], None))
     with pytest.raises(InputError, match="a rollback needs a reason"):
-        registry.rollback("model", run="back", reason=reason)
+        roll_back(registry, "model", run="back", reason=reason)
     assert registry.models() == {"model": {"champion": second}}
     assert registry.blocks("model").all() == []
 
@@ -179,9 +179,9 @@ def test_missing_models_and_versions_are_input_errors(store: Store, bundles: lis
     with pytest.raises(InputError, match=f"no version 'x'; it has {first}"):
         registry.update_channel("model", "x", run="r", reason="r", expected=first)
     with pytest.raises(InputError, match="has had no champion before"):
-        registry.rollback("model", run="r", reason="r")
+        roll_back(registry, "model", run="r", reason="r")
     with pytest.raises(InputError, match="is the champion of model already"):
-        registry.rollback("model", first, run="r", reason="r")
+        roll_back(registry, "model", first, run="r", reason="r")
     with pytest.raises(InputError, match="is no name for a model"):
         registry.publish("../escape", bundles[0])
 
@@ -232,7 +232,7 @@ def test_a_retried_update_does_not_conflict_with_itself(store: Store, bundles: l
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     assert [update.version for update in registry.history("model")] == [second, first]
-    assert registry.rollback("model", run="back", reason="worse").version == first
+    assert roll_back(registry, "model", run="back", reason="worse").version == first
     assert registry.unblock("model", second, reason="better after all").version == second
 
 
