@@ -181,12 +181,22 @@ def check_score(found: dict[str, Any], judged: Predictions, baseline: Interval, 
     label, constant = constant_answer(metric, judged.truth, len(judged.labels))
     assert (found["rows"], found["constant_label"]) == (len(judged.texts), judged.labels[label])
     assert found["constant"] == pytest.approx(constant)
-    if found["validation"] is not None:
-        bundle = ModelBundle.load(folder / "trained")
-        validation, labels = texts(folder / "dataset", "validation")
-        predicted = np.asarray(open_predictor(folder / "trained", bundle).predict_proba(validation)).argmax(axis=1)
-        truth = np.array([judged.labels.index(label) for label in labels])
-        assert found["validation"] == pytest.approx(score(metric, truth, predicted, len(judged.labels)))
+    bundle = ModelBundle.load(folder / "trained")
+    validation, labels = texts(folder / "dataset", "validation")
+    probabilities = np.asarray(open_predictor(folder / "trained", bundle).predict_proba(validation))
+    truth = np.array([judged.labels.index(label) for label in labels])
+    expected = estimate(metric, truth, probabilities.argmax(axis=1), probabilities)
+    assert found["validation"] == pytest.approx(expected.value)
+    check_gap(found["gap"], expected.value, len(validation), Predictions(folder / "evaluation-trained"), metric)
+
+
+def check_gap(found: dict[str, Any], validation: float, rows: int, trained: Predictions, metric: str) -> None:
+    """Check the validation score minus the test score of the trained model by its most probable class (MOVER)."""
+    test = estimate(metric, trained.truth, trained.probabilities.argmax(axis=1), trained.probabilities)
+    gap, ratio = validation - test.value, len(trained.texts) / rows
+    below, above = test.value - test.low, test.high - test.value
+    ends = gap - np.hypot(below * ratio**0.5, above), gap + np.hypot(above * ratio**0.5, below)
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((gap, *ends), **CLOSE)
 
 
 Expected = tuple[str, tuple[Interval | None, bool, list[float]]]
