@@ -125,6 +125,8 @@ def train(
     from textgate.components.ingest.ingest import ingest_source
     from textgate.components.merge_quantize.merge_quantize import merge_bundle
     from textgate.components.preprocess.preprocess import preprocess_dataset
+    from textgate.components.train.cost_meter import CostMeter
+    from textgate.components.train.launch import record_cost
     from textgate.components.train.train import train_bundle
 
     folder = Path(output) if output else Path(tempfile.mkdtemp(prefix="textgate-"))
@@ -142,7 +144,9 @@ def train(
     context = TrainingContext(
         base_model=fetch(base_model, default_downloads()) if base_model else None, bundles=bundles
     )
+    meter = CostMeter()
     train_bundle(folder / "dataset", opened.name, training, folder / "trained", context)
+    record_cost(meter, training, bundles, folder / "trained")
     evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation", export=opened.export)
     merge_bundle(folder / "trained", folder / "merged")
     export_bundle(folder / "merged", folder / "dataset", opened.export, folder / "served")

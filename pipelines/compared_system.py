@@ -92,24 +92,21 @@ def _run(job: _Job) -> None:
     from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
     from textgate.components.sources import default_downloads, fetch
     from textgate.components.train import launch
-    from textgate.components.train.cost_meter import CostMeter
 
     spec, folder = job.spec, job.output
     folder.mkdir()
     trained, merged = folder.parent / "model", folder.parent / "merged"
     if base_model := getattr(spec.train, "base_model", None):
         fetch(base_model, default_downloads())  # so that the download does not count as training time
-    meter = CostMeter()
     training = launch.TrainingJob(job.dataset, spec.name, spec.train, job.code, job.bucket, trained, folder / "logs")
     launch.run(training)
-    cost = meter.cost()
-    evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, cost, export=spec.export)
+    evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, export=spec.export)
     bundle = merge_bundle(trained, merged)
     changes = compare_merged(merged, bundle, folder / TRAINED)
     (folder / MERGE).write_text(changes.model_dump_json(indent=2) if changes else "null", "utf-8")
     _, measurements = export_bundle(merged, job.dataset, spec.export, folder / EXPORTED)
     measurements.write(folder / MEASUREMENTS)
-    evaluate_bundle(job.dataset, folder / EXPORTED, folder / SERVED, SCORES_ONLY, cost)
+    evaluate_bundle(job.dataset, folder / EXPORTED, folder / SERVED, SCORES_ONLY)
     evaluate_bundle(job.dataset, folder / EXPORTED, folder / VALIDATION, SCORES_ONLY, split="validation")
 
 

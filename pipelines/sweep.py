@@ -14,7 +14,7 @@ from textgate.components.select.select import setting
 
 MOST = 64
 _SECTIONS = ("preprocess", "train")
-_SPLIT = ("preprocess.seed", "preprocess.validation", "preprocess.test")
+_SPLIT = ("preprocess.seed", "preprocess.validation", "preprocess.test", "preprocess.test_latest_by")
 
 
 @dataclass(frozen=True)

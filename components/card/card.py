@@ -19,6 +19,7 @@ from textgate.components.card.metadata import metadata
 from textgate.components.card.public import public_address, public_settings
 from textgate.components.card.snippets import onnxruntime_snippet, textgate_snippet
 from textgate.components.contracts import (
+    EnsembleTraining,
     Estimate,
     Evaluation,
     EvaluationManifest,
@@ -27,11 +28,13 @@ from textgate.components.contracts import (
     ModelBundle,
     OnnxRuntime,
     Recipe,
+    TrainingCost,
     TransformersRuntime,
     bundle_references,
     duration,
 )
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.earlier_trainings import with_earlier
 from textgate.components.contracts.formatting import count, percent, signed, with_interval
 from textgate.components.contracts.measurement import Measurements
 from textgate.components.contracts.metric_names import metric_title
@@ -56,6 +59,9 @@ class CardInputs:
     """Decision on ``bundle``."""
     measurements: Measurements
     """Accuracy and cost of the export targets."""
+    unseen: int | None
+    """Number of evaluated texts that neither the model nor its members or its teacher were trained or validated on;
+    None if that is unknown."""
 
 
 def model_card(inputs: CardInputs) -> str:
@@ -65,6 +71,7 @@ def model_card(inputs: CardInputs) -> str:
     """
     bundle, recipe, evaluation = inputs.bundle, inputs.recipe, inputs.evaluation.manifest
     cost = evaluation.training_cost or inputs.trained.manifest.training_cost
+    cost = with_earlier(cost, recipe.train) if cost else None
     energy = Energy.of(cost, recipe) if cost else None
     settings = public_settings(recipe.model_dump(mode="json", exclude_none=True) | bundle.recipe)
     train_settings = [[name, value] for name, value in _flatten(settings.get("train", {}))]
@@ -99,7 +106,10 @@ def model_card(inputs: CardInputs) -> str:
         export_targets=_export_targets(inputs.measurements) if inputs.measurements.targets else None,
         cost=cost,
         energy=energy,
-        trained_before=", ".join(public_address(each) for each in bundle_references(recipe.train)),
+        held_out=_held_out(inputs),
+        public_address=public_address,
+        cost_note=cost.note(public_address) if cost else "",
+        teachers=_teachers(cost, recipe) if cost else [],
         core_watts=CORE_WATTS,
         accelerator_watts=ACCELERATOR_WATTS,
         grams_per_kwh=GRAMS_PER_KWH,
@@ -127,6 +137,25 @@ def _template() -> Template:
         "count": count,
     }
     return environment.get_template("card.md")
+
+
+def _held_out(inputs: CardInputs) -> str:
+    """Return a sentence on how many of the evaluated texts were not used in training."""
+    training, rows = inputs.recipe.train, sum(map(sum, inputs.evaluation.manifest.confusion))
+    others = "members" if isinstance(training, EnsembleTraining) else "teacher" if bundle_references(training) else None
+    models = f"the model and of its {others}" if others else "the model"
+    if inputs.unseen is None:
+        return f"How many of its {count(rows)} texts were used in training or validation of {models} is unknown."
+    return f"Of its {count(rows)} texts, {count(inputs.unseen)} were not used in training or validation of {models}" + (
+        ", and the others were: the scores are too high." if inputs.unseen < rows else "."
+    )
+
+
+def _teachers(cost: TrainingCost, recipe: Recipe) -> list[tuple[str, TrainingCost, Energy]]:
+    """Return name, cost and energy of the teachers whose cost is known."""
+    return [
+        (public_address(each.bundle), each.cost, Energy.of(each.cost, recipe)) for each in cost.teachers if each.cost
+    ]
 
 
 def _class_counts(dataset: DatasetManifest) -> Markdown:

@@ -2,7 +2,7 @@
 
 Lannelongue, Grealey and Inouye, "Green Algorithms: Quantifying the Carbon Footprint of Computation" (Advanced Science
 8, 2021), without memory and cooling. CPU cores count while they work. The busy time of accelerators is not measured:
-each counts for the whole training, which is an upper bound.
+each counts for the whole training, which is an upper bound. The trainings of an ensemble's members are included.
 """
 
 from dataclasses import dataclass
@@ -23,37 +23,40 @@ class Energy:
     """Estimated energy of a training; the true value depends on the machine and its grid."""
 
     core_seconds: float
-    """Seconds that CPU cores worked, summed over the cores; an upper bound if it was not ``measured``."""
+    """Seconds that CPU cores worked, summed over the cores and the trainings; an upper bound if not ``measured``."""
     measured: bool
     """Whether the CPU time was measured; otherwise all cores that the recipe requests count for the whole training."""
-    accelerators: int
-    """Accelerators of all machines."""
+    requested_accelerators: int | None
+    """Accelerators of all machines that the recipe requests; None if it is known how many the training could use."""
     accelerator_seconds: float
-    """Seconds summed over the accelerators, as if all worked for the whole training."""
+    """Seconds summed over the accelerators and the trainings, as if all worked for the whole training."""
     kwh: float
     grams: float
     """CO2 emissions in grams."""
 
     @classmethod
     def of(cls, cost: TrainingCost, recipe: Recipe) -> "Energy":
-        """Estimate the energy of a training with the accelerators that the recipe requests.
+        """Estimate the energy of a training and of those of the members whose cost is known.
 
-        A run without them, such as on a laptop, uses less.
+        What a cost does not say, such as the accelerators before textgate 0.2, is what the recipe requests. A run with
+        less, such as on a laptop, uses less.
         """
         resources = recipe.resources
         devices = resources.accelerator.count if resources.accelerator and recipe.train.uses_accelerator else 0
-        accelerators = resources.nodes * devices
-        requested = resources.nodes * _cores(resources.cpu)
-        core_seconds = cost.seconds * requested if cost.cpu_seconds is None else cost.cpu_seconds
-        joules = core_seconds * CORE_WATTS + accelerators * cost.seconds * ACCELERATOR_WATTS
-        kwh = joules / 3.6e6
+        requested_accelerators, cores = resources.nodes * devices, resources.nodes * _cores(resources.cpu)
+        core_seconds = accelerator_seconds = 0.0
+        for part in cost.parts:
+            core_seconds += part.seconds * cores if part.cpu_seconds is None else part.cpu_seconds
+            accelerators = requested_accelerators if part.accelerators is None else part.accelerators
+            accelerator_seconds += part.seconds * accelerators
+        kwh = (core_seconds * CORE_WATTS + accelerator_seconds * ACCELERATOR_WATTS) / 3.6e6
         return cls(
-            core_seconds,
-            cost.cpu_seconds is not None,
-            accelerators,
-            accelerators * cost.seconds,
-            kwh,
-            kwh * GRAMS_PER_KWH,
+            core_seconds=core_seconds,
+            measured=all(part.cpu_seconds is not None for part in cost.parts),
+            requested_accelerators=requested_accelerators if cost.accelerators is None else None,
+            accelerator_seconds=accelerator_seconds,
+            kwh=kwh,
+            grams=kwh * GRAMS_PER_KWH,
         )
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from textgate.components.compare.ranking import choose_winner, compare_pairs, letter_display, pareto_front
+from textgate.components.compare.ranking import (
+    choose_winner,
+    comparable_seconds,
+    compare_pairs,
+    letter_display,
+    pareto_front,
+)
 from textgate.components.compare.timing import Timing, time_in_turns
 from textgate.components.contracts import Dataset, Evaluation, ModelBundle, Recipe, TrainingCost
 from textgate.components.contracts.bundle import MANIFEST
@@ -124,7 +130,7 @@ def _with_ranks(names: Sequence[str], metrics: Sequence[SystemMetrics], letters:
     """Return the metrics with the Pareto fronts and the letters filled in."""
     scores = [found.choice_f1.value for found in metrics]
     on_latency_front = pareto_front(scores, [found.latency_ms for found in metrics])
-    on_training_front = pareto_front(scores, [found.training.seconds for found in metrics])
+    on_training_front = pareto_front(scores, [comparable_seconds(found.training) for found in metrics])
     return [
         found.model_copy(update={"on_latency_front": fast, "on_training_front": cheap, "letters": letters[name]})
         for name, found, fast, cheap in zip(names, metrics, on_latency_front, on_training_front, strict=True)

@@ -67,5 +67,5 @@ def compare(
         # KFP requires a value for both parameters; without a winner, no step reads them.
         winner = compared[index or 0]
         Path(recipe).write_text(winner.model_dump_json(), "utf-8")
-        Path(settings).write_text(winner.evaluate.for_served_model.model_dump_json(), "utf-8")
+        Path(settings).write_text(winner.evaluate.for_winner.model_dump_json(), "utf-8")
         return index is not None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from textgate.components.compare.ranking import LEVEL
-from textgate.components.contracts import Recipe, bundle_references
+from textgate.components.contracts import Recipe
 from textgate.components.contracts.comparison import Comparison, SystemMetrics
 from textgate.components.report.charts import ScatterPoint, scatter_plot
 from textgate.components.report.page import PageLayout, PageSection, write_page
@@ -32,7 +32,6 @@ def write_comparison_page(path: Path, comparison: Comparison, recipes: Sequence[
         comparison=comparison,
         winner=metrics.get(comparison.winner or ""),
         recipes={recipe.name: recipe for recipe in recipes},
-        trained_before={recipe.name: bundle_references(recipe.train) for recipe in recipes},
         source=recipes[0].source,
         level=LEVEL,
         plots=_plots(metrics) if metrics else [],
@@ -42,7 +41,8 @@ def write_comparison_page(path: Path, comparison: Comparison, recipes: Sequence[
 def _plots(metrics: dict[str, SystemMetrics]) -> list[Markup]:
     systems = metrics.values()
     latency = _CostAxis("latency", "latency", "milliseconds per text", [m.latency_ms for m in systems])
-    training = _CostAxis("training", "training time", "seconds of training", [m.training.seconds for m in systems])
+    seconds = [m.training.total_seconds for m in systems]
+    training = _CostAxis("training", "training time", "seconds of training", seconds)
     return [
         _plot(metrics, latency, [m.on_latency_front for m in systems]),
         _plot(metrics, training, [m.on_training_front for m in systems]),

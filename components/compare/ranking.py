@@ -1,10 +1,11 @@
 """Ranking of systems: significance of their differences, Pareto fronts of F1 and cost, and the winner."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from textgate.components.contracts import Evaluation, InputError
+from textgate.components.contracts import Evaluation, InputError, TrainingCost
 from textgate.components.contracts.comparison import ComparedSystem, CostLimits, SystemMetrics, SystemPair
 from textgate.components.metrics import holm, paired_test
 
@@ -137,11 +138,16 @@ def _format_limits(limits: CostLimits) -> str:
     return " and ".join([*latency, *size])
 
 
+def comparable_seconds(cost: TrainingCost) -> float:
+    """Return the training time with that of an ensemble's members; infinite if that of a member is unknown."""
+    return math.inf if cost.unknown_members else cost.total_seconds
+
+
 def _savings(system: SystemMetrics, winner: SystemMetrics) -> str:
     """Return by how much a system is faster, smaller or trained faster than the winner, each with a comma behind it."""
     ratios = [
         ("answers", winner.latency_ms / system.latency_ms, "times as fast"),
         ("is", winner.bytes / system.bytes, "times smaller"),
-        ("trains", winner.training.seconds / system.training.seconds, "times as fast"),
+        ("trains", winner.training.total_seconds / comparable_seconds(system.training), "times as fast"),
     ]
     return "".join(f"{verb} {ratio:.1f} {unit}, " for verb, ratio, unit in ratios if ratio >= _NOTICEABLE_RATIO)

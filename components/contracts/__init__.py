@@ -11,13 +11,12 @@ from textgate.components.contracts.bundle import (
 from textgate.components.contracts.candidate import Candidate, Candidates
 from textgate.components.contracts.dataset import Dataset, Rejected, Row
 from textgate.components.contracts.dataset_output import dataset_writer
-from textgate.components.contracts.decision import GateDecision, JudgedScore, Rule
+from textgate.components.contracts.decision import GateDecision, JudgedScore, NextReference, Rule, SplitUses
 from textgate.components.contracts.evaluation import (
     Estimate,
     Evaluation,
     EvaluationManifest,
     OutOfDomainSet,
-    TrainingCost,
 )
 from textgate.components.contracts.files import file_sha256, new_folder
 from textgate.components.contracts.insight import Insight
@@ -52,6 +51,7 @@ from textgate.components.contracts.recipe.training import (
     replace_bundle_references,
 )
 from textgate.components.contracts.run_record import Promotion, RunRecord
+from textgate.components.contracts.training_cost import TrainingCost
 from textgate.components.step import InputError
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "LogisticHead",
     "MlpHead",
     "ModelBundle",
+    "NextReference",
     "OnnxRuntime",
     "OutOfDomainSet",
     "Preprocess",
@@ -97,6 +98,7 @@ __all__ = [
     "Rule",
     "RunRecord",
     "Source",
+    "SplitUses",
     "SvmHead",
     "TextNormalizer",
     "Training",

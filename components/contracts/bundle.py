@@ -2,6 +2,7 @@
 
     <folder>/bundle.json      manifest with sha256 and size of every other file
     <folder>/trained_on.bin   keys of the texts it was trained and validated on (``text_keys``), if they are known
+    <folder>/training_cost.json   cost of its training, if it is known; the manifest does not list it
     <folder>/...              files of the runtime
 
 A bundle that does not match its manifest does not load. Nothing is pickled: safetensors, ONNX and JSON only.
@@ -21,6 +22,7 @@ from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.text_keys import TRAINED_ON
+from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.step import InputError
 
 MANIFEST = "bundle.json"
@@ -185,7 +187,7 @@ class ModelBundle(FrozenModel):
     alternatives: dict[str, Runtime] = Field(default_factory=dict)
     """Further runtimes by export target; files that only one of them needs are in a folder named after the target."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
-    """Path in the bundle to digest and size, for every file except the manifest."""
+    """Path in the bundle to digest and size, for every file except the manifest and the cost of the training."""
 
     @model_validator(mode="after")
     def _labels_are_a_choice(self) -> "ModelBundle":
@@ -228,7 +230,7 @@ class ModelBundle(FrozenModel):
         return self.model_copy(update={"files": {name: self.files[name] for name in self.files if name != TRAINED_ON}})
 
     def write(self, folder: Path) -> "ModelBundle":
-        """Hash every file in ``folder`` and write the manifest there; return the manifest with its files."""
+        """Hash the files in ``folder`` and write the manifest there; return the manifest with its files."""
         files = {name: _entry(folder / name) for name in _names(folder)}
         manifest = self.model_copy(update={"files": files})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
@@ -282,7 +284,8 @@ class ModelBundle(FrozenModel):
 
 def _names(folder: Path) -> list[str]:
     files = (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-    return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+    names = (path.relative_to(folder).as_posix() for path in files)
+    return sorted(name for name in names if name not in (MANIFEST, TRAINING_COST))
 
 
 def _entry(path: Path) -> FileEntry:

@@ -16,9 +16,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgate.components.contracts.evaluation import Estimate, TrainingCost
+from textgate.components.contracts.evaluation import Estimate
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.training_cost import TrainingCost
 
 EXPORTED, TRAINED, SERVED, VALIDATION = "exported", "trained", "served", "validation"
 MEASUREMENTS, MERGE = "measurements.json", "merge.json"
@@ -53,14 +54,15 @@ class SystemMetrics(FrozenModel):
     memory: int
     """Peak resident memory during prediction, in bytes."""
     training: TrainingCost
-    """Cost of the training."""
+    """Cost of the training; that of an ensemble says what its members took."""
     within_limits: bool
     """Whether latency and size are within the limits of the comparison."""
     on_latency_front: bool
     """Whether it is on the Pareto front of ``choice_f1`` and latency: no other system is at least as good in both and
     better in one."""
     on_training_front: bool
-    """Whether it is on the Pareto front of ``choice_f1`` and training time."""
+    """Whether it is on the Pareto front of ``choice_f1`` and training time, that of the members included. Never if that
+    of a member is unknown."""
     letters: str
     """Compact letter display: two systems differ significantly exactly if they share no letter."""
 

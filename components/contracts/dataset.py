@@ -28,7 +28,25 @@ MANIFEST = "dataset.json"
 REJECTED = "rejected.parquet"
 METADATA = "metadata"
 KEY = "key"
+LEFT_OUT = "left out to balance the classes"
+"""Reason of preprocess to reject rows that ``preprocess.balance`` leaves out."""
+NOT_IN_SHARE = "not in the share of the training texts"
+SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
+"""Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
+
+
+class SplitChoice(FrozenModel):
+    """How the test split was chosen."""
+
+    by: Literal["hash", "source", "time"]
+    """``hash``: a share of the texts by their hash. ``source``: the rows that ``source.test`` selects. ``time``: the
+    latest texts (``preprocess.test_latest_by``)."""
+    column: str | None = None
+    """Column with the time; None if it was not chosen by time."""
+    since: str | None = None
+    """Time of the earliest texts that can be in the test split; all training and validation texts are from before. A
+    number as in the source, or a date or time in UTC in ISO 8601; None if it was not chosen by time."""
 
 
 class DatasetManifest(FrozenModel):
@@ -55,6 +73,9 @@ class DatasetManifest(FrozenModel):
     near_duplicates: dict[str, int] | None = None
     """Split to number of rows whose key another row of the split has already, because they differ in case, punctuation,
     width, markup, addresses or mentions only; None before preprocessing, when rows have no key."""
+    test_split: SplitChoice | None = None
+    """How the test split was chosen; None before preprocessing, and unknown (by hash or by the source) in datasets of
+    earlier versions."""
     fingerprint: str
     """Hex sha256 over split, id, label, text, key and metadata of every row, in order."""
 
@@ -70,6 +91,11 @@ class DatasetManifest(FrozenModel):
     def rows_out(self) -> int:
         """Number of rows in all splits."""
         return sum(sum(labels.values()) for labels in self.counts.values())
+
+    @property
+    def unusable(self) -> dict[str, int]:
+        """Reason of rejection to number of rows, without the reasons in ``SAMPLING``."""
+        return {reason: rows for reason, rows in self.rejected.items() if reason not in SAMPLING}
 
     @property
     def summary(self) -> dict[str, int | str]:

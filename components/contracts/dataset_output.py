@@ -20,6 +20,7 @@ from textgate.components.contracts.dataset import (
     DatasetManifest,
     Rejected,
     Row,
+    SplitChoice,
     row_schema,
 )
 from textgate.components.contracts.files import new_folder
@@ -103,7 +104,12 @@ class DatasetWriter:
         self._pending_rejects = []
 
     def finish(
-        self, source: str, labels: list[str], rows_filtered: int = 0, normalizer: TextNormalizer | None = None
+        self,
+        source: str,
+        labels: list[str],
+        rows_filtered: int = 0,
+        normalizer: TextNormalizer | None = None,
+        test_split: SplitChoice | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -112,6 +118,7 @@ class DatasetWriter:
             labels: Label names in class order.
             rows_filtered: Rows of the source that the row filter did not select.
             normalizer: Text cleaning that was applied; None before preprocessing.
+            test_split: How the test split was chosen; None before preprocessing.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -139,6 +146,7 @@ class DatasetWriter:
             normalizer=normalizer,
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
+            test_split=test_split,
             fingerprint=digest.hexdigest(),
         )
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")

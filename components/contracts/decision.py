@@ -1,5 +1,6 @@
 """GateDecision: promote or reject, with the result of every rule."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -28,6 +29,27 @@ class Rule(FrozenModel):
     """Rule, value and threshold as one sentence."""
 
 
+class SplitUses(FrozenModel):
+    """Earlier uses of the test texts of a judgement, by other candidates for the same model."""
+
+    candidates: int
+    """Number of other candidates that were judged on some of these texts."""
+    full_uses: float
+    """Sum of the shares of these texts that each of them was judged on."""
+    corrected: float | None = None
+    """Score corrected for the selection among these candidates; None at gate 1."""
+
+    @property
+    def message(self) -> str:
+        """Number of uses and corrected score as one sentence."""
+        if not self.candidates:
+            return "no other candidate was judged on these test texts before"
+        others = "1 other candidate was" if self.candidates == 1 else f"{self.candidates:,} other candidates were"
+        uses = "full use" if f"{self.full_uses:.1f}" == "1.0" else "full uses"
+        counted = f"{others} judged on these test texts before, worth {self.full_uses:,.1f} {uses}"
+        return counted if self.corrected is None else f"{counted}; corrected for selection: {self.corrected:.4f}"
+
+
 class JudgedScore(FrozenModel):
     """Score of the judged model in ``gate.metric`` on the test split, with the scores that give it a scale."""
 
@@ -46,7 +68,40 @@ class JudgedScore(FrozenModel):
     baseline: Estimate | None = None
     """Value of TF-IDF + logistic regression; None if it was not computed."""
     validation: float | None = None
-    """Value of the trained model on the validation split; None if it is not known for this metric."""
+    """Value of the trained model on the validation split, by the most probable label; None if it is not known for this
+    metric."""
+    gap: Estimate | None = Field(default=None, exclude_if=lambda gap: gap is None)
+    """``validation`` minus the value of the trained model on the test split, by the most probable label too, for two
+    independent samples; None if it is not known."""
+    uses: SplitUses | None = Field(default=None, exclude_if=lambda uses: uses is None)
+    """Earlier uses of the test texts; None if it is not known, as for datasets before 0.2."""
+
+    @property
+    def gap_is_large(self) -> bool:
+        """Whether the gap is larger than chance explains: its 95 % interval does not contain 0."""
+        return self.gap is not None and not self.gap.withheld and not self.gap.low <= 0 <= self.gap.high
+
+    @property
+    def gap_message(self) -> str | None:
+        """The gap as a sentence; None if it is not known."""
+        if self.gap is None or self.validation is None:
+            return None
+        gap, test = self.gap, self.validation - self.gap.value
+        interval = f"no interval: {gap.withheld}" if gap.withheld else f"{gap.low:+.4f}, {gap.high:+.4f}"
+        return (
+            f"the trained model has {self.title} {self.validation:.4f} on the validation split and {test:.4f} on the "
+            f"test split: the gap of {gap.value:+.4f} [{interval}] "
+            f"{'is larger than chance explains' if self.gap_is_large else 'may be chance'}"
+        )
+
+
+class NextReference(FrozenModel):
+    """Reference after a promotion: the champion that no later one was shown to be better than."""
+
+    version: str
+    """Its version in the registry."""
+    message: str
+    """Why it is this one, as one sentence."""
 
 
 class GateDecision(FrozenModel):
@@ -64,8 +119,15 @@ class GateDecision(FrozenModel):
     """Version of the champion that the bundle was compared with; None if there was none."""
     score: JudgedScore | None = Field(default=None, exclude_if=lambda score: score is None)
     """Score in the metric of the gate; None in decisions before 0.2."""
+    reference: NextReference | None = Field(default=None, exclude_if=lambda reference: reference is None)
+    """Reference after a promotion; None for gate 1, for a bundle that is the champion or has other labels, and in
+    decisions before 0.2."""
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
+
+    def with_rules(self, rules: Iterable[Rule]) -> "GateDecision":
+        """Return the decision with further rules at the end."""
+        return self.model_copy(update={"rules": [*self.rules, *rules]})
 
     @property
     def passed(self) -> bool:
@@ -84,9 +146,15 @@ class GateDecision(FrozenModel):
 
     @property
     def message(self) -> str:
-        """Decision as a sentence with the messages of the rules that failed, or of all rules if none did."""
+        """Decision as a sentence with the messages of the rules that failed, or of all rules if none did.
+
+        A gap to the validation split that is larger than chance explains is at the end.
+        """
         rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
-        return f"{self.verdict}: {'; '.join(rule.message for rule in rules)}"
+        messages = [rule.message for rule in rules]
+        if self.score and self.score.gap_is_large and self.score.gap_message:
+            messages.append(self.score.gap_message)
+        return f"{self.verdict}: {'; '.join(messages)}"
 
     @property
     def test_f1(self) -> float | None:

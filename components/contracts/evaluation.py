@@ -19,6 +19,7 @@ from textgate.components.contracts.bundle import Calibration
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.insight import Insight
+from textgate.components.contracts.training_cost import TrainingCost
 from textgate.components.step import InputError
 
 MANIFEST = "evaluation.json"
@@ -123,7 +124,7 @@ class RobustnessResult(FrozenModel):
 
 
 class OutOfDomainSet(FrozenModel):
-    """Scores on another data set with the same labels, of which nothing was used in training."""
+    """Scores on another data set with the same labels, which training does not read."""
 
     name: str
     """Name in ``evaluate.out_of_domain`` of the recipe."""
@@ -135,17 +136,6 @@ class OutOfDomainSet(FrozenModel):
     """F1 on the data set."""
     accuracy: Estimate
     """Accuracy on the data set."""
-
-
-class TrainingCost(FrozenModel):
-    """Cost of the training on the machine it ran on."""
-
-    seconds: float
-    """Wall-clock time in seconds."""
-    cpu_seconds: float | None = None
-    """Seconds that CPU cores worked, summed over the cores; None if it was not measured, as on several machines."""
-    peak_memory: int
-    """Peak resident memory in bytes."""
 
 
 class TfidfBaseline(FrozenModel):
@@ -202,7 +192,10 @@ class EvaluationManifest(FrozenModel):
     baseline: TfidfBaseline | None = None
     """TF-IDF baseline; None if it was not computed."""
     validation: dict[str, float] = {}
-    """Metric name to value on the validation split, such as ``f1``, as measured after training."""
+    """Metric name to value on the validation split, such as ``f1``, as measured after training by the most probable
+    label."""
+    validation_rows: int | None = None
+    """Number of texts of that validation split; None if the bundle was trained on another dataset, or before 0.2."""
 
     @property
     def f1(self) -> Estimate:

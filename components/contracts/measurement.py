@@ -10,6 +10,9 @@ from textgate.components.contracts.evaluation import Estimate
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 
+LATENCY_TOKENS = 64
+"""Length of a text, in tokens, by which ``gate.max_latency_ms`` judges."""
+
 
 class Speed(FrozenModel):
     """Prediction time of one batch size and text length, on all CPU cores, tokenization included."""
@@ -55,6 +58,8 @@ class Measurement(FrozenModel):
     """Prediction times by batch size and text length."""
     peak_memory: int
     """Peak resident memory, in bytes, of a process that loads it and predicts the batches of ``speeds``."""
+    machine: str | None = None
+    """Processor on which ``speeds`` were measured, such as ``AMD EPYC 7B12, 8 cores``; None if it is not known."""
     refused: str | None = None
     """Reason why it must not be served, as a sentence; None if it may be served."""
 
@@ -62,6 +67,12 @@ class Measurement(FrozenModel):
     def texts_per_second(self) -> float:
         """Throughput, see ``throughput``."""
         return throughput(self.speeds)
+
+    @property
+    def latency(self) -> Speed | None:
+        """Time of one text of 64 tokens, or of the longest text below that was measured; None without a measurement."""
+        single = [speed for speed in self.speeds if speed.batch == 1 and speed.tokens <= LATENCY_TOKENS]
+        return max(single, key=lambda speed: speed.tokens, default=None)
 
 
 class MergeResult(FrozenModel):
@@ -100,6 +111,11 @@ class Measurements(FrozenModel):
     """Required agreement with the model before export, from the recipe."""
     targets: list[Measurement]
     """Measurements of every export target."""
+
+    @property
+    def served_target(self) -> Measurement | None:
+        """Measurement of the served target; None if it is not among the targets."""
+        return next((target for target in self.targets if target.target == self.served), None)
 
     def write(self, path: Path) -> None:
         """Write the measurements as JSON."""

@@ -36,25 +36,17 @@ def evaluate(
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import EvaluateSettings, Export, TrainingCost
+        from textgate.components.contracts import EvaluateSettings, Export
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
         analyses = EvaluateSettings.model_validate_json(settings)
-        cost = None
-        if "seconds" in model.metadata:
-            cost = TrainingCost(
-                seconds=model.metadata["seconds"],
-                cpu_seconds=model.metadata.get("cpu_seconds"),
-                peak_memory=int(model.metadata["peak_memory"]),
-            )
         datasets = [Path(artifact.path) for artifact in out_of_domain or []]
         result = evaluate_bundle(
             Path(dataset.path),
             Path(model.path),
             Path(evaluation.path),
             analyses,
-            cost,
             dict(zip(analyses.out_of_domain, datasets, strict=True)),
             Export.model_validate_json(export) if export else None,
         )

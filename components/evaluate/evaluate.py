@@ -17,12 +17,12 @@ from textgate.components.contracts import (
     Insight,
     ModelBundle,
     OutOfDomainSet,
-    TrainingCost,
 )
 from textgate.components.contracts.evaluation import TfidfBaseline
 from textgate.components.contracts.insight import MapPoint
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
+from textgate.components.contracts.training_cost import read_training_cost
 from textgate.components.evaluate.baselines import tfidf_baseline
 from textgate.components.evaluate.embedding_map import map_embeddings
 from textgate.components.evaluate.explanations import explain_errors, top_words
@@ -52,7 +52,6 @@ def evaluate_bundle(
     bundle_folder: Path,
     output: Path,
     settings: EvaluateSettings = SCORES_ONLY,
-    cost: TrainingCost | None = None,
     out_of_domain: Mapping[str, Path] | None = None,
     export: Export | None = None,
     split: str = SPLIT,
@@ -64,7 +63,6 @@ def evaluate_bundle(
         bundle_folder: The bundle, trained or exported.
         output: Folder to write the evaluation to.
         settings: Analyses to run beyond the scores.
-        cost: Cost of the bundle's training, to be recorded with the scores.
         out_of_domain: Folders of further datasets by name, as ingest writes them.
         export: The recipe's section ``export`` for a trained bundle: it is scored with the decision threshold that this
             asks for, fitted on the validation split, as the served bundle will be. None for an exported bundle, which
@@ -105,7 +103,7 @@ def evaluate_bundle(
         robustness=measure_robustness(predictor, texts, truth, calibration, settings),
         out_of_domain=[_score_dataset(name, path, bundle, predictor) for name, path in (out_of_domain or {}).items()],
         history=bundle.history,
-        training_cost=cost,
+        training_cost=read_training_cost(bundle_folder),
         versions=bundle.versions,
         baseline=_baseline(dataset, predictions, settings),
         validation={
@@ -113,6 +111,7 @@ def evaluate_bundle(
             for name, value in bundle.metrics.items()
             if name.startswith("validation_")
         },
+        validation_rows=_validation_rows(dataset, bundle),
     )
     insight = _analyse(predictor, predictions, labels, settings)
     evaluation = Evaluation(manifest, ids, texts, truth, probabilities, insight)
@@ -132,6 +131,12 @@ def _baseline(dataset: Dataset, predictions: Predictions, settings: EvaluateSett
     if not settings.baseline_texts:
         return None
     return tfidf_baseline(dataset, predictions.texts, predictions.truth, settings.baseline_texts, settings.seed)
+
+
+def _validation_rows(dataset: Dataset, bundle: ModelBundle) -> int | None:
+    if bundle.dataset != dataset.manifest.fingerprint:
+        return None
+    return sum(dataset.manifest.counts.get("validation", {}).values()) or None
 
 
 def _analyse(

@@ -9,11 +9,8 @@ import numpy as np
 from textgate.components.contracts import Estimate
 from textgate.components.metrics import f1_difference, f1_estimate, interval
 from textgate.components.metrics.classification import Classes, Floats, class_counts, per_class
-from textgate.components.metrics.composites import macro_interval
+from textgate.components.metrics.intervals import macro_estimate
 from textgate.components.metrics.resampling import resample_cells, resampled_counts
-
-_FEW_ROWS = 10
-"""If most classes have fewer rows, a mean over them is biased downwards and has no interval."""
 
 
 def sample_f1(truth: Classes, predicted: Classes, classes: int) -> Estimate | None:
@@ -27,21 +24,13 @@ def sample_f1(truth: Classes, predicted: Classes, classes: int) -> Estimate | No
     Returns:
         F1 with its 95 % interval; None if all rows have the same true class, or there are none.
     """
-    present, support = np.unique(truth, return_counts=True)
+    present = np.unique(truth)
     if len(present) < 2:
         return None
     if classes == 2:
         return f1_estimate(truth, predicted, classes)
-    value = float(_mean_of_present(*class_counts(truth, predicted, classes)))
-    rows, thin = int(support.min()), int(np.sum(support < _FEW_ROWS))
-    if thin > len(present) / 2:
-        withheld = f"{thin} of {len(present)} classes have fewer than {_FEW_ROWS} texts"
-        return Estimate(value=value, low=0, high=1, rows=rows, withheld=withheld)
-    # Predictions of absent classes are one more class, whose F1 of 0 does not count; it only widens the interval.
-    truth, predicted = np.searchsorted(present, truth), _renumbered(predicted, present)
-    numbered = int(max(len(present), predicted.max() + 1))
-    low, high = (end * numbered / len(present) for end in macro_interval("f1", truth, predicted, numbered))
-    return Estimate(value=value, low=max(0.0, min(value, low)), high=min(1.0, max(value, high)), rows=rows)
+    numbered = np.searchsorted(present, truth), _renumbered(predicted, present)
+    return macro_estimate("f1", *numbered, len(present) + 1, averaged=len(present))
 
 
 def sample_f1_difference(truth: Classes, predicted: Classes, reference: Classes, classes: int) -> Estimate | None:

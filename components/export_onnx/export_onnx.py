@@ -10,6 +10,7 @@ from textgate.components.contracts.bundle import EnsembleRuntime, LinearRuntime,
 from textgate.components.contracts.export_target import EXPORT_TARGETS
 from textgate.components.contracts.measurement import Measurement, Measurements
 from textgate.components.contracts.text_keys import copy_trained_on
+from textgate.components.contracts.training_cost import copy_training_cost
 from textgate.components.export_onnx.calibrate import calibrate
 from textgate.components.export_onnx.measure import Reference, choose_served, measure_cost, measure_quality
 from textgate.components.export_onnx.target_exporter import TargetExporter
@@ -50,6 +51,7 @@ def export_bundle(
             measurements = [_export_and_measure(exporter, name, reference) for name in settings.targets]
             chosen = choose_served(measurements)
             copy_trained_on(bundle_folder, folder)
+            copy_training_cost(bundle_folder, folder)
             served = _combine(scratch, settings.targets, chosen.target, folder)
         calibration = calibrate(open_predictor(folder, served), dataset, settings)
         served = served.model_copy(update={"calibration": calibration}).write(folder)

@@ -86,9 +86,8 @@ def measure_quality(
 
 
 def measure_cost(folder: Path, bundle: ModelBundle, quality: Measurement) -> Measurement:
-    """Return ``quality`` with the bundle's speeds and peak memory added."""
-    speeds, peak_memory = measure_speed(folder, max_benchmark_tokens(bundle))
-    return quality.model_copy(update={"speeds": speeds, "peak_memory": peak_memory})
+    """Return ``quality`` with the bundle's speeds and peak memory added, and the machine that they were measured on."""
+    return quality.model_copy(update=measure_speed(folder, max_benchmark_tokens(bundle))._asdict())
 
 
 def choose_served(measurements: list[Measurement]) -> Measurement:

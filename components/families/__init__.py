@@ -14,6 +14,7 @@ from textgate.components.families.family import (
     transformer_max_tokens,
 )
 from textgate.components.families.registry import EXPORTABLE_FAMILIES, FAMILIES, open_predictor
+from textgate.components.families.validation import validation_metrics
 
 __all__ = [
     "EXPORTABLE_FAMILIES",
@@ -27,4 +28,5 @@ __all__ = [
     "max_benchmark_tokens",
     "open_predictor",
     "transformer_max_tokens",
+    "validation_metrics",
 ]

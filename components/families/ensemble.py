@@ -18,9 +18,9 @@ from textgate.components.contracts import (
     TransformersRuntime,
 )
 from textgate.components.contracts.text_keys import TRAINED_ON
-from textgate.components.families import FitResult, TrainingContext
+from textgate.components.contracts.training_cost import TRAINING_COST
+from textgate.components.families import FitResult, TrainingContext, validation_metrics
 from textgate.components.families.linear import merge, predictor
-from textgate.components.families.validation import validation_metrics
 from textgate.components.inference import load_bundle
 from textgate.components.metrics import f1
 
@@ -55,13 +55,13 @@ def fit(dataset: Dataset, training: EnsembleTraining, folder: Path, context: Tra
     for member, rows, weight in zip(training.members, probabilities, weights, strict=True):
         score = f1(classes, rows.argmax(axis=1), len(labels))
         print(f"{member.bundle}: validation F1 {score:.4f} by itself, weight {weight:.4f}", flush=True)
+    mixture = np.tensordot(weights, np.stack(probabilities), axes=1)
     runtime = EnsembleRuntime(
         members=names,
         weights=weights.tolist(),
         max_tokens=max(bundle.max_tokens or 0 for bundle in bundles) or None,
     )
-    mean = np.tensordot(weights, np.stack(probabilities), axes=1)
-    return FitResult(runtime, validation_metrics(classes, mean))
+    return FitResult(runtime, validation_metrics(classes, mixture))
 
 
 def maximum_likelihood_weights(probabilities: Floats, classes: npt.NDArray[np.int64]) -> Floats:
@@ -92,9 +92,9 @@ def _rounded(weights: Floats) -> Floats:
 
 
 def _copy_member(source: Path, reference: str, labels: list[str], target: Path) -> ModelBundle:
-    """Copy the bundle in ``source`` to ``target`` without alternative runtimes and the keys of its training texts.
+    """Copy the bundle in ``source`` to ``target`` without alternative runtimes, training texts' keys and training cost.
 
-    The ensemble has the keys of all members.
+    The ensemble has the keys and costs of all members.
     """
     bundle = ModelBundle.load(source)
     match bundle.runtime:
@@ -110,5 +110,5 @@ def _copy_member(source: Path, reference: str, labels: list[str], target: Path) 
             )
     if bundle.labels != labels:
         raise InputError(f"{reference} has the labels {bundle.labels}, but the dataset has {labels}")
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(TRAINED_ON, *bundle.alternatives))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(TRAINED_ON, TRAINING_COST, *bundle.alternatives))
     return bundle.model_copy(update={"alternatives": {}}).write(target)

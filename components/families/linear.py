@@ -20,9 +20,8 @@ from textgate.components.contracts import (
     TransformersRuntime,
     Word2VecTraining,
 )
-from textgate.components.families import FitResult, TrainingContext
+from textgate.components.families import FitResult, TrainingContext, validation_metrics
 from textgate.components.families.logistic_regression import softmax_layer
-from textgate.components.families.validation import validation_metrics
 from textgate.components.inference import Predictor, load_bundle
 from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
 

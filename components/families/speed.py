@@ -4,12 +4,15 @@
 """
 
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from textgate.components.contracts.measurement import Speed
 from textgate.components.inference import Predictor
@@ -24,7 +27,18 @@ _RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes per unit of ``ru_maxrss`` (getrusage(2))."""
 
 
-def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
+class ServingSpeed(NamedTuple):
+    """Speed and memory of a served bundle."""
+
+    speeds: list[Speed]
+    """Median time of each batch size and text length."""
+    peak_memory: int
+    """Peak of resident memory in bytes."""
+    machine: str
+    """Processor that predicted, such as ``AMD EPYC 7B12, 8 cores``."""
+
+
+def measure_speed(bundle: Path, max_tokens: int) -> ServingSpeed:
     """Measure the speed and the memory of a served bundle in a process of its own.
 
     Args:
@@ -32,8 +46,7 @@ def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
         max_tokens: Maximum length of a text; the lengths 16, 64 and 256 above it are skipped.
 
     Returns:
-        The median time of each batch size (1, 8, 32) and text length, without batches expected to take more than 20
-        seconds, and the peak of resident memory in bytes.
+        Times of the batch sizes 1, 8 and 32, without batches expected to take more than 20 seconds; memory; machine.
 
     Raises:
         RuntimeError: The process failed; the message holds its standard error.
@@ -44,15 +57,18 @@ def measure_speed(bundle: Path, max_tokens: int) -> tuple[list[Speed], int]:
         raise RuntimeError(f"measuring {bundle} failed: {done.stderr}")
     # A predictor on torch prints its progress first.
     result = json.loads(done.stdout.splitlines()[-1])
-    return [Speed.model_validate(speed) for speed in result["speeds"]], result["peak_memory"]
+    speeds = [Speed.model_validate(speed) for speed in result["speeds"]]
+    return ServingSpeed(speeds, result["peak_memory"], result["machine"])
 
 
 def main(bundle: Path, max_tokens: int) -> None:
     """Measure in this process, and print the result as JSON."""
-    from textgate.components.contracts import ModelBundle
+    from textgate.components.contracts import ModelBundle, TransformersRuntime
     from textgate.components.families import open_predictor
 
-    predictor = open_predictor(bundle, ModelBundle.load(bundle))
+    manifest = ModelBundle.load(bundle)
+    predictor = open_predictor(bundle, manifest)
+    machine = _processor(uses_torch=isinstance(manifest.runtime, TransformersRuntime))
     speeds: list[Speed] = []
     per_token = 0.0
     for tokens in [length for length in _TOKENS if length <= max_tokens] or [max_tokens]:
@@ -68,13 +84,31 @@ def main(bundle: Path, max_tokens: int) -> None:
                 times.append(_seconds(predictor, [text] * batch))
             per_token = median(times) / (tokens * batch)
             speeds.append(Speed(batch=batch, tokens=tokens, milliseconds=median(times) * 1_000))
-    print(json.dumps({"speeds": [speed.model_dump() for speed in speeds], "peak_memory": peak_memory()}))
+    result = {"speeds": [speed.model_dump() for speed in speeds], "peak_memory": peak_memory(), "machine": machine}
+    print(json.dumps(result))
 
 
 def _seconds(predictor: Predictor, texts: list[str]) -> float:
     started = time.perf_counter()
     predictor.predict_proba(texts)
     return time.perf_counter() - started
+
+
+def _processor(uses_torch: bool) -> str:
+    """Return the name of the GPU that a predictor on torch uses, or of the CPU with its number of cores."""
+    if uses_torch:
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    # ARM's lines have no model name.
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = os.cpu_count()
+    return f"{names[0] if names else platform.machine()}, {cores} core{'' if cores == 1 else 's'}"
 
 
 def peak_memory() -> int:

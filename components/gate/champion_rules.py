@@ -17,6 +17,8 @@ from textgate.components.contracts.decision import IS_CHAMPION
 from textgate.components.contracts.metric_names import metric_title
 from textgate.components.metrics.differences import (
     POWER,
+    comparison_level,
+    lower_bound,
     metric_difference,
     minimum_detectable_difference,
     pr_auc_difference,
@@ -40,7 +42,7 @@ class ServingCost(NamedTuple):
 
 
 class Champion(NamedTuple):
-    """The current champion, with its predictions for the test texts of the evaluation."""
+    """The current champion, or an earlier one, with its predictions for the test texts of the evaluation."""
 
     version: str
     """Version in the registry."""
@@ -57,9 +59,13 @@ class Champion(NamedTuple):
     champion or the served model does not say what it was trained on."""
     probabilities: Floats | None = None
     """Probabilities per text, (n, classes) float64; None where ``predicted`` is None."""
+    trained_on_known: bool = True
+    """Whether its bundle says what it was trained on."""
 
 
-def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: ServingCost | None) -> Iterator[Rule]:
+def champion_rules(
+    served: Evaluation, champion: Champion, gate: Gate, cost: ServingCost | None, uses: float = 0
+) -> Iterator[Rule]:
     """Yield the rules that compare the served model with the champion.
 
     Args:
@@ -67,6 +73,7 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
         champion: The current champion.
         gate: Conditions of the recipe.
         cost: Size and speed of the served model; required if the recipe asks for an improvement.
+        uses: Number of full uses of the test texts before.
     """
     labels = served.manifest.labels
     if champion.bundle == served.manifest.bundle:
@@ -80,6 +87,30 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
         )
         yield Rule(name="same_labels", threshold=None, value=None, passed=False, message=message)
         return
+    margin = margin_rule("margin", f"champion {champion.version}", served, champion, gate)
+    yield margin
+    if margin.value and gate.improvement and cost and champion.cost:
+        title = metric_title(gate.metric, labels)
+        level = comparison_level(uses)
+        yield _improvement_rule(gate.improvement, title, margin.value, cost, champion.cost, level)
+
+
+def margin_rule(name: str, title: str, served: Evaluation, champion: Champion, gate: Gate) -> Rule:
+    """Return the rule that the served model is not worse than a champion by more than ``gate.margin``.
+
+    Args:
+        name: Name of the rule.
+        title: The champion in a sentence, such as ``champion 605127f62e6b``.
+        served: Evaluation of the model that would be served.
+        champion: The current champion or an earlier one, with predictions.
+        gate: Conditions of the recipe.
+
+    Returns:
+        The rule, with the difference of the two as its value; None if too few texts are left to compare them on.
+    """
+    if champion.predicted is None:
+        raise ValueError(f"{title} has no predictions to compare with")
+    labels = served.manifest.labels
     rows = np.ones(len(served.ids), dtype=bool) if champion.unseen is None else champion.unseen
     lack = None
     if rows.sum() < gate.min_test_rows:
@@ -88,16 +119,24 @@ def champion_rules(served: Evaluation, champion: Champion, gate: Gate, cost: Ser
         lack = "have no text of some label, so that PR-AUC cannot be computed on them"
     if lack:
         message = (
-            f"neither this model nor champion {champion.version} was trained on {rows.sum():,} of {len(rows):,} test "
-            f"texts, which {lack}"
+            f"neither this model nor {title} was trained on {rows.sum():,} of {len(rows):,} test texts, which {lack}"
         )
-        yield Rule(name="margin", threshold=-gate.margin, value=None, passed=False, message=message)
-        return
-    title = metric_title(gate.metric, labels)
+        return Rule(name=name, threshold=-gate.margin, value=None, passed=False, message=message)
     difference = _difference(gate.metric, served, champion.predicted, champion.probabilities, rows)
-    yield _margin_rule(title, difference, champion, rows, gate.margin)
-    if gate.improvement and cost and champion.cost:
-        yield _improvement_rule(gate.improvement, title, difference, cost, champion.cost)
+    passed = difference.low >= -gate.margin
+    compared = int(rows.sum())
+    texts = (
+        f"{compared:,} test texts, of which it is unknown whether {title} was trained on them"
+        if champion.unseen is None
+        else f"{compared:,} of {len(rows):,} test texts, on which neither was trained"
+    )
+    message = (
+        f"the {metric_title(gate.metric, labels)} differs from {title} by {difference.value:+.4f} "
+        f"[{difference.low:+.4f}, {difference.high:+.4f}] (paired, 95 %): {'not worse' if passed else 'may be worse'} "
+        f"by more than {gate.margin:g}, judged on {texts}; an equally good model passes in {POWER:.0%} of the cases "
+        f"from a margin of {minimum_detectable_difference(difference):.4f} on"
+    )
+    return Rule(name=name, threshold=-gate.margin, value=difference, passed=passed, message=message)
 
 
 def _difference(
@@ -118,26 +157,8 @@ def _difference(
     return metric_difference(metric, truth, served.predicted[rows], predicted[rows], len(served.manifest.labels))
 
 
-def _margin_rule(title: str, difference: Estimate, champion: Champion, rows: Mask, margin: float) -> Rule:
-    """Return the rule that the served model is not worse than the champion by more than the margin."""
-    passed = difference.low >= -margin
-    compared, known = int(rows.sum()), champion.unseen is not None
-    texts = (
-        f"{compared:,} of {len(rows):,} test texts, on which neither was trained"
-        if known
-        else f"{compared:,} test texts, of which it is unknown whether champion {champion.version} was trained on them"
-    )
-    message = (
-        f"the {title} differs from champion {champion.version} by {difference.value:+.4f} [{difference.low:+.4f}, "
-        f"{difference.high:+.4f}] (paired, 95 %): {'not worse' if passed else 'may be worse'} by more than "
-        f"{margin:g}, judged on {texts}; an equally good model passes in {POWER:.0%} of the cases from a margin of "
-        f"{minimum_detectable_difference(difference):.4f} on"
-    )
-    return Rule(name="margin", threshold=-margin, value=difference, passed=passed, message=message)
-
-
 def _improvement_rule(
-    accepted: Sequence[str], title: str, score: Estimate, cost: ServingCost, champion: ServingCost
+    accepted: Sequence[str], title: str, score: Estimate, cost: ServingCost, champion: ServingCost, level: float
 ) -> Rule:
     """Return the rule that the served model is better than the champion in one of the ``accepted`` respects.
 
@@ -147,10 +168,11 @@ def _improvement_rule(
         score: Score of the served model minus that of the champion.
         cost: Size and speed of the served model.
         champion: Size and speed of the champion.
+        level: Probability of a higher score by chance that is accepted.
     """
     improvements: list[str] = []
-    if "f1" in accepted and score.low > 0:
-        improvements.append(f"its {title} is higher")
+    if "f1" in accepted and lower_bound(score, level) > 0:
+        improvements.append(f"its {title} is higher (p < {level:.2g}, for the uses of these test texts so far)")
     if "speed" in accepted and cost.texts_per_second and champion.texts_per_second:
         ratio = cost.texts_per_second / champion.texts_per_second
         if ratio >= _NOTICEABLE_RATIO:

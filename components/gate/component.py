@@ -38,18 +38,21 @@ def gate_trained(
 
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
-        from textgate.components.storage import Store
+        from textgate.components.storage import Registry, Store
         from textgate.components.storage.runs import save_decision
 
+        store = Store.from_environment(bucket)
         result = gate_trained_model(
             Path(dataset.path),
             Path(trained.path),
+            Registry(store),
             Recipe.model_validate_json(recipe),
+            run,
             Path(decision.path),
             Path(report.path),
             Path(sweep.path) if sweep else None,
         )
-        save_decision(Store.from_environment(bucket), run, result)
+        save_decision(store, run, result)
         return result.passed
 
 
@@ -107,7 +110,7 @@ def gate_served(
             sweep=Path(sweep.path) if sweep else None,
         )
         outputs = ServedModelOutputs(decision=Path(decision.path), report=Path(report.path), card=Path(card.path))
-        result = gate_served_model(inputs, Registry(store), Recipe.model_validate_json(recipe), outputs)
+        result = gate_served_model(inputs, Registry(store), Recipe.model_validate_json(recipe), run, outputs)
         save_evaluation(store, run, Path(served.path))
         save_test_sample(store, run, Path(served.path))
         save_card(store, run, Path(card.path))

@@ -1,7 +1,9 @@
 """Gate step: decide, compare with the registry's champion, and write the decision, its report and the model card."""
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +18,26 @@ from textgate.components.contracts import (
     GateDecision,
     ModelBundle,
     Recipe,
+    Rule,
 )
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
+from textgate.components.contracts.text_keys import read_trained_on
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
+from textgate.components.gate.data_rules import data_rules
 from textgate.components.gate.endpoint import endpoint_rule
 from textgate.components.gate.held_out import held_out_rule, unseen_texts
+from textgate.components.gate.limits import cost_rules, robustness_rules, slice_rules
 from textgate.components.gate.promised_precision import check_promised_precision
+from textgate.components.gate.reference import check_reference
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
+from textgate.components.gate.split_uses import PresentUse
 from textgate.components.report.report import ReportInputs, write_report
-from textgate.components.storage import Registry
+from textgate.components.storage import Registry, reference_version
 
 
 @dataclass(frozen=True)
@@ -64,79 +73,125 @@ class ServedModelOutputs:
 
 
 def gate_trained_model(
-    dataset: Path, trained: Path, recipe: Recipe, decision: Path, report: Path, sweep: Path | None = None
+    dataset: Path,
+    trained: Path,
+    registry: Registry,
+    recipe: Recipe,
+    run: str,
+    decision: Path,
+    report: Path,
+    sweep: Path | None = None,
 ) -> GateDecision:
     """Decide gate 1.
 
     Args:
-        dataset: Folder of the dataset, for the report.
+        dataset: Folder of the dataset.
         trained: Evaluation of the trained bundle.
+        registry: Registry that counts the uses of the test split.
         recipe: The recipe.
+        run: Name of the run.
         decision: File to write the decision to, as JSON.
         report: File to write the HTML report to.
         sweep: Results of a sweep, for the report.
     """
     evaluation = Evaluation.open(trained)
-    result = judge_trained(evaluation, recipe.gate)
+    opened, gate = Dataset.open(dataset), recipe.gate
+    use = PresentUse.open(registry.judgements(recipe.model), run, opened, [evaluation])
+    result = use.record(judge_trained(evaluation, gate))
+    manifest = opened.manifest
+    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *data_rules(manifest, gate)])
     _write(result, decision)
-    manifest = Dataset.open(dataset).manifest
     write_report(report, ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep)))
     return result
 
 
 def gate_served_model(
-    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, outputs: ServedModelOutputs
+    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, run: str, outputs: ServedModelOutputs
 ) -> GateDecision:
-    """Decide gate 2 against the champion of ``recipe.model`` in the registry, if there is one."""
+    """Decide gate 2 against the champion and the reference of ``recipe.model`` in the registry, if there are any.
+
+    Args:
+        inputs: Files to read.
+        registry: Registry with the champion, the reference and the uses of the test split.
+        recipe: The recipe.
+        run: Name of the run.
+        outputs: Files to write.
+    """
     evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
-    champion = _champion(registry, recipe.model, evaluation, recipe.gate, inputs)
-    cost = _serving_cost(inputs.exported, recipe.gate) if champion else None
-    endpoint = endpoint_rule(inputs.exported, recipe.gate.endpoint)
-    held_out = held_out_rule(Dataset.open(inputs.dataset), evaluation, inputs.exported)
-    result = judge_served(evaluation, trained, measurements, champion, recipe.gate, cost, endpoint, held_out)
+    dataset, sweep, gate = Dataset.open(inputs.dataset), _read_sweep(inputs.sweep), recipe.gate
+    load = partial(_load, registry, recipe.model, evaluation, inputs)
+    channel = registry.channel(recipe.model)
+    champion = load(channel.version, gate.improvement) if channel else None
+    cost = _serving_cost(inputs.exported, gate.improvement) if champion else None
+    endpoint = endpoint_rule(inputs.exported, gate.endpoint)
+    unseen = unseen_texts(dataset, evaluation, [inputs.exported])
+    held_out = held_out_rule(dataset, evaluation, unseen)
+    use = PresentUse.open(registry.judgements(recipe.model), run, dataset, [trained, evaluation])
+    result = judge_served(evaluation, trained, measurements, champion, gate, cost, endpoint, held_out, use.full_uses)
+    reference = reference_version(registry, recipe.model)
+    result = use.record(check_reference(result, evaluation, champion, reference, load, recipe))
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
+    result = result.with_rules(_limit_rules(evaluation, measurements, dataset.manifest, gate))
     _write(result, outputs.decision)
-    dataset, sweep = Dataset.open(inputs.dataset).manifest, _read_sweep(inputs.sweep)
-    write_report(outputs.report, ReportInputs(result, recipe, dataset, evaluation, trained, measurements, merge, sweep))
+    report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep)
+    write_report(outputs.report, report)
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
-    card = model_card(CardInputs(bundle, recipe, dataset, evaluation, trained, result, measurements))
-    outputs.card.write_text(card, "utf-8")
+    count = None if unseen is None else int(unseen.sum())
+    card = CardInputs(bundle, recipe, dataset.manifest, evaluation, trained, result, measurements, count)
+    outputs.card.write_text(model_card(card), "utf-8")
     return result
 
 
-def _champion(
-    registry: Registry, model: str, evaluation: Evaluation, gate: Gate, inputs: ServedModelInputs
-) -> Champion | None:
-    """Return the champion with its predictions for the evaluated texts, by the runtime that serves it."""
-    channel = registry.channel(model)
-    if channel is None:
-        return None
+def _limit_rules(
+    served: Evaluation, measurements: Measurements, dataset: DatasetManifest, gate: Gate
+) -> Iterator[Rule]:
+    """Yield the rules of gate 2 on the serving cost, robustness, slices and data."""
+    yield from cost_rules(measurements, gate)
+    yield from robustness_rules(served, gate)
+    yield from slice_rules("the served model", served, gate)
+    yield from data_rules(dataset, gate)
+
+
+def _load(
+    registry: Registry,
+    model: str,
+    evaluation: Evaluation,
+    inputs: ServedModelInputs,
+    version: str,
+    improvement: Sequence[str] = (),
+) -> Champion:
+    """Return a version of the model with its predictions for the evaluated texts, by the runtime that serves it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "champion"
-        bundle: ModelBundle = registry.download(model, channel.version, folder)
+        bundle: ModelBundle = registry.download(model, version, folder)
         labels = evaluation.manifest.labels
         if bundle.fingerprint == evaluation.manifest.bundle or set(bundle.labels) != set(labels):
-            return Champion(channel.version, bundle.fingerprint, bundle.labels)
+            return Champion(version, bundle.fingerprint, bundle.labels)
         probabilities = np.asarray(open_predictor(folder, bundle).predict_proba(evaluation.texts))
         # The labels may have another order, as before a change of preprocess.positive.
         index = np.array([labels.index(label) for label in bundle.labels], dtype=np.int64)
-        predicted = index[bundle.calibration.predict(probabilities)]
-        cost = _serving_cost(folder, gate)
-        unseen = unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported])
-        ordered = probabilities[:, np.argsort(index)]
-        return Champion(channel.version, bundle.fingerprint, labels, predicted, cost, unseen, ordered)
+        return Champion(
+            version,
+            bundle.fingerprint,
+            labels,
+            predicted=index[bundle.calibration.predict(probabilities)],
+            cost=_serving_cost(folder, improvement),
+            unseen=unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported]),
+            probabilities=probabilities[:, np.argsort(index)],
+            trained_on_known=read_trained_on(folder) is not None,
+        )
 
 
-def _serving_cost(folder: Path, gate: Gate) -> ServingCost | None:
+def _serving_cost(folder: Path, improvement: Sequence[str]) -> ServingCost | None:
     """Return size and speed of the bundle in ``folder``; None if the gate asks for no improvement."""
-    if not gate.improvement:
+    if not improvement:
         return None
     bundle = ModelBundle.load(folder)
-    timed = "speed" in gate.improvement
-    rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle))[0]) if timed else None
+    timed = "speed" in improvement
+    rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle)).speeds) if timed else None
     return ServingCost(bundle.size, rate)
 
 

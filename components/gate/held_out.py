@@ -13,12 +13,17 @@ _MAX_SEEN = 0.01
 """Largest share of test texts that the model was trained on: it raises a score of 0.8 by at most 0.002."""
 
 
-def held_out_rule(dataset: Dataset, evaluation: Evaluation, folder: Path) -> Rule:
-    """Return the rule that the bundle in ``folder`` was trained or validated on at most 1 % of the evaluated texts.
+def held_out_rule(dataset: Dataset, evaluation: Evaluation, unseen: npt.NDArray[np.bool_] | None) -> Rule:
+    """Return the rule that a bundle was trained or validated on at most 1 % of the evaluated texts.
 
     The texts of an ensemble's members and of a student's teacher count. The rule passes if they are unknown.
+
+    Args:
+        dataset: Dataset of the evaluation.
+        evaluation: Evaluation of the bundle.
+        unseen: Result of ``unseen_texts`` for the bundle.
     """
-    unseen, rows = unseen_texts(dataset, evaluation, [folder]), len(evaluation.ids)
+    rows = len(evaluation.ids)
     copies = (dataset.manifest.near_duplicates or {}).get(evaluation.manifest.split, 0)
     counted = f"{rows:,} test texts" + (f" ({copies:,} of them copies of others)" if copies else "")
     if unseen is None:

@@ -29,4 +29,4 @@ def check_promised_precision(decision: GateDecision, served: Evaluation, export:
         verb = "is reached" if passed else "is not reached"
         message = f"{promise} {verb} on the {predicted:,} test texts for which it is predicted: {value}"
     rule = Rule(name="promised_precision", threshold=export.min_precision, value=value, passed=passed, message=message)
-    return decision.model_copy(update={"rules": [*decision.rules, rule]})
+    return decision.with_rules([rule])

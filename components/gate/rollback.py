@@ -17,4 +17,4 @@ def reject_rolled_back(decision: GateDecision, registry: Registry, model: str) -
     if block is None:
         return decision
     rule = Rule(name="not_rolled_back", threshold=None, value=None, passed=False, message=block.message)
-    return decision.model_copy(update={"rules": [*decision.rules, rule]})
+    return decision.with_rules([rule])

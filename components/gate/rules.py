@@ -33,6 +33,7 @@ def judge_served(
     cost: ServingCost | None = None,
     endpoint: Rule | None = None,
     held_out: Rule | None = None,
+    uses: float = 0,
 ) -> GateDecision:
     """Decide gate 2: compare the served model with the thresholds, the trained model and the champion.
 
@@ -46,6 +47,7 @@ def judge_served(
         cost: Size and speed of the served model; required if the recipe asks for an improvement on a champion.
         endpoint: Rule that the endpoint can serve the model; see ``endpoint_rule``.
         held_out: Rule that the model was not trained on the test texts; see ``held_out_rule``.
+        uses: Number of full uses of the test texts before.
 
     Raises:
         InputError: The evaluations are of different texts, a metric of the gate is not defined on the test split, or a
@@ -64,7 +66,7 @@ def judge_served(
     if held_out is not None:
         rules.append(held_out)
     if champion is not None:
-        rules += champion_rules(served, champion, gate, cost)
+        rules += champion_rules(served, champion, gate, cost, uses)
     if endpoint is not None:
         rules.append(endpoint)
     return GateDecision(

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from textgate.components.contracts import Estimate, Evaluation, Gate, InputError, JudgedScore, Rule
 from textgate.components.contracts.metric_names import metric_title
+from textgate.components.metrics import estimates
 from textgate.components.metrics.constant_answers import best_constant_answer
+from textgate.components.metrics.differences import validation_gap
 
 
 def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> JudgedScore:
@@ -12,7 +14,8 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
 
     Args:
         evaluation: Evaluation of the judged model.
-        trained: Evaluation of the trained model, which holds the baseline and the score on the validation split.
+        trained: Evaluation of the trained model, which holds the score on the validation split and the baseline; in a
+            comparison, ``evaluation`` holds the latter.
         gate: Conditions of the recipe.
 
     Raises:
@@ -20,7 +23,7 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
     """
     labels = evaluation.manifest.labels
     constant = best_constant_answer(gate.metric, evaluation.truth, len(labels))
-    baseline = trained.manifest.baseline
+    baseline = trained.manifest.baseline or evaluation.manifest.baseline
     return JudgedScore(
         metric=gate.metric,
         title=metric_title(gate.metric, labels),
@@ -30,7 +33,21 @@ def judged_score(evaluation: Evaluation, trained: Evaluation, gate: Gate) -> Jud
         constant=constant.value,
         baseline=baseline.metrics.get(gate.metric) if baseline else None,
         validation=trained.manifest.validation.get(gate.metric),
+        gap=_gap(trained, gate.metric),
     )
+
+
+def _gap(trained: Evaluation, metric: str) -> Estimate | None:
+    """Return the validation score of the trained model minus its test score; None if either is not known."""
+    manifest, answers = trained.manifest, trained.probabilities
+    validation, rows = manifest.validation.get(metric), manifest.validation_rows
+    test = manifest.metrics.get(metric)
+    if manifest.calibration.threshold is not None:
+        # The validation score is by the most probable label, not by the threshold.
+        test = estimates(trained.truth, answers.argmax(axis=1), answers).get(metric)
+    if validation is None or rows is None or test is None:
+        return None
+    return validation_gap(validation, rows, test, len(trained.ids))
 
 
 def score_rules(model: str, evaluation: Evaluation, score: JudgedScore, gate: Gate) -> Iterator[Rule]:
@@ -80,10 +97,15 @@ def metric_estimate(evaluation: Evaluation, metric: str) -> Estimate:
     return value
 
 
+def judged_value(value: Estimate, gate: Gate) -> tuple[float, str]:
+    """Return the end of an estimate that ``gate.on`` compares with thresholds, and its name in sentences."""
+    return (value.value, "point estimate") if gate.on == "point" else (value.low, "lower end of the interval")
+
+
 def _threshold_rule(name: str, measured: str, value: Estimate, threshold: float, gate: Gate) -> Rule:
     """Compare a value, or the lower end of its interval, with a threshold; ``measured`` begins the sentence."""
-    compared = "point estimate" if gate.on == "point" else "lower end of the interval"
-    passed = (value.value if gate.on == "point" else value.low) >= threshold
+    judged, compared = judged_value(value, gate)
+    passed = judged >= threshold
     message = f"{measured} and the {compared} {'reaches' if passed else 'does not reach'} the threshold {threshold:g}"
     return Rule(name=name, threshold=threshold, value=value, passed=passed, message=message)
 

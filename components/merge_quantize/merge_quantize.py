@@ -9,6 +9,7 @@ import numpy.typing as npt
 from textgate.components.contracts import Evaluation, ModelBundle, new_folder
 from textgate.components.contracts.measurement import MergeResult
 from textgate.components.contracts.text_keys import copy_trained_on
+from textgate.components.contracts.training_cost import copy_training_cost
 from textgate.components.families import FAMILIES, open_predictor
 from textgate.components.metrics import accuracy, f1_difference, f1_estimate
 from textgate.components.sources import default_downloads, fetch
@@ -38,6 +39,7 @@ def merge_bundle(bundle_folder: Path, output: Path) -> ModelBundle:
         runtime, message = merged
         print(message, flush=True)
         copy_trained_on(bundle_folder, folder)
+        copy_training_cost(bundle_folder, folder)
         return bundle.model_copy(update={"runtime": runtime}).write(folder)
 
 

@@ -10,6 +10,7 @@ from textgate.components.metrics.intervals import (
     estimates,
     f1_difference,
     f1_estimate,
+    prediction_estimates,
     scores,
 )
 from textgate.components.metrics.resampling import RESAMPLES, SEED, interval
@@ -35,6 +36,7 @@ __all__ = [
     "interval",
     "paired_test",
     "precision_recall_points",
+    "prediction_estimates",
     "reliability",
     "roc_points",
     "scores",

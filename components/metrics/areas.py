@@ -11,6 +11,11 @@ unstable if few are not. Therefore a standard error that depends on the area alo
 - average precision: that of a proportion of the positive rows (Boyd, Eng and Page, Area under the Precision-Recall
   Curve: Point Estimates and Confidence Intervals, ECML 2013).
 
+Average precision is biased upwards if there are few positive rows, because each of them counts in the precision at its
+own score. The lower end of its interval is that of the average precision in which the rate of true positives at each
+score is that of the other positive rows (leave one out); a difference of two systems, whose biases cancel, is not
+corrected.
+
 The areas of several classes, and those of two systems, are combined by MOVER (Zou and Donner, Construction of
 confidence intervals about effect measures, Statistics in Medicine 27, 2008).
 """
@@ -56,7 +61,7 @@ def roc_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
 
 def pr_auc_interval(truth: Classes, probabilities: Floats) -> Ends:
     """Return the ends of the 95 % interval of PR-AUC; the arguments are those of ``roc_auc_interval``."""
-    area = _combine(_average_precision, truth, probabilities)
+    area = _combine(_average_precision_without_bias, truth, probabilities)
     return area.low, area.high
 
 
@@ -118,7 +123,12 @@ def _roc_auc(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:
     return _Area(value, *_ends(value, float((influence**2).sum()), misplaced, assumed), influence)
 
 
-def _average_precision(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:
+def _average_precision_without_bias(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area:
+    return _average_precision(positive, scores, corrected=True)
+
+
+def _average_precision(positive: npt.NDArray[np.bool_], scores: Floats, *, corrected: bool = False) -> _Area:
+    """Return average precision; if ``corrected``, the lower end allows for its bias on few positive rows."""
     tp, predicted, thresholds = counts_by_threshold(positive.astype(np.int64), scores)
     positives, precision = int(tp[-1]), tp / predicted
     own = np.diff(tp, prepend=0)
@@ -134,7 +144,13 @@ def _average_precision(positive: npt.NDArray[np.bool_], scores: Floats) -> _Area
         """Return the variance of a proportion of the positive rows."""
         return area * (1 - area) / positives
 
-    return _Area(value, *_ends(value, float((influence**2).sum()), misplaced, assumed), influence)
+    variance = float((influence**2).sum())
+    low, high = _ends(value, variance, misplaced, assumed)
+    if corrected and positives > 1:
+        others, counted = (tp - 1) * positives / (positives - 1), own * (tp > 1)
+        without_own = float(counted @ (others / np.maximum(others + predicted - tp, 1))) / counted.sum()
+        low, _ = _ends(min(value, without_own), variance, misplaced, assumed)
+    return _Area(value, low, high, influence)
 
 
 def _ends(value: float, variance: float, misplaced: int, assumed: Callable[[float], float]) -> Ends:

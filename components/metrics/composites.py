@@ -42,22 +42,32 @@ def class_intervals(name: str, tp: Floats, predicted: Floats, support: Floats) -
     return f1_of_jaccard(low), f1_of_jaccard(high)
 
 
-def macro_interval(name: str, truth: Classes, predicted: Classes, classes: int) -> Ends:
-    """Return the ends of the interval of the mean of ``precision``, ``recall`` or ``f1`` over the classes."""
-    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes)
-    values, (low, high) = per_class(*counts)[name], class_intervals(name, *counts)
+def macro_interval(name: str, truth: Classes, predicted: Classes, classes: int, averaged: int | None = None) -> Ends:
+    """Return the ends of the interval of the mean of ``precision``, ``recall`` or ``f1`` over the classes.
+
+    Args:
+        name: Name of the score.
+        truth: True classes, (n,) int64.
+        predicted: Predicted classes, (n,) int64.
+        classes: Number of classes.
+        averaged: Number of classes, the first ones, to average over if there are others that are only predicted. The
+            scores of these are 0, and so is the influence of a prediction on them.
+    """
+    averaged = averaged or classes
+    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes, averaged)
+    values, low, high = (ends[:averaged] for ends in (per_class(*counts)[name], *class_intervals(name, *counts)))
     by_truth, by_prediction = _class_influence(name, cells, classes)
     independent = cells.mean_square(by_truth) + cells.mean_square(by_prediction)
     ratio = cells.mean_square(by_truth + by_prediction) / independent
     value = float(values.mean())
-    below, above = (float(np.sqrt(ratio * (side**2).sum()) / classes) for side in (values - low, high - values))
-    lowest, highest = _dobson(value, (by_truth + by_prediction) / classes, cells, *counts)
+    below, above = (float(np.sqrt(ratio * (side**2).sum()) / averaged) for side in (values - low, high - values))
+    lowest, highest = _dobson(value, (by_truth + by_prediction) / averaged, cells, *counts)
     return min(value - below, lowest), max(value + above, highest)
 
 
 def weighted_f1_interval(truth: Classes, predicted: Classes, classes: int) -> Ends:
     """Return the ends of the interval of weighted F1."""
-    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes)
+    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes, classes)
     support = np.bincount(cells.truth, cells.share, classes)
     by_truth, by_prediction = _class_influence("f1", cells, classes)
     f1 = per_class(*_class_shares(cells, classes))["f1"]
@@ -68,7 +78,7 @@ def weighted_f1_interval(truth: Classes, predicted: Classes, classes: int) -> En
 
 def mcc_interval(truth: Classes, predicted: Classes, classes: int) -> Ends:
     """Return the ends of the interval of the Matthews correlation coefficient."""
-    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes)
+    counts, cells = class_counts(truth, predicted, classes), _smoothed_cells(truth, predicted, classes, classes)
     tp, columns, rows = _class_shares(cells, classes)
     free_rows, free_columns = 1 - rows @ rows, 1 - columns @ columns
     spread = np.sqrt(free_rows * free_columns)
@@ -97,9 +107,9 @@ class _Cells(NamedTuple):
         return float(np.sqrt(self.mean_square(values - self.share @ values)))
 
 
-def _smoothed_cells(truth: Classes, predicted: Classes, classes: int) -> _Cells:
-    every = np.arange(classes)
-    added = np.concatenate([every * classes + every, every * classes + (every + 1) % classes])
+def _smoothed_cells(truth: Classes, predicted: Classes, classes: int, smoothed: int) -> _Cells:
+    every = np.arange(smoothed)
+    added = np.concatenate([every * classes + every, every * classes + (every + 1) % smoothed])
     cells, index = np.unique(np.concatenate([truth * classes + predicted, added]), return_inverse=True)
     weights = np.bincount(index, np.repeat([1.0, _SMOOTHING], [len(truth), len(added)]))
     return _Cells(cells // classes, cells % classes, weights / weights.sum())

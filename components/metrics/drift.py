@@ -95,6 +95,26 @@ def label_drift(
     )
 
 
+def expected_predictions(confusion: Sequence[Sequence[int]], natural: Sequence[int]) -> list[int]:
+    """Return how often each label would have been predicted on a sample with the natural shares of the true labels.
+
+    Each text of a true label has the weight of its natural share by its share in the sample (prior correction as in
+    Saerens, Latinne and Decaestecker, Adjusting the outputs of a classifier to new a priori probabilities, Neural
+    Computation 14, 2002). The counts sum to the effective sample size of these weights (Kish, Survey Sampling, 1965),
+    so that ``label_drift`` allows for the larger variance.
+
+    Args:
+        confusion: Texts of the sample by true and predicted label.
+        natural: Texts by true label before the sample was balanced, in the same order.
+    """
+    cells = np.asarray(confusion, dtype=np.float64)
+    rows, shares = cells.sum(axis=1), np.asarray(natural, dtype=np.float64)
+    weights = np.divide(shares / shares.sum(), rows, out=np.zeros(len(rows)), where=rows > 0)
+    effective = (rows @ weights) ** 2 / (rows @ weights**2)
+    predicted = weights @ cells
+    return [round(count) for count in effective * predicted / predicted.sum()]
+
+
 def population_stability_index(expected: Classes, actual: Classes) -> Floats:
     """Return the distance of two label distributions: the sum of (a - e) ln(a / e) over their shares a and e.
 

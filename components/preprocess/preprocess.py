@@ -3,17 +3,20 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Progress, Rejected, Row, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.text_keys import text_key
 from textgate.components.preprocess.cleaning import clean_texts, read_cleaned_parts
 from textgate.components.preprocess.positive import with_positive_last
 from textgate.components.preprocess.splitting import KeptText, split_texts
+from textgate.components.preprocess.time_split import EARLIER_COPY, TimeColumn, split_by_time, start_of_test_split
 
 SPLITS = ("train", "validation", "test")
 EMPTY_TEXT = "empty text"
@@ -42,6 +45,8 @@ class _CleanedText(NamedTuple):
     """Key of the raw text."""
     in_language: Callable[[], bool]
     """Function that detects whether the text is in the recipe's language (slow)."""
+    time: Callable[[], float]
+    """Function that reads the time of the row; 0 without ``preprocess.test_latest_by``."""
 
 
 _Texts = dict[bytes, KeptText]
@@ -55,7 +60,8 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
 
     Of several rows with the same cleaned text the first is kept, or none if their labels differ, so no text is in two
     splits. ``splitting`` says which text is in which split. A test split given by the source is used as it is; its
-    texts and their copies are rejected from the other splits.
+    texts and their copies are rejected from the other splits. With ``preprocess.test_latest_by`` the test split is the
+    latest texts without copies of earlier ones (``time_split``), and of several rows the earliest is kept.
 
     Args:
         raw: Folder of the ingested dataset.
@@ -65,41 +71,66 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             here.
 
     Raises:
-        InputError: A label has too few texts for every split, a given test split has none of it, or the language or the
-            positive class is unknown. Nothing is written then.
+        InputError: A label has too few texts for every split, a test split that is given or cut by time has none of it,
+            a row has no time, or the language or the positive class is unknown. Nothing is written then.
     """
     dataset = Dataset.open(raw)
     labels = with_positive_last(dataset.manifest.labels, settings.positive)
     read_cleaned = read_cleaned_parts(dataset, parts) if parts else clean_texts(dataset, settings)
     progress, done = Progress(total=2 * dataset.manifest.rows_out), itertools.count(1)
+    column = TimeColumn(settings.test_latest_by) if settings.test_latest_by else None
+    time_of = column.time if column else _timeless
 
     def read(split: str, note: str) -> Iterator[_CleanedText]:
         for row, text, in_language in read_cleaned(split):
             digest = hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
-            yield _CleanedText(row, text, digest, text_key(row.text), in_language)
+            yield _CleanedText(row, text, digest, text_key(row.text), in_language, partial(time_of, row))
             progress.update(next(done), note)
 
-    texts, assignments = _assign(dataset.manifest, settings, lambda split: read(split, "looking for duplicates"))
+    split = _split(dataset.manifest, settings, lambda split: read(split, "looking for duplicates"), column)
     with dataset_writer(output, SPLITS, dataset.manifest.metadata, keyed=True) as writer:
         for rejected in dataset.rejected():
             writer.reject(rejected)
-        for split, assigned in assignments.items():
-            _write_rows(read(split, "splitting"), texts, assigned, writer)
+        for ingested, assigned in split.assigned.items():
+            _write_rows(read(ingested, "splitting"), split.texts, assigned, split.start, writer)
         return writer.finish(
             dataset.manifest.source,
             labels,
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
+            test_split=split.choice,
         )
 
 
-def _assign(
-    manifest: DatasetManifest, settings: Preprocess, read: Callable[[str], Iterator[_CleanedText]]
-) -> tuple[_Texts, dict[str, _Assignments]]:
-    """Return the texts that are kept, and the assignments of each ingested split."""
+class _Split(NamedTuple):
+    """Result of splitting the distinct texts."""
+
+    texts: _Texts
+    """Texts that are kept."""
+    assigned: dict[str, _Assignments]
+    """Assignments of each ingested split."""
+    choice: SplitChoice
+    """How the test split was chosen."""
+    start: float = math.inf
+    """Time from which on texts are the test split, if it was cut by time."""
+
+
+def _split(
+    manifest: DatasetManifest,
+    settings: Preprocess,
+    read: Callable[[str], Iterator[_CleanedText]],
+    column: TimeColumn | None,
+) -> _Split:
+    """Deduplicate and split the texts; ``column`` has the times by which to cut the test split."""
     texts, assigned = _deduplicate(read(_ALL))
+    if column:
+        start = start_of_test_split(texts, column, settings.test)
+        choice = SplitChoice(by="time", column=column.name, since=column.text(start))
+        assigned |= split_by_time(texts, manifest.labels, settings, start, column)
+        return _Split(texts, {_ALL: assigned}, choice, start)
     if _GIVEN_TEST not in manifest.counts:
-        return texts, {_ALL: assigned | split_texts(texts, manifest.labels, settings, given_test=False)}
+        assigned |= split_texts(texts, manifest.labels, settings, has_test=False)
+        return _Split(texts, {_ALL: assigned}, SplitChoice(by="hash"))
     test_texts, test_rejected = _deduplicate(read(_GIVEN_TEST))
     _require_labels(test_texts, manifest.labels, manifest.source)
     test_assigned = test_rejected | dict.fromkeys(test_texts, "test")
@@ -112,14 +143,21 @@ def _assign(
     for digest in copies:
         del texts[digest]
         assigned[digest] = COPY_IN_TEST
-    assigned |= split_texts(texts, manifest.labels, settings, given_test=True)
-    return texts | test_texts, {_ALL: assigned, _GIVEN_TEST: test_assigned}
+    assigned |= split_texts(texts, manifest.labels, settings, has_test=True)
+    return _Split(texts | test_texts, {_ALL: assigned, _GIVEN_TEST: test_assigned}, SplitChoice(by="source"))
 
 
-def _write_rows(rows: Iterable[_CleanedText], texts: _Texts, assigned: _Assignments, writer: DatasetWriter) -> None:
-    """Write the first row of each text to its split, and reject the others; ``assigned`` is updated."""
-    for row, text, digest, _, _ in rows:
+def _write_rows(
+    rows: Iterable[_CleanedText], texts: _Texts, assigned: _Assignments, start: float, writer: DatasetWriter
+) -> None:
+    """Write the earliest row of each text to its split, and reject the others; ``assigned`` is updated.
+
+    Rows from the time ``start`` on whose text is from before are rejected as its copies.
+    """
+    for row, text, digest, _, _, time in rows:
         assignment = assigned[digest] if text else EMPTY_TEXT
+        if assignment in (*SPLITS, DUPLICATE) and time() > texts[digest].time:
+            assignment = EARLIER_COPY if texts[digest].time < start <= time() else DUPLICATE
         if assignment in SPLITS:
             writer.add(assignment, dataclasses.replace(row, text=text, key=texts[digest].key))
             assigned[digest] = DUPLICATE
@@ -131,24 +169,28 @@ def _deduplicate(rows: Iterable[_CleanedText]) -> tuple[_Texts, _Assignments]:
     """Return the distinct texts that can be kept, and the reasons to reject the others.
 
     Rows that only the cleaning makes equal may have several keys. Their text has the smallest, so that the order of the
-    rows does not matter.
+    rows does not matter, and the earliest time.
     """
     texts: _Texts = {}
     rejected: _Assignments = {}
-    for row, text, digest, key, in_language in rows:
+    for row, text, digest, key, in_language, time in rows:
         if not text or digest in rejected:
             continue
         if digest not in texts:
             if in_language():
-                texts[digest] = KeptText(row.label, key)
+                texts[digest] = KeptText(row.label, key, time())
             else:
                 rejected[digest] = ANOTHER_LANGUAGE
         elif texts[digest].label != row.label:
             del texts[digest]
             rejected[digest] = CONFLICTING_LABEL
-        elif key < texts[digest].key:
-            texts[digest] = KeptText(row.label, key)
+        else:
+            texts[digest] = KeptText(row.label, min(key, texts[digest].key), min(time(), texts[digest].time))
     return texts, rejected
+
+
+def _timeless(_row: Row) -> float:
+    return 0.0
 
 
 def _require_labels(test_texts: _Texts, labels: list[str], source: str) -> None:

@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Preprocess
-
-LEFT_OUT = "left out to balance the classes"
-NOT_IN_SHARE = "not in the share of the training texts"
+from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE
 
 
 class KeptText(NamedTuple):
@@ -27,10 +25,12 @@ class KeptText(NamedTuple):
     """Label name."""
     key: str
     """Key of the raw text; see ``text_keys.text_key``."""
+    time: float = 0.0
+    """Time of its earliest row; 0 without ``preprocess.test_latest_by``."""
 
 
 def split_texts(
-    texts: Mapping[bytes, KeptText], labels: Sequence[str], settings: Preprocess, given_test: bool
+    texts: Mapping[bytes, KeptText], labels: Sequence[str], settings: Preprocess, has_test: bool, period: str = ""
 ) -> dict[bytes, str]:
     """Return the split of each text, or the reason to leave it out.
 
@@ -41,13 +41,14 @@ def split_texts(
         texts: Digest to text.
         labels: Label names.
         settings: Shares, balance and seed.
-        given_test: Whether the source gives the test split, so that none is cut.
+        has_test: Whether there is a test split already, so that none is cut.
+        period: Addition to error messages that says which part of the texts this is.
 
     Raises:
         InputError: A label has too few different texts for every split.
     """
     position = {text.key: _position(text.key, settings.seed) for text in texts.values()}
-    split_of = _splits_of_keys(texts, position, labels, settings, given_test)
+    split_of = _splits_of_keys(texts, position, labels, settings, has_test, period)
     assigned = {digest: split_of[text.key] for digest, text in texts.items()}
     training: dict[str, list[bytes]] = {label: [] for label in labels}
     for digest in sorted(texts, key=lambda digest: (position[texts[digest].key], digest)):
@@ -71,26 +72,27 @@ def _splits_of_keys(
     position: Mapping[str, float],
     labels: Sequence[str],
     settings: Preprocess,
-    given_test: bool,
+    has_test: bool,
+    period: str,
 ) -> dict[str, str]:
     """Return the split of each key, with a key of each label in every split."""
     labels_of: dict[str, set[str]] = defaultdict(set)
     for text in texts.values():
         labels_of[text.key].add(text.label)
-    test = 0.0 if given_test else settings.test
+    test = 0.0 if has_test else settings.test
     split_of = {key: _split(at, test, settings.validation) for key, at in position.items()}
-    splits = ("train", "validation") if given_test else ("train", "validation", "test")
+    splits = ("train", "validation") if has_test else ("train", "validation", "test")
     for label in labels:
         # A key that copies with another label share is not moved: it could leave that label without a text.
         keys = sorted((key for key, found in labels_of.items() if found == {label}), key=position.__getitem__)
         if len(keys) < len(splits):
             raise InputError(
-                f"the label {label!r} has {len(keys)} different texts but needs at least {len(splits)}, one in each "
-                f"of {', '.join(splits)}: give more texts of it, or leave the label out (copies that differ in case or "
-                "punctuation only count once)"
+                f"the label {label!r} has {len(keys)} different texts{period} but needs at least {len(splits)}, one in "
+                f"each of {', '.join(splits)}: give more texts of it, or leave the label out (copies that differ in "
+                "case or punctuation only count once)"
             )
         found = [split_of[key] for key in keys]
-        tests = 0 if given_test else min(max(1, found.count("test")), len(keys) - 2)
+        tests = 0 if has_test else min(max(1, found.count("test")), len(keys) - 2)
         validations = min(max(1, found.count("validation")), len(keys) - tests - 1)
         split_of |= dict.fromkeys(keys[:tests], "test")
         split_of |= dict.fromkeys(keys[tests : len(keys) - validations], "train")

@@ -1,13 +1,13 @@
-"""Promotion step: publish a bundle that passed gate 2 and point the champion channel to it."""
+"""Promotion step: publish a bundle that passed gate 2, and make it champion and, if the decision says so, reference."""
 
 from pathlib import Path
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, Promotion
-from textgate.components.storage import Registry
+from textgate.components.storage import Registry, follow_reference
 
 
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
-    """Make the judged bundle champion, unless the champion has changed since the decision.
+    """Make the judged bundle champion, unless the champion has changed since the decision, and move the reference.
 
     A retry of the step after an interruption finds the work of the first try and returns the same result.
 
@@ -30,10 +30,12 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
         )
     version = registry.publish(model, bundle_folder)
     champion = registry.channel(model)
-    if champion and (champion.run, champion.version) == (run, version):
-        return Promotion(model=model, version=version, previous=champion.previous)
-    update = registry.update_channel(
-        model, version, run=run, reason=decision.message, decision=decision, expected=decision.champion
-    )
-    print(f"promoted {model} {version}" + (f", before {update.previous}" if update.previous else ""), flush=True)
-    return Promotion(model=model, version=version, previous=update.previous)
+    if champion is None or (champion.run, champion.version) != (run, version):
+        champion = registry.update_channel(
+            model, version, run=run, reason=decision.message, decision=decision, expected=decision.champion
+        )
+        before = f", before {champion.previous}" if champion.previous else ""
+        print(f"promoted {model} {version}{before}", flush=True)
+    if decision.reference:
+        follow_reference(registry, model, run=run, reason=decision.reference.message)
+    return Promotion(model=model, version=version, previous=champion.previous)

@@ -18,9 +18,9 @@ from textgate.components.contracts import (
     Insight,
     Recipe,
     TrainingCost,
-    bundle_references,
 )
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.earlier_trainings import with_earlier
 from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest
 from textgate.components.contracts.insight import TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult
@@ -76,16 +76,13 @@ class ReportInputs:
     @property
     def served(self) -> Measurement | None:
         """Measurement of the served export target."""
-        if self.measurements is None:
-            return None
-        served = self.measurements.served
-        return next((target for target in self.measurements.targets if target.target == served), None)
+        return self.measurements.served_target if self.measurements else None
 
     @property
     def training_cost(self) -> TrainingCost | None:
         """Cost of the training, if it is known."""
         costs = (evaluation.manifest.training_cost for evaluation in self.evaluations)
-        return next((cost for cost in costs if cost), None)
+        return next((with_earlier(cost, self.recipe.train) for cost in costs if cost), None)
 
 
 def write_report(path: Path, inputs: ReportInputs) -> None:
@@ -117,7 +114,6 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         latencies=_latencies(inputs.served),
         merge=inputs.merge,
         cost=inputs.training_cost,
-        trained_before=bundle_references(inputs.recipe.train),
         versions=versions,
         code_sha256=_code_sha256(),
         recipe_yaml=recipe_yaml,

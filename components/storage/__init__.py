@@ -3,17 +3,23 @@
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
-from textgate.components.storage.model_ref import CHAMPION, ModelRef
+from textgate.components.storage.judgements import Judgement, Judgements
+from textgate.components.storage.model_ref import CHAMPION, REFERENCE, ModelRef
+from textgate.components.storage.reference import follow_reference, reference_version
 from textgate.components.storage.registry import Registry
+from textgate.components.storage.rollback import roll_back
 from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store, StoreConnectionError
 
 __all__ = [
     "CHAMPION",
     "DEFAULT_BUCKET",
+    "REFERENCE",
     "Block",
     "Blocks",
     "ChannelUpdate",
     "EmbeddedStore",
+    "Judgement",
+    "Judgements",
     "ModelRef",
     "ObjectContent",
     "ObjectSummary",
@@ -22,4 +28,7 @@ __all__ = [
     "Store",
     "StoreConnectionError",
     "connect",
+    "follow_reference",
+    "reference_version",
+    "roll_back",
 ]

@@ -3,6 +3,7 @@
 from textgate.components.contracts import GateDecision
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
+from textgate.components.storage.model_ref import CHAMPION, REFERENCE
 
 
 class ChannelUpdate(FrozenModel):
@@ -27,6 +28,13 @@ class ChannelUpdate(FrozenModel):
     def audit_key(self) -> str:
         """Key of the audit entry."""
         return f"models/{self.model}/audit/{self.time.replace(':', '')}-{self.run}.json"
+
+    @property
+    def reference(self) -> str | None:
+        """Version that this update, or the decision to promote a champion, names as reference; None if neither does."""
+        if self.channel == CHAMPION and self.decision and self.decision.reference:
+            return self.decision.reference.version
+        return self.version if self.channel == REFERENCE else None
 
     @classmethod
     def parse(cls, text: bytes, where: str) -> "ChannelUpdate":

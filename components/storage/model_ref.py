@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from textgate.components.contracts import InputError
 
 CHAMPION = "champion"
+REFERENCE = "reference"
+"""Channel of the champion that no later one was shown to be better than."""
 VERSION_CHARACTERS = 12
 """Length of a version: the first characters of the bundle's fingerprint."""
 _VERSION = re.compile(rf"[0-9a-f]{{{VERSION_CHARACTERS}}}")

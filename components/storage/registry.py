@@ -3,7 +3,9 @@
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
     models/<model>/audit/<time>-<run>.json      every ChannelUpdate
+    models/<model>/costs/<version>.json         cost of the version's training, if its bundle had it; written once
     models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
+    judgements/<model>/<run>.json               what a run used the test split for, see ``judgements``
 
 A reader sees either the old version or the new one, whichever process dies at whatever point:
 - a version exists once its manifest does, and the manifest is written after all other files;
@@ -22,10 +24,12 @@ from pathlib import Path
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
-from textgate.components.storage.model_ref import CHAMPION, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.judgements import Judgements
+from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.s3 import ObjectContent, Store
 
 
@@ -116,6 +120,10 @@ class Registry:
             stored = self.store.get(key)
             if stored is None or hashlib.sha256(stored.data).digest() != hashlib.sha256(path.read_bytes()).digest():
                 raise InputError(f"{self.store.uri(key)} exists with other bytes: a version is never changed")
+        cost = folder / TRAINING_COST
+        if cost.is_file():
+            # Outside of the version, which never changes: a later training of the same model costs something else.
+            self.store.put_new(_cost_key(model, version), cost.read_bytes())
         return version
 
     def update_channel(
@@ -142,12 +150,12 @@ class Registry:
 
         Raises:
             InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
-                rolled back and would be champion.
+                rolled back and would be champion or reference.
         """
         self._require_version(model, version)
         current = self._read_channel(model, channel)
         # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
-        if channel == CHAMPION and (block := self.blocks(model).active(version)):
+        if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):
             raise InputError(block.message)
         made = Authorship.now(reason)
         previous, etag = (current[0].version, current[1].etag) if current else (None, None)
@@ -177,40 +185,13 @@ class Registry:
         self._write_audit_entry(update)
         return update
 
-    def rollback(self, model: str, version: str | None = None, *, run: str, reason: str) -> ChannelUpdate:
-        """Point the champion channel at an earlier version and block the current champion.
-
-        The block is written first: if the process dies in between, or another run moves the channel, no later run can
-        promote the version that was to be rolled back.
-
-        Args:
-            model: Name of the model.
-            version: Version to point at; by default the last champion before the current one that is not blocked.
-            run: Run that makes the change.
-            reason: Why, for the audit and for the decision of a later run that produces the same version.
-
-        Raises:
-            InputError: The reason is blank, the model has no champion or no earlier one, or the version does not exist
-                or is blocked itself.
-        """
-        if not reason.strip():
-            raise InputError("a rollback needs a reason: the audit log and the decision of a later run quote it")
-        self._require_model(model)
-        champion = self.channel(model)
-        if champion is None:
-            raise InputError(f"the model {model} has no champion to roll back from")
-        version = version or self._earlier_champion(champion)
-        if version == champion.version:
-            raise InputError(f"{version} is the champion of {model} already")
-        self._require_version(model, version)
-        if block := self.blocks(model).active(version):
-            raise InputError(block.message)
-        self.blocks(model).add(champion.version, reason.strip())
-        return self.update_channel(model, version, run=run, reason=reason.strip(), expected=champion.version)
-
     def blocks(self, model: str) -> Blocks:
         """Return the blocked versions of a model, which need not exist."""
         return Blocks(self.store, model)
+
+    def judgements(self, model: str) -> Judgements:
+        """Return the judgements of a model's candidates; the model need not exist."""
+        return Judgements(self.store, model)
 
     def unblock(self, model: str, version: str, *, reason: str) -> Block:
         """Lift the block of a version, so that a run or a rollback can make it champion again.
@@ -250,22 +231,11 @@ class Registry:
         with new_folder(folder) as temporary:
             self.store.download_folder(prefix, temporary)
             bundle = ModelBundle.load(temporary)
+            if cost := self.store.get(_cost_key(model, version)):
+                (temporary / TRAINING_COST).write_bytes(cost.data)
         if not bundle.fingerprint.startswith(version):
             raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
-
-    def _earlier_champion(self, champion: ChannelUpdate) -> str:
-        """Return the last version that was champion before the current one and is not blocked."""
-        blocked = {block.version for block in self.blocks(champion.model).all() if not block.lifted}
-        earlier = [update.version for update in self.history(champion.model) if update.channel == CHAMPION]
-        for version in (champion.previous, *earlier):
-            if version and version not in (champion.version, *blocked):
-                return version
-        condition = " that is not blocked" if blocked else ""
-        raise InputError(
-            f"{champion.model} has had no champion before {champion.version}{condition}: name one of its versions with "
-            "--to"
-        )
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
         key = f"models/{model}/channels/{channel}.json"
@@ -298,6 +268,10 @@ class Registry:
         if version not in known:
             raise InputError(f"the model {model} has no version {version!r}; it has {', '.join(known) or 'none'}")
         return f"models/{model}/versions/{version}"
+
+
+def _cost_key(model: str, version: str) -> str:
+    return f"models/{model}/costs/{version}.json"
 
 
 def _to_json(update: ChannelUpdate) -> bytes:

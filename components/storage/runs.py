@@ -6,16 +6,20 @@ test_sample.parquet      texts of the test split, at most 5,000
 README.md                model card
 promotion.json           promotion, if there was one
 record.json              outcome of the run
+preprocess/dataset/…     dataset, an artifact of a run on this machine
 """
 
 import io
 import random
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import EvaluationManifest, GateDecision, InputError, Promotion, RunRecord
+from textgate.components.contracts.dataset import LEFT_OUT, REJECTED, DatasetManifest
+from textgate.components.contracts.dataset import MANIFEST as DATASET_MANIFEST
 from textgate.components.contracts.evaluation import MANIFEST, PREDICTIONS
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.s3 import Store
@@ -86,6 +90,35 @@ def load_test_sample(store: Store, run: str) -> list[str] | None:
         InputError: The object is damaged.
     """
     return load_texts(store, f"runs/{run}/{_TEST_SAMPLE}")
+
+
+def load_natural_counts(store: Store, run: str, dataset: str) -> dict[str, int] | None:
+    """Return the number of rows by label before balancing, or None if the run has not left its dataset in the store.
+
+    Args:
+        store: Store of the run.
+        run: Name of the run.
+        dataset: Fingerprint of the dataset.
+
+    Raises:
+        InputError: An object is damaged.
+    """
+    folder = f"runs/{run}/preprocess/dataset"
+    manifest, rejected = store.get(f"{folder}/{DATASET_MANIFEST}"), store.get(f"{folder}/{REJECTED}")
+    if manifest is None or rejected is None:
+        return None
+    where = store.uri(f"{folder}/{DATASET_MANIFEST}")
+    found = parse_json(DatasetManifest, manifest.data, where, "a dataset manifest")
+    if found.fingerprint != dataset:
+        return None
+    try:
+        rows = pq.read_table(io.BytesIO(rejected.data), columns=["reason", "label"]).to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise InputError(f"{store.uri(folder)}/{REJECTED} is not readable ({error})") from error
+    counts = Counter(row["label"] for row in rows if row["reason"] == LEFT_OUT)
+    for split in found.counts.values():
+        counts.update(split)
+    return {label: counts[label] for label in found.labels}
 
 
 def save_card(store: Store, run: str, card: Path) -> None:

@@ -37,15 +37,15 @@ def train(
         from pydantic import TypeAdapter
 
         from textgate.components.contracts import Resources, Training
-        from textgate.components.train.cost_meter import CostMeter
+        from textgate.components.contracts.training_cost import read_training_cost
         from textgate.components.train.launch import TrainingJob, run
         from textgate.components.train.multi_node import run_on_nodes
         from textgate.components.train.trainjob import on_cluster
 
         settings = TypeAdapter(Training).validate_json(training)
         job = TrainingJob(Path(dataset.path), name, settings, code, bucket, Path(model.path), Path(logs.path))
-        meter, elsewhere = CostMeter(), bool(nodes) and on_cluster()
+        elsewhere = bool(nodes) and on_cluster()
         bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if elsewhere else run(job)
-        # The CPU time of other machines is not known.
-        cost = meter.cost().model_dump(exclude={"cpu_seconds"} if elsewhere else None)
-        model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics, **cost})
+        cost = read_training_cost(job.model)
+        shown = cost.model_dump(include={"seconds", "cpu_seconds", "peak_memory"}, exclude_none=True) if cost else {}
+        model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics, **shown})

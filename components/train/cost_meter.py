@@ -13,12 +13,17 @@ class CostMeter:
     def __init__(self) -> None:
         self._started, self._cpu_started = time.perf_counter(), _cpu_seconds()
 
-    def cost(self) -> TrainingCost:
-        """Return the cost since the start; children count once they have ended."""
+    def cost(self, accelerators: int) -> TrainingCost:
+        """Return the cost since the start; children count once they have ended.
+
+        Args:
+            accelerators: Accelerators that the training could use.
+        """
         return TrainingCost(
             seconds=time.perf_counter() - self._started,
             cpu_seconds=_cpu_seconds() - self._cpu_started,
             peak_memory=peak_memory(),
+            accelerators=accelerators,
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +19,15 @@ from textgate.components.contracts import (
     bundle_references,
     replace_bundle_references,
 )
+from textgate.components.contracts.earlier_trainings import earlier_trainings
 from textgate.components.contracts.text_keys import Keys, read_trained_on
+from textgate.components.contracts.training_cost import read_training_cost, write_training_cost
 from textgate.components.families import TrainingContext
 from textgate.components.families.distributed import world_size_for
 from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
 from textgate.components.storage import Registry, Store
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
+from textgate.components.train.cost_meter import CostMeter
 from textgate.components.train.train import train_bundle
 
 _LOGS_README = """TensorBoard's event files of this training, where its family writes any:
@@ -67,7 +71,7 @@ class TrainingInputs:
 
 
 def run(job: TrainingJob) -> ModelBundle:
-    """Train a model; a training that was killed resumes from its last checkpoint.
+    """Train a model and write what that took to the bundle; a killed training resumes from its last checkpoint.
 
     Returns:
         The manifest of the bundle that was written to ``job.model``.
@@ -75,15 +79,41 @@ def run(job: TrainingJob) -> ModelBundle:
     Raises:
         InputError: See ``train_bundle``, ``fetch_inputs`` and ``world_size_for``.
     """
+    meter = CostMeter()
     job = resolve_refs(job)
     processes = world_size_for(job.training)
     create_logs_folder(job.logs)
     with tempfile.TemporaryDirectory() as scratch:
         inputs = fetch_inputs(job, processes, Path(scratch))
         if processes == 1:
-            return _train(job, inputs)
-        _spawn(job, inputs, processes)
-    return ModelBundle.load(job.model)
+            bundle = _train(job, inputs)
+        else:
+            _spawn(job, inputs, processes)
+            bundle = ModelBundle.load(job.model)
+        record_cost(meter, job.training, inputs.bundles, job.model)
+        return bundle
+
+
+def record_cost(meter: CostMeter, training: Training, bundles: Mapping[str, Path], model: Path) -> None:
+    """Write what a training took to its bundle.
+
+    Args:
+        meter: Meter that was created when the training began.
+        training: Recipe section ``train``.
+        bundles: Local folders of the finished bundles that it names, by reference.
+        model: Folder of the bundle.
+    """
+    earlier = earlier_trainings(training, lambda reference: read_training_cost(bundles[reference]))
+    write_training_cost(model, meter.cost(_accelerators(training)).model_copy(update={"earlier": earlier}))
+
+
+def _accelerators(training: Training) -> int:
+    """Return the number of GPUs that a training on this machine can use."""
+    if not training.uses_accelerator:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def resolve_refs(job: TrainingJob) -> TrainingJob:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from textgate.components.contracts import ModelBundle, Resources, new_folder
+from textgate.components.contracts.earlier_trainings import earlier_trainings
+from textgate.components.contracts.training_cost import write_training_cost
 from textgate.components.storage import Store
+from textgate.components.train.cost_meter import CostMeter
 from textgate.components.train.launch import TrainingJob, resolve_refs
 from textgate.components.train.trainjob import run_train_job
 
@@ -26,6 +29,7 @@ def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
     Raises:
         InputError: See ``launch.run`` and ``run_train_job``.
     """
+    meter = CostMeter()
     job = resolve_refs(job)
     name = f"train-{job.name[:_NAME_LENGTH]}-{uuid.uuid4().hex[:8]}"
     prefix = f"nodes/{name}"
@@ -42,6 +46,11 @@ def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
         finally:
             for item in list(store.objects(f"{prefix}/")):
                 store.delete(item.key)
+    devices = resources.nodes * (resources.accelerator.count if resources.accelerator else 0)
+    earlier = earlier_trainings(job.training, lambda _: None)
+    # The CPU time of the machines, and the bundles that they fetched, are not known here.
+    cost = meter.cost(devices).model_copy(update={"cpu_seconds": None, "earlier": earlier})
+    write_training_cost(job.model, cost)
     return ModelBundle.load(job.model)
 
 

@@ -108,7 +108,7 @@ def _print_result(result: "ClusterRun", page: str) -> None:
 @experiment_option
 @click.option("--days", default=7, help="Age limit of the predictions and feedback that are checked, in days.")
 @click.option("--min-answers", default=500, help="Minimum number of different logged texts for a drift check.")
-@click.option("--min-feedback", default=100, help="Minimum number of feedback labels for an F1 check.")
+@click.option("--min-feedback", default=100, help="Minimum number of feedback labels for a check of the score.")
 @click.option(
     "--min-psi",
     "--max-psi",
@@ -133,7 +133,8 @@ def retrain(
 
     Made for a CronJob. Reasons: the content of the source has changed since the champion was trained; the labels that
     the champion predicts (textgate serve --log-predictions), the lengths of the texts or the texts themselves have
-    drifted from those of its test split; its F1 on the labels sent to /v1/feedback is below the threshold of the gate.
+    drifted from those of its test split; its gate.metric on the labels sent to /v1/feedback is below the
+    threshold of the gate.
     Nothing is submitted while the last retraining is running, or for a cause that an earlier retraining has dealt with.
 
     The drift tests together raise a false alarm in at most 5 % of the checks, and print the smallest change that they

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from textgate.components.contracts import InputError, Recipe, duration
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits
 from textgate.components.contracts.formatting import megabytes
 from textgate.components.contracts.metric_names import metric_title
+from textgate.components.contracts.recipe.keys import describe_error
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import (
@@ -27,10 +28,10 @@ from textgate.pipelines.cli.recipe_options import (
 from textgate.pipelines.cli.run_result import (
     EXIT_FAILED,
     decision_json,
-    decision_lines,
     exit_on_failure,
     exit_on_reject,
     print_lines,
+    run_lines,
 )
 from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.recipes import with_absolute_paths
@@ -138,8 +139,8 @@ def recipes_to_compare(
         model: Registry model that replaces the recipe's.
 
     Raises:
-        InputError: If there are fewer than two recipes, two have the same name, a recipe is not valid, or no recipe has
-            the key of an override.
+        InputError: If there are fewer than two recipes, two have the same name, a recipe is not valid or lacks an
+            analysis that the gate judges, or no recipe has the key of an override.
     """
     settings = with_where(overrides, where)
     data_settings = [*settings, *([f"model={json.dumps(model)}"] if model is not None else [])]
@@ -157,8 +158,7 @@ def recipes_to_compare(
     for override in overrides:
         if not any(_has_key(recipe, override) for recipe in [*recipes, data]):
             raise InputError(f"--set {override}: none of the recipes has this key")
-    shared = {key: getattr(data, key) for key in ("source", "preprocess", "gate", "model")}
-    return [with_absolute_paths(_for_one_machine(recipe.model_copy(update=shared))) for recipe in recipes]
+    return [with_absolute_paths(_with_data_and_gate(_for_one_machine(recipe), data)) for recipe in recipes]
 
 
 def _load(name: str, overrides: Sequence[str]) -> Recipe:
@@ -173,6 +173,15 @@ def _has_key(recipe: Recipe, override: str) -> bool:
     for name in sections:
         section = section.get(name) if isinstance(section, dict) else getattr(section, name, None)
     return isinstance(section, dict) or (isinstance(section, BaseModel) and key in type(section).model_fields)
+
+
+def _with_data_and_gate(recipe: Recipe, data: Recipe) -> Recipe:
+    """Return the recipe with the data, gate and model of another one, validated again."""
+    values = recipe.model_dump() | data.model_dump(include={"source", "preprocess", "gate", "model"})
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{recipe.name} with the gate of {data.name}: {describe_error(error, values)}") from error
 
 
 def _for_one_machine(recipe: Recipe) -> Recipe:
@@ -197,7 +206,7 @@ def _as_json(result: "LocalComparison") -> dict[str, object]:
 _LEGEND = """
 The validation split chooses the winner; the test split judges only the winner. Systems that share a letter do not
 differ significantly on the validation split (paired test, Holm correction). L and T mark the Pareto fronts of F1
-against latency and against training time."""
+against latency and against training time, which is that of an ensemble with its members."""
 
 
 def _print_result(result: "LocalComparison", model: str) -> None:
@@ -210,7 +219,7 @@ def _print_result(result: "LocalComparison", model: str) -> None:
     lines = [
         *(("failed", f"{system.recipe}: {system.failed}") for system in comparison.systems if system.failed),
         ("winner", comparison.message),
-        *decision_lines(record),
+        *run_lines(record),
         ("page", str(result.page)),
         *([("report", str(result.report))] if result.report else []),
         ("took", duration(result.seconds)),
@@ -245,7 +254,7 @@ def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
         f"{metrics.latency_ms:.2f}",
         f"{metrics.texts_per_second:,.0f}",
         f"{metrics.bytes / 1e6:,.1f}",
-        duration(metrics.training.seconds),
+        ("> " if metrics.training.unknown_members else "") + duration(metrics.training.total_seconds),
         megabytes(metrics.training.peak_memory),
         f"{fronts:<2} {remark}".rstrip(),
     ]

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from textgate.components.contracts.formatting import megabytes
-from textgate.components.storage import ChannelUpdate, ModelRef, Registry
+from textgate.components.storage import ChannelUpdate, ModelRef, Registry, roll_back
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -159,7 +159,7 @@ def rollback(model: str, version: str | None, reason: str | None, workspace: Pat
             "say why with --reason TEXT: the audit log and the decision of a later run on the same version quote it"
         )
     registry = Registry(open_store(workspace, bucket))
-    update = registry.rollback(model, version, run="rollback", reason=reason)
+    update = roll_back(registry, model, version, run="rollback", reason=reason)
     if as_json:
         click.echo(update.model_dump_json())
     else:
@@ -180,7 +180,7 @@ def unblock(model: str, version: str, reason: str, workspace: Path, bucket: str,
 
 @models.command(epilog=example("textgate models move films challenger 605127f62e6b"))
 @click.argument("model")
-@click.argument("channel", type=click.Choice(["challenger", "shadow"]))
+@click.argument("channel", type=click.Choice(["challenger", "shadow", "reference"]))
 @click.argument("version")
 @click.option("--reason", default="moved by hand", help="Reason for the audit log.")
 @store_options
@@ -189,6 +189,7 @@ def move(model: str, channel: str, version: str, reason: str, workspace: Path, b
     """Point CHANNEL of MODEL to VERSION.
 
     The server answers some requests with the challenger, and compares the shadow without showing its answers. The
+    reference is the champion that no later one was shown to be better than; move it by hand to accept a worse one. The
     champion cannot be moved by hand: a run that passes its gates, or a rollback, moves it.
     """
     registry = Registry(open_store(workspace, bucket))

@@ -59,20 +59,22 @@ def run_json(record: RunRecord) -> dict[str, object]:
 
 
 def run_lines(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the score with its scale, the decision and the promotion of a training run as titled lines."""
-    score = record.decisions[-1].score
+    """Return the score with its scale, if a gate was reached, the decision and the promotion as titled lines."""
+    score = record.decisions[-1].score if record.decisions else None
     return [*(score_lines(score) if score else []), *decision_lines(record)]
 
 
 def score_lines(score: JudgedScore) -> list[tuple[str, str]]:
-    """Return a score as titled lines: its value beside that on the validation split, and the scores of baselines."""
+    """Return a score as titled lines: its value, the gap to validation, earlier uses of the texts, and baselines."""
     test = f"{score.title} {score.value} (95 % interval) on {score.rows:,} texts"
-    if score.validation is not None:
+    if score.validation is not None and score.gap is None:
         test += f"; {score.validation:.4f} on the validation split"
+    gap = [("gap", score.gap_message)] if score.gap_message else []
     baselines = f"{score.constant:.4f} by always answering {score.constant_label!r}"
     if score.baseline:
         baselines += f", {score.baseline} by TF-IDF + logistic regression"
-    return [("test", test), ("baselines", baselines)]
+    uses = [("uses", score.uses.message)] if score.uses else []
+    return [("test", test), *gap, *uses, ("baselines", baselines)]
 
 
 def decision_lines(record: RunRecord) -> list[tuple[str, str]]:

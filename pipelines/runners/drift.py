@@ -44,7 +44,7 @@ class Sample:
     """Different texts with the labels that a model predicts for them."""
 
     labels: Counter[str]
-    """Number of texts by predicted label."""
+    """Number of texts by predicted label; empty if it is unknown how often each is predicted."""
     texts: list[str]
     """The normalized texts, or a random part of them; empty if only the labels are known."""
 
@@ -52,12 +52,16 @@ class Sample:
 def compare(reference: Sample, sample: Sample, min_psi: float) -> dict[DriftKind, DriftTest]:
     """Test whether a sample differs from a reference sample; the tests together have the level 5 %.
 
+    What a sample does not have is not compared: the labels if it has none, the texts if it has fewer than 100.
+
     Args:
         reference: Sample to compare with.
         sample: Sample to judge.
         min_psi: Smallest population stability index of the labels that counts as drift.
     """
-    tests: dict[DriftKind, DriftTest] = {"labels": label_drift(reference.labels, sample.labels, min_psi, _LEVEL_EACH)}
+    tests: dict[DriftKind, DriftTest] = {}
+    if reference.labels:
+        tests["labels"] = label_drift(reference.labels, sample.labels, min_psi, _LEVEL_EACH)
     if min(len(reference.texts), len(sample.texts)) >= MIN_TEXTS:
         before, after = (list(map(len, texts)) for texts in (reference.texts, sample.texts))
         tests["length"] = value_drift(before, after, MIN_DISTANCE, _LEVEL_EACH)

@@ -1,4 +1,4 @@
-"""Decide whether to retrain a model: its source has new data, its log shows drift, or feedback shows a low F1."""
+"""Decide whether to retrain a model: its source has new data, its log shows drift, or feedback shows a low score."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.compute as pc
 
-from textgate.components.contracts import Estimate, InputError, ModelBundle, Recipe
-from textgate.components.metrics import f1_estimate
-from textgate.components.metrics.drift import DriftTest
+from textgate.components.contracts import Estimate, EvaluationManifest, Gate, InputError, ModelBundle, Recipe
+from textgate.components.contracts.metric_names import GateMetric, metric_title
+from textgate.components.metrics import prediction_estimates
+from textgate.components.metrics.drift import DriftTest, expected_predictions
 from textgate.components.sources import content_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
-from textgate.components.storage.runs import load_evaluation, load_record, load_test_sample
+from textgate.components.storage.runs import load_evaluation, load_natural_counts, load_record, load_test_sample
 from textgate.pipelines.runners.drift import DriftKind, Sample, compare, describe_drift
 from textgate.pipelines.runners.retraining import Alarm, AlarmKind, Retraining, alarm_window
 from textgate.serving.feedback import read_feedback_log
@@ -49,7 +50,9 @@ class Check:
     """Tests against the test split; empty without enough texts or without an evaluation to compare with."""
     feedback: int = 0
     """Number of labels from feedback since then."""
-    feedback_f1: Estimate | None = None
+    feedback_metric: GateMetric = "f1"
+    """Metric of ``feedback_score``: ``gate.metric`` of the recipe."""
+    feedback_score: Estimate | None = None
     reasons: list[str] = field(default_factory=list)
     """Sentences; empty if there is no reason to retrain."""
     findings: list[str] = field(default_factory=list)
@@ -61,12 +64,15 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON values, without what only the next check needs."""
+        score = self.feedback_score.model_dump() if self.feedback_score else None
         drift = {kind: {**asdict(test), "found": test.found} for kind, test in self.drift.items()}
         return {
             **{name: getattr(self, name) for name in ("source_version", "champion", "answers", "texts", "feedback")},
             "drift": drift,
-            "psi": self.drift["labels"].effect if self.drift else None,
-            "feedback_f1": self.feedback_f1.model_dump() if self.feedback_f1 else None,
+            "psi": self.drift["labels"].effect if "labels" in self.drift else None,
+            "feedback_metric": self.feedback_metric,
+            "feedback_score": score,
+            "feedback_f1": score if self.feedback_metric == "f1" else None,
             "reasons": self.reasons,
             "findings": self.findings,
         }
@@ -121,9 +127,8 @@ def check_for_reasons(
     feedback = _log(store, "feedback", champion, since)
     feedback = feedback.filter(pc.is_valid(pc.field("predicted")))
     check.feedback = len(feedback)
-    threshold = recipe.gate.thresholds.get("f1")
-    if check.feedback >= max(limits.min_feedback, 1) and threshold is not None:
-        alarm = _check_feedback(check, feedback, predictions, bundle.labels, threshold, alarm)
+    if check.feedback >= max(limits.min_feedback, 1):
+        alarm = _check_feedback(check, feedback, predictions, bundle.labels, recipe.gate, alarm)
     check.alarm = alarm
     return check
 
@@ -169,14 +174,13 @@ def _check_drift(
     if evaluation is None:
         check.findings.append(f"drift was not checked: the run {champion.run} has no evaluation to compare with")
         return alarm
-    if texts is None and _test_split_was_balanced(store, champion):
+    labels = _expected_labels(store, champion, evaluation, saved_texts=texts is not None)
+    if labels is None:
         check.findings.append(
-            f"drift was not checked: the test split of the run {champion.run} was balanced, so it does not tell how "
-            "often each label is predicted at its natural share; textgate balances the training split only since 0.2"
+            f"drift of the labels was not checked: how often each occurs before balancing is unknown for the run "
+            f"{champion.run}, and before textgate 0.2 preprocess.balance balanced the test split, too"
         )
-        return alarm
-    predicted = zip(evaluation.labels, map(sum, zip(*evaluation.confusion, strict=True)), strict=True)
-    reference = Sample(Counter(dict(predicted)), texts or [])
+    reference = Sample(labels or Counter(), texts or [])
     check.drift = compare(reference, window, min_psi)
     known = [kind for kind, test in check.drift.items() if test.found and kind in alarm.kinds]
     since_alarm = compare(alarm_window(store, champion.model, alarm), window, min_psi) if known else {}
@@ -197,19 +201,41 @@ def _check_drift(
     return alarm.model_copy(update={"kinds": kinds, "labels": dict(sorted(window.labels.items()))})
 
 
-def _test_split_was_balanced(store: Store, champion: ChannelUpdate) -> bool:
-    """Return whether a run that has saved no sample of its test split balanced it."""
+def _expected_labels(
+    store: Store, champion: ChannelUpdate, evaluation: EvaluationManifest, saved_texts: bool
+) -> Counter[str] | None:
+    """Return how often each label is predicted on texts with the natural shares of the labels.
+
+    That is so on the test split, unless a run before textgate 0.2 has balanced it; such a run has saved no texts.
+
+    Returns:
+        The counts; None if the test split was or may have been balanced, and the natural shares are not recorded.
+    """
+    labels = evaluation.labels
+    if not saved_texts and _may_be_balanced(store, champion):
+        natural = load_natural_counts(store, champion.run, evaluation.dataset)
+        if natural is None or set(natural) != set(labels):
+            return None
+        counts = expected_predictions(evaluation.confusion, [natural[label] for label in labels])
+        return Counter(dict(zip(labels, counts, strict=True)))
+    predicted = map(sum, zip(*evaluation.confusion, strict=True))
+    return Counter(dict(zip(labels, predicted, strict=True)))
+
+
+def _may_be_balanced(store: Store, champion: ChannelUpdate) -> bool:
+    """Return whether a run before textgate 0.2 balanced its test split, or has left no record that says so."""
     try:
-        record = load_record(store, champion.run)
+        recipe = load_record(store, champion.run).recipe
     except InputError:
-        return False
-    return bool(record.recipe.get("preprocess", {}).get("balance"))
+        return True
+    # A test split that the source gave was taken as it was.
+    return bool(recipe.get("preprocess", {}).get("balance")) and not recipe.get("source", {}).get("test")
 
 
 def _check_feedback(
-    check: Check, feedback: Any, predictions: Any, labels: list[str], threshold: float, alarm: Alarm
+    check: Check, feedback: Any, predictions: Any, labels: list[str], gate: Gate, alarm: Alarm
 ) -> Alarm:
-    """Compare the champion's F1 on the labels from feedback with the gate's threshold.
+    """Compare the champion's ``gate.metric`` on the labels from feedback with the gate's threshold for it.
 
     Feedback is not a random sample, so even the upper end of the confidence interval must be below the threshold.
 
@@ -217,30 +243,45 @@ def _check_feedback(
         The alarm with this cause added if it is new.
     """
     columns = (feedback.column(name).to_pylist() for name in ("request_id", "index", "label", "predicted"))
+    title, threshold = metric_title(gate.metric, labels), gate.thresholds.get(gate.metric)
+    if threshold is None:
+        check.findings.append(f"feedback was not checked: gate.min has no threshold for gate.metric ({title})")
+        return alarm
+    if gate.metric == "pr_auc":
+        check.findings.append(f"feedback was not checked: {title} needs the probabilities of all labels")
+        return alarm
     # The last label of a text counts.
     given = {(request, index): (true, predicted) for request, index, true, predicted in zip(*columns, strict=True)}
     known = {key: pair for key, pair in given.items() if set(pair) <= set(labels)}
     if not known:
         return alarm
     truth, predicted = np.array([[labels.index(label) for label in pair] for pair in known.values()], np.int64).T
-    f1 = check.feedback_f1 = f1_estimate(truth, predicted, len(labels))
+    score = prediction_estimates(truth, predicted, len(labels))[gate.metric]
+    check.feedback_metric, check.feedback_score = gate.metric, score
     answered = set(zip(*(predictions.column(name).to_pylist() for name in ("request_id", "index")), strict=True))
     share = (
         f"{len(answered & known.keys()):,} of the {len(answered):,} logged answers have it"
         if answered
         else "how many answers were given is not known, because predictions are not logged"
     )
-    below = f1.high < threshold
+    below = score.high < threshold
     sentence = (
-        f"F1 on the feedback on {len(known):,} texts is {f1}, {'' if below else 'not '}below the "
+        f"{title} on the feedback on {len(known):,} texts is {score}, {'' if below else 'not '}below the "
         f"threshold {threshold:g}; feedback is no random sample: {share}"
     )
     if not below:
         check.findings.append(sentence)
-    elif "feedback" in alarm.kinds and alarm.feedback_f1 and f1.high >= alarm.feedback_f1.low:
+    elif (
+        "feedback" in alarm.kinds
+        and alarm.feedback_metric == gate.metric
+        and alarm.feedback_score
+        and score.high >= alarm.feedback_score.low
+    ):
         check.findings.append(f"{sentence}; {_DEALT_WITH}")
     else:
         check.reasons.append(sentence)
         kinds: list[AlarmKind] = sorted({*alarm.kinds, "feedback"})
-        return alarm.model_copy(update={"kinds": kinds, "feedback_f1": f1})
+        return alarm.model_copy(
+            update={"kinds": kinds, "feedback_metric": gate.metric, "feedback_score": score},
+        )
     return alarm

@@ -10,8 +10,11 @@ from collections import Counter
 from datetime import datetime
 from typing import Literal, get_args
 
+from pydantic import Field
+
 from textgate.components.contracts import Estimate
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.metric_names import GateMetric
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_texts, save_texts
@@ -32,8 +35,10 @@ class Alarm(FrozenModel):
     """Version of the source."""
     labels: dict[str, int] = {}
     """Number of different texts by predicted label, in the window of the last alarm."""
-    feedback_f1: Estimate | None = None
-    """F1 on the feedback that raised the alarm."""
+    feedback_metric: GateMetric = "f1"
+    """Metric of ``feedback_score``."""
+    feedback_score: Estimate | None = Field(default=None, alias="feedback_f1")
+    """Score on the feedback that raised the alarm."""
 
     def holds_for(self, champion: str, source_version: str) -> bool:
         """Return whether neither champion nor source have changed since."""

@@ -56,6 +56,8 @@ def test_a_wrong_setting_is_one_sentence_that_names_the_key() -> None:
 def test_training_from_a_data_frame_gives_a_model_and_its_evaluation(trained: textgate.TrainingResult) -> None:
     assert trained.model.bundle.labels == ["bad", "good"]
     assert trained.evaluation.manifest.f1.value > 0.9
+    assert trained.evaluation.manifest.training_cost is not None
+    assert trained.evaluation.manifest.training_cost.seconds > 0
     good, bad = trained.model.predict(["a good film", "a bad film"])
     assert (good.label, bad.label) == ("good", "bad")
     assert good.truncated is False

@@ -26,19 +26,22 @@ from textgate.components.contracts import (
     EvaluationManifest,
     GateDecision,
     Insight,
+    JudgedScore,
     LinearRuntime,
     ModelBundle,
     OnnxRuntime,
     OutOfDomainSet,
     Recipe,
     Rule,
+    SplitUses,
     TextNormalizer,
     TrainingCost,
 )
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
 from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
+from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.inference import load_bundle
 
 COMMIT = "0123456789" * 4
@@ -170,6 +173,7 @@ def card(recipe: str = RECIPE, **changes: Any) -> str:
         "evaluation": evaluation(),
         "decision": decision(),
         "measurements": MEASUREMENTS,
+        "unseen": None,
         **changes,
     }
     return model_card(CardInputs(recipe=Recipe.parse(recipe, "films.yaml"), trained=parts["evaluation"], **parts))
@@ -288,6 +292,41 @@ def test_missing_analyses_are_limitations_and_chance_is_named() -> None:
     assert "No perturbation (case, typos) lowers F1 by more than chance." in sentences
 
 
+def test_earlier_uses_of_the_test_texts_are_stated() -> None:
+    uses = SplitUses(candidates=12, full_uses=9.42, corrected=0.7934)
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'good'",
+        value=estimate(0.8),
+        rows=300,
+        constant_label="good",
+        constant=0.66,
+        uses=uses,
+    )
+    assert "judged on these" not in card(decision=decision())
+    markdown = card(decision=decision().model_copy(update={"score": score}))
+    assert f"On F1 of 'good': {uses.message}." in markdown
+
+
+def test_the_gap_to_the_validation_split_is_stated() -> None:
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'good'",
+        value=estimate(0.8),
+        rows=100,
+        constant_label="good",
+        constant=0.5,
+        validation=0.9,
+        gap=estimate(0.1),
+    )
+    markdown = card(decision=decision().model_copy(update={"score": score}))
+    assert (
+        "Validation and test: the trained model has F1 of 'good' 0.9000 on the validation split and 0.8000 on the test "
+        "split: the gap of +0.1000 ["
+    ) in markdown.replace("\\", "")
+    assert "Validation and test:" not in card()
+
+
 def test_a_rejection_and_missing_results_are_stated() -> None:
     recipe = RECIPE.replace("made-up film reviews", '""')
     none = Measurements(served="onnx-int8", max_f1_loss=0.01, min_agreement=0.95, targets=[])
@@ -326,13 +365,72 @@ def test_the_energy_is_that_of_busy_cores_and_of_all_requested_accelerators() ->
     assert waiting.kwh == pytest.approx(0.01 * 0.012)
 
 
+def test_the_card_says_how_many_test_texts_were_not_used_in_training() -> None:
+    rows = sum(map(sum, evaluation().manifest.confusion))
+    own = f"Of its {rows} texts, {{}} were not used in training or validation of the model"
+    assert f"{own.format(rows)}. Intervals" in card(unseen=rows)
+    assert f"{own.format(rows - 3)}, and the others were: the scores are too high. Int" in card(unseen=rows - 3)
+    unknown = f"How many of its {rows} texts were used in training or validation of the model{{}} is unknown."
+    assert unknown.format("") in card(unseen=None)
+    train = f'train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}'
+    members = "train: {family: ensemble, members: [{bundle: films-a}, {bundle: films-b}]}"
+    taught = train[:-1] + ", distillation: {teacher: films-a}}"
+    assert f"{own.format(rows)} and of its members." in card(RECIPE.replace(train, members), unseen=rows)
+    assert unknown.format(" and of its teacher") in card(RECIPE.replace(train, taught), unseen=None)
+
+
+def test_a_test_split_by_time_says_from_when_on_the_texts_are() -> None:
+    assert "latest texts" not in card()
+    by_hash = dataset().model_copy(update={"test_split": SplitChoice(by="hash")})
+    assert "latest texts" not in card(dataset=by_hash)
+    choice = SplitChoice(by="time", column="date", since="2026-03-01")
+    markdown = card(dataset=dataset().model_copy(update={"test_split": choice}))
+    assert "The test split is the latest texts: those whose `date` is `2026-03-01` or later, without copies" in markdown
+
+
+def test_accelerators_are_those_that_the_training_could_use_if_that_was_recorded() -> None:
+    resources = "resources: {nodes: 2, accelerator: {type: nvidia.com/gpu, count: 2}, cpu: 1500m}"
+    recipe = Recipe.parse(f"{RECIPE}{resources}\n", "films.yaml")
+    cost = TrainingCost(seconds=3_600, cpu_seconds=0, peak_memory=0, accelerators=1)
+    assert Energy.of(cost, recipe).kwh == pytest.approx(0.4)
+    assert Energy.of(cost.model_copy(update={"accelerators": 0}), recipe).kwh == 0
+    markdown = card(f"{RECIPE}{resources}\n", evaluation=evaluation(training_cost=cost))
+    assert "and each accelerator 400 W for the whole training" in markdown
+    assert "requests on a cluster" not in markdown
+
+
+def test_the_energy_includes_the_members_of_an_ensemble_and_states_that_of_a_teacher() -> None:
+    teacher = TrainingCost(seconds=7_200, cpu_seconds=36_000, peak_memory=0, accelerators=0)
+    student = TrainingCost(
+        seconds=1_800,
+        cpu_seconds=3_600,
+        peak_memory=0,
+        accelerators=1,
+        earlier=[EarlierTraining(bundle="/home/me/big", role="teacher", cost=teacher)],
+    )
+    members = {"films-a": student, "films-b@challenger": None}
+    earlier = [EarlierTraining(bundle=name, role="member", cost=cost) for name, cost in members.items()]
+    cost = TrainingCost(seconds=60, cpu_seconds=36, peak_memory=10**9, accelerators=0, earlier=earlier)
+    recipe = Recipe.parse(RECIPE, "films.yaml")
+    energy = Energy.of(cost, recipe)
+    assert energy.kwh == pytest.approx(1.01 * 0.012 + 0.5 * 0.4)
+    assert (energy.core_seconds, energy.accelerator_seconds, energy.measured) == (3_636, 1_800, True)
+    markdown = card(evaluation=evaluation(training_cost=cost))
+    assert (
+        "Training took 31m00s, including its member films-a, without its member films-b@challenger of unknown cost, "
+        "without its teacher big (2h00m), and 1,000 MB" in markdown
+    )
+    assert "Its teacher big, whose training is not included, took 2h00m: about 0.12 kWh and 53 g CO2e" in markdown
+    assert "/home/me" not in markdown
+
+
 def test_the_energy_names_the_models_that_were_trained_before() -> None:
     train = f'train: {{family: transformer, base_model: "hf://org/base@{COMMIT}"}}'
     members = "train: {family: ensemble, members: [{bundle: films-a}, {bundle: films-b@challenger}]}"
     assert train in RECIPE
     assert "does not include memory, the steps before and after training, cooling" in card()
     ensemble = card(RECIPE.replace(train, members))
-    assert "training, the training of films-a, films-b@challenger, cooling" in ensemble
+    assert "Training took 2h00m, without its members films-a and films-b@challenger of unknown cost, and" in ensemble
 
 
 @pytest.mark.parametrize(
@@ -375,7 +473,9 @@ def test_data_cannot_change_the_structure_of_the_card(plain: str, words: list[st
     recipe = Recipe.parse(RECIPE, "films.yaml").model_copy(update={"description": f"x{sentence}"})
     results = evaluation(labels, [word])
     result = decision(f"it is {sentence}")
-    markdown = model_card(CardInputs(bundle(labels), recipe, dataset(labels), results, results, result, MEASUREMENTS))
+    markdown = model_card(
+        CardInputs(bundle(labels), recipe, dataset(labels), results, results, result, MEASUREMENTS, 7)
+    )
     # The headings, tables and list items are the same for all content.
     for pattern in (r"^#+ .*$", r"^- ", r"^\|( ---:?\s\|)+$", r"^```\w*$", r"^</?details>$"):
         pattern = pattern.replace(r"\s", " ")

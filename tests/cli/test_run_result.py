@@ -2,7 +2,7 @@
 
 import pytest
 
-from textgate.components.contracts import Estimate, GateDecision, JudgedScore, Promotion, Rule, RunRecord
+from textgate.components.contracts import Estimate, GateDecision, JudgedScore, Promotion, Rule, RunRecord, SplitUses
 from textgate.pipelines.cli.run_result import exit_on_reject, run_lines
 
 SCORE = JudgedScore(
@@ -44,6 +44,31 @@ def test_the_score_is_shown_with_metric_class_rows_and_baselines() -> None:
     lines = dict(run_lines(record(score=complete)))
     assert lines["test"].endswith("on 300 texts; 0.2500 on the validation split")
     assert lines["baselines"].endswith(", 0.2000 [0.1000, 0.3000] by TF-IDF + logistic regression")
+
+
+def test_earlier_uses_of_the_test_texts_are_shown_beside_the_score() -> None:
+    uses = SplitUses(candidates=12, full_uses=9.42, corrected=0.1034)
+    lines = run_lines(record(score=SCORE.model_copy(update={"uses": uses})))
+    assert lines[1] == (
+        "uses",
+        "12 other candidates were judged on these test texts before, worth 9.4 full uses; corrected for selection: "
+        "0.1034",
+    )
+
+
+def test_the_gap_to_the_validation_split_is_shown_in_words() -> None:
+    gap = Estimate(value=0.15, low=0.02, high=0.28)
+    lines = dict(run_lines(record(score=SCORE.model_copy(update={"validation": 0.25, "gap": gap}))))
+    assert "validation" not in lines["test"]
+    assert lines["gap"] == (
+        "the trained model has F1 of 'fraud' 0.2500 on the validation split and 0.1000 on the test split: the gap of "
+        "+0.1500 [+0.0200, +0.2800] is larger than chance explains"
+    )
+
+
+def test_a_run_without_a_decision_has_no_score() -> None:
+    nothing = record().model_copy(update={"decisions": []})
+    assert run_lines(nothing) == [("decision", "no model reached the gate"), ("promoted", "nothing")]
 
 
 def test_a_decision_of_an_earlier_version_is_shown_without_a_score() -> None:

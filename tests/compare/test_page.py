@@ -7,6 +7,7 @@ from compare.systems import estimate, system
 
 from textgate.components.compare.page import write_comparison_page
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits, SystemPair
+from textgate.components.contracts.training_cost import EarlierTraining, TrainingCost
 from textgate.pipelines import recipes
 
 HOSTILE = "<script>alert(1)</script>"
@@ -75,14 +76,20 @@ def test_without_a_winner_the_page_says_so_and_has_no_plot(tmp_path: Path) -> No
     assert "<figure" not in html
 
 
-def test_the_training_of_an_ensemble_is_shown_without_that_of_its_members(tmp_path: Path) -> None:
+def test_the_training_of_an_ensemble_is_shown_with_that_of_its_members(tmp_path: Path) -> None:
+    member = EarlierTraining(bundle="quickstart", role="member", cost=TrainingCost(seconds=3_600, peak_memory=1))
+    unknown = EarlierTraining(bundle="quickstart-tfidf", role="member", cost=None)
+    ensemble = system("quickstart-ensemble", 0.8)
+    assert ensemble.metrics
+    cost = ensemble.metrics.training.model_copy(update={"seconds": 60.0, "earlier": [member, unknown]})
+    ensemble = ensemble.model_copy(update={"metrics": ensemble.metrics.model_copy(update={"training": cost})})
     comparison = Comparison(
         dataset="1" * 64,
         labels=["bad", "good"],
         rows=1_280,
         validation_rows=853,
         limits=CostLimits(),
-        systems=[system("quickstart-ensemble", 0.8), system("quickstart", 0.7)],
+        systems=[ensemble, system("quickstart", 0.7)],
         pairs=[],
         winner="quickstart-ensemble",
         as_good=[],
@@ -90,4 +97,7 @@ def test_the_training_of_an_ensemble_is_shown_without_that_of_its_members(tmp_pa
     )
     path = tmp_path / "comparison.html"
     write_comparison_page(path, comparison, [recipes.load("quickstart-ensemble"), recipes.load("quickstart")])
-    assert path.read_text("utf-8").count("without that of quickstart and quickstart-tfidf") == 1
+    html = path.read_text("utf-8")
+    note = ", including its member quickstart, without its member quickstart-tfidf of unknown cost"
+    assert html.count(note) == 2, "in the table, and above for the winner"
+    assert html.count("1h01m") == 2

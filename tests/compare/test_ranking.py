@@ -1,5 +1,6 @@
 """Significance, letter display, Pareto front and winner, checked against results computed by hand."""
 
+import math
 from itertools import combinations, product
 from pathlib import Path
 
@@ -9,9 +10,16 @@ from compare.systems import estimate, evaluation, system
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.compare.ranking import choose_winner, compare_pairs, letter_display, pareto_front
-from textgate.components.contracts import InputError
+from textgate.components.compare.ranking import (
+    choose_winner,
+    comparable_seconds,
+    compare_pairs,
+    letter_display,
+    pareto_front,
+)
+from textgate.components.contracts import InputError, TrainingCost
 from textgate.components.contracts.comparison import CostLimits, SystemPair
+from textgate.components.contracts.training_cost import EarlierTraining
 
 NAMES = ["first", "second", "third", "fourth", "fifth"]
 
@@ -117,6 +125,23 @@ def test_the_highest_f1_wins_and_systems_as_good_are_named_with_their_savings() 
         "large wins: it has the highest F1 on the validation split, 0.9000 [0.8800, 0.9200]; not significantly worse: "
         "small (answers 10.0 times as fast, is 10.0 times smaller, p 0.4)",
     )
+
+
+def test_an_ensemble_with_a_member_of_unknown_cost_is_not_called_cheap_to_train() -> None:
+    ensemble = system("both", 0.89, seconds=1)
+    assert ensemble.metrics
+    known, unknown = (
+        EarlierTraining(bundle="a", role="member", cost=cost) for cost in (TrainingCost(seconds=9, peak_memory=1), None)
+    )
+    messages = []
+    for earlier in ([], [known], [unknown]):
+        cost = ensemble.metrics.training.model_copy(update={"earlier": earlier})
+        changed = ensemble.model_copy(update={"metrics": ensemble.metrics.model_copy(update={"training": cost})})
+        assert comparable_seconds(cost) == (10 if earlier == [known] else math.inf if earlier else 1)
+        systems = [system("large", 0.90, seconds=300), changed]
+        messages.append(choose_winner(systems, [pair("large", "both", 0.4)], CostLimits()).message)
+    assert ["trains 300.0 times" in messages[0], "trains 30.0 times" in messages[1]] == [True, True]
+    assert "trains" not in messages[2]
 
 
 def test_systems_beyond_the_limits_cannot_win() -> None:

@@ -22,7 +22,7 @@ from textgate.components.contracts import (
 from textgate.components.contracts.measurement import Measurements, MergeResult
 from textgate.components.contracts.parse import parse_json
 from textgate.components.inference import load_bundle
-from textgate.components.storage import ModelRef, Registry, Store
+from textgate.components.storage import ModelRef, Registry, Store, roll_back
 from textgate.components.storage.runs import load_card, load_decisions, load_evaluation, load_promotion, load_record
 from textgate.pipelines import recipes
 
@@ -152,7 +152,7 @@ def test_a_channel_of_a_version_010_bucket_is_updated_and_audited(environment: d
         if path.is_file():
             store.upload_file(path, path.relative_to(FIXTURE / "store").as_posix())
     registry, before = Registry(store), EXPECTED["models"]["v010-linear"]
-    back = registry.rollback("v010-linear", run="rollback", reason="by hand")
+    back = roll_back(registry, "v010-linear", run="rollback", reason="by hand")
     assert back.version == before["channels"]["challenger"]["version"]
     assert back.previous == before["channels"]["champion"]["version"]
     history = [update.model_dump(mode="json") for update in registry.history("v010-linear")]

@@ -17,6 +17,7 @@ from textgate.components.contracts import (
     EvaluationManifest,
     GateDecision,
     InputError,
+    NextReference,
     Promotion,
     Rule,
     RunRecord,
@@ -40,6 +41,7 @@ DECISION = st.builds(
     bundle=TEXT,
     dataset=TEXT,
     champion=st.none() | TEXT,
+    reference=st.none() | st.builds(NextReference, version=TEXT, message=TEXT),
     rules=st.lists(RULE, min_size=1, max_size=4),
 )
 JSON = st.recursive(
@@ -64,6 +66,8 @@ RECORD = st.builds(
 def test_any_decision_is_read_as_it_was_written(decision: GateDecision) -> None:
     read = GateDecision.parse(decision.model_dump_json(), "here")
     assert read == decision
+    # Without a reference, a decision has the bytes of earlier versions.
+    assert ("reference" in json.loads(decision.model_dump_json())) == (decision.reference is not None)
     failed = [rule for rule in decision.rules if not rule.passed]
     assert read.passed is not bool(failed)
     assert read.verdict == ("reject" if failed else "promote")

@@ -32,6 +32,31 @@ def test_a_recipe_is_read_from_json_as_it_was_written() -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
+@pytest.mark.parametrize(
+    ("condition", "analysis", "sentence"),
+    [
+        (
+            "gate.max_robustness_loss=0.1",
+            "evaluate.robustness=[]",
+            "mine.yaml: gate.max_robustness_loss needs perturbations, but evaluate.robustness is empty: name some",
+        ),
+        (
+            "gate.beats_baseline=true",
+            "evaluate.baseline_texts=0",
+            "mine.yaml: gate.beats_baseline needs a baseline: set evaluate.baseline_texts above 0",
+        ),
+    ],
+)
+def test_a_condition_on_an_analysis_that_is_turned_off_names_the_key_to_set(
+    condition: str, analysis: str, sentence: str
+) -> None:
+    assert parse(condition)
+    assert parse(analysis)
+    with pytest.raises(InputError) as error:
+        parse(condition, analysis)
+    assert str(error.value).startswith(sentence)
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_shipped_recipe_is_valid_and_named_as_its_file(name: str) -> None:
     assert recipes.load(name).name == name
@@ -70,6 +95,8 @@ def test_an_override_sets_its_key() -> None:
         ("gate={}", "gate: a threshold is missing: give min_f1, or a metric in min"),
         ("gate.min={f1: 0.7}", "gate: min_f1 and min.f1 are the same threshold: give one of them"),
         ("gate.min={f2: 0.7}", "gate.min.f2: input should be 'f1', 'macro_f1'"),
+        ("gate.max_latency_ms=0", "gate.max_latency_ms: input should be greater than 0, but it is 0"),
+        ("gate.min_label_rows=0.5", "gate.min_label_rows: input should be a valid integer"),
         ("gate.min={accuracy: 7}", "gate.min.accuracy: input should be less than or equal to 1, but it is 7"),
         ("source=data.csv", "source: input should be a valid dictionary"),
         ("name=My Model", "name: must be 1 to 63 lower-case letters, digits and inner hyphens"),

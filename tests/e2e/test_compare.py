@@ -65,6 +65,8 @@ def test_systems_are_compared_on_one_split_and_the_winner_is_promoted(workspace:
     assert champion["bundle"]["name"] == first["winner"]
     assert ModelBundle.load(results[first["winner"]] / "exported") == ModelBundle.load(run / "compare" / "exported")
     assert [decision["gate"] for decision in first["decisions"]] == ["served"]
+    # The winner is shown beside the TF-IDF baseline, as in a training run.
+    assert first["decisions"][0]["score"]["baseline"]["value"] > 0.7
     for name in ("comparison.json", "comparison.html", "report.html"):
         assert workspace.store.get(f"runs/{first['run']}/{name}").data == (run / name).read_bytes()
 

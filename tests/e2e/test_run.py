@@ -43,7 +43,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert outcomes(first) == dict.fromkeys(ALL_STEPS, "done")
     version = first["version"]
     listed = workspace.run_json("models", "list")
-    assert listed == {"models": [{"model": "films", "channels": {"champion": version}}]}
+    assert listed == {"models": [{"model": "films", "channels": {"champion": version, "reference": version}}]}
 
     # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
@@ -60,7 +60,8 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     # The champion predicts, and the history names its run.
     answers = workspace.run_json("predict", "films", "word1 word2 good", "word3 bad")["predictions"]
     assert [answer["label"] for answer in answers] == ["good", "bad"]
-    (move,) = workspace.run_json("models", "history", "films")["moves"]
+    reference, move = workspace.run_json("models", "history", "films")["moves"]
+    assert (reference["channel"], reference["reason"]) == ("reference", "it is the first champion of the model")
     assert (move["version"], move["run"], move["decision"]["gate"]) == (version, first["run"], "served")
 
     # Unchanged steps come from the cache, and the champion is not promoted again.
@@ -73,6 +74,17 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert second["decision"].startswith(f"unchanged: it is the champion already (version {version})")
     assert workspace.run("run", "films.yaml", "--fail-on-reject").returncode == 0
     assert workspace.registry() == before
+
+    # Limits are judged by the second gate on what the cached steps measured.
+    reachable = {"max_robustness_loss": 1, "max_rejected": 1, "max_near_duplicates": 1, "min_label_rows": 1}
+    limits = {"max_latency_ms": 1e-6, "max_size_mb": 1e-6, **reachable}
+    changes = [argument for key, limit in limits.items() for argument in ("--set", f"gate.{key}={limit}")]
+    limited = workspace.run_json("run", "films.yaml", *changes)
+    assert outcomes(limited) == outcomes(second)
+    passed = {rule["name"]: rule["passed"] for rule in limited["decisions"][-1]["rules"]}
+    assert {key: passed[key] for key in limits} == {key: limit != 1e-6 for key, limit in limits.items()}
+    assert "the served model (linear) answers one text of 64 tokens in" in limited["decision"]
+    assert "ms (median, on " in limited["decision"]
 
     # The first gate rejects a model below its threshold; with --fail-on-reject the exit code is 3.
     rejected = workspace.run(

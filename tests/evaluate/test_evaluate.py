@@ -69,6 +69,9 @@ def test_the_baseline_is_scored_on_the_same_split_and_computed_for_the_trained_m
     assert manifest.baseline.metrics.keys() == manifest.metrics.keys()
     assert manifest.baseline.metrics["f1"].value > 0.8
     assert settings.for_served_model.baseline_texts == 0
+    # The trained systems of a comparison have no baseline; it is computed with the winner's served model.
+    winner = evaluate_bundle(dataset, bundle, tmp_path / "winner", settings.for_winner).manifest
+    assert winner.baseline == manifest.baseline
     again = evaluate_bundle(dataset, bundle, tmp_path / "again", settings.for_trained_model).manifest
     assert again.baseline == manifest.baseline
 
@@ -88,3 +91,8 @@ def test_the_validation_score_goes_with_the_evaluation(tmp_path: Path) -> None:
     dataset, bundle = write_dataset(tmp_path / "dataset"), write_bundle(tmp_path / "bundle")
     manifest = evaluate_bundle(dataset, bundle, tmp_path / "evaluation").manifest
     assert manifest.validation == {"f1": 0.5, "accuracy": 0.75}
+    # The validation split of another dataset is not that of the training.
+    assert manifest.validation_rows is None
+    trained = ModelBundle.load(bundle).model_copy(update={"dataset": manifest.dataset, "files": {}})
+    trained.write(bundle)
+    assert evaluate_bundle(dataset, bundle, tmp_path / "again").manifest.validation_rows == SPLITS["validation"]

@@ -64,6 +64,21 @@ def test_predictions_of_absent_classes_lower_f1_and_keep_the_interval_around_it(
     assert 0.75 < within.low < within.value - 0.03 < within.value + 0.03 < within.high < 0.95
 
 
+def test_the_interval_is_that_of_macro_f1_over_the_classes_of_the_sample() -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 3, 150)
+    predicted = np.where(rng.random(150) < 0.8, truth, rng.integers(0, 3, 150))
+    numbers = np.array([1, 4, 6])
+    assert sample_f1(numbers[truth], numbers[predicted], 8) == f1_estimate(truth, predicted, 3)
+    # An absent class that is predicted has no F1 of its own.
+    predicted[:9] = 3
+    with_absent = sample_f1(np.append(numbers, 0)[truth], np.append(numbers, 0)[predicted], 8)
+    assert with_absent is not None
+    assert with_absent.value == pytest.approx(f1_estimate(truth, predicted, 4).value * 4 / 3)
+    assert 0.03 < with_absent.value - with_absent.low < 0.12
+    assert 0.03 < with_absent.high - with_absent.value < 0.12
+
+
 def test_two_classes_have_the_f1_of_the_second_and_one_class_has_none() -> None:
     rng = np.random.default_rng(4)
     truth, predicted, reference = rng.integers(0, 2, (3, 60))

@@ -1,5 +1,6 @@
 """Every target is exported and measured against the trained model, and the best that keeps F1 is served."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def test_every_target_is_measured_and_stays_in_the_bundle(dataset: Dataset, trai
     for found in measured.targets:
         assert {(speed.tokens, speed.batch) for speed in found.speeds} == {(16, 1), (16, 8), (16, 32)}
         assert 20e6 < found.peak_memory < 2e9
+        assert found.machine
+    assert re.fullmatch(r".+, \d+ cores?", by_target["onnx-fp32"].machine or "")
     assert set(bundle.alternatives) == set(ALL) - {measured.served}
 
     # Each alternative predicts from the files in the bundle.

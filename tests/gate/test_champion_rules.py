@@ -126,6 +126,21 @@ def test_a_recipe_can_require_an_improvement_in_f1_speed_or_size() -> None:
     assert failed(improved(["speed"], ServingCost(1_000, 750.0), wrong_at(range(60)))) == ["margin"]
 
 
+def test_an_improvement_in_f1_must_be_clearer_the_more_often_the_texts_were_used() -> None:
+    gate = Gate(min_f1=0.5, margin=0.02, improvement=["f1"])
+    current = champion(wrong_at(range(240)))._replace(cost=ServingCost(1))
+
+    def with_errors(wrong: int, uses: float) -> GateDecision:
+        new = evaluation(wrong_at(range(wrong)))
+        return judge_served(new, new, MEASURED, current, gate, ServingCost(1), uses=uses)
+
+    assert with_errors(228, 1).passed
+    assert failed(with_errors(228, 50)) == ["improvement"]
+    clear = with_errors(200, 50)
+    assert clear.passed
+    assert "its F1 of 'good' is higher (p < 9.8e-06, for the uses of these test texts so far)" in clear.message
+
+
 def test_the_champion_itself_is_nothing_to_promote_and_no_rejection() -> None:
     again = judged(champion(None, bundle="new"))
     assert again.message == "unchanged: it is the champion already (version v1), so there is nothing to promote"

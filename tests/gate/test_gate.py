@@ -36,7 +36,7 @@ from textgate.components.gate.gate import (
 from textgate.components.gate.rollback import reject_rolled_back
 from textgate.components.gate.rules import judge_served, judge_trained
 from textgate.components.promote.promote import promote_bundle
-from textgate.components.storage import Registry, Store
+from textgate.components.storage import Registry, Store, roll_back
 
 GATE = Gate(min_f1=0.8, margin=0.02)
 RECIPE = Recipe(
@@ -85,10 +85,10 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "dataset"
 
 
-def test_gate_1_writes_its_decision_and_a_report(dataset: Path, tmp_path: Path) -> None:
+def test_gate_1_writes_its_decision_and_a_report(dataset: Path, tmp_path: Path, store: Store) -> None:
     evaluation(wrong_at(range(300))).write(tmp_path / "evaluation")
     files = (tmp_path / "decision", tmp_path / "page.html")
-    decision = gate_trained_model(dataset, tmp_path / "evaluation", RECIPE, *files)
+    decision = gate_trained_model(dataset, tmp_path / "evaluation", Registry(store), RECIPE, "run", *files)
     assert GateDecision.parse(files[0].read_text(), "here") == decision
     assert "the trained model has F1 of &#39;good&#39; 0.7000" in files[1].read_text("utf-8")
 
@@ -137,7 +137,7 @@ def test_a_candidate_is_compared_with_the_predictions_of_the_champion(
         exported=perfect,
     )
     outputs = ServedModelOutputs(tmp_path / "decision", tmp_path / "page.html", tmp_path / "card.md")
-    decision = gate_served_model(inputs, registry, RECIPE, outputs)
+    decision = gate_served_model(inputs, registry, RECIPE, "run-2", outputs)
     assert decision.champion == version
     assert failed(decision) == ["margin"]
     assert "by -0.1000" in decision.message
@@ -187,7 +187,7 @@ def test_a_rolled_back_version_is_rejected_when_a_later_run_produces_it_again(tm
     assert promote_bundle(registry, "model", *produce(5.0), "run-1")
     bad = promote_bundle(registry, "model", *produce(6.0), "run-2").version
     late = produce(6.0)
-    registry.rollback("model", run="back", reason="it calls praise a complaint")
+    roll_back(registry, "model", run="back", reason="it calls praise a complaint")
 
     bundle, decision = produce(6.0)
     assert failed(decision) == ["not_rolled_back"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gate.evaluations import LABELS, MEASURED, TRUTH, complete, evaluation, failed, wrong_at
 
-from textgate.components.contracts import Estimate, Evaluation, Gate, GateDecision, InputError
+from textgate.components.contracts import Calibration, Estimate, Evaluation, Gate, GateDecision, InputError
 from textgate.components.contracts.evaluation import TfidfBaseline
 from textgate.components.gate.rules import judge_served, judge_trained
 
@@ -139,3 +139,66 @@ def test_gate_2_takes_the_baseline_from_the_trained_model() -> None:
     gate = Gate(min_f1=0.8, beats_baseline=True)
     assert judge_served(model, with_baseline(model, 0.89), MEASURED, None, gate).passed
     assert failed(judge_served(model, with_baseline(model, 0.92), MEASURED, None, gate)) == ["beats_baseline"]
+
+
+def test_gate_2_takes_the_baseline_of_a_winner_from_its_served_model() -> None:
+    """The trained systems of a comparison are evaluated without a baseline."""
+    model = evaluation(wrong_at(range(100)))
+    gate = Gate(min_f1=0.8, beats_baseline=True)
+    assert judge_served(with_baseline(model, 0.89), model, MEASURED, None, gate).passed
+    assert failed(judge_served(with_baseline(model, 0.92), model, MEASURED, None, gate)) == ["beats_baseline"]
+
+
+def with_validation(of: Evaluation, f1: float, **update: object) -> Evaluation:
+    manifest = of.manifest.model_copy(update={"validation": {"f1": f1}, "validation_rows": 600, **update})
+    return Evaluation(manifest, of.ids, of.texts, of.truth, of.probabilities)
+
+
+@pytest.mark.parametrize(("validation", "large"), [(0.91, False), (0.97, True), (0.83, True)])
+def test_the_gap_to_the_validation_split_is_stated_and_marked_if_chance_does_not_explain_it(
+    validation: float, large: bool
+) -> None:
+    model = with_validation(evaluation(wrong_at(range(100))), validation)
+    served = evaluation(wrong_at(range(98)))
+    for decision in (judged(model, min_f1=0.8), judge_served(served, model, MEASURED, None, Gate(min_f1=0.8))):
+        score = decision.score
+        assert score is not None
+        assert score.gap is not None
+        # The gap is the trained model's in both gates.
+        assert score.gap.value == pytest.approx(validation - 0.9)
+        assert score.gap_is_large is large
+        assert score.gap_message is not None
+        assert score.gap_message.startswith(
+            f"the trained model has F1 of 'good' {validation:.4f} on the validation split and 0.9000 on the test "
+            f"split: the gap of {validation - 0.9:+.4f} ["
+        )
+        assert score.gap_message.endswith("] is larger than chance explains" if large else "] may be chance")
+        # It promotes or rejects nothing, but a large one ends the sentence of the decision.
+        assert decision.passed
+        assert decision.message.endswith(score.gap_message) is large
+
+
+def test_the_gap_of_a_model_with_a_threshold_is_by_the_most_probable_label() -> None:
+    model = evaluation(wrong_at(range(100)))
+    at_threshold = with_validation(
+        model, 0.9, calibration=Calibration(threshold=0.95), metrics=evaluation(TRUTH).manifest.metrics
+    )
+    score = judged(at_threshold, min_f1=0.8).score
+    assert score is not None
+    assert score.value.value == 1
+    assert score.gap is not None
+    assert score.gap.value == pytest.approx(0)
+
+
+def test_a_gap_without_an_interval_or_a_number_of_texts_is_no_mark() -> None:
+    model = evaluation(wrong_at(range(100)))
+    unknown = judged(with_validation(model, 0.5, validation_rows=None), min_f1=0.8).score
+    assert unknown is not None
+    assert (unknown.validation, unknown.gap, unknown.gap_message, unknown.gap_is_large) == (0.5, None, None, False)
+    f1 = model.manifest.f1.model_copy(update={"withheld": "no text has the class"})
+    metrics = {**model.manifest.metrics, "f1": f1}
+    withheld = judged(with_validation(model, 0.5, metrics=metrics), min_f1=0.8).score
+    assert withheld is not None
+    assert not withheld.gap_is_large
+    assert withheld.gap_message is not None
+    assert "the gap of -0.4000 [no interval: no text has the class] may be chance" in withheld.gap_message

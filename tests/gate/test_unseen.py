@@ -19,6 +19,7 @@ from textgate.components.contracts import (
     Recipe,
     Row,
     Source,
+    SplitUses,
     dataset_writer,
 )
 from textgate.components.contracts.measurement import Measurements
@@ -82,7 +83,7 @@ def judge(dataset: Dataset, champion: Path, candidate: Path, store: Store, folde
         exported=candidate,
     )
     outputs = ServedModelOutputs(folder / "decision", folder / "page.html", folder / "card.md")
-    return gate_served_model(inputs, registry, recipe, outputs)
+    return gate_served_model(inputs, registry, recipe, "run", outputs)
 
 
 @pytest.fixture
@@ -150,6 +151,12 @@ def test_a_better_model_is_promoted_although_the_champion_knows_many_test_texts(
     (held_out,) = (rule for rule in decision.rules if rule.name == "held_out")
     rows = sum(new.manifest.counts["test"].values())
     assert held_out.message.endswith(f"were trained or validated on 0 of the {rows:,} test texts")
+    assert decision.score is not None
+    assert decision.score.uses == SplitUses(candidates=0, full_uses=0, corrected=decision.score.value.value)
+    (record,) = Registry(store).judgements("model").all()
+    assert (record.run, record.rows, record.value) == ("run", rows, decision.score.value)
+    card = (tmp_path / "card.md").read_text("utf-8")
+    assert f"Of its {rows:,} texts, {rows:,} were not used in training or validation of the model." in card
 
 
 def test_an_ensemble_that_knows_the_test_texts_is_not_promoted(raw: Path, store: Store, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from textgate.components.metrics import drift
 from textgate.components.metrics.drift import (
     DriftTest,
     correct,
+    expected_predictions,
     label_drift,
     population_stability_index,
     separation,
@@ -161,3 +162,38 @@ def test_tests_are_corrected_together() -> None:
     tests = {name: DriftTest(1, 0, p, 1) for name, p in (("a", 0.01), ("b", 0.04), ("c", 0.03))}
     assert [test.p_value for test in correct(tests).values()] == pytest.approx([0.03, 0.06, 0.06])
     assert [test.found for test in correct(tests).values()] == [True, False, False]
+
+
+def test_a_balanced_test_split_is_compared_at_the_natural_prevalence() -> None:
+    """5 % of the traffic is positive, half of the test split; the classifier finds 90 % and errs on 8 % of the rest."""
+    rng = np.random.default_rng(3)
+
+    def predicted(rows: int, positive: float) -> np.ndarray:
+        truth = rng.random(rows) < positive
+        answers = np.where(truth, rng.random(rows) < 0.9, rng.random(rows) < 0.08)
+        return np.bincount(truth * 2 + answers, minlength=4).reshape(2, 2)
+
+    def found(positive: float, natural: list[int] | None) -> float:
+        alarms = 0
+        for _ in range(60):
+            confusion = np.array([predicted(500, 0)[0], predicted(500, 1)[1]])
+            reference = confusion.sum(axis=0) if natural is None else expected_predictions(confusion.tolist(), natural)
+            alarms += label_drift(
+                counts(np.array(reference)), counts(predicted(2_000, positive).sum(axis=0)), 0.05
+            ).found
+        return alarms / 60
+
+    assert found(0.05, None) == 1.0, "without the correction it is an alarm for ever"
+    assert found(0.05, [9_500, 500]) <= 0.05
+    assert found(0.2, [9_500, 500]) >= 0.8
+
+
+def test_expected_predictions_are_the_rates_of_the_classifier_times_the_natural_shares() -> None:
+    no, yes = expected_predictions([[460, 40], [50, 450]], [9_500, 500])
+    effective = 1 / (500 * (0.95 / 500) ** 2 + 500 * (0.05 / 500) ** 2)
+    assert no + yes == pytest.approx(effective, abs=1)
+    assert yes / (no + yes) == pytest.approx(0.95 * 0.08 + 0.05 * 0.9, abs=0.001)
+    # A sample that has the natural shares is as it was.
+    assert expected_predictions([[80, 20], [5, 15]], [1_000, 200]) == [85, 35]
+    # A label without texts in the sample counts for nothing.
+    assert expected_predictions([[80, 20, 0], [5, 15, 0], [0, 0, 0]], [1_000, 200, 7]) == [85, 35, 0]

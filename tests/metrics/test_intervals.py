@@ -7,6 +7,7 @@ import pytest
 from metrics.worlds import Classifier
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, norm
+from sklearn.metrics import average_precision_score
 
 from textgate.components.contracts import Estimate
 from textgate.components.metrics import accuracy_estimate, class_scores, estimates, f1_difference, f1_estimate
@@ -30,6 +31,18 @@ def test_the_interval_of_a_proportion_solves_the_binomial_equations(successes: i
     assert high == pytest.approx(brentq(excess, 0, 1, (0.975,)) if successes < rows else 1, abs=1e-9)
     exact = binomtest(successes, rows).proportion_ci()
     assert exact.low <= low <= successes / rows <= high <= exact.high
+
+
+@pytest.mark.parametrize(("rows", "minimum"), [(5, 0.931), (6, 0.912), (30, 0.924), (100, 0.920), (1_000, 0.916)])
+def test_the_interval_of_a_proportion_covers_in_at_least_91_percent_of_the_cases(rows: int, minimum: float) -> None:
+    successes = np.arange(rows + 1.0)
+    low, high = mid_p(successes, np.full(rows + 1, float(rows)))
+    # Coverage has its minima next to the ends of the intervals.
+    proportions = np.concatenate([ends + step for ends in (low, high) for step in (-1e-9, 1e-9)])
+    proportions = proportions[(proportions > 0) & (proportions < 1)][:, None]
+    covered = (low <= proportions) & (proportions <= high)
+    coverage = (binom.pmf(successes, rows, proportions) * covered).sum(axis=1)
+    assert minimum < coverage.min() < minimum + 0.001
 
 
 def test_f1_of_a_class_has_the_transformed_interval_of_its_jaccard_index() -> None:
@@ -81,6 +94,15 @@ def test_areas_without_a_misplaced_row_have_the_intervals_of_hanley_and_mcneil_a
     assert high == pytest.approx(1)
     wilson = binomtest(20, 20).proportion_ci(method="wilson")
     assert pr_auc_interval(truth, probabilities) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_the_lower_end_of_pr_auc_allows_for_its_upward_bias_on_few_positive_rows() -> None:
+    classifier, rng = Classifier(2, 0.01, 0.8), np.random.default_rng(3)
+    samples = [(truth, scores) for truth, _, scores in (classifier.sample(1_000, rng) for _ in range(300))]
+    true = classifier.true_scores["pr_auc"]
+    found = [average_precision_score(truth, scores[:, 1]) for truth, scores in samples]
+    assert np.mean(found) > true + 0.04
+    assert np.mean([pr_auc_interval(*sample)[0] > true for sample in samples]) < 0.06
 
 
 def test_a_mean_of_symmetric_losses_has_the_normal_interval_and_a_skewed_one_reaches_further_up() -> None:

@@ -54,6 +54,19 @@ def test_a_uri_is_read_with_the_source_settings_of_the_first_recipe(
     assert all(recipe.source == source for recipe in found)
 
 
+def test_every_recipe_needs_the_analyses_that_the_shared_gate_judges(tmp_path: Path) -> None:
+    plain = (Path(recipes.__file__).parent / "imdb-tfidf.yaml").read_text("utf-8")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(plain.replace("name: imdb-tfidf", "name: bare") + "evaluate: {robustness: [], baseline_texts: 0}\n")
+    judged = tmp_path / "judged.yaml"
+    for condition, key in (("max_robustness_loss: 0.1", "robustness"), ("beats_baseline: true", "baseline_texts")):
+        judged.write_text(plain.replace("name: imdb-tfidf", "name: judged").replace("gate:", f"gate:\n  {condition}"))
+        assert len(compare(str(judged), "quickstart")) == 2
+        sentence = rf"bare with the gate of judged: gate\.\w+ needs .*evaluate\.{key}"
+        with pytest.raises(InputError, match=sentence):
+            compare(str(judged), str(bare))
+
+
 def test_set_overrides_a_key_in_every_recipe_that_has_it() -> None:
     found = compare(source="quickstart", overrides=("train.C=3", "train.epochs=1", "preprocess.seed=7"))
     assert [getattr(recipe.train, "C", None) for recipe in found] == [3, 3, None]

@@ -71,6 +71,11 @@ def test_a_test_that_finds_nothing_says_what_it_would_have_found(kind: DriftKind
     assert sentence.endswith("would have been found with a probability of 80%")
 
 
+def test_without_known_labels_only_the_texts_are_compared() -> None:
+    assert list(compare(Sample(Counter(), sample(3).texts), sample(1), 0.05)) == ["length", "inputs"]
+    assert compare(Sample(Counter(), []), sample(1), 0.05) == {}
+
+
 def test_without_texts_only_the_labels_are_compared() -> None:
     reference = Sample(Counter(no=500, yes=500), [])
     assert list(compare(reference, sample(1), 0.05)) == ["labels"]

@@ -20,7 +20,7 @@ from words import write_words
 from textgate.components.card.snippets import REPOSITORY, textgate_snippet
 from textgate.components.contracts import ModelBundle
 from textgate.components.inference import load_bundle
-from textgate.components.storage import Registry, Store
+from textgate.components.storage import Registry, Store, roll_back
 from textgate.components.storage.runs import save_card
 from textgate.pipelines.cli import main
 
@@ -147,7 +147,7 @@ def test_a_new_version_replaces_the_files_of_the_old_one_and_keeps_other_files(p
     assert len(repository.branches["main"]) == 4
 
     # A former champion, promoted by a run and later by a rollback, has the card of the run.
-    publisher.registry.rollback("words", run="rollback", reason="by hand")
+    roll_back(publisher.registry, "words", run="rollback", reason="by hand")
     publisher.run_json(f"words@{publisher.version}", "--to", "hf://org/words")
     assert repository.main["README.md"] == card("run-1", "org/words")
     assert "extra/old.json" in repository.main

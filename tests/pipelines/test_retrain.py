@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,8 @@ import pytest
 from pipelines.cluster_workspace import ClusterWorkspace
 from pipelines.kfp_server import Plan
 
-from textgate.components.contracts import Estimate, EvaluationManifest
+from textgate.components.contracts import Estimate, EvaluationManifest, Rejected, Row, dataset_writer
+from textgate.components.contracts.dataset import LEFT_OUT
 from textgate.components.record.record import record_run
 from textgate.components.sources import content_version
 from textgate.components.storage import Registry, Store
@@ -101,7 +103,7 @@ def test_without_new_data_or_drift_nothing_is_submitted(
         "checked: the labels predicted for the la",
         "checked: the lengths of the texts show n",
         "checked: a classifier does not tell the ",
-        "checked: F1 on the feedback on 200 texts",
+        "checked: F1 of 'yes' on the feedback on ",
         "nothing to do",
     ]
     assert "would have been found with a probability of 80%" in lines[0]
@@ -245,7 +247,24 @@ def test_copies_of_a_text_and_its_markup_are_not_counted(
     assert (result["answers"], result["texts"], result["reasons"]) == (1_500, 601, [])
 
 
-def test_a_balanced_test_split_of_an_earlier_version_is_not_compared(
+def write_dataset(store: Store, tmp_path: Path, no: int, yes: int, left_out: int) -> None:
+    """Write the dataset of a run before 0.2, from which rows of ``no`` were left out, and its evaluation."""
+    with dataset_writer(tmp_path / "dataset", ["test"]) as writer:
+        for index in range(no + yes):
+            writer.add("test", Row(str(index), f"text {index}", "yes" if index < yes else "no"))
+        for index in range(left_out):
+            writer.reject(Rejected(f"r{index}", LEFT_OUT, "no", "text"))
+        writer.reject(Rejected("empty", "empty text", "no", ""))
+        manifest = writer.finish("films.csv", ["no", "yes"])
+    for name in ("dataset.json", "rejected.parquet"):
+        key = f"runs/{champion_run(store)}/preprocess/dataset/{name}"
+        store.put(key, (tmp_path / "dataset" / name).read_bytes())
+    key = f"runs/{champion_run(store)}/evaluation.json"
+    evaluation = EvaluationManifest.model_validate_json(store.get(key).data)  # type: ignore[union-attr]
+    store.put(key, evaluation.model_copy(update={"dataset": manifest.fingerprint}).model_dump_json().encode())
+
+
+def test_a_balanced_test_split_of_an_earlier_version_is_compared_at_the_natural_shares_of_the_labels_if_known(
     workspace: ClusterWorkspace, champion: Champion, tmp_path: Path
 ) -> None:
     trained = champion(source_version(workspace))
@@ -253,11 +272,28 @@ def test_a_balanced_test_split_of_an_earlier_version_is_not_compared(
     recipe = {"model": "films", "preprocess": {"balance": True}}
     run = champion_run(workspace.store)
     record_run(workspace.store, run, recipe, source_version(workspace), "SUCCEEDED", None)
-    write_log(workspace.store, trained, ["no"] * 570 + ["yes"] * 30)
-    result = workspace.run_json("retrain", "films.yaml")
-    assert (result["reasons"], result["psi"]) == ([], None)
+    write_log(workspace.store, trained, ["no"] * 560 + ["yes"] * 40)
+    result = workspace.run_json("retrain", "films.yaml", "--dry-run")
+    assert (result["reasons"], result["psi"], result["drift"]) == ([], None, {})
     (finding,) = result["findings"]
-    assert finding.startswith(f"drift was not checked: the test split of the run {run} was balanced")
+    assert finding.startswith("drift of the labels was not checked: how often each occurs before balancing is unknown")
+    # 5 % were positive before; 2 % of both labels are predicted as the other one: 6.8 % of "yes".
+    write_dataset(workspace.store, tmp_path, 500, 500, 9_000)
+    known = workspace.run_json("retrain", "films.yaml", "--dry-run")
+    assert known["reasons"] == []
+    assert "show no drift" in known["findings"][0]
+    assert known["psi"] < 0.01
+    # The source gave the test split, which is taken as it is.
+    given = recipe | {"source": {"test": "split == test"}}
+    record_run(workspace.store, run, given, source_version(workspace), "SUCCEEDED", None)
+    assert len(workspace.run_json("retrain", "films.yaml", "--dry-run")["reasons"]) == 1
+    record_run(workspace.store, run, recipe, source_version(workspace), "SUCCEEDED", None)
+    # Without a record it is unknown whether the test split was balanced, and that of another dataset says nothing.
+    write_evaluation(workspace.store, 500, 500)
+    workspace.store.delete(f"runs/{run}/record.json")
+    lost = workspace.run_json("retrain", "films.yaml", "--dry-run")
+    assert [lost["drift"], lost["findings"]] == [{}, [finding]]
+    record_run(workspace.store, run, recipe, source_version(workspace), "SUCCEEDED", None)
     # Runs of this version, which save texts of the test split, balance the training split only.
     write_test_sample(workspace.store, tmp_path, new_texts(10))
     assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
@@ -276,7 +312,7 @@ def test_feedback_below_the_threshold_of_the_gate_is_a_reason_once(
     give_feedback(0.5)
     result = workspace.run_json("retrain", "films.yaml", "--dry-run")
     (reason,) = result["reasons"]
-    assert reason.startswith("F1 on the feedback on 200 texts is 0.7")
+    assert reason.startswith("F1 of 'yes' on the feedback on 200 texts is 0.7")
     assert reason.endswith(
         "below the threshold 0.8; feedback is no random sample: 200 of the 400 logged answers have it"
     )
@@ -291,6 +327,42 @@ def test_feedback_below_the_threshold_of_the_gate_is_a_reason_once(
     assert again["findings"][-1].endswith("an earlier retraining was for this cause")
     give_feedback(0.0)
     assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
+
+
+def test_feedback_is_judged_in_the_metric_of_the_gate(workspace: ClusterWorkspace, champion: Champion) -> None:
+    trained = champion(source_version(workspace))
+    write_log(workspace.store, trained, ["yes"] * 200, ["yes"] * 140 + ["no"] * 60)
+
+    def check(*settings: str) -> dict[str, Any]:
+        overrides = [word for setting in settings for word in ("--set", setting)]
+        return dict(workspace.run_json("retrain", "films.yaml", "--dry-run", *overrides))
+
+    # F1 of the positive class reaches its threshold, accuracy does not.
+    assert check()["reasons"] == []
+    accuracy = check("gate.metric=accuracy", "gate.min.accuracy=0.8")
+    (reason,) = accuracy["reasons"]
+    assert reason.startswith("accuracy on the feedback on 200 texts is 0.7000 [0.6")
+    assert (accuracy["feedback_metric"], accuracy["feedback_score"]["value"]) == ("accuracy", 0.7)
+    assert accuracy["feedback_f1"] is None
+    without = check("gate.metric=mcc")
+    assert (without["reasons"], without["feedback_score"]) == ([], None)
+    assert without["findings"][-1] == (
+        "feedback was not checked: gate.min has no threshold for gate.metric (Matthews correlation)"
+    )
+    area = check("gate.metric=pr_auc", "gate.min.pr_auc=0.9")
+    assert area["findings"][-1] == "feedback was not checked: PR-AUC of 'yes' needs the probabilities of all labels"
+
+
+def test_an_alarm_about_another_metric_does_not_silence_this_one(
+    workspace: ClusterWorkspace, champion: Champion
+) -> None:
+    trained = champion(source_version(workspace))
+    write_log(workspace.store, trained, ["yes"] * 200, ["yes"] * 100 + ["no"] * 100)
+    assert len(workspace.run_json("retrain", "films.yaml")["reasons"]) == 1
+    write_log(workspace.store, trained, ["yes"] * 200, ["yes"] * 100 + ["no"] * 100)
+    assert workspace.run_json("retrain", "films.yaml", "--dry-run")["reasons"] == []
+    other = ("--set", "gate.metric=accuracy", "--set", "gate.min.accuracy=0.9")
+    assert len(workspace.run_json("retrain", "films.yaml", "--dry-run", *other)["reasons"]) == 1
 
 
 def test_feedback_without_logged_predictions_does_not_say_how_many_answers_it_is_of(

@@ -253,6 +253,7 @@ def measurements(f1: Estimate) -> Measurements:
                 for tokens in (16, 64, 128)
             ],
             peak_memory=size * 3,
+            machine="AMD EPYC 7B12, 8 cores",
             refused=refused,
         )
         for target, size, agreement, by, rate, refused in (

@@ -15,8 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.sample_run import MARKUP, decision, evaluation, report_inputs
 
-from textgate.components.contracts import Candidate, Evaluation, Insight
+from textgate.components.contracts import (
+    Candidate,
+    Estimate,
+    Evaluation,
+    Insight,
+    JudgedScore,
+    SplitUses,
+    TrainingCost,
+)
+from textgate.components.contracts.dataset import SplitChoice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
+from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
 from textgate.components.report.text_map import MAX_DOTS
@@ -105,6 +115,40 @@ def test_a_rejection_names_the_rule_that_failed(inputs: ReportInputs, tmp_path: 
     assert "Passed: the F1 differs from champion v1" in page.text
 
 
+def test_earlier_uses_of_the_test_texts_stand_beside_the_score(inputs: ReportInputs, tmp_path: Path) -> None:
+    assert "Judged before" not in write_page(inputs, tmp_path).text
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'positive'",
+        value=inputs.evaluation.manifest.f1,
+        rows=600,
+        constant_label="positive",
+        constant=0.66,
+        uses=SplitUses(candidates=12, full_uses=9.42, corrected=0.8034),
+    )
+    page = write_page(replace(inputs, decision=inputs.decision.model_copy(update={"score": score})), tmp_path)
+    assert "Corrected for selection0.8034F1 of 'positive'" in page.text
+    assert "Judged before12candidates on these texts, 9.4 full uses" in page.text
+
+
+@pytest.mark.parametrize(("low", "mark"), [(-0.01, ""), (0.01, "Validation and test differ: ")])
+def test_the_gap_to_the_validation_split_is_stated(low: float, mark: str, inputs: ReportInputs, tmp_path: Path) -> None:
+    f1 = inputs.evaluation.manifest.f1
+    score = JudgedScore(
+        metric="f1",
+        title="F1 of 'positive'",
+        value=f1,
+        rows=600,
+        constant_label="positive",
+        constant=0.5,
+        validation=0.95,
+        gap=Estimate(value=0.05, low=low, high=0.09),
+    )
+    page = write_page(replace(inputs, decision=inputs.decision.model_copy(update={"score": score})), tmp_path)
+    assert f"{mark}the trained model has F1 of 'positive' 0.9500 on the validation split and 0.9000 on the" in page.text
+    assert ("Validation and test differ" in page.text) is bool(mark)
+
+
 def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:
     assert inputs.trained
     manifest, before_export = inputs.evaluation.manifest, inputs.trained.manifest.metrics
@@ -126,6 +170,7 @@ def test_all_results_are_in_tables(inputs: ReportInputs, page: Page) -> None:
         "preprocess.train_share=1.0 0.9100chosen",
         "onnx-int823.0 MB34469.0 MB",
         "onnx-int4 is refused: it answers 93.0 % of the texts as the trained model does.",
+        "onnx-int8 was timed on AMD EPYC 7B12, 8 cores.",
         "changed 0.15 % of the predictions on the test split and the logits by 0.0100 on average",
         "Peak memory in training2,310 MB",
         "1285.82",
@@ -154,6 +199,30 @@ def test_map_and_training_come_from_the_trained_model_if_the_served_one_has_none
     page = write_page(replace(inputs, evaluation=evaluation(600, bare=True)), tmp_path)
     assert {"map", "training", "cost"} < set(page.values("id", "h2"))
     assert "Training12m34s" in page.text
+
+
+def test_the_cost_of_an_ensemble_and_a_test_split_by_time_are_explained(tmp_path: Path) -> None:
+    inputs = report_inputs()
+    assert inputs.trained
+    costs = {"a": TrainingCost(seconds=3_600, peak_memory=1), "b": None}
+    earlier = [EarlierTraining(bundle=name, role="member", cost=cost) for name, cost in costs.items()]
+    cost = TrainingCost(seconds=60, peak_memory=1, earlier=earlier)
+    choice = SplitChoice(by="time", column="date", since="2026-03-01")
+
+    def with_cost(evaluation: Evaluation) -> Evaluation:
+        return replace(evaluation, manifest=evaluation.manifest.model_copy(update={"training_cost": cost}))
+
+    page_ = tmp_path / "page.html"
+    changed = replace(
+        inputs,
+        evaluation=with_cost(inputs.evaluation),
+        trained=with_cost(inputs.trained),
+        dataset=inputs.dataset.model_copy(update={"test_split": choice}),
+    )
+    write_report(page_, changed)
+    text = Page(page_).text
+    assert "Training1h01m, including its member a, without its member b of unknown cost" in text
+    assert "the latest texts: those whose date is 2026-03-01 or later, without copies of earlier texts" in text
 
 
 def test_markup_in_the_data_is_escaped(page: Page) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from storage.dying_client import DiesBeforeWrite
 
 from textgate.components.contracts import InputError, ModelBundle
-from textgate.components.storage import Block, Blocks, Registry, Store
+from textgate.components.contracts.training_cost import TrainingCost, read_training_cost, write_training_cost
+from textgate.components.storage import Block, Blocks, Registry, Store, roll_back
 
 WriteBundle = Callable[[Path, bytes], Path]
 
@@ -46,6 +48,21 @@ def test_publishing_twice_writes_once(store: Store, bundles: list[Path]) -> None
     assert snapshot(store) == before
 
 
+def test_a_version_keeps_the_cost_of_its_first_training(store: Store, bundles: list[Path], tmp_path: Path) -> None:
+    registry, first = Registry(store), TrainingCost(seconds=60, peak_memory=1)
+    write_training_cost(bundles[0], first)
+    version = registry.publish("model", bundles[0])
+    write_training_cost(bundles[0], TrainingCost(seconds=70, peak_memory=1))
+    assert registry.publish("model", bundles[0]) == version
+    bundle = registry.download("model", version, tmp_path / "copy")
+    assert read_training_cost(tmp_path / "copy") == first
+    assert bundle == ModelBundle.load(tmp_path / "copy")
+    # Readers before 0.2 reject a version with a file that its manifest does not list.
+    assert not [key for key in snapshot(store) if "/versions/" in key and key.endswith("cost.json")]
+    registry.download("model", registry.publish("model", bundles[1]), tmp_path / "without")
+    assert read_training_cost(tmp_path / "without") is None
+
+
 def test_publish_refuses_to_change_a_version(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     version = registry.publish("model", bundles[0])
@@ -69,7 +86,7 @@ def test_rollback_and_history(store: Store, bundles: list[Path]) -> None:
     registry = Registry(store)
     first = promote(registry, bundles[0], None, "run-1")
     second = promote(registry, bundles[1], first, "run-2")
-    assert registry.rollback("model", run="back", reason="by hand").version == first
+    assert roll_back(registry, "model", run="back", reason="by hand").version == first
     updates = registry.history("model")
     assert [(update.version, update.previous, update.run) for update in updates] == [
         (first, second, "back"),
@@ -83,7 +100,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     assert registry.blocks("model").all() == []
-    update = registry.rollback("model", run="back", reason=" it calls praise a complaint ")
+    update = roll_back(registry, "model", run="back", reason=" it calls praise a complaint ")
     assert update.reason == "it calls praise a complaint"
     (block,) = registry.blocks("model").all()
     assert (block.version, block.blocked.reason, block.lifted) == (second, "it calls praise a complaint", None)
@@ -93,7 +110,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     )
     for restore in (
         lambda: promote(registry, bundles[1], first),
-        lambda: registry.rollback("model", second, run="forth", reason="by hand"),
+        lambda: roll_back(registry, "model", second, run="forth", reason="by hand"),
     ):
         with pytest.raises(InputError, match=f"^{sentence}$"):
             restore()
@@ -104,7 +121,7 @@ def test_a_rolled_back_version_is_blocked_until_the_block_is_lifted(store: Store
     assert lifted is not None
     assert lifted.reason == "the labels were wrong"
     assert promote(registry, bundles[1], first) == second
-    assert registry.rollback("model", run="again", reason="worse after all").version == first
+    assert roll_back(registry, "model", run="again", reason="worse after all").version == first
     assert registry.blocks("model").active(second) is not None
     with pytest.raises(InputError, match=f"{first} is no blocked version of model; blocked: {second}"):
         registry.unblock("model", first, reason="by mistake")
@@ -115,11 +132,11 @@ def test_a_second_rollback_skips_blocked_versions(store: Store, bundles: list[Pa
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     third = promote(registry, bundles[2], second)
-    assert registry.rollback("model", run="back", reason="worse").version == second
-    assert registry.rollback("model", run="back", reason="worse too").version == first
+    assert roll_back(registry, "model", run="back", reason="worse").version == second
+    assert roll_back(registry, "model", run="back", reason="worse too").version == first
     assert {block.version for block in registry.blocks("model").all()} == {second, third}
     with pytest.raises(InputError, match=f"no champion before {first} that is not blocked"):
-        registry.rollback("model", run="back", reason="worse as well")
+        roll_back(registry, "model", run="back", reason="worse as well")
     assert registry.blocks("model").active(first) is None
 
 
@@ -137,7 +154,7 @@ def test_a_rollback_that_loses_against_another_run_blocks_its_version_all_the_sa
 
     monkeypatch.setattr(Blocks, "add", add_after_a_promotion)
     with pytest.raises(InputError, match="has been moved by another run"):
-        registry.rollback("model", run="back", reason="worse")
+        roll_back(registry, "model", run="back", reason="worse")
     assert registry.blocks("model").active(second) is not None
 
 
@@ -146,7 +163,7 @@ def test_a_rollback_needs_a_reason(reason: str, store: Store, bundles: list[Path
     registry = Registry(store)
     second = promote(registry, bundles[1], promote(registry, bundles[0], None))
     with pytest.raises(InputError, match="a rollback needs a reason"):
-        registry.rollback("model", run="back", reason=reason)
+        roll_back(registry, "model", run="back", reason=reason)
     assert registry.models() == {"model": {"champion": second}}
     assert registry.blocks("model").all() == []
 
@@ -162,9 +179,9 @@ def test_missing_models_and_versions_are_input_errors(store: Store, bundles: lis
     with pytest.raises(InputError, match=f"no version 'x'; it has {first}"):
         registry.update_channel("model", "x", run="r", reason="r", expected=first)
     with pytest.raises(InputError, match="has had no champion before"):
-        registry.rollback("model", run="r", reason="r")
+        roll_back(registry, "model", run="r", reason="r")
     with pytest.raises(InputError, match="is the champion of model already"):
-        registry.rollback("model", first, run="r", reason="r")
+        roll_back(registry, "model", first, run="r", reason="r")
     with pytest.raises(InputError, match="is no name for a model"):
         registry.publish("../escape", bundles[0])
 
@@ -215,7 +232,7 @@ def test_a_retried_update_does_not_conflict_with_itself(store: Store, bundles: l
     first = promote(registry, bundles[0], None)
     second = promote(registry, bundles[1], first)
     assert [update.version for update in registry.history("model")] == [second, first]
-    assert registry.rollback("model", run="back", reason="worse").version == first
+    assert roll_back(registry, "model", run="back", reason="worse").version == first
     assert registry.unblock("model", second, reason="better after all").version == second
 
 
@@ -227,20 +244,6 @@ def test_a_damaged_channel_is_an_input_error(store: Store, bundles: list[Path]) 
         registry.channel("model")
 
 
-class _DiesBeforeWrite:
-    """S3 client that raises KeyboardInterrupt before its n-th write, as if the process had been killed."""
-
-    def __init__(self, client: Any, writes: int) -> None:
-        self._client, self._writes = client, writes
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "put_object":
-            if self._writes == 0:
-                raise KeyboardInterrupt
-            self._writes -= 1
-        return getattr(self._client, name)
-
-
 def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version_and_can_be_retried(
     store: Store, bundles: list[Path], tmp_path: Path
 ) -> None:
@@ -249,7 +252,7 @@ def test_a_promotion_killed_at_any_write_leaves_the_old_or_the_new_version_and_c
     new = ModelBundle.load(bundles[1]).fingerprint[:12]
     # The five writes: two files, the audit entry of the old update, the channel, the audit entry of the new update.
     for writes in range(5):
-        dying = Registry(replace(store, client=_DiesBeforeWrite(store.client, writes)))
+        dying = Registry(replace(store, client=DiesBeforeWrite(store.client, writes)))
         with pytest.raises(KeyboardInterrupt):
             promote(dying, bundles[1], old)
         champion = registry.channel("model")

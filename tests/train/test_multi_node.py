@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from train.cluster import NAMESPACE, Cluster, serving
 
-from textgate.components.contracts import InputError, ModelBundle, Resources, TransformerTraining
+from textgate.components.contracts import Distillation, InputError, ModelBundle, Resources, TransformerTraining
+from textgate.components.contracts.training_cost import read_training_cost
 from textgate.components.storage import Store
+from textgate.components.train import multi_node
 from textgate.components.train.launch import TrainingJob, run
 from textgate.components.train.multi_node import run_on_nodes
 
@@ -109,6 +112,27 @@ def test_two_machines_reach_the_loss_of_one_process(
     # No data or checkpoints are left in the store, and the manifest holds no secret.
     assert list(store.objects("")) == []
     assert cluster.secrets["store"]["AWS_SECRET_ACCESS_KEY"] not in json.dumps(cluster.created)
+
+
+def test_the_cost_counts_the_accelerators_of_all_machines_and_leaves_open_what_the_step_cannot_know(
+    job: TrainingJob,
+    store: Store,
+    write_bundle: Callable[[Path, bytes], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def train(_name: str, command: list[str], _resources: Resources) -> None:
+        store.upload_folder(write_bundle(tmp_path / "made", b"1"), f"{command[-1]}/made/model")
+        store.put(f"{command[-1]}/made/logs/README.md", b"logs")
+
+    monkeypatch.setattr(multi_node, "run_train_job", train)
+    student = job.training.model_copy(update={"distillation": Distillation(teacher=str(tmp_path / "teacher"))})
+    accelerator = Resources.model_validate({"accelerator": {"count": 4}}).accelerator
+    run_on_nodes(replace(job, training=student), RESOURCES.model_copy(update={"accelerator": accelerator}))
+    cost = read_training_cost(job.model)
+    assert cost is not None
+    assert (cost.accelerators, cost.cpu_seconds) == (8, None)
+    assert [(each.role, each.cost) for each in cost.earlier] == [("teacher", None)]
 
 
 def test_the_pods_copy_the_step_and_get_the_requested_resources(job: TrainingJob, cluster: Cluster) -> None:

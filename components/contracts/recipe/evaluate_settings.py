@@ -12,7 +12,7 @@ PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 
 class EvaluateSettings(RecipeSection):
-    """Analyses for the report. They do not affect the gates, which use the scores on the test split only."""
+    """Analyses for the report. Only ``gate.max_robustness_loss`` and ``gate.beats_baseline`` let them affect a gate."""
 
     robustness: list[Perturbation] = list(PERTURBATIONS)
     """Perturbations that should not change a prediction, each applied to a sample of the test split. All by default."""
@@ -45,6 +45,14 @@ class EvaluateSettings(RecipeSection):
     def for_served_model(self) -> "EvaluateSettings":
         """Settings for evaluating the served model: everything except map and baseline."""
         return self.model_copy(update={"map_texts": 0, "baseline_texts": 0})
+
+    @property
+    def for_winner(self) -> "EvaluateSettings":
+        """Settings for evaluating the served model of a comparison's winner: everything except the map.
+
+        The baseline is among them, because the trained systems of a comparison are evaluated without any analysis.
+        """
+        return self.model_copy(update={"map_texts": 0})
 
 
 SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0, baseline_texts=0)

@@ -42,11 +42,31 @@ class Gate(RecipeSection):
     key the baseline is only shown."""
     margin: float = Field(default=0.01, ge=0, le=1)
     """Non-inferiority margin: the lower end of the 95 % interval of (``metric`` - ``metric`` of the champion) may be at
-    most this much below 0."""
+    most this much below 0. The same holds for the reference, the champion that no later one was shown to be better
+    than."""
     improvement: list[Literal["f1", "speed", "size"]] = []
-    """Ways to beat the champion, at least one of which is required: ``f1`` beyond the 95 % interval (of ``metric``, if
-    it is another one), ``speed`` by a factor of 1.1 in texts per second, ``size`` by a factor of 1.1 in bytes. By
-    default it is enough not to be worse."""
+    """Ways to beat the champion, at least one of which is required: ``f1`` by more than chance (``metric``, if it is
+    another one; 2.5 % over all comparisons on the same texts), ``speed`` by a factor of 1.1 in texts per second,
+    ``size`` by a factor of 1.1 in bytes. By default it is enough not to be worse."""
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    """Longest median time, in milliseconds, in which the served model answers one text of 64 tokens. The export step
+    measures it on its own machine, and the decision names this machine."""
+    max_size_mb: float | None = Field(default=None, gt=0)
+    """Largest size of the files that the runtime of the served model reads, in units of 10^6 bytes."""
+    max_robustness_loss: Share | None = None
+    """Largest loss of F1 that any perturbation of ``evaluate.robustness`` may cause (0.01 is one point), as the second
+    gate measures it. With ``on: lower`` the lower end of the interval of the paired difference must keep to it."""
+    min_slice_accuracy: Share | None = None
+    """Accuracy that the trained and the served model must reach on every slice of at least ``min_test_rows`` test texts
+    (by length, source file and each column of ``source.metadata``); it is compared as ``on`` says."""
+    max_rejected: Share | None = None
+    """Largest share of the source's rows that ingest and preprocess may reject, such as duplicates or empty texts. Rows
+    that ``source.where``, ``preprocess.balance`` or ``preprocess.train_share`` leave out do not count as rejected."""
+    max_near_duplicates: Share | None = None
+    """Largest share of the texts that may be near duplicates of others: equal but for case, punctuation, width, markup,
+    addresses or mentions."""
+    min_label_rows: int | None = Field(default=None, ge=1)
+    """Smallest number of training texts of each label."""
     endpoint: Endpoint | None = None
     """Server that the model is promoted for: ``textgate`` is ``textgate serve``, which serves arrays and ONNX graphs;
     ``huggingface`` is vLLM, TEI or KServe's Hugging Face runtime, which serve the targets ``hf`` and ``hf-nf4``. The

@@ -19,6 +19,10 @@ class Preprocess(RecipeSection):
     test: float = Field(default=0.15, gt=0, lt=1)
     """Probability of a text to be in the test split, on which the gates judge; unused if the source has its own test
     split. A hash of the text decides, so a text stays in its split when the data or the cleaning changes."""
+    test_latest_by: str | None = None
+    """Column of ``source.metadata`` with the time of each text: ISO 8601, or numbers such as seconds since 1970. The
+    test split is then the latest texts, as many as the share ``test``, without copies of earlier ones, and shows how
+    the model does on texts that are written after its training. By default the hash decides."""
     language: str | None = None
     """Language to keep as a two-letter ISO 639-1 code, detected by py3langid; other texts are rejected. By default
     every language is kept."""

@@ -39,7 +39,7 @@ class Recipe(RecipeSection):
     train: Training
     """Model family and its hyper-parameters; ``family`` decides which keys the section has."""
     evaluate: EvaluateSettings = EvaluateSettings()
-    """Analyses for the report, such as robustness and explained errors; they do not affect the gates."""
+    """Analyses for the report, such as robustness and explained errors."""
     export: Export = Export()
     """Formats to export the model to, and the accuracy that the served one may lose."""
     gate: Gate
@@ -87,6 +87,30 @@ class Recipe(RecipeSection):
             for name in names:
                 if labels and name not in labels:
                     raise ValueError(f"{key} names {name!r}, but the labels are {', '.join(labels)}")
+        return self
+
+    @model_validator(mode="after")
+    def _measures_what_the_gate_judges(self) -> "Recipe":
+        if self.gate.max_robustness_loss is not None and not self.evaluate.robustness:
+            raise ValueError(
+                "gate.max_robustness_loss needs perturbations, but evaluate.robustness is empty: name some there, or "
+                "leave that key out to have all"
+            )
+        if self.gate.beats_baseline and not self.evaluate.baseline_texts:
+            raise ValueError("gate.beats_baseline needs a baseline: set evaluate.baseline_texts above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _test_split_by_time_is_possible(self) -> "Recipe":
+        column = self.preprocess.test_latest_by
+        if column is not None and self.source.test is not None:
+            raise ValueError(
+                "preprocess.test_latest_by cuts the test split, but source.test selects one: leave out one of the two"
+            )
+        if column is not None and column not in self.source.metadata:
+            raise ValueError(
+                f"preprocess.test_latest_by names {column!r}, which is not a column of source.metadata: add it there"
+            )
         return self
 
     def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":

@@ -26,7 +26,13 @@ from textgate.components.contracts import (
     OnnxRuntime,
     TransformersRuntime,
 )
-from textgate.components.families import FitResult, TrainingContext, custom_head_error, transformer_max_tokens
+from textgate.components.families import (
+    FitResult,
+    TrainingContext,
+    custom_head_error,
+    transformer_max_tokens,
+    validation_metrics,
+)
 from textgate.components.families.embedding.heads import EmbeddedSplit, fit_head, load_head
 from textgate.components.families.transformer.model.architectures import ARCHITECTURES, export_options
 from textgate.components.families.transformer.model.pooling import MeanPooling
@@ -38,7 +44,6 @@ from textgate.components.families.transformer.model.pretrained import (
     token_limit,
 )
 from textgate.components.families.transformer.torch_predictor import TorchPredictor, predict_logits
-from textgate.components.families.validation import validation_metrics
 from textgate.components.inference import Predictor
 
 HEAD_FILE = "head.safetensors"

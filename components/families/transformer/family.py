@@ -20,7 +20,7 @@ from textgate.components.contracts import (
     TransformersRuntime,
     TransformerTraining,
 )
-from textgate.components.families import FitResult, TrainingContext, transformer_max_tokens
+from textgate.components.families import FitResult, TrainingContext, transformer_max_tokens, validation_metrics
 from textgate.components.families.transformer.export.first_token import compute_first_token_only
 from textgate.components.families.transformer.export.hf_folder import write_hf_folder
 from textgate.components.families.transformer.export.merging import write_merged
@@ -42,7 +42,6 @@ from textgate.components.families.transformer.torch_predictor import TorchPredic
 from textgate.components.families.transformer.training.distillation import teacher_probabilities
 from textgate.components.families.transformer.training.loop import train
 from textgate.components.families.transformer.training.sharding import full_state_dict
-from textgate.components.families.validation import validation_metrics
 from textgate.components.inference import Predictor
 
 

@@ -1,0 +1,55 @@
+"""Rules on the data: rejected rows, near duplicates, and training texts of the rarest label."""
+
+from collections.abc import Iterator
+
+from textgate.components.contracts import Gate, Rule
+from textgate.components.contracts.dataset import DatasetManifest
+
+
+def data_rules(dataset: DatasetManifest, gate: Gate) -> Iterator[Rule]:
+    """Yield the rules on the data that the recipe asks for."""
+    if gate.max_rejected is not None:
+        yield _rejected_rule(dataset, gate.max_rejected)
+    if gate.max_near_duplicates is not None:
+        yield _near_duplicates_rule(dataset, gate.max_near_duplicates)
+    if gate.min_label_rows is not None:
+        yield _label_rows_rule(dataset, gate.min_label_rows)
+
+
+def _rejected_rule(dataset: DatasetManifest, max_rejected: float) -> Rule:
+    by_rows = sorted(dataset.unusable.items(), key=lambda item: (-item[1], item[0]))
+    share = sum(dataset.unusable.values()) / max(dataset.rows_in, 1)
+    passed = share <= max_rejected
+    reasons = f" ({', '.join(f'{reason}: {rows:,}' for reason, rows in by_rows)})" if by_rows else ""
+    message = (
+        f"{share:.2%} of the {dataset.rows_in:,} rows of the source were rejected{reasons}, "
+        f"{'within' if passed else 'more than'} gate.max_rejected={max_rejected:g}"
+    )
+    return Rule(name="max_rejected", threshold=max_rejected, value=None, passed=passed, message=message)
+
+
+def _near_duplicates_rule(dataset: DatasetManifest, max_share: float) -> Rule:
+    copies = dataset.near_duplicates
+    if copies is None:
+        passed, message = False, "it is unknown how many texts are near duplicates, so gate.max_near_duplicates fails"
+    else:
+        share = sum(copies.values()) / max(dataset.rows_out, 1)
+        passed = share <= max_share
+        message = (
+            f"{share:.2%} of the {dataset.rows_out:,} texts are near duplicates of others "
+            f"({', '.join(f'{split}: {rows:,}' for split, rows in copies.items())}), "
+            f"{'within' if passed else 'more than'} gate.max_near_duplicates={max_share:g}"
+        )
+    return Rule(name="max_near_duplicates", threshold=max_share, value=None, passed=passed, message=message)
+
+
+def _label_rows_rule(dataset: DatasetManifest, min_rows: int) -> Rule:
+    counts = dataset.counts.get("train", {})
+    label = min(dataset.labels, key=lambda label: counts.get(label, 0))
+    rows = counts.get(label, 0)
+    passed = rows >= min_rows
+    message = (
+        f"the rarest label, {label!r}, has {rows:,} training texts, {'at least' if passed else 'fewer than'} "
+        f"gate.min_label_rows={min_rows:,}"
+    )
+    return Rule(name="min_label_rows", threshold=min_rows, value=None, passed=passed, message=message)

@@ -1,0 +1,34 @@
+"""Records of judgements in the store."""
+
+from textgate.components.contracts import Estimate
+from textgate.components.storage import Judgement, Registry, Store
+
+
+def judgement(run: str, time: str, *bundles: str) -> Judgement:
+    return Judgement(
+        run=run,
+        time=time,
+        bundles=list(bundles),
+        metric="f1",
+        title="F1 of 'good'",
+        value=Estimate(value=0.8, low=0.7, high=0.9),
+        noise=0.01,
+        rows=300,
+        sketch=["00000000000000ff"],
+    )
+
+
+def test_judgements_are_read_newest_first_and_the_last_of_a_run_replaces_the_earlier_ones(store: Store) -> None:
+    judgements = Registry(store).judgements("model")
+    first = judgement("run-b", "2026-11-27T10:00:00.000000+00:00", "trained", "served")
+    second = judgement("run-a", "2026-11-28T10:00:00.000000+00:00", "other")
+    for saved in (first.model_copy(update={"bundles": ["trained"]}), first, second):
+        judgements.save(saved)
+    Registry(store).judgements("model-2").save(second)
+    assert judgements.all() == [second, first]
+
+
+def test_a_model_whose_candidates_were_all_rejected_is_not_listed(store: Store) -> None:
+    registry = Registry(store)
+    registry.judgements("model").save(judgement("run", "2026-11-27T10:00:00.000000+00:00", "trained"))
+    assert registry.models() == {}
