@@ -219,7 +219,10 @@ def _few_positives(name: str, positives: int) -> str | None:
 
 
 def _mcc(value: float, truth: Classes, predicted: Classes, classes: int) -> Estimate:
-    withheld = _thin(np.bincount(truth, minlength=classes)) if classes > 2 else None
+    counts = np.bincount(truth, minlength=classes)
+    withheld = _thin(counts) if classes > 2 else None
+    if classes == 2 and counts.min() == 1:
+        withheld = "a single text has one of the classes"
     for answers, owner in ((truth, "all texts have"), (predicted, "the model predicts")):
         if len(np.unique(answers)) == 1:
             withheld = f"{owner} a single class"

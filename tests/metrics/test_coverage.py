@@ -47,6 +47,12 @@ def test_intervals_cover_or_are_withheld(classes: int, rows: int, prevalence: fl
     assert too_many_misses(result, 120) == {}
 
 
+def test_a_shown_matthews_correlation_of_few_positive_rows_covers() -> None:
+    shown, missed = coverage(Classifier(2, 0.01, 0.8), 100, 300)["mcc"]
+    assert 0.15 < shown < 0.4
+    assert missed <= 0.08 * shown + 0.03
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("rows", [30, 100, 1_000, 10_000])
