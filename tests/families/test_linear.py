@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -107,13 +107,15 @@ def test_probabilities_of_three_labels_equal_scikit_learns(three_labels: Dataset
 def test_validation_scores_in_every_metric_of_a_gate_equal_scikit_learns(three_labels: Dataset, tmp_path: Path) -> None:
     bundle = train_bundle(three_labels.path, "x", TRAINING, tmp_path / "bundle", TrainingContext())
     _, texts, truth = three_labels.columns("validation")
-    predicted = load_bundle(tmp_path / "bundle").predict_proba(texts).argmax(axis=1)
+    probabilities = load_bundle(tmp_path / "bundle").predict_proba(texts)
+    predicted = probabilities.argmax(axis=1)
     expected = {
         "f1": f1_score(truth, predicted, average="macro"),
         "macro_f1": f1_score(truth, predicted, average="macro"),
         "weighted_f1": f1_score(truth, predicted, average="weighted"),
         "accuracy": accuracy_score(truth, predicted),
         "mcc": matthews_corrcoef(truth, predicted),
+        "pr_auc": average_precision_score(np.eye(3)[truth], probabilities, average="macro"),
     }
     validation = {name.removeprefix("validation_"): value for name, value in bundle.metrics.items() if name != "terms"}
     assert validation == pytest.approx(expected)

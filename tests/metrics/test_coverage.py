@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from metrics.worlds import Classifier
+from simulated_models import Classifier
 
 from textgate.components.metrics import METRICS, estimates
 

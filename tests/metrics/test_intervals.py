@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from metrics.worlds import Classifier
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, norm
+from simulated_models import Classifier
 from sklearn.metrics import average_precision_score
 
 from textgate.components.contracts import Estimate

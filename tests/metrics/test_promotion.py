@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from metrics.worlds import Pair
+from simulated_models import Pair
 
 from textgate.components.metrics import f1, f1_difference
 from textgate.components.metrics.differences import minimum_detectable_difference

@@ -325,7 +325,7 @@ async def test_metadata_is_limited_before_the_client_acknowledges_the_limit() ->
 @in_event_loop
 async def test_connections_are_limited_and_silent_ones_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_server, "MAX_CONNECTIONS", 2)
-    monkeypatch.setitem(grpc_server._OPTIONS, "grpc.http2.settings_timeout", 200)
+    monkeypatch.setitem(grpc_server._OPTIONS, "grpc.http2.settings_timeout", 1_500)
     async with running() as server:
         address = f"127.0.0.1:{server.port}"
         silent = Connection(address)
