@@ -67,7 +67,7 @@ def check_reference(
             f"{recipe.model} reference {champion.version} gives it up)"
         )
         rule = rule.model_copy(update={"message": message})
-    judged = decision.model_copy(update={"rules": [*decision.rules, rule]})
+    judged = decision.with_rules([rule])
     return _with_reference(judged, *_next_reference(version, earlier, rule, title))
 
 
@@ -93,7 +93,7 @@ def _next_reference(version: str, reference: Champion, margin: Rule, title: str)
 
 def _without_comparison(decision: GateDecision, version: str, message: str) -> GateDecision:
     rule = Rule(name="reference_margin", threshold=None, value=None, passed=True, message=message)
-    return _with_reference(decision.model_copy(update={"rules": [*decision.rules, rule]}), version, message)
+    return _with_reference(decision.with_rules([rule]), version, message)
 
 
 def _with_reference(decision: GateDecision, version: str, message: str) -> GateDecision:
