@@ -46,7 +46,7 @@ def sample_f1_difference(truth: Classes, predicted: Classes, reference: Classes,
         return None
     if classes == 2:
         return f1_difference(truth, predicted, reference, classes)
-    cells, draws = resample_cells(np.stack([truth, predicted, reference], axis=1))
+    cells, draws = resample_cells(truth, predicted, reference)
     resampled, resampled_reference = (
         _mean_of_present(*resampled_counts(cells[:, 0], cells[:, column], draws, classes)) for column in (1, 2)
     )

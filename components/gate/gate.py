@@ -23,7 +23,7 @@ from textgate.components.contracts import (
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
-from textgate.components.contracts.text_keys import read_trained_on
+from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
 from textgate.components.gate.champion_rules import Champion, ServingCost
@@ -181,7 +181,7 @@ def _load(
             cost=_serving_cost(folder, improvement),
             unseen=unseen_texts(Dataset.open(inputs.dataset), evaluation, [folder, inputs.exported]),
             probabilities=probabilities[:, np.argsort(index)],
-            trained_on_known=read_trained_on(folder) is not None,
+            trained_on_known=(folder / TRAINED_ON).is_file(),
         )
 
 

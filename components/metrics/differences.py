@@ -30,7 +30,7 @@ def metric_difference(metric: str, truth: Classes, predicted: Classes, reference
         reference: Classes predicted by the model to compare with, (n,) int64.
         classes: Number of classes.
     """
-    cells, draws = resample_cells(np.stack([truth, predicted, reference], axis=1), classes)
+    cells, draws = resample_cells(truth, predicted, reference, classes)
     first, second = (
         class_metrics(*resampled_counts(cells[:, 0], cells[:, column], draws, classes))[metric] for column in (1, 2)
     )

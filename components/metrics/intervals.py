@@ -158,7 +158,7 @@ def f1_difference(truth: Classes, predicted: Classes, reference: Classes, classe
         reference: Classes predicted by the model to compare with, (n,) int64.
         classes: Number of classes.
     """
-    cells, draws = resample_cells(np.stack([truth, predicted, reference], axis=1), classes)
+    cells, draws = resample_cells(truth, predicted, reference, classes)
     resampled, resampled_reference = (resampled_f1(cells[:, 0], cells[:, column], draws, classes) for column in (1, 2))
     difference = f1(truth, predicted, classes) - f1(truth, reference, classes)
     return interval(difference, resampled - resampled_reference)

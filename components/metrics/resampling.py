@@ -1,8 +1,8 @@
-"""Smoothed Dirichlet bootstrap of confusion matrices, for one system or several systems on the same rows.
+"""Smoothed Dirichlet bootstrap of the confusion matrices of two systems on the same rows.
 
 A resample of the rows affects a confusion matrix only through the weight of each (truth, predicted, …) cell, and the
 weights of the Bayesian bootstrap have a Dirichlet distribution (Rubin, The Bayesian bootstrap, Annals of Statistics 9,
-1981). The same resamples serve all systems, which makes differences paired (Koehn, Statistical Significance Tests for
+1981). The same resamples serve both systems, which makes differences paired (Koehn, Statistical Significance Tests for
 Machine Translation Evaluation, EMNLP 2004).
 
 A quarter of a row is added to cells that may be empty by chance: for each class, all four combinations of two systems
@@ -20,30 +20,36 @@ from textgate.components.metrics.proportions import CONFIDENCE
 RESAMPLES = 2_000
 SEED = 13
 _SMOOTHING = 1 / 4
-"""Rows added to each smoothed cell of two systems; a cell of one system has the sum of two."""
+"""Rows added to each smoothed cell."""
 
 
-def resample_cells(rows: Classes, classes: int | None = None) -> tuple[Classes, Floats]:
+def resample_cells(
+    truth: Classes, predicted: Classes, reference: Classes, classes: int | None = None
+) -> tuple[Classes, Floats]:
     """Draw the weights of rows in the resamples, grouped by equal rows.
 
     Args:
-        rows: True class and the predictions of one or more systems, (n, 1 + systems) int64.
-        classes: Number of classes; if None, only classes in the first column are smoothed.
+        truth: True classes, (n,) int64.
+        predicted: Classes predicted by one system, (n,) int64.
+        reference: Classes predicted by the other system, (n,) int64.
+        classes: Number of classes; if None, only the true classes of the rows are smoothed.
 
     Returns:
-        The distinct rows, (cells, 1 + systems) int64, and their weights in each resample, which sum to n, (RESAMPLES,
-        cells) float64.
+        The distinct rows of true class and predictions, (cells, 3) int64, and their weights in each resample, which
+        sum to n, (RESAMPLES, cells) float64.
     """
-    systems = rows.shape[1] - 1
-    names = np.unique(rows[:, 0]) if classes is None else np.arange(classes)
-    pairs = np.stack([names, np.roll(names, -1)], axis=1)
-    choices = np.indices((2,) * systems).reshape(systems, -1)
-    predictions = pairs[:, choices.T].reshape(-1, systems)
-    smoothed = np.concatenate([np.repeat(names, choices.shape[1])[:, None], predictions], axis=1)
-    cells, index = np.unique(np.concatenate([rows, smoothed]), axis=0, return_inverse=True)
-    weights = np.repeat([1.0, _SMOOTHING * 2.0 ** (2 - systems)], [len(rows), len(smoothed)])
+    names = np.unique(truth) if classes is None else np.arange(classes)
+    smoothed = [
+        (name, first, second)
+        for name, other in zip(names, np.roll(names, -1), strict=True)
+        for first in (name, other)
+        for second in (name, other)
+    ]
+    rows = np.concatenate([np.stack([truth, predicted, reference], axis=1), smoothed])
+    cells, index = np.unique(rows, axis=0, return_inverse=True)
+    weights = np.repeat([1.0, _SMOOTHING], [len(truth), len(smoothed)])
     draws = np.random.default_rng(SEED).standard_gamma(np.bincount(index.ravel(), weights), (RESAMPLES, len(cells)))
-    return cells, draws * (len(rows) / draws.sum(axis=1, keepdims=True))
+    return cells, draws * (len(truth) / draws.sum(axis=1, keepdims=True))
 
 
 def resampled_counts(truth: Classes, predicted: Classes, draws: Floats, classes: int) -> tuple[Floats, Floats, Floats]:
