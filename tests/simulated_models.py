@@ -62,9 +62,14 @@ class Classifier:
 
     @cached_property
     def true_scores(self) -> dict[str, float]:
-        """Metrics of predicted classes in closed form, those of probabilities on many rows."""
-        rows = 1_500_000 // self.classes
-        values = scores(*self.sample(rows, np.random.default_rng(99)))
+        """Metrics of predicted classes in closed form, those of probabilities as the mean of large samples.
+
+        One sample of 750,000 rows for two classes, ten of 75,000 rows for twenty: the error of the means is at most a
+        sixth of the standard error on 10,000 rows.
+        """
+        rng, rows = np.random.default_rng(99), 1_500_000 // self.classes
+        samples = [scores(*self.sample(rows, rng)) for _ in range(max(1, self.classes // 2))]
+        values = {name: float(np.mean([sample[name] for sample in samples])) for name in samples[0]}
         return values | true_cell_scores(cell_shares(priors(self.classes, self.prevalence), self.accuracy))
 
 

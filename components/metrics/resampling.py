@@ -5,7 +5,7 @@ weights of the Bayesian bootstrap have a Dirichlet distribution (Rubin, The Baye
 1981). The same resamples serve both systems, which makes differences paired (Koehn, Statistical Significance Tests for
 Machine Translation Evaluation, EMNLP 2004).
 
-A quarter of a row is added to cells that may be empty by chance: for each class, all four combinations of two systems
+A sixth of a row is added to cells that may be empty by chance: for each class, all four combinations of two systems
 that predict it or another class. Otherwise two systems that agree on a small sample would have a difference without
 any uncertainty. The other class is always the next one, so that the number of cells does not grow with the square of
 the number of classes; for two classes, these are all the cells.
@@ -17,9 +17,9 @@ from textgate.components.contracts import Estimate
 from textgate.components.metrics.classification import Classes, Floats, binary_or_macro, per_class
 from textgate.components.metrics.proportions import CONFIDENCE
 
-RESAMPLES = 2_000
+RESAMPLES = 4_000
 SEED = 13
-_SMOOTHING = 1 / 4
+_SMOOTHING = 1 / 6
 """Rows added to each smoothed cell."""
 
 

@@ -127,7 +127,7 @@ def mover(parts: Sequence[Interval], ratio: float) -> tuple[float, float]:
 
 
 def smoothed_cells(truth: Array, predicted: Array, classes: int) -> tuple[Array, Array, Array]:
-    """Return every cell (truth, predicted) with its share; a quarter row is added as docs/judging.md says."""
+    """Return every cell (truth, predicted) with its share; a quarter row is added to single scores."""
     counts = np.zeros((classes, classes))
     np.add.at(counts, (truth, predicted), 1)
     for label in range(classes):
@@ -203,7 +203,7 @@ def difference(metric: str, truth: Array, predicted: Array, reference: Array, cl
     np.add.at(alpha, (truth, predicted, reference), 1)
     for label in range(classes):
         pair = [label, (label + 1) % classes]
-        alpha[label, np.array(pair)[:, None], np.array(pair)] += 0.25
+        alpha[label, np.array(pair)[:, None], np.array(pair)] += 1 / 6
     draws = np.zeros((DRAWS, alpha.size))
     draws[:, alpha.ravel() > 0] = np.random.default_rng(2_027).dirichlet(alpha[alpha > 0], DRAWS)
     cubes = draws.reshape(DRAWS, *alpha.shape)
