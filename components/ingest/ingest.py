@@ -22,9 +22,11 @@ from textgate.components.ingest.row_filter import RowFilter
 from textgate.components.sources import fetch
 
 ALL = "all"
-"""Split of all rows that ``source.test`` does not select."""
+"""Split of all rows that neither ``source.test`` nor ``source.validation`` selects."""
 TEST = "test"
 """Split of the rows that ``source.test`` selects."""
+VALIDATION = "validation"
+"""Split of the rows that ``source.validation`` selects."""
 _MAX_LABELS = 1_000
 
 
@@ -33,7 +35,8 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
 
     Args:
         source: Source settings.
-        output: Folder of the dataset, with the split ``all``, and ``test`` if ``source.test`` is set.
+        output: Folder of the dataset, with the split ``all``, and those of ``test`` and ``validation`` that the source
+            gives.
         downloads: Folder that keeps what is downloaded.
 
     Raises:
@@ -58,6 +61,8 @@ class SourceFilters:
     """Selects the rows to read."""
     test: RowFilter | None
     """Selects the given test split."""
+    validation: RowFilter | None
+    """Selects the given validation split."""
 
     @classmethod
     def parse(cls, source: Source) -> "SourceFilters":
@@ -66,17 +71,36 @@ class SourceFilters:
         Raises:
             InputError: A filter cannot be parsed.
         """
-        return cls(*(RowFilter.parse(text) if text else None for text in (source.where, source.test)))
+        expressions = (source.where, source.test, source.validation)
+        return cls(*(RowFilter.parse(text) if text else None for text in expressions))
 
     def columns(self, source: Source) -> list[str]:
         """Return the columns to read: text, label, metadata, and the filters' columns."""
-        filtered = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
+        row_filters = (self.where, self.test, self.validation)
+        filtered = {column for row_filter in row_filters if row_filter for column in row_filter.columns}
         return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(filtered)]))
+
+    def split(self, row: RawRow) -> str:
+        """Return the split of a row; a row that could not be read is in ``ALL``.
+
+        Raises:
+            InputError: Both ``source.test`` and ``source.validation`` select the row.
+        """
+        in_test, in_validation = (
+            row_filter is not None and row.columns is not None and row_filter.matches(row.columns)
+            for row_filter in (self.test, self.validation)
+        )
+        if self.test and self.validation and in_test and in_validation:
+            raise InputError(
+                f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
+                f"select the row {row.id}: change one of them, because a row is in one split only"
+            )
+        return TEST if in_test else VALIDATION if in_validation else ALL
 
 
 def split_names(source: Source) -> list[str]:
     """Return the names of the splits to write."""
-    return [ALL, TEST] if source.test else [ALL]
+    return [ALL, *([TEST] if source.test else []), *([VALIDATION] if source.validation else [])]
 
 
 def write_rows(
@@ -92,10 +116,8 @@ def write_rows(
     for count, row in enumerate(rows, 1):
         if filters.where and row.columns is not None and not filters.where.matches(row.columns):
             filtered += 1
-        elif filters.test and row.columns is not None and filters.test.matches(row.columns):
-            _write_row(row, source, writer, TEST)
         else:
-            _write_row(row, source, writer, ALL)
+            _write_row(row, source, writer, filters.split(row))
         if count % 1_000 == 0:
             progress.update(count, "reading")
     print(f"read {count:,} rows", flush=True)
@@ -115,12 +137,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         InputError: The rows cannot be used to train a classifier.
     """
     labels = _labels(source, writer, row_count, filtered)
-    if source.test and not (writer.counts[TEST] and writer.counts[ALL]):
-        test_rows, usable = writer.counts[TEST].total(), writer.counts[TEST].total() + writer.counts[ALL].total()
-        raise InputError(
-            f"source.test {source.test!r} selects {test_rows:,} of the {usable:,} rows of {source.uri} "
-            "that can be used: it must select some of them and leave others to train on"
-        )
+    _require_given_splits(source, writer)
     return writer.finish(source.uri, labels, rows_filtered=filtered)
 
 
@@ -135,6 +152,26 @@ def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> Non
             f"the label column {source.label!r} of {source.uri} has over {_MAX_LABELS:,} different values: "
             "name the column that holds the classes with --set source.label=…"
         )
+
+
+def _require_given_splits(source: Source, writer: DatasetWriter) -> None:
+    """Raise InputError unless each given split has rows and leaves others."""
+    given = {TEST: source.test, VALIDATION: source.validation}
+    wrong = {
+        split: expression
+        for split, expression in given.items()
+        if expression and not (writer.counts[split] and writer.counts[ALL])
+    }
+    if not wrong:
+        return
+    selected = " and ".join(
+        f"source.{split} {expression!r} selects {writer.counts[split].total():,}" for split, expression in wrong.items()
+    )
+    usable = sum(counts.total() for counts in writer.counts.values())
+    raise InputError(
+        f"{selected} of the {usable:,} rows of {source.uri} that can be used: {'it' if len(wrong) == 1 else 'they'} "
+        "must select some of them and leave others to train on"
+    )
 
 
 def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:

@@ -26,9 +26,11 @@ def test_a_recipe_names_columns_layouts_and_joins() -> None:
     source = parse(
         "source.text=[title, description]",
         "source.test=split == test",
+        "source.validation=split == dev",
         "source.csv={columns: [class, title], label: class, labels: {1: World, 2: Sports}}",
     ).source
     assert source.text_columns == ["title", "description"]
+    assert (source.test, source.validation) == ("split == test", "split == dev")
     assert source.csv == Layout(columns=["class", "title"], label="class", labels={"1": "World", "2": "Sports"})
     assert Source.model_validate_json(source.model_dump_json()) == source
     assert parse("source.text=title").source.text_columns == ["title"]

@@ -107,6 +107,11 @@ class Recipe(RecipeSection):
             raise ValueError(
                 "preprocess.test_latest_by cuts the test split, but source.test selects one: leave out one of the two"
             )
+        if column is not None and self.source.validation is not None:
+            raise ValueError(
+                "preprocess.test_latest_by wants validation texts from before the test split, but source.validation "
+                "selects them without regard to time: leave out one of the two"
+            )
         if column is not None and column not in self.source.metadata:
             raise ValueError(
                 f"preprocess.test_latest_by names {column!r}, which is not a column of source.metadata: add it there"

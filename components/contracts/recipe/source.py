@@ -81,6 +81,9 @@ class Source(RecipeSection):
     test: str | None = None
     """Filter that selects the source's own test split, such as ``split == test``. Without it, preprocess makes a test
     split."""
+    validation: str | None = None
+    """Filter that selects the source's own validation split, such as ``split == validation``; no row may be in both.
+    Without it, preprocess makes a validation split."""
     max_line_bytes: int = Field(default=1_048_576, gt=0)
     """Longest line to read, in bytes; a longer one is rejected, which bounds the memory that a row can take."""
 
