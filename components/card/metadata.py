@@ -26,6 +26,7 @@ _HUB_METRICS = {"mcc": "matthews_correlation", "macro_f1": "f1", "weighted_f1": 
 def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest, energy: Energy | None) -> str:
     """Return the metadata as YAML, without a licence, which is not known."""
     data = _on_hub(recipe.source.uri)
+    on_hub = [found[0] for source in recipe.source.sources.values() if (found := _on_hub(source.uri))]
     name, revision = data or (_file_name(recipe.source.uri), None)
     results = [
         EvalResult(
@@ -53,7 +54,7 @@ def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest
         pipeline_tag=_TASK,
         tags=["textgate", _TASK, *(["onnx"] if isinstance(bundle.runtime, OnnxRuntime) else [])],
         base_model=base[0] if base else None,
-        datasets=[data[0]] if data else None,
+        datasets=list(dict.fromkeys(on_hub)) or None,
         metrics=sorted({result.metric_type for result in results}),
         eval_results=results,
         co2_eq_emissions=emissions,

@@ -1,5 +1,6 @@
 """Read a source completely; accept every row that has a text and a label, and reject the others with a reason."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,14 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
+from textgate.components.ingest.origins import (
+    OriginWriter,
+    RowAccount,
+    RowWriter,
+    as_one_source,
+    require_rows_of_each,
+    with_common_labels,
+)
 from textgate.components.ingest.raw_rows import RawRow, has_surrogate, is_text_list, to_text
 from textgate.components.ingest.rejection_reasons import (
     EMPTY_TEXT,
@@ -42,15 +51,28 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
     Raises:
         InputError: The source or a column does not exist, or there are no two classes. Nothing is written then.
     """
-    filters = SourceFilters.parse(source)
-    path = None if source.uri.startswith("hf://") else fetch(source.uri, downloads)
-    if path is not None:
-        source = apply_csv_layout(source, list_data_files(path))
-    columns = filters.columns(source)
-    with dataset_writer(output, split_names(source), source.metadata) as writer:
-        rows = read_hub(source, columns) if path is None else read_local(path, source, columns, filters.where)
-        row_count, filtered = write_rows(rows, source, filters, writer)
-        return finish_dataset(source, writer, row_count, filtered)
+    filters = {name: SourceFilters.parse(one) for name, one in source.sources.items()}
+    paths = {
+        name: None if one.uri.startswith("hf://") else fetch(one.uri, downloads) for name, one in source.sources.items()
+    }
+    sources = with_common_labels(
+        {
+            name: apply_csv_layout(source.sources[name], list_data_files(path) if path else [])
+            for name, path in paths.items()
+        }
+    )
+    row_count = filtered = 0
+    accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
+    with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+        for name, one in sources.items():
+            path, columns = paths[name], filters[name].columns(one)
+            rows = read_hub(one, columns) if path is None else read_local(path, one, columns, filters[name].where)
+            target = OriginWriter(writer, name, source, accounts[name]) if source.also else writer
+            read, left_out = write_rows(rows, one, filters[name], target)
+            row_count, filtered = row_count + read, filtered + left_out
+        if source.also:
+            require_rows_of_each(sources, accounts)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered)
 
 
 @dataclass(frozen=True)
@@ -100,12 +122,12 @@ class SourceFilters:
 
 def split_names(source: Source) -> list[str]:
     """Return the names of the splits to write."""
-    return [ALL, *([TEST] if source.test else []), *([VALIDATION] if source.validation else [])]
+    sources = source.sources.values()
+    given = {TEST: any(one.test for one in sources), VALIDATION: any(one.validation for one in sources)}
+    return [ALL, *(split for split, is_given in given.items() if is_given)]
 
 
-def write_rows(
-    rows: Iterator[RawRow], source: Source, filters: SourceFilters, writer: DatasetWriter
-) -> tuple[int, int]:
+def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, writer: RowWriter) -> tuple[int, int]:
     """Accept or reject every row.
 
     Returns:
@@ -141,7 +163,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
     return writer.finish(source.uri, labels, rows_filtered=filtered)
 
 
-def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> None:
+def require_few_labels(source: Source, writer: RowWriter, split: str) -> None:
     """Check that the label column has at most 1,000 different values.
 
     Raises:
@@ -174,7 +196,7 @@ def _require_given_splits(source: Source, writer: DatasetWriter) -> None:
     )
 
 
-def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
+def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> None:
     if row.columns is None:
         writer.reject(Rejected(row.id, row.reason, None, None))
         return
