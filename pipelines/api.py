@@ -133,6 +133,8 @@ def train(
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the output folder {folder} is not empty: name a new one")
     opened = _with_data(_opened(recipe), data, text, label, folder)
+    if any(source.uri.startswith("feedback://") for source in opened.source.sources.values()):
+        open_store(Path(workspace), bucket)
     ingest_source(opened.source, folder / "ingested", default_downloads())
     preprocess_dataset(folder / "ingested", opened.preprocess, folder / "dataset")
     training, bundles = opened.train, dict[str, Path]()

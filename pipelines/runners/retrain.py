@@ -14,10 +14,10 @@ from textgate.components.metrics import prediction_estimates
 from textgate.components.metrics.drift import DriftTest, expected_predictions
 from textgate.components.sources import source_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
+from textgate.components.storage.feedback_log import read_feedback_log
 from textgate.components.storage.runs import load_evaluation, load_natural_counts, load_record, load_test_sample
 from textgate.pipelines.runners.drift import DriftKind, Sample, compare, describe_drift
 from textgate.pipelines.runners.retraining import Alarm, AlarmKind, Retraining, alarm_window
-from textgate.serving.feedback import read_feedback_log
 
 _DEALT_WITH = "an earlier retraining was for this cause"
 

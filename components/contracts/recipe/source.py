@@ -65,8 +65,8 @@ class Source(RecipeSection):
     """Location of the labelled texts, and how to read them."""
 
     uri: str = Field(min_length=1)
-    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[@revision]`` or
-    ``pypi://name/version/path#sha256=…``."""
+    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[@revision]``,
+    ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model."""
     text: TextColumns = "text"
     """Name of the text column, or several names whose texts are joined by a space."""
     label: str = "label"
