@@ -85,7 +85,7 @@ def with_common_labels(sources: Mapping[str, Source]) -> dict[str, Source]:
     Args:
         sources: Sources by name, each with its CSV layout applied.
     """
-    names = sources[MAIN].labels and {name: name for name in sources[MAIN].labels.values()}
+    names = {name: name for name in (sources[MAIN].labels or {}).values()}
     return {
         key: source.model_copy(update={"labels": names}) if names and source.labels is None else source
         for key, source in sources.items()

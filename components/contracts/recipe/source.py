@@ -65,7 +65,7 @@ class Source(RecipeSection):
     """Location of the labelled texts, and how to read them."""
 
     uri: str = Field(min_length=1)
-    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[@revision]``,
+    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[/subset][@revision]``,
     ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model."""
     text: TextColumns = "text"
     """Name of the text column, or several names whose texts are joined by a space."""
