@@ -37,7 +37,7 @@ REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label
 
 
 class SplitChoice(FrozenModel):
-    """How the test split was chosen."""
+    """How the test split and the validation split were chosen."""
 
     by: Literal["hash", "source", "time"]
     """``hash``: a share of the texts by their hash. ``source``: the rows that ``source.test`` selects. ``time``: the
@@ -47,6 +47,9 @@ class SplitChoice(FrozenModel):
     since: str | None = None
     """Time of the earliest texts that can be in the test split; all training and validation texts are from before. A
     number as in the source, or a date or time in UTC in ISO 8601; None if it was not chosen by time."""
+    validation: Literal["hash", "source"] = "hash"
+    """How the validation split was chosen: a share of the other texts by their hash, or the rows that
+    ``source.validation`` selects."""
 
 
 class DatasetManifest(FrozenModel):

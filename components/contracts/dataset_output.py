@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -66,7 +68,7 @@ class DatasetWriter:
         schema = row_schema(metadata, keyed)
         self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
         self._digests = {split: hashlib.sha256() for split in self._shards}
-        self._keys: dict[str, set[str]] = {split: set() for split in self._shards}
+        self._keys = {split: array("Q") for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
         self._pending_rejects: list[dict[str, str | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
@@ -84,7 +86,7 @@ class DatasetWriter:
             raise ValueError(f"row {row.id} has {'a' if row.key else 'no'} key, unlike the other rows")
         self._shards[split].add(row)
         if self._keyed:
-            self._keys[split].add(row.key)
+            self._keys[split].append(int(row.key, 16))
         key = [row.key] if self._keyed else []
         for value in (row.id, row.label, row.text, *key, *(row.metadata[name] for name in self._metadata)):
             encoded = value.encode("utf-8")
@@ -153,7 +155,7 @@ class DatasetWriter:
         return manifest
 
     def _near_duplicates(self) -> dict[str, int]:
-        return {split: counts.total() - len(self._keys[split]) for split, counts in self.counts.items()}
+        return {split: len(keys) - len(np.unique(np.frombuffer(keys, np.uint64))) for split, keys in self._keys.items()}
 
 
 @contextmanager
