@@ -20,6 +20,7 @@ from textgate.components.contracts.dataset import (
     REJECT_SCHEMA,
     REJECTED,
     DatasetManifest,
+    NearDuplicateGroups,
     Rejected,
     Row,
     SplitChoice,
@@ -112,6 +113,7 @@ class DatasetWriter:
         rows_filtered: int = 0,
         normalizer: TextNormalizer | None = None,
         test_split: SplitChoice | None = None,
+        near_duplicate_groups: NearDuplicateGroups | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -121,6 +123,7 @@ class DatasetWriter:
             rows_filtered: Rows of the source that the row filter did not select.
             normalizer: Text cleaning that was applied; None before preprocessing.
             test_split: How the test split was chosen; None before preprocessing.
+            near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -148,6 +151,7 @@ class DatasetWriter:
             normalizer=normalizer,
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
+            near_duplicate_groups=near_duplicate_groups,
             test_split=test_split,
             fingerprint=digest.hexdigest(),
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textgate.components.contracts import InputError
+from textgate.components.preprocess.near_duplicates import Groups
 from textgate.components.preprocess.outcomes import ALL, ANOTHER_LANGUAGE, CODE, EMPTY_TEXT, GIVEN, PENDING
 from textgate.components.preprocess.texts import Booleans, Integers, Texts
 
@@ -29,6 +30,17 @@ def reject_texts_of_given_splits(texts: Texts, parts: Sequence[str]) -> None:
         pending = texts.outcome == PENDING
         copies = np.isin(texts.key, texts.key[here & pending])
         texts.outcome[below & pending & copies] = CODE[GIVEN[given].copy]
+
+
+def reject_groups_of_given_splits(texts: Texts, parts: Sequence[str], groups: Groups) -> None:
+    """Set the outcome of the texts that are near duplicates of texts of a given split, or in a group with them."""
+    for given, lower in _given(parts):
+        for group, reason in ((groups.near, GIVEN[given].near), (groups.joint, GIVEN[given].group)):
+            pending = texts.pending
+            of_text, part = group[groups.of_text[pending]], texts.part[pending]
+            below = np.isin(part, [parts.index(name) for name in lower])
+            there = _shared(of_text, part == parts.index(given))
+            texts.outcome[pending[below & there]] = CODE[reason]
 
 
 def keep_given_splits(texts: Texts, parts: Sequence[str], labels: Sequence[str], source: str) -> None:

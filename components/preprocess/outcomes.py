@@ -12,6 +12,7 @@ ANOTHER_LANGUAGE = "another language"
 DUPLICATE = "duplicate"
 CONFLICTING_LABEL = "conflicting label"
 EARLIER_COPY = "copy of a text from before the test split"
+NEAR_EARLIER = "near duplicate of a text from before the test split"
 
 
 class GivenReasons(NamedTuple):
@@ -21,17 +22,27 @@ class GivenReasons(NamedTuple):
     """The split has the same cleaned text."""
     copy: str
     """The split has a copy of the text: its key."""
+    near: str
+    """The split has a near duplicate of the text."""
+    group: str
+    """The split has a text of the same value of ``preprocess.group``."""
 
 
 GIVEN = {
-    TEST: GivenReasons("also in the test split", "copy of a text in the test split"),
-    VALIDATION: GivenReasons("also in the validation split", "copy of a text in the validation split"),
+    split: GivenReasons(
+        f"also in the {split} split",
+        f"copy of a text in the {split} split",
+        f"near duplicate of a text in the {split} split",
+        f"in a group of the {split} split",
+    )
+    for split in (TEST, VALIDATION)
 }
 """Splits that a source can give, in order of precedence."""
 
 _OUTCOMES = (
     *SPLITS,
-    *(EMPTY_TEXT, ANOTHER_LANGUAGE, DUPLICATE, CONFLICTING_LABEL, EARLIER_COPY, LEFT_OUT, NOT_IN_SHARE),
+    *(EMPTY_TEXT, ANOTHER_LANGUAGE, DUPLICATE, CONFLICTING_LABEL, EARLIER_COPY, NEAR_EARLIER),
+    *(LEFT_OUT, NOT_IN_SHARE),
     *(reason for reasons in GIVEN.values() for reason in reasons),
 )
 PENDING = len(_OUTCOMES)

@@ -2,18 +2,24 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import Dataset, Preprocess, Progress, Rejected, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
+from textgate.components.contracts.dataset import DatasetManifest, NearDuplicateGroups, SplitChoice
 from textgate.components.contracts.dataset_output import DatasetWriter
-from textgate.components.contracts.text_keys import text_key
+from textgate.components.contracts.text_keys import canonical_key, canonical_text
 from textgate.components.preprocess.cleaning import CleanedRow, clean_texts, read_cleaned_parts
-from textgate.components.preprocess.given_splits import keep_given_splits, reject_texts_of_given_splits
+from textgate.components.preprocess.given_splits import (
+    keep_given_splits,
+    reject_groups_of_given_splits,
+    reject_texts_of_given_splits,
+)
+from textgate.components.preprocess.near_duplicates import Groups, group_texts
 from textgate.components.preprocess.outcomes import (
     ALL,
     CODE,
@@ -25,8 +31,9 @@ from textgate.components.preprocess.outcomes import (
     outcome_name,
 )
 from textgate.components.preprocess.positive import with_positive_last
-from textgate.components.preprocess.splitting import positions, split_texts
-from textgate.components.preprocess.texts import Floats, RowTable, Texts, distinct_texts
+from textgate.components.preprocess.signatures import Signatures
+from textgate.components.preprocess.splitting import positions, split_codes, split_texts
+from textgate.components.preprocess.texts import Floats, Integers, RowTable, Texts, distinct_texts, group_hash
 from textgate.components.preprocess.time_split import TimeColumn, split_by_time
 
 _Read = Callable[[str, str], Iterator[CleanedRow]]
@@ -65,9 +72,13 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
 
     ingested = [ALL, *(split for split in (VALIDATION, TEST) if split in dataset.manifest.counts)]
     column = TimeColumn(settings.test_latest_by) if settings.test_latest_by else None
-    rows = _read_rows(read, ingested, dataset.manifest.labels, column)
-    texts = distinct_texts(rows)
-    choice, start = _split(texts, ingested, dataset.manifest, settings, column)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with Signatures(output.parent) as signatures:
+        rows = _read_rows(read, ingested, dataset.manifest.labels, settings, column, signatures)
+        texts = distinct_texts(rows)
+        reject_texts_of_given_splits(texts, ingested)
+        groups = group_texts(texts, signatures, settings.near_duplicates)
+    choice, start, joined = _split(texts, groups, ingested, dataset.manifest, settings, column)
     outcomes = _row_outcomes(texts, np.frombuffer(rows.times, np.float64), start)
     with dataset_writer(output, SPLITS, dataset.manifest.metadata, keyed=True) as writer:
         for rejected in dataset.rejected():
@@ -80,53 +91,99 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
             test_split=choice,
+            near_duplicate_groups=_near_duplicate_groups(texts, groups, settings.near_duplicates, joined),
         )
 
 
-def _read_rows(read: _Read, ingested: Sequence[str], labels: Sequence[str], column: TimeColumn | None) -> RowTable:
-    """Return the table of all rows, in the order of the ingested splits."""
+def _read_rows(
+    read: _Read,
+    ingested: Sequence[str],
+    labels: Sequence[str],
+    settings: Preprocess,
+    column: TimeColumn | None,
+    signatures: Signatures,
+) -> RowTable:
+    """Return the table of all rows, in the order of the ingested splits; write their signatures."""
     rows = RowTable(labels)
     for part, split in enumerate(ingested):
         for row, text, in_language in read(split, "looking for duplicates"):
-            rows.add(part, text, row.label, text_key(row.text))
-            usable = bool(text) and in_language()
-            rows.foreign.append(not usable)
+            usable, canonical = bool(text) and in_language(), canonical_text(row.text)
+            rows.add(part, text, row.label, canonical_key(canonical), usable)
             if column:
                 rows.times.append(column.time(row) if usable else 0.0)
+            if settings.group:
+                rows.groups.append(group_hash(row.metadata[settings.group]))
+            if settings.near_duplicates:
+                signatures.add(canonical)
     return rows
 
 
 def _split(
-    texts: Texts, ingested: Sequence[str], manifest: DatasetManifest, settings: Preprocess, column: TimeColumn | None
-) -> tuple[SplitChoice, float]:
+    texts: Texts,
+    groups: Groups,
+    ingested: Sequence[str],
+    manifest: DatasetManifest,
+    settings: Preprocess,
+    column: TimeColumn | None,
+) -> tuple[SplitChoice, float, int]:
     """Set the outcome of every text.
 
     Returns:
-        How the splits were chosen, and the time of the earliest test texts (infinite without ``column``).
+        How the splits were chosen, the time of the earliest test texts (infinite without ``column``), and the number of
+        groups of near duplicates that would have been in several splits.
 
     Raises:
         InputError: See ``preprocess_dataset``.
     """
     given = set(ingested) - {ALL}
-    reject_texts_of_given_splits(texts, ingested)
+    reject_groups_of_given_splits(texts, ingested, groups)
     keep_given_splits(texts, ingested, manifest.labels, manifest.source)
-    by_validation = "source" if VALIDATION in given else "hash"
+    by_validation: Literal["hash", "source"] = "source" if VALIDATION in given else "hash"
     choice = SplitChoice(by="source" if TEST in given else "hash", validation=by_validation)
     start, period = np.inf, ""
+    pending = texts.pending
     if column and texts.time is not None:
-        pending = texts.pending
-        _, unit = np.unique(texts.key[pending], return_inverse=True)
+        key = groups.of_text[pending]
         start, texts.outcome[pending] = split_by_time(
-            texts.time[pending], unit, texts.label[pending], manifest.labels, settings.test, column
+            texts.time[pending], key, groups.near[key], texts.label[pending], manifest.labels, settings.test, column
         )
         since = column.text(start)
         choice = SplitChoice(by="time", column=column.name, since=since, validation=by_validation)
         given, period = {*given, TEST}, f" before {column.name} {since}"
-    pending = texts.pending
-    keys, unit = np.unique(texts.key[pending], return_inverse=True)
-    position = positions(keys, settings.seed)
-    texts.outcome[pending] = split_texts(unit, position, texts.label[pending], manifest.labels, settings, given, period)
-    return choice, start
+        pending = texts.pending
+    unit, index = np.unique(groups.joint[groups.of_text[pending]], return_inverse=True)
+    position = positions(groups.anchor[unit], settings.seed)
+    texts.outcome[pending] = split_texts(
+        index, position, texts.label[pending], manifest.labels, settings, given, period
+    )
+    return choice, start, _divided(groups, np.unique(groups.of_text[pending]), settings, given)
+
+
+def _divided(groups: Groups, keys: Integers, settings: Preprocess, given: Collection[str]) -> int:
+    """Return the number of groups of near duplicates that would be in several splits by the positions of ``keys``."""
+    near = groups.near[keys]
+    several = np.bincount(near, minlength=len(groups.near))[near] > 1
+    own = split_codes(positions(groups.keys[keys[several]], settings.seed), settings, given)
+    pairs = np.unique(np.stack([near[several], own]), axis=1)
+    return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+
+def _near_duplicate_groups(
+    texts: Texts, groups: Groups, threshold: float | None, joined: int
+) -> NearDuplicateGroups | None:
+    """Return the counts of near duplicates for the manifest; None without a ``threshold``."""
+    if threshold is None:
+        return None
+    kept = np.unique(groups.of_text[texts.outcome < len(SPLITS)])
+    sizes = np.unique(groups.near[kept], return_counts=True)[1]
+    several = sizes[sizes > 1]
+    return NearDuplicateGroups(
+        threshold=threshold,
+        texts=int(several.sum()),
+        groups=len(several),
+        joined=joined,
+        scattered=groups.scattered,
+    )
 
 
 def _row_outcomes(texts: Texts, times: Floats, start: float) -> npt.NDArray[np.uint8]:

@@ -70,6 +70,16 @@ def positions(keys: Keys, seed: int) -> Floats:
     return np.frombuffer(digests, ">u8") / 2**64
 
 
+def split_codes(position: Floats, settings: Preprocess, given: Collection[str]) -> npt.NDArray[np.uint8]:
+    """Return the code of the split that each position is in, (n,)."""
+    split = np.full(len(position), CODE[TRAIN], np.uint8)
+    if VALIDATION not in given:
+        split[position >= 1 - settings.validation] = CODE[VALIDATION]
+    if TEST not in given:
+        split[position < settings.test] = CODE[TEST]
+    return split
+
+
 def _splits_of_units(
     unit: Integers,
     position: Floats,
@@ -80,11 +90,7 @@ def _splits_of_units(
     period: str,
 ) -> npt.NDArray[np.uint8]:
     """Return the code of the split of each unit, with a unit of each label in every split."""
-    split = np.full(len(position), CODE[TRAIN], np.uint8)
-    if VALIDATION not in given:
-        split[position >= 1 - settings.validation] = CODE[VALIDATION]
-    if TEST not in given:
-        split[position < settings.test] = CODE[TEST]
+    split = split_codes(position, settings, given)
     only_label = np.full(len(position), _SEVERAL, np.int32)
     only_label[unit] = label
     only_label[unit[only_label[unit] != label]] = _SEVERAL
@@ -97,7 +103,7 @@ def _splits_of_units(
             raise InputError(
                 f"the label {name!r} has {len(units)} different texts{period} but needs at least {len(splits)}, one in "
                 f"each of {', '.join(splits)}: give more texts of it, or leave the label out (copies that differ in "
-                "case or punctuation only count once)"
+                "case or punctuation only count once, and so do near duplicates and texts of one preprocess.group)"
             )
         found = split[units]
         tests, validations = (

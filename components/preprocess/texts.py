@@ -27,17 +27,20 @@ class RowTable:
     def __init__(self, labels: Sequence[str]) -> None:
         self._label_code = {label: code for code, label in enumerate(labels)}
         self.digests, self.foreign = bytearray(), bytearray()
-        self.keys, self.labels, self.times, self.parts = array("Q"), array("H"), array("d"), array("B")
+        self.keys, self.labels, self.parts = array("Q"), array("H"), array("B")
+        self.times, self.groups = array("d"), array("Q")
 
-    def add(self, part: int, text: str, label: str, key: str) -> None:
-        """Add a row that has no time and is in the recipe's language.
+    def add(self, part: int, text: str, label: str, key: str, usable: bool) -> None:
+        """Add a row. Its time and its group are added to ``times`` and ``groups``, of every row or of none.
 
         Args:
             part: Number of the ingested split.
             text: Cleaned text.
             label: Label name.
             key: Key of the raw text.
+            usable: Whether the text is in the recipe's language.
         """
+        self.foreign.append(not usable)
         self.digests += hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
         self.keys.append(int(key, 16))
         self.labels.append(self._label_code[label])
@@ -58,6 +61,10 @@ class Texts:
     """Key of the raw text; the smallest one if only the cleaning made raw texts equal."""
     row: Integers
     """Row to keep: the first one, or the earliest one if rows have times."""
+    keyed_row: Integers
+    """A row whose raw text has the key."""
+    group: Keys | None
+    """Hash of the group of the row to keep; None if rows have no groups."""
     time: Floats | None
     """Earliest time; None if rows have no times."""
     outcome: npt.NDArray[np.uint8]
@@ -74,15 +81,16 @@ class Texts:
 def distinct_texts(rows: RowTable) -> Texts:
     """Return the distinct texts of each ingested split.
 
-    Texts that are empty, in another language or have rows with different labels have that as their outcome.
+    Texts that are empty, in another language or have rows with different labels have that as their outcome. The columns
+    that are no longer needed are emptied.
     """
     high, low = (np.frombuffer(rows.digests, ">u8")[half::2].astype(np.uint64) for half in (0, 1))
     time = np.frombuffer(rows.times, np.float64) if rows.times else None
     part = np.frombuffer(rows.parts, np.uint8)
     # The order is stable, so rows of one text stay in the order of the source.
     order = np.lexsort((part, low, high) if time is None else (time, part, low, high))
-    content_starts = _changes(high, order) | _changes(low, order)
-    text_starts = content_starts | _changes(part, order)
+    content_starts = run_starts(high[order]) | run_starts(low[order])
+    text_starts = content_starts | run_starts(part[order])
     is_empty = (high == int.from_bytes(_EMPTY[:8])) & (low == int.from_bytes(_EMPTY[8:]))
     del high, low
     starts = np.flatnonzero(text_starts)
@@ -91,26 +99,38 @@ def distinct_texts(rows: RowTable) -> Texts:
     label = np.frombuffer(rows.labels, np.uint16)[order]
     smallest = np.minimum.reduceat(label, starts) if len(starts) else label
     largest = np.maximum.reduceat(label, starts) if len(starts) else label
-    key = np.frombuffer(rows.keys, np.uint64)[order]
-    row = order[starts]
+    row_key = np.frombuffer(rows.keys, np.uint64)
+    key = np.minimum.reduceat(row_key[order], starts) if len(starts) else row_key
+    row = order[starts].astype(np.int32)
+    del order
+    has_key = np.flatnonzero(row_key == key[of_row])[::-1]
+    keyed_row = np.empty(len(starts), np.int32)
+    keyed_row[of_row[has_key]] = has_key
     outcome = np.full(len(starts), PENDING, np.uint8)
     outcome[smallest != largest] = CODE[CONFLICTING_LABEL]
-    if rows.foreign:
-        outcome[np.frombuffer(rows.foreign, np.bool_)[row]] = CODE[ANOTHER_LANGUAGE]
+    outcome[np.frombuffer(rows.foreign, np.bool_)[row]] = CODE[ANOTHER_LANGUAGE]
     outcome[is_empty[row]] = CODE[EMPTY_TEXT]
+    del row_key
+    rows.digests, rows.keys, rows.labels = bytearray(), array("Q"), array("H")
     return Texts(
         content=(content_starts.cumsum(dtype=np.int32) - 1)[starts],
         part=part[row],
         label=smallest,
-        key=np.minimum.reduceat(key, starts) if len(starts) else key,
+        key=key,
         row=row,
+        keyed_row=keyed_row,
+        group=np.frombuffer(rows.groups, np.uint64)[row] if rows.groups else None,
         time=None if time is None else time[row],
         outcome=outcome,
         of_row=of_row,
     )
 
 
-def _changes(values: npt.NDArray[np.generic], order: Integers) -> Booleans:
-    """Return where the values in this order differ from the one before, (n,)."""
-    ordered = values[order]
-    return np.concatenate([np.ones(min(1, len(order)), np.bool_), ordered[1:] != ordered[:-1]])
+def group_hash(value: str) -> int:
+    """Return the hash of a value of ``preprocess.group``, 64 bits; 0 of an empty one, which is no group."""
+    return int.from_bytes(hashlib.blake2b(value.encode("utf-8"), digest_size=8).digest()) if value else 0
+
+
+def run_starts(values: npt.NDArray[np.generic]) -> Booleans:
+    """Return where a run of equal values starts, (n,)."""
+    return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import InputError, Row
-from textgate.components.preprocess.outcomes import CODE, EARLIER_COPY, PENDING, TEST
+from textgate.components.preprocess.outcomes import CODE, EARLIER_COPY, NEAR_EARLIER, PENDING, TEST
 from textgate.components.preprocess.texts import Floats, Integers
 
 
@@ -55,31 +55,39 @@ class TimeColumn:
 
 
 def split_by_time(
-    time: Floats, unit: Integers, label: Integers, labels: Sequence[str], share: float, column: TimeColumn
+    time: Floats,
+    key: Integers,
+    near: Integers,
+    label: Integers,
+    labels: Sequence[str],
+    share: float,
+    column: TimeColumn,
 ) -> tuple[float, npt.NDArray[np.uint8]]:
-    """Choose the test split: the texts from some time on, except copies of earlier texts, which are left out.
+    """Choose the test split: the texts from some time on, except copies and near duplicates of earlier texts.
 
-    It is about ``share`` of the texts, and texts of one time are together. A text that has copies counts at the time of
-    the earliest.
+    It is about ``share`` of the texts, and texts of one time are together. A text that has copies or near duplicates
+    counts at the time of the earliest.
 
     Args:
         time: Earliest time of each text, (n,).
-        unit: Number of the key of each text, (n,).
+        key: Number of the key of each text, (n,).
+        near: Number of the group of near duplicates of each text, (n,).
         label: Label code of each text, (n,).
         labels: Label names.
         share: Share of the test split.
         column: Column of the times.
 
     Returns:
-        Time of the earliest test texts; outcome of each text, (n,): the test split, an earlier copy, or pending.
+        Time of the earliest test texts; outcome of each text, (n,): the test split, a copy, or pending.
 
     Raises:
         InputError: All texts have the same time, or a label has no text in the test split.
     """
-    earliest = _earliest(time, unit)
+    earliest = _earliest(time, near)
     start = _start(earliest, column, share)
     outcome = np.full(len(time), PENDING, np.uint8)
-    outcome[time >= start] = CODE[EARLIER_COPY]
+    outcome[time >= start] = CODE[NEAR_EARLIER]
+    outcome[(time >= start) & (_earliest(time, key) < start)] = CODE[EARLIER_COPY]
     outcome[earliest >= start] = CODE[TEST]
     present = np.unique(label[outcome == CODE[TEST]])
     for code, name in enumerate(labels):
@@ -102,11 +110,11 @@ def _start(earliest: Floats, column: TimeColumn, share: float) -> float:
     return float(times[1:][np.abs(from_each[1:] - share * len(earliest)).argmin()])
 
 
-def _earliest(time: Floats, unit: Integers) -> Floats:
-    """Return the earliest time in the unit of each text, (n,)."""
-    earliest = np.full(int(unit.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(earliest, unit, time)
-    return earliest[unit]
+def _earliest(time: Floats, group: Integers) -> Floats:
+    """Return the earliest time in the group of each text, (n,)."""
+    earliest = np.full(int(group.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(earliest, group, time)
+    return earliest[group]
 
 
 def _number(value: str) -> float | None:
