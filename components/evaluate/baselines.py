@@ -8,15 +8,10 @@ from collections.abc import Sequence
 
 from textgate.components.contracts import Dataset
 from textgate.components.contracts.evaluation import TfidfBaseline
-from textgate.components.evaluate.sampling import sample_rows
+from textgate.components.contracts.sampling import sample_rows
+from textgate.components.families.tfidf import beginnings, tfidf_vectorizer
 from textgate.components.metrics import estimates
 from textgate.components.metrics.classification import Classes
-
-_MAX_CHARACTERS = 2_000
-"""Characters of a text that are used."""
-_MAX_TERMS = 50_000
-_WORD = r"(?u)\b\w+\b"
-"""Words of one letter count, too; scikit-learn's default leaves them out."""
 
 
 def tfidf_baseline(
@@ -36,7 +31,6 @@ def tfidf_baseline(
     Returns:
         The scores; None if no training text has a word, or the sample has a single label.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     _, train, classes = dataset.columns("train")
@@ -44,13 +38,13 @@ def tfidf_baseline(
     labels = len(dataset.manifest.labels)
     if len(set(classes[rows].tolist())) < labels:
         return None
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), max_features=_MAX_TERMS, sublinear_tf=True, token_pattern=_WORD)
+    vectorizer = tfidf_vectorizer()
     try:
-        features = vectorizer.fit_transform(train[row][:_MAX_CHARACTERS] for row in rows)
+        features = vectorizer.fit_transform(beginnings(train[row] for row in rows))
     except ValueError:  # an empty vocabulary
         return None
     model = LogisticRegression(C=10, max_iter=100, class_weight="balanced").fit(features, classes[rows])
-    probabilities = model.predict_proba(vectorizer.transform(text[:_MAX_CHARACTERS] for text in texts))
+    probabilities = model.predict_proba(vectorizer.transform(beginnings(texts)))
     metrics = estimates(truth, probabilities.argmax(axis=1), probabilities)
     print(f"baseline: TF-IDF + logistic regression on {len(rows):,} texts has F1 {metrics['f1']}", flush=True)
     return TfidfBaseline(train_rows=len(rows), metrics=metrics)

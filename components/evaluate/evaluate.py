@@ -22,13 +22,13 @@ from textgate.components.contracts.evaluation import TfidfBaseline
 from textgate.components.contracts.insight import MapPoint
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
+from textgate.components.contracts.sampling import sample_rows
 from textgate.components.contracts.training_cost import read_training_cost
 from textgate.components.evaluate.baselines import tfidf_baseline
 from textgate.components.evaluate.embedding_map import map_embeddings
 from textgate.components.evaluate.explanations import explain_errors, top_words
 from textgate.components.evaluate.predictions import Predictions
 from textgate.components.evaluate.robustness import measure_robustness
-from textgate.components.evaluate.sampling import sample_rows
 from textgate.components.evaluate.slices import length_bias, score_slices
 from textgate.components.families import open_predictor
 from textgate.components.families.text_vectors import embed_texts

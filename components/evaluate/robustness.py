@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from textgate.components.contracts import Calibration, EvaluateSettings
 from textgate.components.contracts.evaluation import RobustnessResult
+from textgate.components.contracts.sampling import sample_rows
 from textgate.components.evaluate.perturbations import perturb
 from textgate.components.evaluate.sample_f1 import sample_f1, sample_f1_difference
-from textgate.components.evaluate.sampling import sample_rows
 from textgate.components.inference import Predictor
 
 

@@ -7,9 +7,9 @@ from sklearn.metrics import f1_score
 
 from textgate.components.contracts import Dataset, EvaluateSettings, ModelBundle
 from textgate.components.contracts.bundle import Calibration
+from textgate.components.contracts.sampling import sample_rows
 from textgate.components.evaluate.perturbations import perturb
 from textgate.components.evaluate.robustness import measure_robustness
-from textgate.components.evaluate.sampling import sample_rows
 from textgate.components.inference import Predictor
 
 
