@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Progress, Rejected, Row, dataset_writer
+from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.text_keys import text_key
@@ -92,14 +93,17 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
         for rejected in dataset.rejected():
             writer.reject(rejected)
         for ingested, assigned in split.assigned.items():
-            _write_rows(read(ingested, "splitting"), split.texts, assigned, split.start, writer)
-        return writer.finish(
+            _write_rows(read(ingested, "splitting"), split.texts, assigned, split.start, ingested, writer)
+        manifest = writer.finish(
             dataset.manifest.source,
             labels,
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
             test_split=split.choice,
+            warnings=dataset.manifest.warnings,
         )
+    print(*account_lines(manifest), sep="\n", flush=True)
+    return manifest
 
 
 class _Split(NamedTuple):
@@ -148,9 +152,16 @@ def _split(
 
 
 def _write_rows(
-    rows: Iterable[_CleanedText], texts: _Texts, assigned: _Assignments, start: float, writer: DatasetWriter
+    rows: Iterable[_CleanedText],
+    texts: _Texts,
+    assigned: _Assignments,
+    start: float,
+    ingested: str,
+    writer: DatasetWriter,
 ) -> None:
     """Write the earliest row of each text to its split, and reject the others; ``assigned`` is updated.
+
+    ``ingested`` is the ingested split of the rows.
 
     Rows from the time ``start`` on whose text is from before are rejected as its copies.
     """
@@ -162,7 +173,7 @@ def _write_rows(
             writer.add(assignment, dataclasses.replace(row, text=text, key=texts[digest].key))
             assigned[digest] = DUPLICATE
         else:
-            writer.reject(Rejected(row.id, assignment, row.label, row.text))
+            writer.reject(Rejected(row.id, assignment, row.label, row.text, ingested))
 
 
 def _deduplicate(rows: Iterable[_CleanedText]) -> tuple[_Texts, _Assignments]:
