@@ -3,7 +3,8 @@
 <folder>/dataset.json                        manifest (DatasetManifest)
 <folder>/<split>/part-00000.parquet          id, text, label: strings; key: a string, if the dataset was preprocessed;
                                              metadata: a struct of strings, if there is any
-<folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
+<folder>/rejected.parquet                    id, reason, label, text (first 200 characters), split: strings; datasets of
+                                             version 0.1 have no split
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import model_validator
 
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.losses import Loss
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.text_keys import Keys, key_array
@@ -33,7 +35,9 @@ LEFT_OUT = "left out to balance the classes"
 NOT_IN_SHARE = "not in the share of the training texts"
 SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
 """Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
-REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
+REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reason", "label", "text", "split")])
+_OPTIONAL_REJECT_COLUMNS = ("split",)
+"""Columns that rejected rows of earlier versions do not have."""
 
 
 class SplitChoice(FrozenModel):
@@ -84,6 +88,10 @@ class DatasetManifest(FrozenModel):
     """Rows of the source that the row filter did not select; not part of ``rows_in``."""
     rejected: dict[str, int]
     """Reason of rejection to number of rows."""
+    losses: list[Loss] | None = None
+    """The same by reason, label and split, with examples; None in datasets of earlier versions, where it is unknown."""
+    warnings: list[str] = []
+    """Sentences about the labels of the source, such as spellings that may be one label."""
     normalizer: TextNormalizer | None = None
     """Text cleaning that was applied; None before preprocessing."""
     metadata: list[str] = []
@@ -105,6 +113,12 @@ class DatasetManifest(FrozenModel):
             raise ValueError(
                 f"rows in ({self.rows_in}) must equal rows out ({self.rows_out}) + rejected ({self.rejected})"
             )
+        if self.losses is not None:
+            by_reason: Counter[str] = Counter()
+            for loss in self.losses:
+                by_reason[loss.reason] += loss.rows
+            if by_reason != Counter(self.rejected):
+                raise ValueError(f"the losses ({dict(by_reason)}) must add up to rejected ({self.rejected})")
         return self
 
     @property
@@ -153,9 +167,11 @@ class Rejected:
     reason: str
     """Reason of the rejection."""
     label: str | None
-    """Label in the source; None if it could not be read."""
+    """Name of the class, or the label in the source if it is no class; None if it could not be read."""
     text: str | None
     """Beginning of the text; None if it could not be read."""
+    split: str | None = None
+    """Split of the ingested rows that it would be in; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +223,7 @@ class Dataset:
         Raises:
             InputError: Their file is missing or damaged.
         """
-        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA):
+        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA, optional=_OPTIONAL_REJECT_COLUMNS):
             yield Rejected(**values)
 
     def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
@@ -269,11 +285,17 @@ def row_schema(metadata: Sequence[str], keyed: bool) -> pa.Schema:
     return pa.schema([*strings, *struct])
 
 
-def _read_parquet(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file with exactly this schema, with one batch in memory at a time."""
+def _read_parquet(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, optional: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file with exactly this schema, with one batch in memory at a time.
+
+    Columns that are ``optional`` may be missing.
+    """
     try:
         with pq.ParquetFile(path) as file:
-            if file.schema_arrow != schema:
+            existing = file.schema_arrow.names
+            if file.schema_arrow != pa.schema([f for f in schema if f.name in existing or f.name not in optional]):
                 raise ValueError(f"its columns are not {', '.join(schema.names)}, all text")
             for batch in file.iter_batches(columns=columns):
                 yield from batch.to_pylist()

@@ -27,6 +27,7 @@ from textgate.components.contracts.dataset import (
     row_schema,
 )
 from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.losses import LossCounter
 from textgate.components.contracts.normalizer import TextNormalizer
 
 ROWS_PER_SHARD = 50_000
@@ -74,6 +75,7 @@ class DatasetWriter:
         self._pending_rejects: list[dict[str, str | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
         self.rejected: Counter[str] = Counter()
+        self.losses = LossCounter()
 
     def add(self, split: str, row: Row) -> None:
         """Add a row to a split.
@@ -97,8 +99,11 @@ class DatasetWriter:
     def reject(self, row: Rejected) -> None:
         """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
         text, label = _storable(row.text), _storable(row.label)
-        self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
+        self._pending_rejects.append(
+            {"id": row.id, "reason": row.reason, "label": label, "text": text, "split": row.split}
+        )
         self.rejected[row.reason] += 1
+        self.losses.add(row.reason, label, row.split, row.id, text)
         if len(self._pending_rejects) == ROWS_PER_SHARD:
             self._flush_rejects()
 
@@ -114,6 +119,7 @@ class DatasetWriter:
         normalizer: TextNormalizer | None = None,
         test_split: SplitChoice | None = None,
         near_duplicate_groups: NearDuplicateGroups | None = None,
+        warnings: Sequence[str] = (),
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -124,6 +130,7 @@ class DatasetWriter:
             normalizer: Text cleaning that was applied; None before preprocessing.
             test_split: How the test split was chosen; None before preprocessing.
             near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
+            warnings: Sentences about the labels.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -148,6 +155,8 @@ class DatasetWriter:
             rows_in=sum(counts.total() for counts in self.counts.values()) + self.rejected.total(),
             rows_filtered=rows_filtered,
             rejected=dict(sorted(self.rejected.items())),
+            losses=self.losses.losses(),
+            warnings=list(warnings),
             normalizer=normalizer,
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,

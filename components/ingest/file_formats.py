@@ -183,10 +183,12 @@ def _read_delimited(
             yield RawRow(row_id, None, fields)
             continue
         widths.add(len(fields))
-        if len(fields) != len(names):
-            yield RawRow(row_id, None, NOT_A_RECORD)
+        reason = _encoding_problem("".join(fields))
+        values = dict(zip(names, fields, strict=False)) if len(fields) == len(names) else None
+        if reason or values is None:
+            yield RawRow(row_id, None, reason or NOT_A_RECORD, known=values if reason == UNDECODABLE else None)
         else:
-            yield RawRow(row_id, dict(zip(names, fields, strict=True)))
+            yield RawRow(row_id, values)
     if header and widths and len(header) not in widths:
         raise InputError(
             f"no row of {lines.name} has {len(header)} columns, as are named for it ({', '.join(header)}), "
@@ -198,9 +200,10 @@ def _read_header(rows: Iterator[list[str] | str], lines: _LineReader) -> list[st
     header = next(rows, None)
     if header is None:
         raise InputError(f"{lines.name} has no header row: its first line must name the columns")
-    if isinstance(header, str):
+    reason = header if isinstance(header, str) else _encoding_problem("".join(header))
+    if isinstance(header, str) or reason:
         raise InputError(
-            f"the header of {lines.name} cannot be read ({header}): its first line must name the columns in UTF-8, "
+            f"the header of {lines.name} cannot be read ({reason}): its first line must name the columns in UTF-8, "
             f"within source.max_line_bytes={lines.max_line_bytes:,}"
         )
     require_unique_columns(header, lines.name)
@@ -224,7 +227,7 @@ def _split_fields(lines: _LineReader, delimiter: str) -> Iterator[list[str] | st
             yield str(error)
         else:
             if fields:
-                yield _encoding_problem("".join(fields)) or fields
+                yield fields
 
 
 def _read_json_lines(lines: _LineReader, required: Sequence[str]) -> Iterator[RawRow]:
@@ -238,10 +241,13 @@ def _read_json_lines(lines: _LineReader, required: Sequence[str]) -> Iterator[Ra
             continue
         number += 1
         reason, value = _encoding_problem(line), None
-        if reason is None:
+        if reason != OVER_LONG_LINE:
             with suppress(ValueError, RecursionError):
                 value = json.loads(line)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and reason:
+            # JSON with undecodable bytes in it; its label may be readable.
+            yield RawRow(f"{lines.name}:{number}", None, reason, known=value)
+        elif isinstance(value, dict):
             has_objects = True
             missing -= value.keys()
             if len(known) < MAX_KNOWN_COLUMNS:
@@ -267,16 +273,20 @@ def _read_parquet(path: Path, columns: Sequence[str], required: Sequence[str]) -
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=existing):
             for row in _batch_rows(batch):
                 number += 1
-                yield RawRow(f"{name}:{number}", row, "" if row else UNDECODABLE)
+                if len(row) == len(existing):
+                    yield RawRow(f"{name}:{number}", row)
+                else:
+                    yield RawRow(f"{name}:{number}", None, UNDECODABLE, known=row)
 
 
-def _batch_rows(batch: pa.RecordBatch) -> Iterable[dict[str, Any] | None]:
-    """Yield the rows of a batch, or None for a row with a string that is not UTF-8."""
+def _batch_rows(batch: pa.RecordBatch) -> Iterable[dict[str, Any]]:
+    """Yield the rows of a batch, without the values that are not UTF-8."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
         for index in range(batch.num_rows):
-            try:
-                yield batch.slice(index, 1).to_pylist()[0]
-            except UnicodeDecodeError:
-                yield None
+            row = {}
+            for column in batch.schema.names:
+                with suppress(UnicodeDecodeError):
+                    row[column] = batch.column(column)[index].as_py()
+            yield row

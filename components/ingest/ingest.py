@@ -1,15 +1,20 @@
 """Read a source completely; accept every row that has a text and a label, and reject the others with a reason."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
+from textgate.components.contracts.data_account import account_lines, kept_by_label, reason_line
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.dataset_output import DatasetWriter
+from textgate.components.contracts.losses import Loss, rows_by_label
 from textgate.components.ingest.hub_source import read_hub
+from textgate.components.ingest.labels import LabelNames, counted, label_warnings, read_label, sort_labels
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
+from textgate.components.ingest.loss_limits import require_few_losses
 from textgate.components.ingest.origins import (
     OriginWriter,
     RowAccount,
@@ -29,6 +34,7 @@ from textgate.components.ingest.rejection_reasons import (
 )
 from textgate.components.ingest.row_filter import RowFilter
 from textgate.components.sources import fetch
+from textgate.components.step import WARNING_PREFIX
 
 ALL = "all"
 """Split of all rows that neither ``source.test`` nor ``source.validation`` selects."""
@@ -96,6 +102,16 @@ class SourceFilters:
         expressions = (source.where, source.test, source.validation)
         return cls(*(RowFilter.parse(text) if text else None for text in expressions))
 
+    def selects(self, row: RawRow) -> bool:
+        """Return whether ``source.where`` selects a row; it selects rows of which it cannot be known."""
+        if self.where is None:
+            return True
+        if row.columns is None:
+            known = row.known or {}
+            if any(name not in known or has_surrogate(to_text(known[name])) for name in self.where.columns):
+                return True
+        return self.where.matches(_known_values(row))
+
     def columns(self, source: Source) -> list[str]:
         """Return the columns to read: text, label, metadata, and the filters' columns."""
         row_filters = (self.where, self.test, self.validation)
@@ -103,16 +119,16 @@ class SourceFilters:
         return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(filtered)]))
 
     def split(self, row: RawRow) -> str:
-        """Return the split of a row; a row that could not be read is in ``ALL``.
+        """Return the split of a row, as far as its values are known.
 
         Raises:
             InputError: Both ``source.test`` and ``source.validation`` select the row.
         """
         in_test, in_validation = (
-            row_filter is not None and row.columns is not None and row_filter.matches(row.columns)
+            row_filter is not None and row_filter.matches(_known_values(row))
             for row_filter in (self.test, self.validation)
         )
-        if self.test and self.validation and in_test and in_validation:
+        if self.test and self.validation and in_test and in_validation and row.columns is not None:
             raise InputError(
                 f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
                 f"select the row {row.id}: change one of them, because a row is in one split only"
@@ -133,13 +149,13 @@ def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, w
     Returns:
         Number of rows, and number of rows that the row filter did not select.
     """
-    progress = Progress(total=0)
+    progress, names = Progress(total=0), LabelNames(source.labels)
     filtered = count = 0
     for count, row in enumerate(rows, 1):
-        if filters.where and row.columns is not None and not filters.where.matches(row.columns):
+        if not filters.selects(row):
             filtered += 1
         else:
-            _write_row(row, source, writer, filters.split(row))
+            _write_row(row, source, names, writer, filters.split(row))
         if count % 1_000 == 0:
             progress.update(count, "reading")
     print(f"read {count:,} rows", flush=True)
@@ -156,11 +172,17 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         filtered: Number of rows that the row filter did not select.
 
     Raises:
-        InputError: The rows cannot be used to train a classifier.
+        InputError: The rows cannot be used to train a classifier, or too many are rejected.
     """
-    labels = _labels(source, writer, row_count, filtered)
+    names, kept, losses = LabelNames(source.labels), kept_by_label(writer.counts.values()), writer.losses.losses()
+    labels = _labels(source, names, kept, losses, row_count, filtered)
     _require_given_splits(source, writer)
-    return writer.finish(source.uri, labels, rows_filtered=filtered)
+    require_few_losses(source, kept, losses, names)
+    unknown = {label: rows for label, rows in rows_by_label(losses, UNKNOWN_LABEL).items() if label is not None}
+    warnings = label_warnings(kept, unknown, names)
+    manifest = writer.finish(source.uri, labels, rows_filtered=filtered, warnings=warnings)
+    print(*account_lines(manifest), *(f"{WARNING_PREFIX}{warning}" for warning in warnings), sep="\n", flush=True)
+    return manifest
 
 
 def require_few_labels(source: Source, writer: RowWriter, split: str) -> None:
@@ -196,19 +218,24 @@ def _require_given_splits(source: Source, writer: DatasetWriter) -> None:
     )
 
 
-def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> None:
-    if row.columns is None:
-        writer.reject(Rejected(row.id, row.reason, None, None))
-        return
-    values = [row.columns.get(column) for column in source.text_columns]
+def _known_values(row: RawRow) -> dict[str, Any]:
+    """Return the values of a row; of one that could not be read those that are known."""
+    return row.columns if row.columns is not None else row.known or {}
+
+
+def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter, split: str) -> None:
+    columns = _known_values(row)
+    values = [columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
     text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
-    raw_label = to_text(row.columns.get(source.label)).strip()
-    label = source.labels.get(raw_label) if source.labels is not None else raw_label
-    metadata = {column: to_text(row.columns.get(column)).strip() for column in source.metadata}
-    if any(map(has_surrogate, [text, raw_label, *metadata.values()])):
+    found = read_label(columns.get(source.label))
+    label = names.name(found)
+    metadata = {column: to_text(columns.get(column)).strip() for column in source.metadata}
+    if row.columns is None:
+        reason = row.reason
+    elif any(map(has_surrogate, [text, found, *metadata.values()])):
         reason = UNDECODABLE
-    elif isinstance(row.columns.get(source.label), dict | list) or any(
+    elif isinstance(columns.get(source.label), dict | list) or any(
         isinstance(value, dict | list) and not is_text_list(value) for value in values
     ):
         reason = NOT_A_RECORD
@@ -216,7 +243,7 @@ def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> No
         reason = OVER_LONG_LINE
     elif not text.strip():
         reason = EMPTY_TEXT
-    elif not raw_label:
+    elif not found:
         reason = MISSING_LABEL
     elif label is None:
         reason = UNKNOWN_LABEL
@@ -224,29 +251,37 @@ def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> No
         writer.add(split, Row(row.id, text, label, metadata))
         require_few_labels(source, writer, split)
         return
-    writer.reject(Rejected(row.id, reason, raw_label or None, text))
+    known = found and not has_surrogate(found)
+    writer.reject(Rejected(row.id, reason, (label or found) if known else None, text or None, split))
 
 
-def _labels(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> list[str]:
+def _labels(
+    source: Source, names: LabelNames, kept: Mapping[str, int], losses: Sequence[Loss], row_count: int, filtered: int
+) -> list[str]:
     """Return the label names in class order; raise InputError unless there are at least two classes with rows."""
-    labels = {label for counts in writer.counts.values() for label in counts}
     if row_count == 0:
         raise InputError(f"{source.uri} has no rows")
     if filtered == row_count:
         raise InputError(f"the row filter {source.where!r} selects none of the {row_count:,} rows of {source.uri}")
-    if not labels:
-        counts = [f"{count:,} {reason}" for reason, count in sorted(writer.rejected.items())]
+    reasons = sorted({loss.reason for loss in losses})
+    rejected = ", ".join(reason_line(reason, losses, kept) for reason in reasons)
+    if not kept:
         if filtered:
-            counts.append(f"{filtered:,} not selected by the row filter {source.where!r}")
-        raise InputError(f"no row of {source.uri} can be used: {', '.join(counts)}")
-    if len(labels) == 1:
+            rejected += f", {filtered:,} not selected by the row filter {source.where!r}"
+        named = f"; source.labels names {', '.join(map(repr, names.keys))}" if UNKNOWN_LABEL in reasons else ""
+        raise InputError(f"no row of {source.uri} can be used: {rejected}{named}")
+    if len(kept) == 1:
+        rejections = f" ({sum(loss.rows for loss in losses):,} rejected: {rejected})" if losses else ""
         raise InputError(
-            f"every row of {source.uri} has the label {labels.pop()!r}: a classifier needs at least two classes"
+            f"every row of {source.uri} that can be used has the label {next(iter(kept))!r}{rejections}: a classifier "
+            "needs at least two classes"
         )
-    if source.labels is None:
-        return sorted(labels)
-    configured = list(dict.fromkeys(source.labels.values()))
-    unused = [label for label in configured if label not in labels]
+    if names.configured is None:
+        return sort_labels(kept)
+    unused = [label for label in names.configured if label not in kept]
     if unused:
-        raise InputError(f"no row of {source.uri} has the label {unused[0]!r} that source.labels names")
-    return configured
+        found = dict(kept) | {str(label): rows for label, rows in rows_by_label(losses, UNKNOWN_LABEL).items()}
+        raise InputError(
+            f"no row of {source.uri} has the label {unused[0]!r} that source.labels names; it has {counted(found)}"
+        )
+    return names.configured

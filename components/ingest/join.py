@@ -84,13 +84,14 @@ def _join_folder(
     for row in read_file(folder / join.left, max_line_bytes, to_read, [join.on]):
         row_id = f"{prefix}{row.id}"
         if row.columns is None:
-            yield RawRow(row_id, None, row.reason)
+            yield row._replace(id=row_id)
             continue
         check.see(row.columns)
         key = to_text(row.columns.get(join.on)).strip()
         if (values := matches.get(key)) is not None:
             yield RawRow(row_id, {**constant, **dict(zip(right_columns, values, strict=True)), **row.columns})
         else:
-            yield RawRow(row_id, None, SEVERAL_MATCHES if key in matches else NO_MATCH)
+            reason = SEVERAL_MATCHES if key in matches else NO_MATCH
+            yield RawRow(row_id, None, reason, known={**constant, **row.columns})
     still_missing = [column for column in columns if column in check.missing]
     require_columns(still_missing, list(check.known), f"{join.left} or {join.right}")

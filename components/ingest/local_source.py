@@ -7,6 +7,7 @@ from pathlib import Path
 from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
 from textgate.components.ingest.join import read_joined
+from textgate.components.ingest.labels import LabelNames, read_label
 from textgate.components.ingest.raw_rows import (
     SPLIT_COLUMN,
     RawRow,
@@ -60,10 +61,12 @@ def read_files(files: Sequence[Path], source: Source, columns: Sequence[str]) ->
     for file in files:
         split = printable_name(Path(Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem))
         for row in read_file(file, source.max_line_bytes, columns, required, source.columns):
-            if row.columns is not None and SPLIT_COLUMN in columns:
+            if SPLIT_COLUMN not in columns:
+                yield row
+            elif row.columns is not None:
                 yield row._replace(columns={SPLIT_COLUMN: split, **row.columns})
             else:
-                yield row
+                yield row._replace(known={SPLIT_COLUMN: split, **(row.known or {})})
 
 
 def apply_csv_layout(source: Source, files: Sequence[Path]) -> Source:
@@ -120,14 +123,14 @@ def _read_class_folder(
     columns = {source.label: folder.name, **({SPLIT_COLUMN: split} if split else {})}
     # Excluded folders are listed only: aclImdb has 50,000 unlabelled texts.
     excluded = row_filter and text_column not in row_filter.columns and not row_filter.matches(columns)
-    unknown = source.labels is not None and folder.name.strip() not in source.labels
+    unknown = LabelNames(source.labels).name(read_label(folder.name)) is None
     prefix = "".join(f"{printable_name(part)}/" for part in ([folder.parent, folder] if split else [folder]))
     for file in map(folder.joinpath, sorted(_text_files(folder))):
         row_id = f"{prefix}{printable_name(file)}"
         if excluded:
             yield RawRow(row_id, columns)
         elif unknown:
-            yield RawRow(row_id, None, UNKNOWN_LABEL)
+            yield RawRow(row_id, None, UNKNOWN_LABEL, known=columns)
         else:
             yield _read_text_file(file, row_id, text_column, columns, source.max_line_bytes)
 
@@ -136,8 +139,8 @@ def _read_text_file(file: Path, row_id: str, text_column: str, columns: dict[str
     with file_errors(file), file.open("rb") as stream:
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
-        return RawRow(row_id, None, OVER_LONG_LINE)
+        return RawRow(row_id, None, OVER_LONG_LINE, known=columns)
     try:
         return RawRow(row_id, {text_column: content.decode("utf-8-sig"), **columns})
     except UnicodeDecodeError:
-        return RawRow(row_id, None, UNDECODABLE)
+        return RawRow(row_id, None, UNDECODABLE, known=columns)

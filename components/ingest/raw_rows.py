@@ -28,6 +28,8 @@ class RawRow(NamedTuple):
     """Value by column, or None if the row could not be read."""
     reason: str = ""
     """Reason why the row could not be read."""
+    known: dict[str, Any] | None = None
+    """Value by column of a row that could not be read, as far as it is known, such as its label."""
 
 
 def require_columns(required: Iterable[str], known: Sequence[str], where: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgate.components.contracts import Dataset, Preprocess, Progress, Rejected, dataset_writer
+from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest, NearDuplicateGroups, SplitChoice
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.text_keys import canonical_key, canonical_text
@@ -83,16 +84,19 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
     with dataset_writer(output, SPLITS, dataset.manifest.metadata, keyed=True) as writer:
         for rejected in dataset.rejected():
             writer.reject(rejected)
-        cleaned = itertools.chain.from_iterable(read(split, "splitting") for split in ingested)
+        cleaned = ((split, row) for split in ingested for row in read(split, "splitting"))
         _write_rows(cleaned, outcomes, texts, writer)
-        return writer.finish(
+        manifest = writer.finish(
             dataset.manifest.source,
             labels,
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
             test_split=choice,
             near_duplicate_groups=_near_duplicate_groups(texts, groups, settings.near_duplicates, joined),
+            warnings=dataset.manifest.warnings,
         )
+    print(*account_lines(manifest), sep="\n", flush=True)
+    return manifest
 
 
 def _read_rows(
@@ -204,13 +208,13 @@ def _row_outcomes(texts: Texts, times: Floats, start: float) -> npt.NDArray[np.u
 
 
 def _write_rows(
-    rows: Iterable[CleanedRow], outcomes: npt.NDArray[np.uint8], texts: Texts, writer: DatasetWriter
+    rows: Iterable[tuple[str, CleanedRow]], outcomes: npt.NDArray[np.uint8], texts: Texts, writer: DatasetWriter
 ) -> None:
-    """Write each row to its split, or reject it."""
-    for number, (row, text, _) in enumerate(rows):
+    """Write each row, given with its ingested split, to its split, or reject it."""
+    for number, (ingested, (row, text, _)) in enumerate(rows):
         outcome = outcome_name(outcomes[number])
         if outcome in SPLITS:
             key = f"{texts.key[texts.of_row[number]]:016x}"
             writer.add(outcome, dataclasses.replace(row, text=text, key=key))
         else:
-            writer.reject(Rejected(row.id, outcome, row.label, row.text))
+            writer.reject(Rejected(row.id, outcome, row.label, row.text, ingested))

@@ -318,7 +318,7 @@ def test_configured_columns_are_read_like_a_header(
         (folder / name).mkdir()
         (folder / name / f"a.{suffix}").write_text(buffer.getvalue(), "utf-8", newline="")
         columns = None if header else ["label", "text", "more"]
-        source = Source(uri=str(folder / name / f"a.{suffix}"), columns=columns, text=["text", "more"])
+        source = Source(uri=str(folder / name / f"a.{suffix}"), columns=columns, text=["text", "more"], max_rejected=1)
         ingest_source(source, folder / name / "out", folder)
         dataset = Dataset.open(folder / name / "out")
         found.append([list(dataset.rows("all")), list(dataset.rejected())])
@@ -389,7 +389,9 @@ def test_unlabelled_texts_are_rejected_unread_without_a_filter(acl_imdb: Path, t
 
 def test_a_filter_on_the_text_reads_it(acl_imdb: Path, tmp_path: Path) -> None:
     where = "text == 'The same in both.' or split == test or label == neg"
-    source = Source.model_validate({"uri": str(acl_imdb), **IMDB, "where": where, "labels": None})
+    source = Source.model_validate(
+        {"uri": str(acl_imdb), **IMDB, "where": where, "labels": None, "max_undecodable": 1, "max_rejected": 1}
+    )
     manifest = ingest_source(source, tmp_path / "out", tmp_path)
     assert (manifest.rows_filtered, manifest.rejected) == (20, {"undecodable bytes": 50})
 
@@ -447,7 +449,9 @@ def test_a_list_of_texts_is_joined(tmp_path: Path) -> None:
         {"text": ["one", None], "more": "two", "label": "x"},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    ingest_source(Source(uri=str(tmp_path / "a.jsonl"), text=["text", "more"]), tmp_path / "out", tmp_path)
+    ingest_source(
+        Source(uri=str(tmp_path / "a.jsonl"), text=["text", "more"], max_rejected=1), tmp_path / "out", tmp_path
+    )
     dataset = Dataset.open(tmp_path / "out")
     assert texts(dataset, "all") == {"one two three": "x", "four  ": "y"}
     assert list(reasons(dataset).values()) == ["empty text", "undecodable bytes", "not a record"]

@@ -157,7 +157,9 @@ def test_parquet_values_of_any_type_are_text_or_rejected(tmp_path: Path) -> None
     )
     pq.write_table(table, tmp_path / "a.parquet")
     assert set(read_all(tmp_path / "a.parquet")[0].columns or {}) == {"text", "label"}
-    source = Source(uri=str(tmp_path / "a.parquet"), labels={"0": "no", "1": "yes"}, max_line_bytes=1_000)
+    source = Source(
+        uri=str(tmp_path / "a.parquet"), labels={"0": "no", "1": "yes"}, max_line_bytes=1_000, max_rejected=1
+    )
     ingest_source(source, tmp_path / "out", tmp_path / "downloads")
     dataset = Dataset.open(tmp_path / "out")
     assert [(row.text, row.label) for row in dataset.rows("all")] == [("fine", "yes"), ("dull", "no")]
@@ -186,7 +188,7 @@ def test_structured_json_values_are_rejected(tmp_path: Path) -> None:
         {"text": "d", "label": True},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    ingest_source(Source(uri=str(tmp_path / "a.jsonl")), tmp_path / "out", tmp_path / "downloads")
+    ingest_source(Source(uri=str(tmp_path / "a.jsonl"), max_rejected=1), tmp_path / "out", tmp_path / "downloads")
     dataset = Dataset.open(tmp_path / "out")
     assert [(row.text, row.label) for row in dataset.rows("all")] == [("5", "x"), ("d", "True")]
     assert dataset.manifest.rejected == {"not a record": 5}

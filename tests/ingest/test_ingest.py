@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
 
+NO_LIMITS = {"max_rejected": 1, "max_undecodable": 1}
+"""test_loss_limits.py tests the limits."""
 GOOD = [{"text": "fine film", "label": "pos"}, {"text": "dull, long film", "label": "neg"}]
 
 
 def ingest(path: Path, tmp_path: Path, **settings_: Any) -> Dataset:
-    ingest_source(Source(uri=str(path), **settings_), tmp_path / "out", tmp_path / "downloads")
+    ingest_source(
+        Source.model_validate({"uri": str(path), **NO_LIMITS, **settings_}), tmp_path / "out", tmp_path / "downloads"
+    )
     return Dataset.open(tmp_path / "out")
 
 

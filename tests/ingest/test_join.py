@@ -23,7 +23,7 @@ def write(path: Path, records: list[Any]) -> None:
 
 
 def ingest(folder: Path, out: Path, **settings_: Any) -> Dataset:
-    source = Source.model_validate({"uri": str(folder), "join": JOIN, **settings_})
+    source = Source.model_validate({"uri": str(folder), "join": JOIN, "max_rejected": 1, **settings_})
     ingest_source(source, out / "dataset", out / "downloads")
     return Dataset.open(out / "dataset")
 

@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+STARS = {"text": "body", "label": "stars", "max_rejected": 1}
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"where": "fold != 3"},
@@ -68,7 +69,7 @@ SETTINGS: list[dict[str, Any]] = [
 def test_ingest_in_parts_gives_the_same_dataset(
     parts: int, settings: dict[str, Any], folder: Path, tmp_path: Path
 ) -> None:
-    source = Source.model_validate({"uri": str(folder), "text": "body", "label": "stars", **settings})
+    source = Source.model_validate({**STARS, "uri": str(folder), **settings})
     whole = ingest_at_once(source, tmp_path)
     assert whole.manifest.rejected
     assert_equal(ingest_in_parts(source, parts, tmp_path), whole)
@@ -77,13 +78,11 @@ def test_ingest_in_parts_gives_the_same_dataset(
 def test_each_part_downloads_only_its_own_files_from_s3(folder: Path, store: Store, tmp_path: Path) -> None:
     store.upload_folder(folder, "films/rows")
     store.put("films/rows/older/part-00000.parquet", b"no data of this folder")
-    source = Source.model_validate({"uri": f"s3://{store.bucket}/films/rows/", "text": "body", "label": "stars"})
+    source = Source.model_validate({**STARS, "uri": f"s3://{store.bucket}/films/rows/"})
     joined = ingest_in_parts(source, 3, tmp_path)
     assert (
         joined.manifest.fingerprint
-        == ingest_at_once(
-            Source.model_validate({"uri": str(folder), "text": "body", "label": "stars"}), tmp_path
-        ).manifest.fingerprint
+        == ingest_at_once(Source.model_validate({**STARS, "uri": str(folder)}), tmp_path).manifest.fingerprint
     )
     fetched = [{path.name for path in (tmp_path / f"downloads-{part}").rglob("*.parquet")} for part in range(3)]
     assert [len(names) for names in fetched] == [2, 2, 3]

@@ -95,6 +95,12 @@ class Source(RecipeSection):
     row keeps the name of its source (``main`` for this one) in the metadata column ``source``."""
     max_line_bytes: int = Field(default=1_048_576, gt=0)
     """Longest line to read, in bytes; a longer one is rejected, which bounds the memory that a row can take."""
+    max_rejected: float = Field(default=0.2, ge=0, le=1)
+    """Largest share of the rows that ingest may reject; with more the run stops. Rows that ``source.where`` or
+    ``source.labels`` leave out do not count. ``gate.max_rejected`` also counts what preprocess rejects."""
+    max_undecodable: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of the rows of any label that may be undecodable; with more the run stops, because a wrong encoding
+    loses some labels more than others."""
 
     @model_validator(mode="after")
     def _join_is_possible(self) -> "Source":
