@@ -3,8 +3,8 @@
 <folder>/dataset.json                        manifest (DatasetManifest)
 <folder>/<split>/part-00000.parquet          id, text, label: strings; key: a string, if the dataset was preprocessed;
                                              metadata: a struct of strings, if there is any
-<folder>/rejected.parquet                    id, reason, label, text (first 200 characters), split: strings; datasets of
-                                             version 0.1 have no split
+<folder>/rejected.parquet                    id, reason, label, text (first 200 characters), split, line, column; those
+                                             of version 0.1 have the first four
 """
 
 from collections import Counter
@@ -35,9 +35,10 @@ LEFT_OUT = "left out to balance the classes"
 NOT_IN_SHARE = "not in the share of the training texts"
 SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
 """Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
-REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reason", "label", "text", "split")])
-_OPTIONAL_REJECT_COLUMNS = ("split",)
-"""Columns that rejected rows of earlier versions do not have."""
+_EARLIER_REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reason", "label", "text")])
+REJECT_SCHEMA = pa.schema(
+    [*_EARLIER_REJECT_SCHEMA, ("split", pa.string()), ("line", pa.int64()), ("column", pa.int64())]
+)
 
 
 class SplitChoice(FrozenModel):
@@ -69,6 +70,27 @@ class NearDuplicateGroups(FrozenModel):
     """Number of groups that their own hashes would have put into several splits."""
     scattered: int
     """Number of texts in groups that are too large to be kept in one split, as those made from a template are."""
+
+
+class SourceFile(FrozenModel):
+    """How one file of the source was read."""
+
+    name: str
+    """Name of the file."""
+    format: Literal["delimited text", "JSON lines", "JSON array", "Parquet"]
+    """Format of the file."""
+    records: int
+    """Number of records, without the header: those kept, rejected or not selected by the row filter."""
+    lines: int | None = None
+    """Number of physical lines, with the header and blank lines; None if the format has none."""
+    encoding: str | None = None
+    """Name of the encoding; None if the format has none."""
+    is_encoding_guessed: bool = False
+    """Whether the encoding was guessed, because neither the recipe nor a byte order mark says so."""
+    delimiter: str | None = None
+    """Character between fields of delimited text."""
+    quote: str | None = None
+    """Quote character of delimited text; None if quotes have no meaning."""
 
 
 class DatasetManifest(FrozenModel):
@@ -104,6 +126,9 @@ class DatasetManifest(FrozenModel):
     test_split: SplitChoice | None = None
     """How the test split was chosen; None before preprocessing, and unknown (by hash or by the source) in datasets of
     earlier versions."""
+    files: list[SourceFile] = []
+    """How each file of the source was read; empty if it is not known, as in datasets of earlier versions, and for data
+    sets of the hub and folders of texts per class."""
     fingerprint: str
     """Hex sha256 over split, id, label, text, key and metadata of every row, in order."""
 
@@ -172,6 +197,10 @@ class Rejected:
     """Beginning of the text; None if it could not be read."""
     split: str | None = None
     """Split of the ingested rows that it would be in; None if it is not known."""
+    line: int | None = None
+    """First line of the row in its file, from 1; None if it is not known."""
+    column: int | None = None
+    """Position in the line, from 1, of what could not be read; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +252,7 @@ class Dataset:
         Raises:
             InputError: Their file is missing or damaged.
         """
-        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA, optional=_OPTIONAL_REJECT_COLUMNS):
+        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA, earlier=_EARLIER_REJECT_SCHEMA):
             yield Rejected(**values)
 
     def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
@@ -286,17 +315,13 @@ def row_schema(metadata: Sequence[str], keyed: bool) -> pa.Schema:
 
 
 def _read_parquet(
-    path: Path, schema: pa.Schema, columns: list[str] | None = None, optional: Sequence[str] = ()
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, earlier: pa.Schema | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file with exactly this schema, with one batch in memory at a time.
-
-    Columns that are ``optional`` may be missing.
-    """
+    """Yield the rows of a Parquet file with this schema or the earlier one, with one batch in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            existing = file.schema_arrow.names
-            if file.schema_arrow != pa.schema([f for f in schema if f.name in existing or f.name not in optional]):
-                raise ValueError(f"its columns are not {', '.join(schema.names)}, all text")
+            if file.schema_arrow not in (schema, earlier):
+                raise ValueError(f"its columns are not {', '.join(schema.names)}, each of its type")
             for batch in file.iter_batches(columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:

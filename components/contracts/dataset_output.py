@@ -23,6 +23,7 @@ from textgate.components.contracts.dataset import (
     NearDuplicateGroups,
     Rejected,
     Row,
+    SourceFile,
     SplitChoice,
     row_schema,
 )
@@ -72,7 +73,7 @@ class DatasetWriter:
         self._digests = {split: hashlib.sha256() for split in self._shards}
         self._keys = {split: array("Q") for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
-        self._pending_rejects: list[dict[str, str | None]] = []
+        self._pending_rejects: list[dict[str, str | int | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
         self.rejected: Counter[str] = Counter()
         self.losses = LossCounter()
@@ -99,9 +100,7 @@ class DatasetWriter:
     def reject(self, row: Rejected) -> None:
         """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
         text, label = _storable(row.text), _storable(row.label)
-        self._pending_rejects.append(
-            {"id": row.id, "reason": row.reason, "label": label, "text": text, "split": row.split}
-        )
+        self._pending_rejects.append(vars(row) | {"label": label, "text": text})
         self.rejected[row.reason] += 1
         self.losses.add(row.reason, label, row.split, row.id, text)
         if len(self._pending_rejects) == ROWS_PER_SHARD:
@@ -120,6 +119,7 @@ class DatasetWriter:
         test_split: SplitChoice | None = None,
         near_duplicate_groups: NearDuplicateGroups | None = None,
         warnings: Sequence[str] = (),
+        files: Sequence[SourceFile] = (),
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -131,6 +131,7 @@ class DatasetWriter:
             test_split: How the test split was chosen; None before preprocessing.
             near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
             warnings: Sentences about the labels.
+            files: How each file of the source was read.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -162,6 +163,7 @@ class DatasetWriter:
             near_duplicates=self._near_duplicates() if self._keyed else None,
             near_duplicate_groups=near_duplicate_groups,
             test_split=test_split,
+            files=list(files),
             fingerprint=digest.hexdigest(),
         )
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")

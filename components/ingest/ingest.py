@@ -8,7 +8,7 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.data_account import account_lines, kept_by_label, reason_line
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SourceFile
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.losses import Loss, rows_by_label
 from textgate.components.ingest.hub_source import read_hub
@@ -67,18 +67,19 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
             for name, path in paths.items()
         }
     )
-    row_count = filtered = 0
+    row_count, filtered, files = 0, 0, list[SourceFile]()
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
     with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
         for name, one in sources.items():
             path, columns = paths[name], filters[name].columns(one)
-            rows = read_hub(one, columns) if path is None else read_local(path, one, columns, filters[name].where)
+            where = filters[name].where
+            rows = read_hub(one, columns) if path is None else read_local(path, one, columns, where, files)
             target = OriginWriter(writer, name, source, accounts[name]) if source.also else writer
             read, left_out = write_rows(rows, one, filters[name], target)
             row_count, filtered = row_count + read, filtered + left_out
         if source.also:
             require_rows_of_each(sources, accounts)
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, w
     return count, filtered
 
 
-def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> DatasetManifest:
+def finish_dataset(
+    source: Source, writer: DatasetWriter, row_count: int, filtered: int, files: Sequence[SourceFile]
+) -> DatasetManifest:
     """Write the manifest after the last row.
 
     Args:
@@ -170,6 +173,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         writer: Writer of the rows.
         row_count: Number of rows read.
         filtered: Number of rows that the row filter did not select.
+        files: How each file was read.
 
     Raises:
         InputError: The rows cannot be used to train a classifier, or too many are rejected.
@@ -180,7 +184,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
     require_few_losses(source, kept, losses, names)
     unknown = {label: rows for label, rows in rows_by_label(losses, UNKNOWN_LABEL).items() if label is not None}
     warnings = label_warnings(kept, unknown, names)
-    manifest = writer.finish(source.uri, labels, rows_filtered=filtered, warnings=warnings)
+    manifest = writer.finish(source.uri, labels, rows_filtered=filtered, warnings=warnings, files=files)
     print(*account_lines(manifest), *(f"{WARNING_PREFIX}{warning}" for warning in warnings), sep="\n", flush=True)
     return manifest
 
@@ -252,7 +256,9 @@ def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter
         require_few_labels(source, writer, split)
         return
     known = found and not has_surrogate(found)
-    writer.reject(Rejected(row.id, reason, (label or found) if known else None, text or None, split))
+    shown = text or row.text or None
+    rejected_label = (label or found) if known else None
+    writer.reject(Rejected(row.id, reason, rejected_label, shown, split, row.line, row.column))
 
 
 def _labels(

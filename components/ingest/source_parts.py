@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import Dataset, InputError, Source, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SourceFile
 from textgate.components.ingest.file_formats import FORMATS
 from textgate.components.ingest.ingest import (
     SourceFilters,
@@ -56,17 +56,17 @@ def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: 
     filters = {name: SourceFilters.parse(one) for name, one in source.sources.items()}
     sources, files = _list_files(source, downloads)
     own_files = files[part * len(files) // parts : (part + 1) * len(files) // parts]
-    filtered = 0
+    filtered, read = 0, list[SourceFile]()
     with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
         for name, group in itertools.groupby(own_files, key=operator.attrgetter("origin")):
             one = sources[name]
             paths = [fetch(file.uri, downloads) for file in group]
             target = OriginWriter(writer, name, source, RowAccount()) if source.also else writer
-            rows = read_files(paths, one, filters[name].columns(one))
+            rows = read_files(paths, one, filters[name].columns(one), read)
             filtered += write_rows(rows, one, filters[name], target)[1]
         labels = sorted({label for counts in writer.counts.values() for label in counts})
         # join_parts sorts the parts by this name.
-        return writer.finish(f"{source.uri} part {part:05d}", labels, rows_filtered=filtered)
+        return writer.finish(f"{source.uri} part {part:05d}", labels, rows_filtered=filtered, files=read)
 
 
 def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: Path) -> DatasetManifest:
@@ -103,7 +103,8 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
                     accounts[origin_of(rejected)].rejected[rejected.reason] += 1
         if source.also:
             require_rows_of_each(sources, accounts)
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered)
+        files = [file for part in datasets for file in part.manifest.files]
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files)
 
 
 class _File(NamedTuple):

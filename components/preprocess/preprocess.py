@@ -94,6 +94,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             test_split=choice,
             near_duplicate_groups=_near_duplicate_groups(texts, groups, settings.near_duplicates, joined),
             warnings=dataset.manifest.warnings,
+            files=dataset.manifest.files,
         )
     print(*account_lines(manifest), sep="\n", flush=True)
     return manifest

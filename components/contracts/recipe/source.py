@@ -1,5 +1,6 @@
 """The recipe's section ``source``: location and layout of the labelled texts."""
 
+import codecs
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -35,6 +36,55 @@ TextColumns = Annotated[str | list[str], BeforeValidator(_are_columns)]
 Metadata = Annotated[list[str], BeforeValidator(lambda value: _are_columns(value) if value else [])]
 Labels = Annotated[dict[str, str], BeforeValidator(_keys_are_text), AfterValidator(_two_different)]
 """Label in the source to label name, in class order; the last one is the positive class of a binary task."""
+
+
+_DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
+
+
+def _delimiter(value: str) -> str:
+    character = _DELIMITER_NAMES.get(value, value)
+    if len(character) != 1 or character in '\r\n\0"':
+        raise ValueError(f"must be one character, or one of {', '.join(n for n in _DELIMITER_NAMES if n.isalpha())}")
+    return character
+
+
+def _quote(value: str) -> str:
+    if value not in ("", "none") and (len(value) != 1 or value.isspace() or value == "\0"):
+        raise ValueError("must be one character, or none if quotes have no meaning")
+    return "" if value == "none" else value
+
+
+def _encoding(value: str) -> str:
+    try:
+        "a".encode(value)
+        codecs.getincrementaldecoder(value)
+    except LookupError as error:
+        raise ValueError("must name a text encoding of Python's codecs, such as utf-8, cp1252 or shift_jis") from error
+    return codecs.lookup(value).name
+
+
+class FileFormat(RecipeSection):
+    """Format of the source's text files, as far as it cannot be taken from the file's name and content."""
+
+    delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
+    """Character between fields, or its name: comma, semicolon, tab, pipe or space. It applies to all files that are
+    neither JSON nor Parquet by their names, whatever their suffix. By default a tab in ``.tsv`` files, and in ``.csv``
+    files a comma, or what else separates the columns of the header and of the first rows."""
+    quote: Annotated[str, AfterValidator(_quote)] | None = None
+    """Character around fields that hold a delimiter, a line break or the character itself, which is then doubled;
+    ``none`` if quotes have no meaning. By default ``"``, and none if the delimiter is a tab."""
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    """Encoding of the text, such as ``cp1252``. By default that of a byte order mark, or UTF-8, or, if a file is not
+    UTF-8, one that is guessed from the whole file."""
+    header: bool | None = None
+    """Whether the first row names the columns. By default it does unless ``source.columns`` is set; with both, the row
+    is skipped."""
+
+    @model_validator(mode="after")
+    def _quote_is_no_delimiter(self) -> "FileFormat":
+        if self.quote and self.quote == self.delimiter:
+            raise ValueError("delimiter and quote must be different characters")
+        return self
 
 
 class Join(RecipeSection):
@@ -78,6 +128,8 @@ class Source(RecipeSection):
     """Names of further columns to keep with each row, such as a topic; the report gives the scores for each value."""
     columns: Columns | None = None
     """Column names of a CSV or TSV file without a header row."""
+    format: FileFormat = FileFormat()
+    """Format of the text files: delimiter, quote, encoding, header."""
     csv: Layout | None = None
     """Replacements of the keys above for CSV and TSV files, for a source that is also published in another format."""
     join: Join | None = None
@@ -101,6 +153,15 @@ class Source(RecipeSection):
     max_undecodable: float = Field(default=0.05, ge=0, le=1)
     """Largest share of the rows of any label that may be undecodable; with more the run stops, because a wrong encoding
     loses some labels more than others."""
+
+    @model_validator(mode="after")
+    def _format_is_possible(self) -> "Source":
+        if self.format != FileFormat() and self.uri.startswith("hf://"):
+            raise ValueError("source.format says how files are read, not a data set of the hub: leave it out")
+        columns = self.columns or (self.csv and self.csv.columns)
+        if self.format.header is False and not columns:
+            raise ValueError("source.format.header is false: name the columns with source.columns")
+        return self
 
     @model_validator(mode="after")
     def _join_is_possible(self) -> "Source":
