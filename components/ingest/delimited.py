@@ -113,7 +113,7 @@ def _split_plain(lines: TextLines, delimiter: str) -> Iterator[_Record]:
             continue
         if reason := lines.problem(content):
             fields = content.split(delimiter) if reason == UNDECODABLE else None
-            yield _Record(lines.count, fields, lines.shown(content), reason, undecodable_column(content))
+            yield _Record(lines.count, fields, lines.shown(line), reason, undecodable_column(content))
         elif "\r" in content:
             yield _Record(lines.count, None, content, NOT_A_RECORD, content.index("\r") + 1)
         else:

@@ -66,7 +66,7 @@ class TextLines:
 
     def shown(self, text: str) -> str:
         """Return the text of a rejected row without line ends; of an over-long line, its beginning."""
-        return (self._over_long_start if OVER_LONG_MARK in text else text).rstrip("\r\n")
+        return (self._over_long_start if OVER_LONG_MARK in text else text).removesuffix("\n").removesuffix("\r")
 
 
 def undecodable_column(text: str) -> int | None:

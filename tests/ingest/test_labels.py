@@ -166,7 +166,7 @@ def test_a_label_that_the_recipe_spells_in_another_way_is_named(tmp_path: Path) 
 def test_a_record_with_backslashes_is_counted_and_shown(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"every row .* has the label 'positive' \(1 rejected: 1 not a record \(such as backslash.csv:1",
+        match=r"every row .* has the label 'positive' \(1 rejected: 1 broken quote \(such as backslash.csv:1",
     ):
         ingest(CASES / "backslash.csv", tmp_path)
 

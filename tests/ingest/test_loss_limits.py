@@ -32,6 +32,7 @@ def rows(
 
 
 def ingest(path: Path, **settings: Any) -> DatasetManifest:
+    settings = {"format": {"encoding": "utf-8"}, **settings}
     return ingest_source(Source(uri=str(path), **settings), path.parent / "out", path.parent / "downloads")
 
 
