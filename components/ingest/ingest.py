@@ -202,7 +202,7 @@ def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> No
         return
     values = [row.columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
-    text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
+    text = texts[0] if len(texts) == 1 else source.separator.join(part for part in texts if part.strip())
     raw_label = to_text(row.columns.get(source.label)).strip()
     label = source.labels.get(raw_label) if source.labels is not None else raw_label
     metadata = {column: to_text(row.columns.get(column)).strip() for column in source.metadata}
