@@ -108,10 +108,10 @@ class SourceFilters:
         Raises:
             InputError: Both ``source.test`` and ``source.validation`` select the row.
         """
-        in_test, in_validation = (
-            row_filter is not None and row.columns is not None and row_filter.matches(row.columns)
-            for row_filter in (self.test, self.validation)
-        )
+        if row.columns is None:
+            return ALL
+        in_test = self.test is not None and self.test.matches(row.columns)
+        in_validation = self.validation is not None and self.validation.matches(row.columns)
         if self.test and self.validation and in_test and in_validation:
             raise InputError(
                 f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
