@@ -135,7 +135,7 @@ def train(
     folder = Path(output) if output else Path(tempfile.mkdtemp(prefix="textgate-"))
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the output folder {folder} is not empty: name a new one")
-    opened = _with_data(_opened(recipe), data, text, label, folder)
+    opened = recipes.with_feedback_of(_with_data(_opened(recipe), data, text, label, folder), bucket)
     if any(source.uri.startswith("feedback://") for source in opened.source.sources.values()):
         open_store(Path(workspace), bucket)
     ingest_source(opened.source, folder / "ingested", default_downloads())

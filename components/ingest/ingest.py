@@ -125,10 +125,9 @@ class SourceFilters:
         Raises:
             InputError: Both ``source.test`` and ``source.validation`` select the row.
         """
-        in_test, in_validation = (
-            row_filter is not None and row_filter.matches(_known_values(row))
-            for row_filter in (self.test, self.validation)
-        )
+        columns = _known_values(row)
+        in_test = self.test is not None and self.test.matches(columns)
+        in_validation = self.validation is not None and self.validation.matches(columns)
         if self.test and self.validation and in_test and in_validation and row.columns is not None:
             raise InputError(
                 f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
@@ -231,7 +230,7 @@ def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter
     columns = _known_values(row)
     values = [columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
-    text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
+    text = texts[0] if len(texts) == 1 else source.separator.join(part for part in texts if part.strip())
     found = read_label(columns.get(source.label))
     label = names.name(found)
     metadata = {column: to_text(columns.get(column)).strip() for column in source.metadata}

@@ -1,5 +1,6 @@
 """Data and bundles by URI or model reference: fetching to local disk, and versions that change with the content."""
 
+from textgate.components.sources.feedback import with_bucket
 from textgate.components.sources.hub import HubDataset, fetch_hub_bundle, parse_hub_uri
 from textgate.components.sources.references import fetch_bundle, is_mutable, is_path, resolve_ref
 from textgate.components.sources.s3_objects import list_s3_files
@@ -19,4 +20,5 @@ __all__ = [
     "parse_hub_uri",
     "resolve_ref",
     "source_version",
+    "with_bucket",
 ]

@@ -4,7 +4,6 @@ Clients send the correct label of a text to ``/v1/feedback``. The texts are in t
 of requests that the server logged (``textgate serve --log-predictions``) can be read.
 """
 
-import os
 import re
 import tempfile
 from datetime import UTC, datetime, time, timedelta
@@ -15,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, Source
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.sources.digest import digest
 from textgate.components.step import WARNING_PREFIX
@@ -24,6 +23,15 @@ from textgate.components.storage.feedback_log import iterate_feedback_log, log_o
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("text", "label", "predicted", "corrected", "version", "time")])
 _LOG_TEXTS = "textgate serve --log-predictions 100 logs the texts of all requests"
+
+
+def with_bucket(source: Source, bucket: str) -> Source:
+    """Return the source with the bucket in its URI, if it is feedback and its URI names none."""
+    parts = urlsplit(source.uri)
+    if parts.scheme != "feedback" or "bucket" in parse_qs(parts.query):
+        return source
+    query = "&".join(filter(None, [parts.query, f"bucket={bucket}"]))
+    return source.model_copy(update={"uri": f"feedback://{parts.netloc}{parts.path}?{query}"})
 
 
 class _Log(NamedTuple):
@@ -118,6 +126,6 @@ def _parse(uri: str) -> _Log:
             f"{uri} is not of the form feedback://MODEL, feedback://MODEL?days=N for the last N days, or with "
             "bucket=NAME for another bucket of the store"
         )
-    bucket = query.get("bucket", [os.environ.get("TEXTGATE_BUCKET") or DEFAULT_BUCKET])[-1]
+    bucket = query.get("bucket", [DEFAULT_BUCKET])[-1]
     today = datetime.combine(datetime.now(UTC).date(), time(), UTC)
     return _Log(Store.from_environment(bucket), parts.netloc, today - timedelta(int(days)) if int(days) else None)

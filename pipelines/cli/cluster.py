@@ -14,6 +14,7 @@ from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
 from textgate.pipelines.cli.run_result import exit_on_reject, print_lines, print_steps, run_json, run_lines
 from textgate.pipelines.cli.store_options import bucket_option, json_option
+from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def submit(
     store = Store.from_environment(bucket)
     if wait:
         store.prefixes("models/")  # Fail now, not after the run, if the store cannot be read.
-    uploaded = upload(cluster, selection.recipe, selection.images, selection.sweep)
-    run = start(cluster, selection.recipe, uploaded, bucket, experiment, run_name)
+    recipe = with_feedback_of(selection.recipe, bucket)
+    uploaded = upload(cluster, recipe, selection.images, selection.sweep)
+    run = start(cluster, recipe, uploaded, bucket, experiment, run_name)
     page = cluster.page(run)
     started = {
         "run": run,
@@ -146,7 +148,7 @@ def retrain(
     from textgate.pipelines.runners.retraining import last_retraining, record_retraining
     from textgate.pipelines.runners.submit import start, upload
 
-    recipe = selection.recipe
+    recipe = with_feedback_of(selection.recipe, bucket)
     store = Store.from_environment(bucket)
     now = datetime.now(UTC)
     last = last_retraining(store, recipe.model)

@@ -11,6 +11,7 @@ from textgate.pipelines.cli.cluster_options import cluster_options, experiment_o
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
 from textgate.pipelines.cli.store_options import bucket_option, json_option
+from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def new(
     from textgate.pipelines.runners.cron import six_fields
     from textgate.pipelines.runners.submit import RUN_ID_PLACEHOLDER, upload
 
-    recipe = selection.recipe
+    recipe = with_feedback_of(selection.recipe, bucket)
     fields = six_fields(cron)
     uploaded = upload(cluster, recipe, selection.images, selection.sweep)
     created = cluster.schedule(

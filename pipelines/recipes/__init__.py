@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Recipe, Source, replace_bundle_references
-from textgate.components.sources import is_path
+from textgate.components.sources import is_path, with_bucket
 
 _FOLDER = Path(__file__).parent
 
@@ -52,6 +52,11 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         recipe.train, lambda reference: _absolute_path(reference) if is_path(reference) else reference
     )
     return recipe.with_sources(_with_absolute_uri).model_copy(update={"train": train})
+
+
+def with_feedback_of(recipe: Recipe, bucket: str) -> Recipe:
+    """Return the recipe with the bucket in each ``feedback://`` source that names none; steps do not know it."""
+    return recipe.with_sources(lambda source: with_bucket(source, bucket))
 
 
 def _with_absolute_uri(source: Source) -> Source:

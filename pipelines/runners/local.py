@@ -26,6 +26,7 @@ from textgate.components.image import IMAGE, Images
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
+from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.docker_runner import copy_source, docker_runner, image_id
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
@@ -144,6 +145,7 @@ def _run(
     runs = (settings.workspace / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
     store, image = settings.store, settings.image
+    recipes = [with_feedback_of(recipe, store.bucket) for recipe in recipes]
     version = source_version(recipes[0].source)
     content = ""
     if settings.runner == "docker":

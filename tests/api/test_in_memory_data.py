@@ -101,6 +101,10 @@ def test_splits_of_equal_content_are_kept_apart(tmp_path: Path) -> None:
     [
         (pd.DataFrame({"review": TEXTS}), "the data have no column 'verdict'; they have review: name the columns with"),
         (datasets.Dataset.from_dict({"x": TEXTS}), "the data have no column 'review'; they have x: name the columns"),
+        (
+            pd.DataFrame({"review": TEXTS, "verdict": ["1", 2, "1"]}),
+            "a column of the data has values of several types: ",
+        ),
         (pa.table({"x": TEXTS}), "the data have no column 'review'; they have x: name the columns"),
         (
             [("a", "good")],

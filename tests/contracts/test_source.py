@@ -66,6 +66,15 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(override: str, sentenc
         parse(override)
 
 
+def test_cleaning_that_removes_the_separator_is_an_input_error() -> None:
+    pair = ["source.text=[premise, hypothesis]", 'source.separator=" </s> "']
+    assert parse(*pair).source.separator == " </s> "
+    for option in ("remove_html", "remove_special_characters"):
+        with pytest.raises(InputError, match=r"preprocess\.normalizer removes or changes source\.separator '</s>'"):
+            parse(*pair, f"preprocess.normalizer.{option}=true")
+    assert parse("preprocess.normalizer.remove_special_characters=true").source.separator == " "
+
+
 def test_further_sources_are_named_and_complete_the_metadata() -> None:
     recipe = parse(
         "source.metadata=[topic]",

@@ -9,7 +9,7 @@ import pytest
 
 from textgate.components.contracts import Dataset, InputError, Source
 from textgate.components.ingest.ingest import ingest_source
-from textgate.components.sources import content_version, fetch
+from textgate.components.sources import content_version, fetch, with_bucket
 from textgate.components.sources import feedback as module
 from textgate.components.storage import Store
 from textgate.serving.feedback import FeedbackLog
@@ -18,7 +18,7 @@ from textgate.serving.feedback import FeedbackLog
 @pytest.fixture(autouse=True)
 def bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the test's bucket the default one."""
-    monkeypatch.setenv("TEXTGATE_BUCKET", store.bucket)
+    monkeypatch.setattr(module, "DEFAULT_BUCKET", store.bucket)
 
 
 def serve(store: Store, share: float = 1.0, requests: int = 3, model: str = "films") -> None:
@@ -115,8 +115,22 @@ def test_feedback_without_any_logged_text_is_an_input_error(store: Store, tmp_pa
 
 def test_another_bucket_is_named_in_the_uri(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(store)
-    monkeypatch.delenv("TEXTGATE_BUCKET")
+    monkeypatch.setattr(module, "DEFAULT_BUCKET", "another")
     assert len(read(f"feedback://films?bucket={store.bucket}", tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("feedback://films", "feedback://films?bucket=prod"),
+        ("feedback://films?days=3", "feedback://films?days=3&bucket=prod"),
+        ("feedback://films?bucket=mine", "feedback://films?bucket=mine"),
+        ("s3://films/x?days=3", "s3://films/x?days=3"),
+        ("films.csv", "films.csv"),
+    ],
+)
+def test_a_run_reads_the_feedback_in_its_own_bucket(uri: str, expected: str) -> None:
+    assert with_bucket(Source(uri=uri), "prod").uri == expected
 
 
 @pytest.mark.parametrize(

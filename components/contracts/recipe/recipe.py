@@ -95,6 +95,17 @@ class Recipe(RecipeSection):
         return self
 
     @model_validator(mode="after")
+    def _cleaning_keeps_the_separator(self) -> "Recipe":
+        for source in self.source.sources.values():
+            separator = source.separator.strip()
+            if separator and separator not in self.preprocess.normalizer(f"a{source.separator}b"):
+                raise ValueError(
+                    f"preprocess.normalizer removes or changes source.separator {separator!r}: leave out the option "
+                    "that does, or choose another separator"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _measures_what_the_gate_judges(self) -> "Recipe":
         if self.gate.max_robustness_loss is not None and not self.evaluate.robustness:
             raise ValueError(

@@ -104,7 +104,7 @@ class Layout(RecipeSection):
     columns: Columns | None = None
     """Column names of a file without a header row."""
     text: TextColumns | None = None
-    """Name of the text column, or several names whose texts are joined by a space."""
+    """Name of the text column, or several names whose texts are joined by ``source.separator``."""
     label: str | None = None
     """Name of the label column."""
     labels: Labels | None = None
@@ -118,7 +118,10 @@ class Source(RecipeSection):
     """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[/subset][@revision]``,
     ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model."""
     text: TextColumns = "text"
-    """Name of the text column, or several names whose texts are joined by a space."""
+    """Name of the text column, or several names whose texts are joined by ``separator``."""
+    separator: str = Field(default=" ", min_length=1)
+    """Text between the texts of several columns. For pairs of texts it is the separator of the base model's tokenizer
+    between spaces, such as ``[SEP]`` of BERT. Clients of the served model join the texts of a pair in the same way."""
     label: str = "label"
     """Name of the label column. If the source has a folder per class, the folder's name is the label."""
     labels: Labels | None = None
