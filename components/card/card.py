@@ -33,6 +33,7 @@ from textgate.components.contracts import (
     bundle_references,
     duration,
 )
+from textgate.components.contracts.data_account import kept_by_label, lost_labels, lost_splits
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.earlier_trainings import with_earlier
 from textgate.components.contracts.formatting import count, percent, signed, with_interval
@@ -92,7 +93,7 @@ def model_card(inputs: CardInputs) -> str:
         onnx_snippet=onnxruntime_snippet(bundle, bundle.runtime) if isinstance(bundle.runtime, OnnxRuntime) else None,
         processing=_processing(bundle),
         class_counts=_class_counts(inputs.dataset),
-        rejected_rows=table(["Reason", "Rows"], [[name, count(n)] for name, n in inputs.dataset.rejected.items()]),
+        rejected_rows=_rejected_rows(inputs.dataset),
         rules=bullets(f"{'Passed' if rule.passed else 'Failed'}: {rule.message}." for rule in inputs.decision.rules),
         metrics=_metrics(evaluation),
         class_scores=_class_scores(evaluation),
@@ -163,6 +164,19 @@ def _class_counts(dataset: DatasetManifest) -> Markdown:
         [split, *(count(counts.get(name, 0)) for name in dataset.labels)] for split, counts in dataset.counts.items()
     ]
     return table(["Split", *dataset.labels], rows)
+
+
+def _rejected_rows(dataset: DatasetManifest) -> Markdown:
+    """Return the rows by reason of rejection; labels that are no class are left out, because they may be any text."""
+    if dataset.losses is None:
+        return table(["Reason", "Rows"], [[reason, count(rows)] for reason, rows in dataset.rejected.items()])
+    kept = kept_by_label(dataset.counts.values())
+    of_classes = [loss for loss in dataset.losses if loss.label in kept]
+    rows = [
+        [reason, lost_labels(reason, of_classes, kept), lost_splits(reason, dataset.losses), count(rejected)]
+        for reason, rejected in dataset.rejected.items()
+    ]
+    return table(["Reason", "Labels that lose most", "Given splits", "Rows"], rows, text_columns=3)
 
 
 def _metrics(evaluation: EvaluationManifest) -> Markdown:

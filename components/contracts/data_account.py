@@ -44,15 +44,11 @@ def reason_line(reason: str, losses: Sequence[Loss], kept: Mapping[str, int]) ->
         kept: Number of accepted rows by class.
     """
     own = [loss for loss in losses if loss.reason == reason]
-    splits: Counter[str] = Counter()
-    for loss in own:
-        if loss.split is not None and loss.split != _INGESTED:
-            splits[loss.split] += loss.rows
     example = max(own, key=lambda loss: loss.rows).examples[0]
     text = "" if example.text is None else f" {_shown(' '.join(example.text.split()), _EXAMPLE_CHARACTERS)}"
     details = [
         *([labels] if (labels := lost_labels(reason, losses, kept)) else []),
-        *(f"{rows:,} in the given split {split}" for split, rows in splits.items()),
+        *([splits] if (splits := lost_splits(reason, losses)) else []),
         f"such as {example.id}{text}",
     ]
     return f"{sum(loss.rows for loss in own):,} {reason} ({'; '.join(details)})"
@@ -78,6 +74,15 @@ def lost_labels(reason: str, losses: Sequence[Loss], kept: Mapping[str, int]) ->
     if hidden := len(rows) - len(parts):
         parts.append(f"{hidden:,} more {'label' if hidden == 1 else 'labels'}")
     return ", ".join(parts)
+
+
+def lost_splits(reason: str, losses: Sequence[Loss]) -> str:
+    """Return the rows of each split given by the source that are rejected for a reason; empty if there are none."""
+    splits: Counter[str] = Counter()
+    for loss in losses:
+        if loss.reason == reason and loss.split is not None and loss.split != _INGESTED:
+            splits[loss.split] += loss.rows
+    return ", ".join(f"{rows:,} in the given split {split}" for split, rows in splits.items())
 
 
 def _shown(text: str, characters: int) -> str:

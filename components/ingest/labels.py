@@ -104,10 +104,12 @@ def label_warnings(found: Mapping[str, int], unknown: Mapping[str, int], names: 
     proposal = _proposed_labels(found, markers)
     warnings = []
     if alike:
-        groups = "; ".join(counted({label: found[label] for label in group}) for group in alike)
+        groups = [counted({label: found[label] for label in group}) for group in alike[:_MAX_LABELS_SHOWN]]
+        if len(alike) > _MAX_LABELS_SHOWN:
+            groups.append(f"and {len(alike) - _MAX_LABELS_SHOWN:,} more groups")
         warnings.append(
             f"labels that differ in nothing but case, spaces, width or the notation of a number are classes of their "
-            f"own: {groups}; if they are one class, set {proposal}"
+            f"own: {'; '.join(groups)}; if they are one class, set {proposal}"
         )
     if markers:
         warnings.append(
@@ -161,6 +163,8 @@ def _key(label: str) -> str:
 def _proposed_labels(found: Mapping[str, int], markers: list[str]) -> str:
     """Return ``source.labels=…`` that joins the labels that are alike and leaves out markers of a missing label."""
     proposal = {label: group[0] for group in _alike(found) for label in group if label not in markers}
+    if len(set(proposal.values())) < 2:
+        return "source.labels; but then the source has fewer than two classes"
     if len(proposal) > _MAX_LABELS_PROPOSED:
         changed = {label: name for label, name in proposal.items() if label != name}
         return f"source.labels for every class{f', {_mapping(changed)} among them' if changed else ''}"

@@ -28,6 +28,7 @@ from textgate.components.metrics import METRICS
 from textgate.components.report import figures
 from textgate.components.report.charts import range_bar, share_bar
 from textgate.components.report.page import PageLayout, PageSection, write_page
+from textgate.components.report.rejected_rows import rejected_groups
 from textgate.components.report.text_map import text_maps
 
 _MAX_ERRORS = 20
@@ -109,6 +110,7 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         errors=_errors(evaluation),
         top_words=_top_words(evaluation.insight),
         sweep=inputs.sweep,
+        rejected_groups=rejected_groups(inputs.dataset),
         measurements=inputs.measurements,
         served=inputs.served,
         latencies=_latencies(inputs.served),

@@ -27,6 +27,7 @@ from textgate.pipelines.cli.recipe_options import (
 )
 from textgate.pipelines.cli.run_result import (
     EXIT_FAILED,
+    data_json,
     decision_json,
     exit_on_failure,
     exit_on_reject,
@@ -195,6 +196,7 @@ def _as_json(result: "LocalComparison") -> dict[str, object]:
     return {
         **result.comparison.model_dump(mode="json"),
         **decision_json(result.record),
+        "data": data_json(result.dataset),
         "page": str(result.page),
         "report": str(result.report) if result.report else None,
         "folder": str(result.folder),

@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from textgate.components.contracts import Recipe, duration
+from textgate.components.contracts.data_account import account_lines
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, fail_on_reject_option, recipe_options, runner_option
 from textgate.pipelines.cli.run_result import (
+    data_json,
     exit_on_failure,
     exit_on_reject,
     print_lines,
@@ -89,6 +91,7 @@ def compile_(selection: RecipeSelection, output: Path) -> None:
 def _as_json(result: "LocalRun") -> dict[str, object]:
     return {
         **run_json(result.record),
+        "data": data_json(result.dataset),
         "report": str(result.report),
         "folder": str(result.folder),
         "sweep": [candidate.model_dump() for candidate in result.sweep],
@@ -104,6 +107,7 @@ def _print_result(result: "LocalRun", recipe: Recipe) -> None:
         console.print()
         console.print(_sweep_table(result))
     lines = [
+        ("data", account_lines(result.dataset)[0]),
         *run_lines(result.record),
         ("report", str(result.report)),
         ("took", duration(result.seconds)),

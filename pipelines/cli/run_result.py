@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textgate.components.contracts import JudgedScore, RunRecord
+from textgate.components.contracts.dataset import DatasetManifest
 from textgate.pipelines.terminal import Console
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def run_json(record: RunRecord) -> dict[str, object]:
         "metrics": {rule.name: rule.value.model_dump() for rule in last.rules if rule.value},
         "champion": last.champion if record.promotion is None else record.promotion.version,
     }
+
+
+def data_json(dataset: DatasetManifest) -> dict[str, object]:
+    """Return the account of a dataset's rows, for ``--json``."""
+    account = dataset.model_dump(mode="json", include={"rows_in", "rows_filtered", "rejected", "losses", "warnings"})
+    return {**account, "rows_kept": dataset.rows_out, "kept": dataset.counts}
 
 
 def run_lines(record: RunRecord) -> list[tuple[str, str]]:

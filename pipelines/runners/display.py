@@ -46,6 +46,10 @@ class Display:
         """Show a warning of a step."""
         self._console.print(f"{step}: warning: {text}", markup=False)
 
+    def step_reported(self, step: str, text: str) -> None:
+        """Show a line of a step's result."""
+        self._console.print(f"{step}: {text}", markup=False)
+
     def step_ended(self, step: str, outcome: str, seconds: float) -> None:
         """Show that a step ended with the outcome done, cached or failed."""
         self._running.pop(step, None)

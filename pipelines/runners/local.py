@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord
 from textgate.components.contracts.comparison import Comparison, CostLimits
+from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.image import IMAGE, Images
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
@@ -59,6 +60,8 @@ class LocalRun:
     """A completed run, whether or not its gates passed."""
 
     record: RunRecord
+    dataset: DatasetManifest
+    """Manifest of the dataset, with the account of the source's rows."""
     steps: list[StepResult]
     sweep: list[Candidate]
     """Score of each combination in the order of the sweep; empty without one."""
@@ -73,6 +76,8 @@ class LocalComparison:
 
     comparison: Comparison
     record: RunRecord
+    dataset: DatasetManifest
+    """Manifest of the dataset, with the account of the source's rows."""
     steps: list[StepResult]
     seconds: float
     folder: Path
@@ -102,7 +107,7 @@ def run_pipeline(recipe: Recipe, settings: LocalSettings, sweep: Sequence[Combin
     report = _publish_report(log.folder, settings.store)
     table = _publish_sweep(log, settings.store) if sweep else []
     record = load_record(settings.store, log.folder.name)
-    return LocalRun(record, log.steps, table, time.perf_counter() - started, log.folder, report)
+    return LocalRun(record, log.dataset(), log.steps, table, time.perf_counter() - started, log.folder, report)
 
 
 def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: LocalSettings) -> LocalComparison:
@@ -129,7 +134,8 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     comparison = Comparison.parse(table.read_bytes(), str(table))
     report = _publish_report(folder, store) if comparison.winner else None
     record = load_record(store, folder.name)
-    return LocalComparison(comparison, record, log.steps, time.perf_counter() - started, folder, page, report)
+    seconds = time.perf_counter() - started
+    return LocalComparison(comparison, record, log.dataset(), log.steps, seconds, folder, page, report)
 
 
 def _run(

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, ProgressLine
+from textgate.components.contracts import Dataset, InputError, ProgressLine
+from textgate.components.contracts.data_account import account_lines
+from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.step import ERROR_PREFIX, WARNING_PREFIX, WORK_PREFIX
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
@@ -25,6 +27,9 @@ from textgate.pipelines.runners.kfp_local_patches import observed
 from textgate.pipelines.terminal import printable
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_DATASET_STEP = re.compile(r"(ingest|join-parts|preprocess|preprocess-parts)(-\d+)?")
+"""Steps that write a complete dataset, whose rows are accounted for on the terminal."""
+_PREPARED_BY = ("preprocess", "preprocess-parts", "select-with-dataset")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
 
 
@@ -163,10 +168,25 @@ class RunLog(io.TextIOBase):
             elif not task.iteration:
                 self.outputs[task.name] = outputs
             self.steps.append(StepResult(task.title, outcome, seconds, task.work_seconds))
+            if succeeded and _DATASET_STEP.fullmatch(task.name):
+                self._report_dataset(task, Dataset.open(outputs["dataset"].uri).manifest)
             self._display.step_ended(task.title, outcome, seconds)
         if task.ran:
             folder, key = self._runs / task.folder, f"runs/{task.folder.as_posix()}"
             self._uploads.append(self._uploader.submit(self._store.upload_folder, folder, key))
+
+    def _report_dataset(self, task: _Task, dataset: DatasetManifest) -> None:
+        """Show the account of a dataset, and its warnings if no process of the step has printed them."""
+        for line in account_lines(dataset):
+            self._display.step_reported(task.title, line)
+        if not task.ran and not dataset.normalizer:
+            for warning in dataset.warnings:
+                self._display.step_warned(task.title, warning)
+
+    def dataset(self) -> DatasetManifest:
+        """Return the manifest of the dataset that the run's models were trained on."""
+        outputs = next(self.outputs[task] for task in _PREPARED_BY if task in self.outputs)
+        return Dataset.open(outputs["dataset"].uri).manifest
 
     def write(self, text: str) -> int:
         """Log the complete lines that the current thread has printed."""

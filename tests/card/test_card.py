@@ -40,6 +40,7 @@ from textgate.components.contracts import (
 from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
 from textgate.components.contracts.insight import TopWord
+from textgate.components.contracts.losses import Loss, RejectedExample
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.inference import load_bundle
@@ -225,6 +226,23 @@ def test_a_subset_and_further_sources_are_named() -> None:
     }
     assert f"`hf://org/films/en@{COMMIT}, forum.csv, hf://org/more`" in markdown
     assert "/home/me" not in markdown
+
+
+def test_rejected_rows_are_named_by_class_without_their_texts() -> None:
+    data = dataset(**{"empty text": 5, "unknown label": 2})
+    examples = [RejectedExample(id="films.csv:9", text="a secret text")]
+    losses = [
+        Loss(reason="empty text", label="bad", split="all", rows=3, examples=examples),
+        Loss(reason="empty text", label="good", split="test", rows=2, examples=examples),
+        Loss(reason="unknown label", label="a secret label", split="all", rows=2, examples=examples),
+    ]
+    markdown = card(dataset=data.model_copy(update={"losses": losses}))
+    assert "2,107 rows in = 2,100 kept + 7 rejected" in markdown
+    assert (
+        "| empty text | 'bad' 3 of 1,053 (0.3%), 'good' 2 of 1,052 (0.2%) | 2 in the given split test | 5 |" in markdown
+    )
+    assert "| unknown label |  |  | 2 |" in markdown
+    assert "secret" not in markdown
 
 
 def test_the_card_contains_all_results() -> None:

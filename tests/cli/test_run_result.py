@@ -1,9 +1,13 @@
 """What a run prints about its score and decision, and its exit code."""
 
+import json
+
 import pytest
 
 from textgate.components.contracts import Estimate, GateDecision, JudgedScore, Promotion, Rule, RunRecord, SplitUses
-from textgate.pipelines.cli.run_result import exit_on_reject, run_lines
+from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.losses import Loss, RejectedExample
+from textgate.pipelines.cli.run_result import data_json, exit_on_reject, run_lines
 
 SCORE = JudgedScore(
     metric="f1",
@@ -100,3 +104,29 @@ def test_a_run_without_a_decision_counts_as_rejected() -> None:
     run = record().model_copy(update={"decisions": []})
     with pytest.raises(SystemExit, match="3"):
         exit_on_reject(run, fail_on_reject=True)
+
+
+def test_the_account_of_the_rows_is_part_of_the_json() -> None:
+    loss = Loss(
+        reason="empty text", label="a", split="all", rows=2, examples=[RejectedExample(id="a.csv:1", text=None)]
+    )
+    dataset = DatasetManifest(
+        source="a.csv",
+        labels=["a", "b"],
+        counts={"train": {"a": 2, "b": 1}, "test": {"a": 1}},
+        rows_in=6,
+        rows_filtered=3,
+        rejected={"empty text": 2},
+        losses=[loss],
+        warnings=["about a label"],
+        fingerprint="f" * 64,
+    )
+    assert json.loads(json.dumps(data_json(dataset))) == {
+        "rows_in": 6,
+        "rows_filtered": 3,
+        "rows_kept": 4,
+        "kept": {"train": {"a": 2, "b": 1}, "test": {"a": 1}},
+        "rejected": {"empty text": 2},
+        "losses": [loss.model_dump()],
+        "warnings": ["about a label"],
+    }

@@ -72,7 +72,15 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     }
     assert second["version"] is None
     assert second["decision"].startswith(f"unchanged: it is the champion already (version {version})")
-    assert workspace.run("run", "films.yaml", "--fail-on-reject").returncode == 0
+    unchanged = workspace.run("run", "films.yaml", "--fail-on-reject")
+    assert unchanged.returncode == 0
+    # The rows are accounted for as in the first run.
+    account = [line for line in unchanged.stderr.splitlines() if line.startswith(("ingest: ", "preprocess: "))]
+    assert account[:2] == ["ingest: 300 rows in, 300 kept", "ingest: cached"]
+    assert account[2].startswith("preprocess: 300 rows in, ")
+    assert f"\ndata      {account[2].removeprefix('preprocess: ')}\n" in unchanged.stdout
+    assert second["data"] == first["data"]
+    assert (first["data"]["rows_in"], first["data"]["warnings"]) == (300, [])
     assert workspace.registry() == before
 
     # Limits are judged by the second gate on what the cached steps measured.

@@ -138,6 +138,15 @@ def test_a_marker_of_a_missing_label_is_no_class_without_a_word(tmp_path: Path) 
     assert proposal == {"a": "a", "b": "b", "none": "none"}
 
 
+def test_a_warning_about_many_labels_is_short() -> None:
+    found = {spelling: 1 for n in range(400) for spelling in (f"class {n:03}", f"Class {n:03}")}
+    (warning,) = label_warnings(found, {}, LabelNames(None))
+    assert "'Class 009' (1), 'class 009' (1); and 390 more groups; if they are one class, set source.labels" in warning
+    assert len(warning) < 2_500
+    (single,) = label_warnings({"spam": 2, "Spam": 1}, {}, LabelNames(None))
+    assert single.endswith("set source.labels; but then the source has fewer than two classes")
+
+
 def test_unknown_labels_are_named_with_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError) as none_known:
         ingest(CASES / "zeros.csv", tmp_path, labels={"0": "no", "1": "yes"})

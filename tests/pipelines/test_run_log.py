@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
+from textgate.components.contracts import Source
+from textgate.components.ingest.ingest import ingest_source
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.run_log import RunLog
@@ -72,3 +74,18 @@ def test_the_log_holds_no_characters_that_control_a_terminal(tmp_path: Path, sto
     log.write("\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07 \x9b \u202e é\n")
     log.finish()
     assert (log.folder / "log.txt").read_text("utf-8") == "red \\x1b[2J\\x1b]0;title\\x07 \\u009b \\u202e é\n\n"
+
+
+def test_the_rows_of_a_dataset_are_accounted_for_also_if_its_step_is_cached(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,spam\nb,Spam\nc,ham\n,ham\n")
+    ingest_source(Source(uri=str(tmp_path / "a.csv")), tmp_path / "raw", tmp_path / "downloads")
+    shown = io.StringIO()
+    log = RunLog(tmp_path, store, Display(shown), {})
+    log.task_started("films-1", "ingest", tmp_path)
+    log.task_ended({"dataset": dsl.Dataset(uri=str(tmp_path / "raw"))}, succeeded=True)
+    log.finish()
+    account, reason, warning, end = shown.getvalue().splitlines()
+    assert account == "ingest: 4 rows in, 3 kept, 1 rejected"
+    assert reason == "ingest: 1 empty text ('ham' 1 of 2 (50.0%); such as a.csv:4)"
+    assert warning.startswith("ingest: warning: labels that differ in nothing but case")
+    assert end == "ingest: cached"

@@ -26,6 +26,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.dataset import SplitChoice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
+from textgate.components.contracts.losses import Loss, RejectedExample
 from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.metrics import METRICS
 from textgate.components.report.report import ReportInputs, _spans, write_report
@@ -113,6 +114,27 @@ def test_a_rejection_names_the_rule_that_failed(inputs: ReportInputs, tmp_path: 
     assert page.text.startswith("Reject quickstart")
     assert "Failed: the served model has F1" in page.text
     assert "Passed: the F1 differs from champion v1" in page.text
+
+
+def test_rejected_rows_are_shown_by_label_with_examples(inputs: ReportInputs, tmp_path: Path) -> None:
+    assert "Rejected rows by label" not in write_page(inputs, tmp_path).source
+    labels = inputs.dataset.labels
+    kept = sum(counts[labels[0]] for counts in inputs.dataset.counts.values())
+    examples = [RejectedExample(id=f"a.csv:{n}", text=text) for n, text in enumerate(["<b>one</b>", "two", None])]
+    groups = [
+        Loss(reason="duplicate", label=labels[0], split="all", rows=120, examples=examples),
+        *(
+            Loss(reason="empty text", label=None, split=f"split {n:02}", rows=1, examples=examples[2:])
+            for n in range(60)
+        ),
+    ]
+    dataset = inputs.dataset.model_copy(update={"losses": groups, "warnings": ["labels look alike"]})
+    page = write_page(replace(inputs, dataset=dataset), tmp_path)
+    row = f"duplicate{labels[0]}all120 {100 * 120 / (kept + 120):.1f} %"
+    assert f"{row} a.csv:0 <b>one</b>a.csv:1 twoa.csv:2" in page.text
+    assert page.text.count("empty textnot knownsplit ") == 49
+    assert "11 smaller groups are in losses of dataset.json." in page.text
+    assert "labels look alike." in page.text
 
 
 def test_earlier_uses_of_the_test_texts_stand_beside_the_score(inputs: ReportInputs, tmp_path: Path) -> None:
