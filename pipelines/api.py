@@ -1,7 +1,5 @@
 """The functions of the public Python API; ``import textgate`` exports them."""
 
-import hashlib
-import io
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,15 +15,18 @@ from textgate.components.inference import LoadedBundle, load_bundle
 from textgate.components.sources import default_downloads, fetch, fetch_bundle, fetch_hub_bundle, is_path, resolve_ref
 from textgate.components.storage import DEFAULT_BUCKET, ModelRef, Registry
 from textgate.pipelines import recipes
+from textgate.pipelines.in_memory_data import ArrowTable, write_source
 from textgate.pipelines.workspace import DEFAULT_WORKSPACE, download_bundle, open_store
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import datasets
 
     from textgate.pipelines.runners.local import LocalRun
 
-Data = Union[str, Path, "pd.DataFrame"]
-"""Path or URI of labelled texts (see the recipe's ``source.uri``), or a DataFrame with a row per text."""
+Table = Union["datasets.Dataset", ArrowTable]
+Data = str | Path | Table | Mapping[str, Table]
+"""Path or URI of labelled texts (see the recipe's ``source.uri``), a table with a row per text, or a mapping of split
+names to tables. A table is a pandas or polars DataFrame, an Arrow table, or a ``datasets.Dataset``."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def run(
 
     Args:
         recipe: Recipe, or the name or path of one.
-        data: Labelled texts to use instead of the recipe's source.
+        data: Labelled texts to use instead of the recipe's source: a path or URI, a DataFrame, an Arrow table, a
+            ``datasets.Dataset`` or ``DatasetDict``. The splits ``test`` and ``validation`` of a ``DatasetDict`` remain
+            the test and the validation split.
         text: Column of the texts in ``data``.
         label: Column of the labels in ``data``.
         workspace: Folder of the embedded store, the runs and the caches.
@@ -133,6 +136,8 @@ def train(
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the output folder {folder} is not empty: name a new one")
     opened = _with_data(_opened(recipe), data, text, label, folder)
+    if any(source.uri.startswith("feedback://") for source in opened.source.sources.values()):
+        open_store(Path(workspace), bucket)
     ingest_source(opened.source, folder / "ingested", default_downloads())
     preprocess_dataset(folder / "ingested", opened.preprocess, folder / "dataset")
     training, bundles = opened.train, dict[str, Path]()
@@ -216,26 +221,11 @@ def _opened(recipe: Recipe | str) -> Recipe:
 
 
 def _with_data(recipe: Recipe, data: Data | None, text: str, label: str, folder: Path) -> Recipe:
-    """Return the recipe with ``data`` as its source; a DataFrame is written to ``folder`` under its content's hash."""
+    """Return the recipe with ``data`` as its source; data in memory are written to ``folder``."""
     if data is not None:
-        uri = str(data if isinstance(data, str | Path) else _write_parquet(data, text, label, folder))
-        recipe = recipe.model_copy(update={"source": Source(uri=uri, text=text, label=label)})
-    return recipes.with_absolute_paths(recipe)
-
-
-def _write_parquet(frame: "pd.DataFrame", text: str, label: str, folder: Path) -> Path:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    missing = [column for column in (text, label) if column not in frame.columns]
-    if missing:
-        raise InputError(
-            f"the data have no column {missing[0]!r}; they have {', '.join(map(str, frame.columns))}: "
-            "name the columns with text= and label="
+        is_address = isinstance(data, str | Path)
+        source = (
+            Source(uri=str(data), text=text, label=label) if is_address else write_source(data, text, label, folder)
         )
-    content = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(frame[[text, label]], preserve_index=False), content)
-    path = folder / f"{hashlib.sha256(content.getvalue()).hexdigest()[:16]}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.getvalue())
-    return path
+        recipe = recipe.model_copy(update={"source": source})
+    return recipes.with_absolute_paths(recipe)

@@ -1,10 +1,4 @@
-"""Log of feedback and predictions in the store, for drift checks and retraining.
-
-    feedback/<model>/<YYYY-MM-DD>/<uuid>.parquet       correct labels, with the predictions they refer to
-    predictions/<model>/<YYYY-MM-DD>/<uuid>.parquet    texts and predictions of a share of the requests
-
-Rows of both are joined on request_id and index, whichever server wrote them. Days and times are UTC.
-"""
+"""Log of feedback and predictions in the store, for drift checks and retraining; ``storage.feedback_log`` reads it."""
 
 import io
 import logging
@@ -14,48 +8,15 @@ import uuid
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from textgate.components.contracts import InputError
 from textgate.components.storage import Store
+from textgate.components.storage.feedback_log import KEY_FIELDS, SCHEMAS, Kind
 from textgate.serving.log import log_event
 from textgate.serving.sampling import is_sampled
-
-Kind = Literal["feedback", "predictions"]
-
-_TIME = pa.timestamp("us", "UTC")
-_KEY_FIELDS = [
-    pa.field("time", _TIME, nullable=False),
-    pa.field("request_id", pa.string(), nullable=False),
-    pa.field("index", pa.int32(), nullable=False),
-    pa.field("model", pa.string(), nullable=False),
-]
-SCHEMAS: dict[Kind, pa.Schema] = {
-    "feedback": pa.schema(
-        [
-            *_KEY_FIELDS,
-            pa.field("label", pa.string(), nullable=False),
-            # Null if the request is not among the last ones that this server answered.
-            pa.field("version", pa.string()),
-            pa.field("predicted", pa.string()),
-            pa.field("score", pa.float64()),
-        ]
-    ),
-    "predictions": pa.schema(
-        [
-            *_KEY_FIELDS,
-            pa.field("version", pa.string(), nullable=False),
-            pa.field("text", pa.string(), nullable=False),
-            pa.field("label", pa.string(), nullable=False),
-            pa.field("score", pa.float64(), nullable=False),
-        ]
-    ),
-}
-"""Columns; ``index`` is that of the text in its request, and ``label`` in feedback is the correct label."""
 
 REMEMBERED_REQUESTS = 10_000
 _REMEMBERED_TEXTS = 500_000
@@ -213,7 +174,7 @@ class FeedbackLog:
         """Pack rows into objects, one for each kind, model and day."""
         groups: defaultdict[str, list[_Row]] = defaultdict(list)
         for row in rows:
-            time, _, _, model = row.values[: len(_KEY_FIELDS)]
+            time, _, _, model = row.values[: len(KEY_FIELDS)]
             groups[f"{row.kind}/{model}/{time.date().isoformat()}"].append(row)
         for prefix, group in groups.items():
             try:
@@ -249,44 +210,6 @@ class FeedbackLog:
     def _drop(self, rows: int) -> None:
         with self._changed:
             self.dropped += rows
-
-
-def read_feedback_log(store: Store, kind: Kind, model: str, since: datetime | None = None) -> pa.Table:
-    """Read the rows of a model, sorted by time, request and index.
-
-    Args:
-        store: Store that ``FeedbackLog`` wrote to.
-        kind: Kind of rows.
-        model: Name of the model.
-        since: Time of the first row; None reads all.
-
-    Returns:
-        A table with the schema ``SCHEMAS[kind]``, empty if there are no rows.
-
-    Raises:
-        InputError: If the store cannot be reached, or an object was not written by ``FeedbackLog``.
-    """
-    schema, prefix = SCHEMAS[kind], f"{kind}/{model}/"
-    first = since.astimezone(UTC) if since else datetime.min.replace(tzinfo=UTC)
-    tables = [schema.empty_table()]
-    for day in store.prefixes(prefix):
-        if day >= first.date().isoformat():
-            tables += [_read_object(store, item.key, schema) for item in store.objects(f"{prefix}{day}/")]
-    table = pa.concat_tables(tables).filter(pc.field("time") >= pa.scalar(first, _TIME))
-    return table.sort_by([(name, "ascending") for name in ("time", "request_id", "index")])
-
-
-def _read_object(store: Store, key: str, schema: pa.Schema) -> pa.Table:
-    stored = store.get(key)
-    if stored is None:  # deleted since it was listed
-        return schema.empty_table()
-    try:
-        table = pq.read_table(io.BytesIO(stored.data))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{store.uri(key)} is not a readable Parquet file ({error}): remove it") from error
-    if table.schema != schema:
-        raise InputError(f"{store.uri(key)} has other columns than {', '.join(schema.names)}: remove it")
-    return table
 
 
 def _to_parquet(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> bytes:

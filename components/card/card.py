@@ -80,7 +80,7 @@ def model_card(inputs: CardInputs) -> str:
         bundle=bundle,
         version=bundle.fingerprint[:_VERSION_CHARACTERS],
         recipe=recipe,
-        source=public_address(recipe.source.uri),
+        source=", ".join(public_address(source.uri) for source in recipe.source.sources.values()),
         dataset=inputs.dataset,
         evaluation=evaluation,
         f1_title=metric_title("f1", bundle.labels),

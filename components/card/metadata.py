@@ -25,13 +25,14 @@ _HUB_METRICS = {"mcc": "matthews_correlation", "macro_f1": "f1", "weighted_f1": 
 
 def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest, energy: Energy | None) -> str:
     """Return the metadata as YAML, without a licence, which is not known."""
-    data = _on_hub(recipe.source.uri)
-    name, revision = data or (_file_name(recipe.source.uri), None)
+    on_hub = [found[0] for source in recipe.source.sources.values() if (found := _on_hub(source.uri))]
+    name, subset, revision = _on_hub(recipe.source.uri) or (_file_name(recipe.source.uri), None, None)
     results = [
         EvalResult(
             task_type=_TASK,
             dataset_type=name,
             dataset_name=name,
+            dataset_config=subset,
             dataset_split=evaluation.split,
             dataset_revision=revision,
             metric_type=_HUB_METRICS.get(metric, metric),
@@ -53,7 +54,7 @@ def metadata(bundle: ModelBundle, recipe: Recipe, evaluation: EvaluationManifest
         pipeline_tag=_TASK,
         tags=["textgate", _TASK, *(["onnx"] if isinstance(bundle.runtime, OnnxRuntime) else [])],
         base_model=base[0] if base else None,
-        datasets=[data[0]] if data else None,
+        datasets=list(dict.fromkeys(on_hub)) or None,
         metrics=sorted({result.metric_type for result in results}),
         eval_results=results,
         co2_eq_emissions=emissions,
@@ -64,12 +65,14 @@ def _interval(estimate: Estimate) -> str:
     return "no interval" if estimate.withheld else f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
 
 
-def _on_hub(uri: str) -> tuple[str, str | None] | None:
-    """Return name and revision of ``hf://org/name[@revision]``; None for other URIs."""
+def _on_hub(uri: str) -> tuple[str, str | None, str | None] | None:
+    """Return name, subset and revision of ``hf://org/name[/subset][@revision]``; None for other URIs."""
     if not uri.startswith("hf://"):
         return None
-    name, _, revision = uri.removeprefix("hf://").partition("@")
-    return name, revision or None
+    path, _, revision = uri.removeprefix("hf://").partition("@")
+    organization, _, name = path.partition("/")
+    name, _, subset = name.partition("/")
+    return "/".join(filter(None, [organization, name])), subset or None, revision or None
 
 
 def _file_name(uri: str) -> str:

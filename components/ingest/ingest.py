@@ -1,5 +1,6 @@
 """Read a source completely; accept every row that has a text and a label, and reject the others with a reason."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,14 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
+from textgate.components.ingest.origins import (
+    OriginWriter,
+    RowAccount,
+    RowWriter,
+    as_one_source,
+    require_rows_of_each,
+    with_common_labels,
+)
 from textgate.components.ingest.raw_rows import RawRow, has_surrogate, is_text_list, to_text
 from textgate.components.ingest.rejection_reasons import (
     EMPTY_TEXT,
@@ -22,9 +31,11 @@ from textgate.components.ingest.row_filter import RowFilter
 from textgate.components.sources import fetch
 
 ALL = "all"
-"""Split of all rows that ``source.test`` does not select."""
+"""Split of all rows that neither ``source.test`` nor ``source.validation`` selects."""
 TEST = "test"
 """Split of the rows that ``source.test`` selects."""
+VALIDATION = "validation"
+"""Split of the rows that ``source.validation`` selects."""
 _MAX_LABELS = 1_000
 
 
@@ -33,21 +44,35 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
 
     Args:
         source: Source settings.
-        output: Folder of the dataset, with the split ``all``, and ``test`` if ``source.test`` is set.
+        output: Folder of the dataset, with the split ``all``, and those of ``test`` and ``validation`` that the source
+            gives.
         downloads: Folder that keeps what is downloaded.
 
     Raises:
         InputError: The source or a column does not exist, or there are no two classes. Nothing is written then.
     """
-    filters = SourceFilters.parse(source)
-    path = None if source.uri.startswith("hf://") else fetch(source.uri, downloads)
-    if path is not None:
-        source = apply_csv_layout(source, list_data_files(path))
-    columns = filters.columns(source)
-    with dataset_writer(output, split_names(source), source.metadata) as writer:
-        rows = read_hub(source, columns) if path is None else read_local(path, source, columns, filters.where)
-        row_count, filtered = write_rows(rows, source, filters, writer)
-        return finish_dataset(source, writer, row_count, filtered)
+    filters = {name: SourceFilters.parse(one) for name, one in source.sources.items()}
+    paths = {
+        name: None if one.uri.startswith("hf://") else fetch(one.uri, downloads) for name, one in source.sources.items()
+    }
+    sources = with_common_labels(
+        {
+            name: apply_csv_layout(source.sources[name], list_data_files(path) if path else [])
+            for name, path in paths.items()
+        }
+    )
+    row_count = filtered = 0
+    accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
+    with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+        for name, one in sources.items():
+            path, columns = paths[name], filters[name].columns(one)
+            rows = read_hub(one, columns) if path is None else read_local(path, one, columns, filters[name].where)
+            target = OriginWriter(writer, name, source, accounts[name]) if source.also else writer
+            read, left_out = write_rows(rows, one, filters[name], target)
+            row_count, filtered = row_count + read, filtered + left_out
+        if source.also:
+            require_rows_of_each(sources, accounts)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered)
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class SourceFilters:
     """Selects the rows to read."""
     test: RowFilter | None
     """Selects the given test split."""
+    validation: RowFilter | None
+    """Selects the given validation split."""
 
     @classmethod
     def parse(cls, source: Source) -> "SourceFilters":
@@ -66,22 +93,41 @@ class SourceFilters:
         Raises:
             InputError: A filter cannot be parsed.
         """
-        return cls(*(RowFilter.parse(text) if text else None for text in (source.where, source.test)))
+        expressions = (source.where, source.test, source.validation)
+        return cls(*(RowFilter.parse(text) if text else None for text in expressions))
 
     def columns(self, source: Source) -> list[str]:
         """Return the columns to read: text, label, metadata, and the filters' columns."""
-        filtered = {column for row_filter in (self.where, self.test) if row_filter for column in row_filter.columns}
+        row_filters = (self.where, self.test, self.validation)
+        filtered = {column for row_filter in row_filters if row_filter for column in row_filter.columns}
         return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(filtered)]))
+
+    def split(self, row: RawRow) -> str:
+        """Return the split of a row; a row that could not be read is in ``ALL``.
+
+        Raises:
+            InputError: Both ``source.test`` and ``source.validation`` select the row.
+        """
+        in_test, in_validation = (
+            row_filter is not None and row.columns is not None and row_filter.matches(row.columns)
+            for row_filter in (self.test, self.validation)
+        )
+        if self.test and self.validation and in_test and in_validation:
+            raise InputError(
+                f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
+                f"select the row {row.id}: change one of them, because a row is in one split only"
+            )
+        return TEST if in_test else VALIDATION if in_validation else ALL
 
 
 def split_names(source: Source) -> list[str]:
     """Return the names of the splits to write."""
-    return [ALL, TEST] if source.test else [ALL]
+    sources = source.sources.values()
+    given = {TEST: any(one.test for one in sources), VALIDATION: any(one.validation for one in sources)}
+    return [ALL, *(split for split, is_given in given.items() if is_given)]
 
 
-def write_rows(
-    rows: Iterator[RawRow], source: Source, filters: SourceFilters, writer: DatasetWriter
-) -> tuple[int, int]:
+def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, writer: RowWriter) -> tuple[int, int]:
     """Accept or reject every row.
 
     Returns:
@@ -92,10 +138,8 @@ def write_rows(
     for count, row in enumerate(rows, 1):
         if filters.where and row.columns is not None and not filters.where.matches(row.columns):
             filtered += 1
-        elif filters.test and row.columns is not None and filters.test.matches(row.columns):
-            _write_row(row, source, writer, TEST)
         else:
-            _write_row(row, source, writer, ALL)
+            _write_row(row, source, writer, filters.split(row))
         if count % 1_000 == 0:
             progress.update(count, "reading")
     print(f"read {count:,} rows", flush=True)
@@ -115,16 +159,11 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         InputError: The rows cannot be used to train a classifier.
     """
     labels = _labels(source, writer, row_count, filtered)
-    if source.test and not (writer.counts[TEST] and writer.counts[ALL]):
-        test_rows, usable = writer.counts[TEST].total(), writer.counts[TEST].total() + writer.counts[ALL].total()
-        raise InputError(
-            f"source.test {source.test!r} selects {test_rows:,} of the {usable:,} rows of {source.uri} "
-            "that can be used: it must select some of them and leave others to train on"
-        )
+    _require_given_splits(source, writer)
     return writer.finish(source.uri, labels, rows_filtered=filtered)
 
 
-def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> None:
+def require_few_labels(source: Source, writer: RowWriter, split: str) -> None:
     """Check that the label column has at most 1,000 different values.
 
     Raises:
@@ -137,7 +176,27 @@ def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> Non
         )
 
 
-def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
+def _require_given_splits(source: Source, writer: DatasetWriter) -> None:
+    """Raise InputError unless each given split has rows and leaves others."""
+    given = {TEST: source.test, VALIDATION: source.validation}
+    wrong = {
+        split: expression
+        for split, expression in given.items()
+        if expression and not (writer.counts[split] and writer.counts[ALL])
+    }
+    if not wrong:
+        return
+    selected = " and ".join(
+        f"source.{split} {expression!r} selects {writer.counts[split].total():,}" for split, expression in wrong.items()
+    )
+    usable = sum(counts.total() for counts in writer.counts.values())
+    raise InputError(
+        f"{selected} of the {usable:,} rows of {source.uri} that can be used: {'it' if len(wrong) == 1 else 'they'} "
+        "must select some of them and leave others to train on"
+    )
+
+
+def _write_row(row: RawRow, source: Source, writer: RowWriter, split: str) -> None:
     if row.columns is None:
         writer.reject(Rejected(row.id, row.reason, None, None))
         return

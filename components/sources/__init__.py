@@ -1,11 +1,13 @@
 """Data and bundles by URI or model reference: fetching to local disk, and versions that change with the content."""
 
-from textgate.components.sources.hub import fetch_hub_bundle, parse_hub_uri
+from textgate.components.sources.hub import HubDataset, fetch_hub_bundle, parse_hub_uri
 from textgate.components.sources.references import fetch_bundle, is_mutable, is_path, resolve_ref
 from textgate.components.sources.s3_objects import list_s3_files
 from textgate.components.sources.schemes import content_version, default_downloads, fetch
+from textgate.components.sources.source_version import source_version
 
 __all__ = [
+    "HubDataset",
     "content_version",
     "default_downloads",
     "fetch",
@@ -16,4 +18,5 @@ __all__ = [
     "list_s3_files",
     "parse_hub_uri",
     "resolve_ref",
+    "source_version",
 ]

@@ -1,12 +1,15 @@
-"""Repositories of the Hugging Face hub: ``hf://org/name[@revision]``."""
+"""Repositories of the Hugging Face hub: ``hf://org/name[@revision]``, of data sets also ``hf://org/name/subset``."""
 
 import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from textgate.components.contracts import InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 
+# A path that starts with a slash is a folder on this machine, which the library reads like a data set of the hub.
+_DATASET_URI = re.compile(r"hf://(?P<name>/[^@]+|[^/@]+(/[^/@]+)?)(/(?P<subset>[^/@]+))?(@(?P<revision>[^@]+))?")
 _URI = re.compile(r"hf://(?P<name>[^@]+?)(@(?P<revision>[^@]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "*.tiktoken", "*.py"]
@@ -69,13 +72,36 @@ def version(uri: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    name, revision = parse_hub_uri(uri)
+    name, _, revision = HubDataset.parse(uri)
     if revision and _COMMIT.fullmatch(revision):
         return revision
     try:
         return str(HfApi().dataset_info(name, revision=revision).sha)
     except Exception as error:  # the client raises its own errors, those of its transport, and OSErrors
         raise InputError(f"the commit of {uri} cannot be looked up: {_first_line(error)}") from error
+
+
+class HubDataset(NamedTuple):
+    """Data set of the hub, as ``hf://org/name[/subset][@revision]`` names it."""
+
+    name: str
+    """Id of the repository."""
+    subset: str | None
+    """Name of the configuration; None if the data set has only one."""
+    revision: str | None
+    """Branch, tag or commit."""
+
+    @classmethod
+    def parse(cls, uri: str) -> "HubDataset":
+        """Parse a URI.
+
+        Raises:
+            InputError: The URI has another form.
+        """
+        match = _DATASET_URI.fullmatch(uri)
+        if match is None:
+            raise InputError(f"{uri} is not of the form hf://org/name, hf://org/name/subset or hf://org/name@revision")
+        return cls(match["name"], match["subset"], match["revision"])
 
 
 def parse_hub_uri(uri: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from textgate.components.contracts import InputError
-from textgate.components.sources import hub, local, s3_objects, web, wheels
+from textgate.components.sources import feedback, hub, local, s3_objects, web, wheels
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ _SCHEMES = {
     "https": _Scheme(web.fetch, web.version),
     "http": _Scheme(web.fetch, web.version),  # loopback only
     "hf": _Scheme(hub.fetch, hub.version),
+    "feedback": _Scheme(feedback.fetch, feedback.version),
     "pypi": _Scheme(wheels.fetch, wheels.version),
 }
-_SUPPORTED = "a local path, s3://, https://, hf:// and pypi://"
+_SUPPORTED = "a local path, s3://, https://, hf://, pypi:// and feedback://"
 
 
 def default_downloads() -> Path:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.image import IMAGE, Images
-from textgate.components.sources import content_version
+from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.runners.display import Display
@@ -144,7 +144,7 @@ def _run(
     runs = (settings.workspace / "runs").absolute()
     runs.mkdir(parents=True, exist_ok=True)
     store, image = settings.store, settings.image
-    source_version = content_version(recipes[0].source.uri)
+    version = source_version(recipes[0].source)
     content = ""
     if settings.runner == "docker":
         recipes = [recipe.with_sources(lambda source: copy_source(source, runs)) for recipe in recipes]
@@ -159,7 +159,7 @@ def _run(
             with log.capture():
                 _initialize_kfp(settings, runs)
                 pipeline = components.load_component_from_file(str(file))
-                pipeline(bucket=store.bucket, source_version=source_version)
+                pipeline(bucket=store.bucket, source_version=version)
         except RuntimeError as error:
             raise log.failure(error) from error
         finally:

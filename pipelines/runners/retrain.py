@@ -12,12 +12,12 @@ from textgate.components.contracts import Estimate, EvaluationManifest, Gate, In
 from textgate.components.contracts.metric_names import GateMetric, metric_title
 from textgate.components.metrics import prediction_estimates
 from textgate.components.metrics.drift import DriftTest, expected_predictions
-from textgate.components.sources import content_version
+from textgate.components.sources import source_version
 from textgate.components.storage import ChannelUpdate, Registry, Store
+from textgate.components.storage.feedback_log import read_feedback_log
 from textgate.components.storage.runs import load_evaluation, load_natural_counts, load_record, load_test_sample
 from textgate.pipelines.runners.drift import DriftKind, Sample, compare, describe_drift
 from textgate.pipelines.runners.retraining import Alarm, AlarmKind, Retraining, alarm_window
-from textgate.serving.feedback import read_feedback_log
 
 _DEALT_WITH = "an earlier retraining was for this cause"
 
@@ -95,7 +95,7 @@ def check_for_reasons(
     Raises:
         InputError: The source or the store cannot be read.
     """
-    check = Check(content_version(recipe.source.uri))
+    check = Check(source_version(recipe.source))
     champion = Registry(store).channel(recipe.model)
     if champion is None:
         if last is None or last.source_version != check.source_version:
@@ -105,7 +105,7 @@ def check_for_reasons(
     trained_on = _source_version(store, champion)
     if check.source_version not in (trained_on, last and last.source_version):
         changed = "has changed" if trained_on else "may have changed"
-        check.reasons.append(f"{recipe.source.uri} {changed} since the champion {champion.version} was trained")
+        check.reasons.append(f"{recipe.source.address} {changed} since the champion {champion.version} was trained")
     since = max(
         now - timedelta(days=limits.days),
         *(datetime.fromisoformat(time) for time in (champion.time, last.time if last else champion.time)),

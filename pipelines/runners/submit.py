@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Recipe, bundle_references, file_sha256
+from textgate.components.contracts.recipe.source import MAIN
 from textgate.components.image import Images
-from textgate.components.sources import content_version, is_path
+from textgate.components.sources import is_path, source_version
 from textgate.pipelines.runners.cluster import Cluster
 from textgate.pipelines.sweep import Combination
 from textgate.pipelines.training import compile_pipeline
@@ -45,11 +46,13 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
         InputError: The source, or a bundle that the recipe builds on, is a local path; or see ``Cluster``.
         UnavailableError: See ``Cluster``.
     """
-    if "://" not in recipe.source.uri or recipe.source.uri.startswith("file://"):
-        raise InputError(
-            f"the source {recipe.source.uri} is on this machine, where the steps of a cluster cannot read it: upload "
-            "it to the store and give --source s3://bucket/key"
-        )
+    for name, source in recipe.source.sources.items():
+        if "://" not in source.uri or source.uri.startswith("file://"):
+            option = "--source " if name == MAIN else f"--set source.also.{name}.uri="
+            raise InputError(
+                f"the source {source.uri} is on this machine, where the steps of a cluster cannot read it: upload it "
+                f"to the store and give {option}s3://bucket/key"
+            )
     for reference in bundle_references(recipe.train):
         if is_path(reference) and "://" not in reference:
             raise InputError(
@@ -85,6 +88,6 @@ def start(
         InputError: The version of the source cannot be read; or see ``Cluster``.
         UnavailableError: See ``Cluster``.
     """
-    parameters = {"bucket": bucket, "source_version": content_version(recipe.source.uri)}
+    parameters = {"bucket": bucket, "source_version": source_version(recipe.source)}
     name = name or f"{recipe.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     return cluster.start(name, cluster.experiment(experiment or recipe.model), uploaded.reference, parameters)

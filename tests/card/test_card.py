@@ -214,6 +214,19 @@ def test_data_and_base_model_outside_the_hub_are_not_in_the_hubs_metadata() -> N
     assert {result.dataset_name for result in read.eval_results} == {"films.csv"}
 
 
+def test_a_subset_and_further_sources_are_named() -> None:
+    also = "also: {forum: {uri: /home/me/forum.csv}, more: {uri: hf://org/more}}"
+    uri = f'uri: "hf://org/films@{COMMIT}"'
+    markdown = card(RECIPE.replace(uri, f"uri: hf://org/films/en@{COMMIT}, {also}"))
+    read = ModelCard(markdown).data
+    assert read.datasets == ["org/films", "org/more"]
+    assert {(result.dataset_name, result.dataset_config, result.dataset_revision) for result in read.eval_results} == {
+        ("org/films", "en", COMMIT)
+    }
+    assert f"`hf://org/films/en@{COMMIT}, forum.csv, hf://org/more`" in markdown
+    assert "/home/me" not in markdown
+
+
 def test_the_card_contains_all_results() -> None:
     markdown = card()
     for part in (

@@ -169,6 +169,8 @@ def keys(model: type[BaseModel], path: str = "", tagged: dict[str, str] | None =
         tags = tagged or {}
         yield path + name, tags
         for section in sections(field.annotation):
+            if section is model:
+                continue
             tag = next((tag for tag in ("family", "kind") if tag in section.model_fields), None)
             part = {list: ".0", dict: ".name"}.get(get_origin(field.annotation), "")
             inner = f"{path}{name}{part}."

@@ -25,7 +25,8 @@ def keys(section: type[BaseModel] = Recipe, path: str = "") -> Iterator[tuple[st
     for name, field in section.model_fields.items():
         yield f"{path}{name}", section, field
         for inner in section_classes(field.annotation):
-            yield from keys(inner, f"{path}{name}.")
+            if inner is not section:
+                yield from keys(inner, f"{path}{name}.")
 
 
 KEYS = {f"{path} ({section.__name__})": field for path, section, field in keys()}

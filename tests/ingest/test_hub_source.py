@@ -11,6 +11,7 @@ import pytest
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.hub_source import read_hub, read_split
+from textgate.components.sources import HubDataset
 
 COLUMNS = ["text", "label"]
 
@@ -49,9 +50,66 @@ def test_a_damaged_data_set_is_an_input_error(hub_folder: Path) -> None:
 def test_a_data_set_of_several_configurations_is_an_input_error(hub_folder: Path) -> None:
     configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("train", "test"))
     (hub_folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
-    with pytest.raises(InputError, match=r"hf://.* cannot be read: Config name is missing") as error:
+    with pytest.raises(InputError) as error:
         list(read_hub(Source(uri=f"hf://{hub_folder}"), COLUMNS))
-    assert "\n" not in str(error.value)
+    assert str(error.value) == (
+        f"hf://{hub_folder} has several subsets: name one of test, train, as in hf://{hub_folder}/test"
+    )
+
+
+@pytest.fixture
+def with_subsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data set ``org/name`` with the subsets ``en`` and ``de``, which the library finds in the working directory."""
+    folder = tmp_path / "org" / "name"
+    folder.mkdir(parents=True)
+    for subset in ("en", "de"):
+        row = {"text": f"text in {subset}", "label": subset}
+        (folder / f"{subset}.jsonl").write_text(json.dumps(row))
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("en", "de"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("with_subsets")
+@pytest.mark.parametrize("subset", ["en", "de"])
+def test_a_subset_is_named_in_the_uri(subset: str) -> None:
+    rows = list(read_hub(Source(uri=f"hf://org/name/{subset}"), COLUMNS))
+    assert [row.columns and row.columns["text"] for row in rows] == [f"text in {subset}"]
+
+
+@pytest.mark.usefixtures("with_subsets")
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("hf://org/name", "hf://org/name has several subsets: name one of de, en, as in hf://org/name/de"),
+        ("hf://org/name/fr", "hf://org/name/fr has no subset 'fr': name one of de, en, as in hf://org/name/de"),
+        ("hf://org/name@v1", "hf://org/name@v1 has several subsets: name one of de, en, as in hf://org/name/de@v1"),
+    ],
+)
+def test_a_missing_subset_is_one_sentence_that_names_the_others(uri: str, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        list(read_hub(Source(uri=uri), COLUMNS))
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [
+        ("hf://imdb", ("imdb", None, None)),
+        ("hf://org/name", ("org/name", None, None)),
+        ("hf://org/name@v1", ("org/name", None, "v1")),
+        ("hf://org/name/subset", ("org/name", "subset", None)),
+        ("hf://org/name/2022.en@refs/pr/1", ("org/name", "2022.en", "refs/pr/1")),
+    ],
+)
+def test_the_uri_names_a_data_set_a_subset_and_a_revision(uri: str, parts: tuple[str | None, ...]) -> None:
+    assert HubDataset.parse(uri) == parts
+
+
+@pytest.mark.parametrize("uri", ["hf://", "hf://org/name/", "hf://org/name/a/b", "hf://org/name@", "hf://org//name"])
+def test_another_form_is_an_input_error(uri: str) -> None:
+    with pytest.raises(InputError, match="is not of the form hf://org/name, hf://org/name/subset or"):
+        HubDataset.parse(uri)
 
 
 @pytest.mark.parametrize(

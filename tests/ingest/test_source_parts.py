@@ -58,6 +58,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"where": "fold != 3"},
     {"test": "fold == 0"},
+    {"test": "fold == 0", "validation": "fold == 1"},
     {"labels": {"1": "bad", "5": "good"}, "where": "stars != 3", "test": "fold == 2"},
 ]
 
@@ -119,6 +120,12 @@ def test_the_classes_are_checked_over_all_parts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"every row of .* has the label 'same'"):
         ingest_in_parts(source, 2, tmp_path)
     assert not (tmp_path / "joined").exists()
+
+
+def test_a_row_in_both_given_splits_is_an_input_error_in_its_part(folder: Path, tmp_path: Path) -> None:
+    settings = {"uri": str(folder), "text": "body", "label": "stars", "test": "fold == 0", "validation": "fold != 3"}
+    with pytest.raises(InputError, match=r"select the row part-0000\d\.parquet:\d+: change one of them"):
+        ingest_part(Source.model_validate(settings), 1, 2, tmp_path / "out", tmp_path)
 
 
 def test_a_source_without_parts_is_an_input_error(tmp_path: Path, store: Store) -> None:

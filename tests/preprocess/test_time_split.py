@@ -204,6 +204,8 @@ def test_the_recipe_names_a_column_that_is_kept_and_no_other_test_split() -> Non
         Recipe.parse(RECIPE, "r.yaml", ["preprocess.test_latest_by=time"])
     with pytest.raises(InputError, match=r"source\.test selects one: leave out one of the two"):
         Recipe.parse(RECIPE, "r.yaml", ["source.test=split == test"])
+    with pytest.raises(InputError, match=r"source\.validation selects them without regard to time: leave out one of"):
+        Recipe.parse(RECIPE, "r.yaml", ["source.validation=split == dev"])
 
 
 def test_a_date_is_read_in_utc() -> None:

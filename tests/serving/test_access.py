@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from serving.server_process import TEXTGATE, ServerProcess, start_server
 
 from textgate.components.storage import Registry
-from textgate.serving.feedback import read_feedback_log
+from textgate.components.storage.feedback_log import read_feedback_log
 from textgate.serving.keys import new_key
 
 

@@ -10,10 +10,11 @@ from words import write_words
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.storage import Registry, Store
+from textgate.components.storage.feedback_log import read_feedback_log
 from textgate.serving.batching import Batcher
 from textgate.serving.endpoint import Endpoint, RequestLimits
 from textgate.serving.errors import RequestError
-from textgate.serving.feedback import FeedbackLog, read_feedback_log
+from textgate.serving.feedback import FeedbackLog
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import Repository
 from textgate.serving.routing import Request

@@ -18,7 +18,8 @@ from botocore.exceptions import ReadTimeoutError
 
 from textgate.components.contracts import InputError, TextNormalizer
 from textgate.components.storage import EmbeddedStore, Store
-from textgate.serving.feedback import REMEMBERED_REQUESTS, SCHEMAS, FeedbackLog, Kind, read_feedback_log
+from textgate.components.storage.feedback_log import SCHEMAS, Kind, read_feedback_log
+from textgate.serving.feedback import REMEMBERED_REQUESTS, FeedbackLog
 from textgate.serving.sampling import is_sampled
 
 Messages = queue.Queue[str]

@@ -68,7 +68,9 @@ class Recipe(RecipeSection):
                 f"train.batch_size ({self.train.batch_size}) must be a multiple of the {devices} devices of the "
                 f"{machines} machines that share it"
             )
-        if self.resources.shards > 1 and (self.source.join or self.source.uri.startswith("hf://")):
+        if self.resources.shards > 1 and any(
+            source.join or source.uri.startswith("hf://") for source in self.source.sources.values()
+        ):
             raise ValueError(
                 "resources.shards: only a folder of files can be read in parallel, not a join or a data set of "
                 "the hub: leave it out"
@@ -77,7 +79,10 @@ class Recipe(RecipeSection):
 
     @model_validator(mode="after")
     def _names_labels_of_the_source(self) -> "Recipe":
-        labels = sorted(set((self.source.labels or {}).values()))
+        sources = self.source.sources.values()
+        labels = sorted({label for source in sources for label in (source.labels or {}).values()})
+        if self.source.labels is None:
+            labels = []
         named = {
             "preprocess.positive": [self.preprocess.positive] if self.preprocess.positive else [],
             "gate.min_recall": list(self.gate.min_recall),
@@ -105,21 +110,33 @@ class Recipe(RecipeSection):
     @model_validator(mode="after")
     def _test_split_by_time_is_possible(self) -> "Recipe":
         column = self.preprocess.test_latest_by
-        if column is not None and self.source.test is not None:
+        sources = self.source.sources.values()
+        if column is not None and any(source.test is not None for source in sources):
             raise ValueError(
                 "preprocess.test_latest_by cuts the test split, but source.test selects one: leave out one of the two"
             )
-        if column is not None and column not in self.source.metadata:
+        if column is not None and any(source.validation is not None for source in sources):
             raise ValueError(
-                f"preprocess.test_latest_by names {column!r}, which is not a column of source.metadata: add it there"
+                "preprocess.test_latest_by wants validation texts from before the test split, but source.validation "
+                "selects them without regard to time: leave out one of the two"
+            )
+        if column is not None and any(column not in source.metadata for source in sources):
+            raise ValueError(
+                f"preprocess.test_latest_by names {column!r}, which is not a column of source.metadata"
+                f"{' of every source' if self.source.also else ''}: add it there"
             )
         return self
 
     def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":
-        """Return a copy in which ``change`` has replaced every source, the out-of-domain ones included."""
-        out_of_domain = {name: change(source) for name, source in self.evaluate.out_of_domain.items()}
+        """Return a copy in which ``change`` has replaced every source, further and out-of-domain ones included."""
+
+        def changed(source: Source) -> Source:
+            also = {name: change(further) for name, further in source.also.items()}
+            return change(source).model_copy(update={"also": also})
+
+        out_of_domain = {name: changed(source) for name, source in self.evaluate.out_of_domain.items()}
         evaluate = self.evaluate.model_copy(update={"out_of_domain": out_of_domain})
-        return self.model_copy(update={"source": change(self.source), "evaluate": evaluate})
+        return self.model_copy(update={"source": changed(self.source), "evaluate": evaluate})
 
     @classmethod
     def parse(cls, text: str, where: str, overrides: list[str] | None = None) -> "Recipe":

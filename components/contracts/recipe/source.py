@@ -4,7 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.recipe.section import RecipeSection
+
+MAIN = "main"
+"""Name of the source that the section itself describes, beside those of ``source.also``."""
+ORIGIN = "source"
+"""Metadata column with the name of each row's source, if there are several."""
 
 
 def _keys_are_text(value: Any) -> Any:
@@ -59,8 +65,8 @@ class Source(RecipeSection):
     """Location of the labelled texts, and how to read them."""
 
     uri: str = Field(min_length=1)
-    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[@revision]`` or
-    ``pypi://name/version/path#sha256=…``."""
+    """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[/subset][@revision]``,
+    ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model."""
     text: TextColumns = "text"
     """Name of the text column, or several names whose texts are joined by a space."""
     label: str = "label"
@@ -81,6 +87,12 @@ class Source(RecipeSection):
     test: str | None = None
     """Filter that selects the source's own test split, such as ``split == test``. Without it, preprocess makes a test
     split."""
+    validation: str | None = None
+    """Filter that selects the source's own validation split, such as ``split == validation``; no row may be in both.
+    Without it, preprocess makes a validation split."""
+    also: dict[str, "Source"] = {}
+    """Further sources, by name, whose rows are added to those of this one, such as the feedback of a served model. Each
+    row keeps the name of its source (``main`` for this one) in the metadata column ``source``."""
     max_line_bytes: int = Field(default=1_048_576, gt=0)
     """Longest line to read, in bytes; a longer one is rejected, which bounds the memory that a row can take."""
 
@@ -93,6 +105,39 @@ class Source(RecipeSection):
                 "source.join takes files that name their columns: leave out source.columns and source.csv, or the join"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_names_for_further_sources(self) -> "Source":
+        for name, source in self.also.items():
+            if not MODEL_NAME.fullmatch(name) or name == MAIN:
+                raise ValueError(
+                    f"source.also has a source {name!r}: its name must be 1 to 63 lower-case letters, digits and inner "
+                    f"hyphens, and not {MAIN}, which is the source itself"
+                )
+            if source.also:
+                raise ValueError(f"source.also.{name} has further sources itself: list all of them in source.also")
+        if self.also and any(ORIGIN in source.metadata for source in self.sources.values()):
+            raise ValueError(
+                f"source.metadata has the column {ORIGIN!r}, in which each row keeps the name of its source if there "
+                "are several: rename the column, or leave it out"
+            )
+        return self
+
+    @property
+    def sources(self) -> dict[str, "Source"]:
+        """This source under the name ``main``, and those of ``also``."""
+        return {MAIN: self, **self.also}
+
+    @property
+    def address(self) -> str:
+        """URI; of several sources all URIs, separated by commas."""
+        return ", ".join(source.uri for source in self.sources.values())
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """Names of the metadata columns of every row, of all sources; of several sources also ``source``."""
+        columns = dict.fromkeys(column for source in self.sources.values() for column in source.metadata)
+        return [*columns, *([ORIGIN] if self.also else [])]
 
     @property
     def text_columns(self) -> list[str]:
