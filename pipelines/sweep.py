@@ -14,7 +14,10 @@ from textgate.components.select.select import setting
 
 MOST = 64
 _SECTIONS = ("preprocess", "train")
-_SPLIT = ("preprocess.seed", "preprocess.validation", "preprocess.test", "preprocess.test_latest_by")
+_SPLIT = (
+    *("preprocess.seed", "preprocess.validation", "preprocess.test", "preprocess.test_latest_by"),
+    *("preprocess.near_duplicates", "preprocess.group"),
+)
 
 
 @dataclass(frozen=True)

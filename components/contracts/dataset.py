@@ -37,7 +37,7 @@ REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label
 
 
 class SplitChoice(FrozenModel):
-    """How the test split was chosen."""
+    """How the test split and the validation split were chosen."""
 
     by: Literal["hash", "source", "time"]
     """``hash``: a share of the texts by their hash. ``source``: the rows that ``source.test`` selects. ``time``: the
@@ -47,6 +47,24 @@ class SplitChoice(FrozenModel):
     since: str | None = None
     """Time of the earliest texts that can be in the test split; all training and validation texts are from before. A
     number as in the source, or a date or time in UTC in ISO 8601; None if it was not chosen by time."""
+    validation: Literal["hash", "source"] = "hash"
+    """How the validation split was chosen: a share of the other texts by their hash, or the rows that
+    ``source.validation`` selects."""
+
+
+class NearDuplicateGroups(FrozenModel):
+    """Groups of near duplicates among the texts that were kept; copies, which have one key, count as one text."""
+
+    threshold: float
+    """Jaccard index of the texts' shingles from which on they are near duplicates (``preprocess.near_duplicates``)."""
+    texts: int
+    """Number of texts in groups of two or more."""
+    groups: int
+    """Number of such groups."""
+    joined: int
+    """Number of groups that their own hashes would have put into several splits."""
+    scattered: int
+    """Number of texts in groups that are too large to be kept in one split, as those made from a template are."""
 
 
 class DatasetManifest(FrozenModel):
@@ -73,6 +91,8 @@ class DatasetManifest(FrozenModel):
     near_duplicates: dict[str, int] | None = None
     """Split to number of rows whose key another row of the split has already, because they differ in case, punctuation,
     width, markup, addresses or mentions only; None before preprocessing, when rows have no key."""
+    near_duplicate_groups: NearDuplicateGroups | None = None
+    """Near duplicates beyond those that share a key; None if they were not looked for, or by an earlier version."""
     test_split: SplitChoice | None = None
     """How the test split was chosen; None before preprocessing, and unknown (by hash or by the source) in datasets of
     earlier versions."""

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +20,7 @@ from textgate.components.contracts.dataset import (
     REJECT_SCHEMA,
     REJECTED,
     DatasetManifest,
+    NearDuplicateGroups,
     Rejected,
     Row,
     SplitChoice,
@@ -66,7 +69,7 @@ class DatasetWriter:
         schema = row_schema(metadata, keyed)
         self._shards = {split: _ShardWriter(folder / split, schema, rows_per_shard) for split in splits}
         self._digests = {split: hashlib.sha256() for split in self._shards}
-        self._keys: dict[str, set[str]] = {split: set() for split in self._shards}
+        self._keys = {split: array("Q") for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
         self._pending_rejects: list[dict[str, str | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
@@ -84,7 +87,7 @@ class DatasetWriter:
             raise ValueError(f"row {row.id} has {'a' if row.key else 'no'} key, unlike the other rows")
         self._shards[split].add(row)
         if self._keyed:
-            self._keys[split].add(row.key)
+            self._keys[split].append(int(row.key, 16))
         key = [row.key] if self._keyed else []
         for value in (row.id, row.label, row.text, *key, *(row.metadata[name] for name in self._metadata)):
             encoded = value.encode("utf-8")
@@ -110,6 +113,7 @@ class DatasetWriter:
         rows_filtered: int = 0,
         normalizer: TextNormalizer | None = None,
         test_split: SplitChoice | None = None,
+        near_duplicate_groups: NearDuplicateGroups | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -119,6 +123,7 @@ class DatasetWriter:
             rows_filtered: Rows of the source that the row filter did not select.
             normalizer: Text cleaning that was applied; None before preprocessing.
             test_split: How the test split was chosen; None before preprocessing.
+            near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -146,6 +151,7 @@ class DatasetWriter:
             normalizer=normalizer,
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
+            near_duplicate_groups=near_duplicate_groups,
             test_split=test_split,
             fingerprint=digest.hexdigest(),
         )
@@ -153,7 +159,7 @@ class DatasetWriter:
         return manifest
 
     def _near_duplicates(self) -> dict[str, int]:
-        return {split: counts.total() - len(self._keys[split]) for split, counts in self.counts.items()}
+        return {split: len(keys) - len(np.unique(np.frombuffer(keys, np.uint64))) for split, keys in self._keys.items()}
 
 
 @contextmanager

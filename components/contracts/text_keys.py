@@ -56,8 +56,12 @@ def text_key(text: str) -> str:
 
     Of a million texts, two different ones share a key with probability 3e-8.
     """
-    canonical = canonical_text(text).encode("utf-8", "replace")
-    return hashlib.blake2b(canonical, digest_size=_KEY_BYTES).hexdigest()
+    return canonical_key(canonical_text(text))
+
+
+def canonical_key(canonical: str) -> str:
+    """Return the key of a text whose ``canonical_text`` is known."""
+    return hashlib.blake2b(canonical.encode("utf-8", "replace"), digest_size=_KEY_BYTES).hexdigest()
 
 
 def key_array(keys: Sequence[str]) -> Keys:

@@ -38,11 +38,14 @@ def _near_duplicates_rule(dataset: DatasetManifest, max_share: float) -> Rule:
     if copies is None:
         passed, message = False, "it is unknown how many texts are near duplicates, so gate.max_near_duplicates fails"
     else:
-        share = sum(copies.values()) / max(dataset.rows_out, 1)
+        groups = dataset.near_duplicate_groups
+        in_groups = groups.texts - groups.groups if groups else 0
+        share = (sum(copies.values()) + in_groups) / max(dataset.rows_out, 1)
+        others = f", and {in_groups:,} that differ in some words" if in_groups else ""
         passed = share <= max_share
         message = (
             f"{share:.2%} of the {dataset.rows_out:,} texts are near duplicates of others "
-            f"({', '.join(f'{split}: {rows:,}' for split, rows in copies.items())}), "
+            f"({', '.join(f'{split}: {rows:,}' for split, rows in copies.items())}{others}), "
             f"{'within' if passed else 'more than'} gate.max_near_duplicates={max_share:g}"
         )
     return Rule(name="max_near_duplicates", threshold=max_share, value=None, passed=passed, message=message)

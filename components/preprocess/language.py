@@ -1,12 +1,15 @@
 """Language detection with py3langid."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from textgate.components.contracts import InputError
 
 # The rest of a longer text adds nothing: of 3,800 foreign paragraphs cut to this length, none was taken for English.
 _MAX_CHARACTERS = 300
 _MIN_PROBABILITY_RATIO = 0.2
+_REMEMBERED = 50_000
+"""Number of texts whose language is remembered, so that a duplicate is rarely classified again."""
 
 
 def language_filter(language: str) -> Callable[[str], bool]:
@@ -31,11 +34,11 @@ def language_filter(language: str) -> Callable[[str], bool]:
         known = ", ".join(sorted(label for label in identifier.labels if len(label) == len(language)))
         raise InputError(f"preprocess.language {language!r} cannot be detected: choose one of {known}")
 
-    def accepts(text: str) -> bool:
-        start = text[:_MAX_CHARACTERS]
+    @lru_cache(_REMEMBERED)
+    def accepts_start(start: str) -> bool:
         likeliest, probability = identifier.classify(start)
         if likeliest == language:
             return True
         return bool(dict(identifier.rank(start))[language] >= _MIN_PROBABILITY_RATIO * probability)
 
-    return accepts
+    return lambda text: accepts_start(text[:_MAX_CHARACTERS])

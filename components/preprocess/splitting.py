@@ -10,97 +10,108 @@ The rule is that of Géron, Hands-On Machine Learning, ch. 2, "Create a Test Set
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from textgate.components.contracts import InputError, Preprocess
 from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE
+from textgate.components.contracts.text_keys import Keys
+from textgate.components.preprocess.outcomes import CODE, SPLITS, TEST, TRAIN, VALIDATION
+from textgate.components.preprocess.texts import Floats, Integers
 
-
-class KeptText(NamedTuple):
-    """Distinct text that can be kept."""
-
-    label: str
-    """Label name."""
-    key: str
-    """Key of the raw text; see ``text_keys.text_key``."""
-    time: float = 0.0
-    """Time of its earliest row; 0 without ``preprocess.test_latest_by``."""
+_SEVERAL = -1
+"""Label of a unit whose texts have several."""
 
 
 def split_texts(
-    texts: Mapping[bytes, KeptText], labels: Sequence[str], settings: Preprocess, has_test: bool, period: str = ""
-) -> dict[bytes, str]:
-    """Return the split of each text, or the reason to leave it out.
+    unit: Integers,
+    position: Floats,
+    label: Integers,
+    labels: Sequence[str],
+    settings: Preprocess,
+    given: Collection[str],
+    period: str = "",
+) -> npt.NDArray[np.uint8]:
+    """Return the code of the split of each text, or of the reason to leave it out, (n,).
 
     Every label has a text in each split: where the positions of its texts leave a split without any, the texts next to
     the split's range are moved there. Texts are left out of the training split only.
 
     Args:
-        texts: Digest to text.
+        unit: Number of the unit of each text, whose texts stay in one split, (n,).
+        position: Position of each unit, (units,).
+        label: Label code of each text, (n,); texts are in the order of their digests.
         labels: Label names.
         settings: Shares, balance and seed.
-        has_test: Whether there is a test split already, so that none is cut.
+        given: Splits that exist already, so that they are not cut.
         period: Addition to error messages that says which part of the texts this is.
 
     Raises:
         InputError: A label has too few different texts for every split.
     """
-    position = {text.key: _position(text.key, settings.seed) for text in texts.values()}
-    split_of = _splits_of_keys(texts, position, labels, settings, has_test, period)
-    assigned = {digest: split_of[text.key] for digest, text in texts.items()}
-    training: dict[str, list[bytes]] = {label: [] for label in labels}
-    for digest in sorted(texts, key=lambda digest: (position[texts[digest].key], digest)):
-        if assigned[digest] == "train":
-            training[texts[digest].label].append(digest)
-    largest = min(map(len, training.values())) if settings.balance else len(texts)
-    for digests in training.values():
-        assigned |= dict.fromkeys(digests[largest:], LEFT_OUT)
-        used = max(1, round(settings.train_share * len(digests[:largest])))
-        assigned |= dict.fromkeys(digests[used:largest], NOT_IN_SHARE)
-    return assigned
+    outcome = _splits_of_units(unit, position, label, labels, settings, given, period)[unit]
+    training = [np.flatnonzero((label == code) & (outcome == CODE[TRAIN])) for code in range(len(labels))]
+    largest = min(map(len, training)) if settings.balance else len(label)
+    for texts in training:
+        ordered = texts[np.argsort(position[unit[texts]], kind="stable")]
+        outcome[ordered[largest:]] = CODE[LEFT_OUT]
+        used = max(1, round(settings.train_share * len(ordered[:largest])))
+        outcome[ordered[used:largest]] = CODE[NOT_IN_SHARE]
+    return outcome
 
 
-def _position(key: str, seed: int) -> float:
-    digest = hashlib.blake2b(bytes.fromhex(key), digest_size=8, key=str(seed).encode()).digest()
-    return int.from_bytes(digest) / 2**64
+def positions(keys: Keys, seed: int) -> Floats:
+    """Return the position of each key, (n,) in [0, 1)."""
+    salt, content, digests = str(seed).encode(), keys.astype(">u8").tobytes(), bytearray()
+    for start in range(0, len(content), 8):
+        digests += hashlib.blake2b(content[start : start + 8], digest_size=8, key=salt).digest()
+    return np.frombuffer(digests, ">u8") / 2**64
 
 
-def _splits_of_keys(
-    texts: Mapping[bytes, KeptText],
-    position: Mapping[str, float],
+def split_codes(position: Floats, settings: Preprocess, given: Collection[str]) -> npt.NDArray[np.uint8]:
+    """Return the code of the split that each position is in, (n,)."""
+    split = np.full(len(position), CODE[TRAIN], np.uint8)
+    if VALIDATION not in given:
+        split[position >= 1 - settings.validation] = CODE[VALIDATION]
+    if TEST not in given:
+        split[position < settings.test] = CODE[TEST]
+    return split
+
+
+def _splits_of_units(
+    unit: Integers,
+    position: Floats,
+    label: Integers,
     labels: Sequence[str],
     settings: Preprocess,
-    has_test: bool,
+    given: Collection[str],
     period: str,
-) -> dict[str, str]:
-    """Return the split of each key, with a key of each label in every split."""
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    for text in texts.values():
-        labels_of[text.key].add(text.label)
-    test = 0.0 if has_test else settings.test
-    split_of = {key: _split(at, test, settings.validation) for key, at in position.items()}
-    splits = ("train", "validation") if has_test else ("train", "validation", "test")
-    for label in labels:
-        # A key that copies with another label share is not moved: it could leave that label without a text.
-        keys = sorted((key for key, found in labels_of.items() if found == {label}), key=position.__getitem__)
-        if len(keys) < len(splits):
+) -> npt.NDArray[np.uint8]:
+    """Return the code of the split of each unit, with a unit of each label in every split."""
+    split = split_codes(position, settings, given)
+    only_label = np.full(len(position), _SEVERAL, np.int32)
+    only_label[unit] = label
+    only_label[unit[only_label[unit] != label]] = _SEVERAL
+    splits = [name for name in SPLITS if name not in given]
+    for code, name in enumerate(labels):
+        # A unit that texts of another label share is not moved: it could leave that label without a text.
+        units = np.flatnonzero(only_label == code)
+        units = units[np.argsort(position[units], kind="stable")]
+        if len(units) < len(splits):
             raise InputError(
-                f"the label {label!r} has {len(keys)} different texts{period} but needs at least {len(splits)}, one in "
+                f"the label {name!r} has {len(units)} different texts{period} but needs at least {len(splits)}, one in "
                 f"each of {', '.join(splits)}: give more texts of it, or leave the label out (copies that differ in "
-                "case or punctuation only count once)"
+                "case or punctuation only count once, and so do near duplicates and texts of one preprocess.group)"
             )
-        found = [split_of[key] for key in keys]
-        tests = 0 if has_test else min(max(1, found.count("test")), len(keys) - 2)
-        validations = min(max(1, found.count("validation")), len(keys) - tests - 1)
-        split_of |= dict.fromkeys(keys[:tests], "test")
-        split_of |= dict.fromkeys(keys[tests : len(keys) - validations], "train")
-        split_of |= dict.fromkeys(keys[len(keys) - validations :], "validation")
-    return split_of
-
-
-def _split(position: float, test: float, validation: float) -> str:
-    if position < test:
-        return "test"
-    return "validation" if position >= 1 - validation else "train"
+        found = split[units]
+        tests, validations = (
+            0 if cut in given else max(1, int((found == CODE[cut]).sum())) for cut in (TEST, VALIDATION)
+        )
+        tests = min(tests, len(units) - len(splits) + 1) if tests else 0
+        validations = min(validations, len(units) - tests - 1) if validations else 0
+        split[units[:tests]] = CODE[TEST]
+        split[units[tests : len(units) - validations]] = CODE[TRAIN]
+        split[units[len(units) - validations :]] = CODE[VALIDATION]
+    return split

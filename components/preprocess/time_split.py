@@ -6,15 +6,15 @@ Splits, EACL 2021; Lazaridou et al., Mind the Gap: Assessing Temporal Generaliza
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
-from textgate.components.contracts import InputError, Preprocess, Row
-from textgate.components.preprocess.splitting import KeptText, split_texts
-
-EARLIER_COPY = "copy of a text from before the test split"
+from textgate.components.contracts import InputError, Row
+from textgate.components.preprocess.outcomes import CODE, EARLIER_COPY, NEAR_EARLIER, PENDING, TEST
+from textgate.components.preprocess.texts import Floats, Integers
 
 
 class TimeColumn:
@@ -54,67 +54,67 @@ class TimeColumn:
         return text.removesuffix("T00:00:00+00:00")
 
 
-def start_of_test_split(texts: Mapping[bytes, KeptText], column: TimeColumn, share: float) -> float:
-    """Return the time from which on the texts are the test split: about ``share`` of them, texts of one time together.
+def split_by_time(
+    time: Floats,
+    key: Integers,
+    near: Integers,
+    label: Integers,
+    labels: Sequence[str],
+    share: float,
+    column: TimeColumn,
+) -> tuple[float, npt.NDArray[np.uint8]]:
+    """Choose the test split: the texts from some time on, except copies and near duplicates of earlier texts.
 
-    A text that has copies counts at the time of the earliest.
+    It is about ``share`` of the texts, and texts of one time are together. A text that has copies or near duplicates
+    counts at the time of the earliest.
+
+    Args:
+        time: Earliest time of each text, (n,).
+        key: Number of the key of each text, (n,).
+        near: Number of the group of near duplicates of each text, (n,).
+        label: Label code of each text, (n,).
+        labels: Label names.
+        share: Share of the test split.
+        column: Column of the times.
+
+    Returns:
+        Time of the earliest test texts; outcome of each text, (n,): the test split, a copy, or pending.
 
     Raises:
-        InputError: All texts have the same time.
+        InputError: All texts have the same time, or a label has no text in the test split.
     """
-    earliest = _earliest(texts)
-    times, counts = np.unique([earliest[text.key] for text in texts.values()], return_counts=True)
+    earliest = _earliest(time, near)
+    start = _start(earliest, column, share)
+    outcome = np.full(len(time), PENDING, np.uint8)
+    outcome[time >= start] = CODE[NEAR_EARLIER]
+    outcome[(time >= start) & (_earliest(time, key) < start)] = CODE[EARLIER_COPY]
+    outcome[earliest >= start] = CODE[TEST]
+    present = np.unique(label[outcome == CODE[TEST]])
+    for code, name in enumerate(labels):
+        if code not in present:
+            raise InputError(
+                f"the test split, the texts from {column.name} {column.text(start)} on, has no text of the label "
+                f"{name!r}: increase preprocess.test ({share:g}), or leave out preprocess.test_latest_by"
+            )
+    return start, outcome
+
+
+def _start(earliest: Floats, column: TimeColumn, share: float) -> float:
+    times, counts = np.unique(earliest, return_counts=True)
     if len(times) < 2:
         raise InputError(
             f"the column {column.name!r} of preprocess.test_latest_by has the same time in every row that can be kept: "
             "name a column that tells them apart, or leave out preprocess.test_latest_by"
         )
     from_each = counts[::-1].cumsum()[::-1]
-    return float(times[1:][np.abs(from_each[1:] - share * len(texts)).argmin()])
+    return float(times[1:][np.abs(from_each[1:] - share * len(earliest)).argmin()])
 
 
-def split_by_time(
-    texts: Mapping[bytes, KeptText], labels: Sequence[str], settings: Preprocess, start: float, column: TimeColumn
-) -> dict[bytes, str]:
-    """Return the split of each text, or the reason to leave it out.
-
-    The texts from ``start`` on are the test split, except copies of earlier texts, which are left out. ``split_texts``
-    splits the others.
-
-    Args:
-        texts: Digest to text.
-        labels: Label names.
-        settings: Validation share, balance and seed.
-        start: Time of the earliest test texts.
-        column: Column of the times.
-
-    Raises:
-        InputError: A label has no text from ``start`` on, or too few before.
-    """
-    earliest = _earliest(texts)
-    assigned = {
-        digest: "test" if earliest[text.key] >= start else EARLIER_COPY
-        for digest, text in texts.items()
-        if text.time >= start
-    }
-    present = {texts[digest].label for digest, split in assigned.items() if split == "test"}
-    for label in labels:
-        if label not in present:
-            raise InputError(
-                f"the test split, the texts from {column.name} {column.text(start)} on, has no text of the label "
-                f"{label!r}: increase preprocess.test ({settings.test:g}), or leave out preprocess.test_latest_by"
-            )
-    before = {digest: text for digest, text in texts.items() if digest not in assigned}
-    until = f" before {column.name} {column.text(start)}"
-    return assigned | split_texts(before, labels, settings, has_test=True, period=until)
-
-
-def _earliest(texts: Mapping[bytes, KeptText]) -> dict[str, float]:
-    """Return the earliest time of each key."""
-    earliest: dict[str, float] = {}
-    for text in texts.values():
-        earliest[text.key] = min(text.time, earliest.get(text.key, math.inf))
-    return earliest
+def _earliest(time: Floats, group: Integers) -> Floats:
+    """Return the earliest time in the group of each text, (n,)."""
+    earliest = np.full(int(group.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(earliest, group, time)
+    return earliest[group]
 
 
 def _number(value: str) -> float | None:

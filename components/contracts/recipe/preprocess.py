@@ -23,6 +23,13 @@ class Preprocess(RecipeSection):
     """Column of ``source.metadata`` with the time of each text: ISO 8601, or numbers such as seconds since 1970. The
     test split is then the latest texts, as many as the share ``test``, without copies of earlier ones, and shows how
     the model does on texts that are written after its training. By default the hash decides."""
+    near_duplicates: float | None = Field(default=0.65, ge=0.6, le=1)
+    """Share of common shingles of three characters (Jaccard index) from which on two texts are near duplicates, which
+    stay in one split and are rejected if a split that the source gives has the other one. ``null`` turns it off; copies
+    that differ in case or punctuation only stay in one split then, too."""
+    group: str | None = None
+    """Column of ``source.metadata``, such as an author, whose texts stay in one split. A hash of the value decides
+    which; rows without a value are in no group."""
     language: str | None = None
     """Language to keep as a two-letter ISO 639-1 code, detected by py3langid; other texts are rejected. By default
     every language is kept."""

@@ -127,6 +127,20 @@ class Recipe(RecipeSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _groups_are_possible(self) -> "Recipe":
+        column = self.preprocess.group
+        if column is not None and column not in self.source.metadata:
+            raise ValueError(
+                f"preprocess.group names {column!r}, which is not a column of source.metadata: add it there"
+            )
+        if column is not None and self.preprocess.test_latest_by is not None:
+            raise ValueError(
+                "preprocess.group keeps texts in one split that preprocess.test_latest_by separates by time: leave out "
+                "one of the two"
+            )
+        return self
+
     def with_sources(self, change: Callable[[Source], Source]) -> "Recipe":
         """Return a copy in which ``change`` has replaced every source, further and out-of-domain ones included."""
 
