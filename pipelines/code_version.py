@@ -30,6 +30,7 @@ _DATA_SUFFIXES = {".css", ".html", ".js", ".txt"}
 _LIBRARIES = (
     "accelerate",
     "bitsandbytes",
+    "cleanlab",
     "datasets",
     "gensim",
     "numpy",

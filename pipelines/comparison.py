@@ -65,6 +65,7 @@ def comparison_pipeline(recipes: Sequence[Recipe], limits: CostLimits, images: I
         with dsl.ExitHandler(steps.record(json.dumps(record), source_version, bucket)):
             raw = steps.ingest(shared.source.model_dump_json(), source_version)
             dataset = steps.preprocess(raw, shared.preprocess.model_dump_json())
+            issues = steps.check_labels(dataset, shared.evaluate)
             results = systems(dataset=dataset, bucket=bucket).outputs
             compared = steps.for_export(
                 compare(
@@ -78,7 +79,8 @@ def comparison_pipeline(recipes: Sequence[Recipe], limits: CostLimits, images: I
             ).outputs
             with dsl.If(compared["Output"] == True):  # noqa: E712 (builds a condition of the DAG)
                 winner = ("exported", "trained", "merge", "measurements", "recipe", "settings")
-                candidate = ServedCandidate(dataset=dataset, **{name: compared[name] for name in winner})
+                outputs = {name: compared[name] for name in winner}
+                candidate = ServedCandidate(dataset=dataset, label_issues=issues, **outputs)
                 steps.judge_and_promote(candidate, shared.model, bucket)
 
     return pipeline

@@ -10,7 +10,8 @@ from typing import Any
 
 from kfp import dsl
 
-from textgate.components.contracts import Compute, Recipe, Resources, bundle_references
+from textgate.components.check_labels.component import check_labels
+from textgate.components.contracts import Compute, EvaluateSettings, Recipe, Resources, bundle_references
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
@@ -46,6 +47,8 @@ class ServedCandidate:
     """Complete recipe as JSON."""
     settings: Any
     """Evaluation settings of the exported bundle as JSON."""
+    label_issues: Any = None
+    """Training texts whose label looks wrong; None if they are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,14 @@ class Steps:
         task = preprocess(raw=raw, preprocess=settings, code=self.code("preprocess"))
         return self.on_cpu(task).outputs["dataset"]
 
+    def check_labels(self, dataset: Any, settings: EvaluateSettings) -> Any:
+        """Find training texts whose label looks wrong; return them, or None if the recipe turns the check off."""
+        if not settings.label_check_texts:
+            return None
+        code = self.code("check_labels")
+        task = check_labels(dataset=dataset, texts=settings.label_check_texts, seed=settings.seed, code=code)
+        return self.on_cpu(task).outputs["label_issues"]
+
     def train(self, dataset: Any, settings: Any, bucket: Any) -> Any:
         """Train a model by the section ``train`` (JSON); return its bundle."""
         arguments = {"dataset": dataset, "name": self.name, "training": settings, "bucket": bucket}
@@ -164,10 +175,13 @@ class Steps:
         task = evaluate(dataset=dataset, model=model, settings=settings, code=self.code("evaluate"), **arguments)
         return self.on_device(task).outputs["evaluation"]
 
-    def gate_trained(self, dataset: Any, evaluation: Any, recipe: str, bucket: Any, sweep: Any = None) -> Any:
+    def gate_trained(
+        self, dataset: Any, evaluation: Any, recipe: str, bucket: Any, *, label_issues: Any = None, sweep: Any = None
+    ) -> Any:
         """Add the first gate; return its verdict."""
         arguments = {"dataset": dataset, "trained": evaluation, "recipe": recipe, "run": _RUN, "bucket": bucket}
-        return self.on_cpu(gate_trained(**arguments, **_given(sweep=sweep)), cached=False).outputs["Output"]
+        task = gate_trained(**arguments, **_given(label_issues=label_issues, sweep=sweep))
+        return self.on_cpu(task, cached=False).outputs["Output"]
 
     def merge(self, model: Any, evaluation: Any) -> Any:
         """Merge the adapter of the trained bundle; return the outputs ``merged`` and ``changes``."""
@@ -211,7 +225,7 @@ class Steps:
                 recipe=candidate.recipe,
                 run=_RUN,
                 bucket=bucket,
-                **_given(sweep=sweep),
+                **_given(label_issues=candidate.label_issues, sweep=sweep),
             ),
             cached=False,
         )

@@ -1,6 +1,6 @@
 """The training pipeline: from a source to a champion, through two gates.
 
-    ingest ─ preprocess ─ train ─ evaluate ─ gate_trained
+    ingest ─ preprocess ─ (train, check_labels) ─ evaluate ─ gate_trained
         ─ merge_quantize ─ export_onnx ─ evaluate ─ gate_served ─ promote
 
 A sweep trains every combination in a loop and selects the best model:
@@ -45,8 +45,9 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
         complete = recipe.model_dump_json()
         with dsl.ExitHandler(steps.record(complete, source_version, bucket)):
             dataset, model, table = add_training(source_version, bucket)
+            issues = steps.check_labels(dataset, recipe.evaluate)
             evaluation = steps.evaluate_trained(dataset, model, recipe)
-            passed = steps.gate_trained(dataset, evaluation, complete, bucket, table)
+            passed = steps.gate_trained(dataset, evaluation, complete, bucket, label_issues=issues, sweep=table)
             with dsl.If(passed == True):  # noqa: E712 (builds a condition of the DAG)
                 merged = steps.merge(model, evaluation)
                 exported = steps.export(dataset, merged["merged"], recipe.export.model_dump_json())
@@ -58,6 +59,7 @@ def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Seque
                     measurements=exported["measurements"],
                     recipe=complete,
                     settings=recipe.evaluate.for_served_model.model_dump_json(),
+                    label_issues=issues,
                 )
                 others = out_of_domain().output if out_of_domain else None
                 steps.judge_and_promote(candidate, recipe.model, bucket, out_of_domain=others, sweep=table)

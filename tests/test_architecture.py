@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEPS = {
-    *("ingest", "preprocess", "train", "select", "evaluate", "compare", "gate"),
+    *("ingest", "preprocess", "train", "select", "evaluate", "compare", "gate", "check_labels"),
     *("merge_quantize", "export_onnx", "promote", "record"),
 }
 GROUND = {"textgate.components.step", "textgate.components.version", "textgate.components.contracts"}

@@ -17,6 +17,7 @@ def gate_trained(
     bucket: str,
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    label_issues: dsl.Input[dsl.Artifact] = None,
     sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Gate 1: check that the trained model reaches the absolute thresholds.
@@ -29,6 +30,7 @@ def gate_trained(
         bucket: Bucket of the store.
         decision: Decision as JSON.
         report: Report as an HTML page.
+        label_issues: Training texts whose label looks wrong; none if they are not looked for.
         sweep: Score of each combination of a sweep, for the report.
     """
     from textgate.components.step import step_work
@@ -50,6 +52,7 @@ def gate_trained(
             run,
             Path(decision.path),
             Path(report.path),
+            Path(label_issues.path) if label_issues else None,
             Path(sweep.path) if sweep else None,
         )
         save_decision(store, run, result)
@@ -70,6 +73,7 @@ def gate_served(
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     card: dsl.Output[dsl.Markdown],
+    label_issues: dsl.Input[dsl.Artifact] = None,
     sweep: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Gate 2: check that the exported model may become champion.
@@ -87,6 +91,7 @@ def gate_served(
         decision: Decision as JSON.
         report: Report as an HTML page.
         card: Model card.
+        label_issues: Training texts whose label looks wrong; none if they are not looked for.
         sweep: Score of each combination of a sweep, for the report.
     """
     from textgate.components.step import step_work
@@ -107,6 +112,7 @@ def gate_served(
             merge=Path(merge.path),
             measurements=Path(measurements.path),
             exported=Path(exported.path),
+            label_issues=Path(label_issues.path) if label_issues else None,
             sweep=Path(sweep.path) if sweep else None,
         )
         outputs = ServedModelOutputs(decision=Path(decision.path), report=Path(report.path), card=Path(card.path))

@@ -1,17 +1,22 @@
-"""Rules on the data: rejected rows, near duplicates, and training texts of the rarest label."""
+"""Rules on the data: rejected rows, near duplicates, labels that look wrong, and texts of the rarest label."""
 
 from collections.abc import Iterator
 
 from textgate.components.contracts import Gate, Rule
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.label_issues import LabelIssuesManifest
+
+_MAX_LABELS_NAMED = 3
 
 
-def data_rules(dataset: DatasetManifest, gate: Gate) -> Iterator[Rule]:
-    """Yield the rules on the data that the recipe asks for."""
+def data_rules(dataset: DatasetManifest, gate: Gate, label_issues: LabelIssuesManifest | None = None) -> Iterator[Rule]:
+    """Yield the rules on the data that the recipe asks for; ``label_issues`` is None if no labels were checked."""
     if gate.max_rejected is not None:
         yield _rejected_rule(dataset, gate.max_rejected)
     if gate.max_near_duplicates is not None:
         yield _near_duplicates_rule(dataset, gate.max_near_duplicates)
+    if gate.max_label_issues is not None:
+        yield _label_issues_rule(label_issues, gate.max_label_issues)
     if gate.min_label_rows is not None:
         yield _label_rows_rule(dataset, gate.min_label_rows)
 
@@ -44,6 +49,20 @@ def _near_duplicates_rule(dataset: DatasetManifest, max_share: float) -> Rule:
             f"{'within' if passed else 'more than'} gate.max_near_duplicates={max_share:g}"
         )
     return Rule(name="max_near_duplicates", threshold=max_share, value=None, passed=passed, message=message)
+
+
+def _label_issues_rule(issues: LabelIssuesManifest | None, max_share: float) -> Rule:
+    if issues is None or not issues.checked:
+        passed, message = False, "no labels of training texts were checked, so gate.max_label_issues fails"
+    else:
+        passed = issues.share <= max_share
+        by_texts = sorted(issues.labels.items(), key=lambda item: -item[1].issues)[:_MAX_LABELS_NAMED]
+        message = (
+            f"the labels of {issues.share:.2%} of the {issues.checked:,} checked training texts look wrong "
+            f"(most often {', '.join(f'{label!r}: {count.issues:,}' for label, count in by_texts)}), "
+            f"{'within' if passed else 'more than'} gate.max_label_issues={max_share:g}"
+        )
+    return Rule(name="max_label_issues", threshold=max_share, value=None, passed=passed, message=message)
 
 
 def _label_rows_rule(dataset: DatasetManifest, min_rows: int) -> Rule:

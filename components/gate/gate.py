@@ -22,6 +22,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.label_issues import LabelIssues
 from textgate.components.contracts.measurement import Measurements, MergeResult, throughput
 from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.families import max_benchmark_tokens, open_predictor
@@ -56,6 +57,8 @@ class ServedModelInputs:
     """Measurements of the export targets, as JSON."""
     exported: Path
     """Bundle that would be served."""
+    label_issues: Path | None = None
+    """Training texts whose label looks wrong; None if they were not looked for."""
     sweep: Path | None = None
     """Results of a sweep, as JSON; None without one."""
 
@@ -80,6 +83,7 @@ def gate_trained_model(
     run: str,
     decision: Path,
     report: Path,
+    label_issues: Path | None = None,
     sweep: Path | None = None,
 ) -> GateDecision:
     """Decide gate 1.
@@ -92,16 +96,19 @@ def gate_trained_model(
         run: Name of the run.
         decision: File to write the decision to, as JSON.
         report: File to write the HTML report to.
+        label_issues: Training texts whose label looks wrong; None if they were not looked for.
         sweep: Results of a sweep, for the report.
     """
     evaluation = Evaluation.open(trained)
     opened, gate = Dataset.open(dataset), recipe.gate
     use = PresentUse.open(registry.judgements(recipe.model), run, opened, [evaluation])
     result = use.record(judge_trained(evaluation, gate))
-    manifest = opened.manifest
-    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *data_rules(manifest, gate)])
+    manifest, issues = opened.manifest, _open_label_issues(label_issues)
+    rules = data_rules(manifest, gate, issues.manifest if issues else None)
+    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *rules])
     _write(result, decision)
-    write_report(report, ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep)))
+    inputs = ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep), label_issues=issues)
+    write_report(report, inputs)
     return result
 
 
@@ -133,9 +140,10 @@ def gate_served_model(
     result = use.record(check_reference(result, evaluation, champion, reference, load, recipe))
     result = check_promised_precision(result, evaluation, recipe.export)
     result = reject_rolled_back(result, registry, recipe.model)
-    result = result.with_rules(_limit_rules(evaluation, measurements, dataset.manifest, gate))
+    issues = _open_label_issues(inputs.label_issues)
+    result = result.with_rules(_limit_rules(evaluation, measurements, dataset.manifest, issues, gate))
     _write(result, outputs.decision)
-    report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep)
+    report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep, issues)
     write_report(outputs.report, report)
     manifest = inputs.exported / MANIFEST
     bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
@@ -146,13 +154,17 @@ def gate_served_model(
 
 
 def _limit_rules(
-    served: Evaluation, measurements: Measurements, dataset: DatasetManifest, gate: Gate
+    served: Evaluation,
+    measurements: Measurements,
+    dataset: DatasetManifest,
+    issues: LabelIssues | None,
+    gate: Gate,
 ) -> Iterator[Rule]:
     """Yield the rules of gate 2 on the serving cost, robustness, slices and data."""
     yield from cost_rules(measurements, gate)
     yield from robustness_rules(served, gate)
     yield from slice_rules("the served model", served, gate)
-    yield from data_rules(dataset, gate)
+    yield from data_rules(dataset, gate, issues.manifest if issues else None)
 
 
 def _load(
@@ -193,6 +205,10 @@ def _serving_cost(folder: Path, improvement: Sequence[str]) -> ServingCost | Non
     timed = "speed" in improvement
     rate = throughput(measure_speed(folder, max_benchmark_tokens(bundle)).speeds) if timed else None
     return ServingCost(bundle.size, rate)
+
+
+def _open_label_issues(path: Path | None) -> LabelIssues | None:
+    return LabelIssues.open(path) if path else None
 
 
 def _read_sweep(path: Path | None) -> list[Candidate]:

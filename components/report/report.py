@@ -23,10 +23,12 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.earlier_trainings import with_earlier
 from textgate.components.contracts.evaluation import ClassScores, EvaluationManifest
 from textgate.components.contracts.insight import TopWord, WordContribution
+from textgate.components.contracts.label_issues import LabelIssues
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult
 from textgate.components.metrics import METRICS
 from textgate.components.report import figures
 from textgate.components.report.charts import range_bar, share_bar
+from textgate.components.report.label_issues import most_suspect
 from textgate.components.report.page import PageLayout, PageSection, write_page
 from textgate.components.report.rejected_rows import rejected_groups
 from textgate.components.report.text_map import text_maps
@@ -61,6 +63,8 @@ class ReportInputs:
     """Changes from merging an adapter."""
     sweep: Sequence[Candidate] = ()
     """Candidates of a sweep."""
+    label_issues: LabelIssues | None = None
+    """Training texts whose label looks wrong; None if they were not looked for."""
 
     @property
     def before_export(self) -> Evaluation | None:
@@ -108,6 +112,8 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         confusion=_confusion_rows(manifest) if len(manifest.labels) <= _MAX_MATRIX_LABELS else [],
         common_errors=_common_errors(manifest),
         errors=_errors(evaluation),
+        label_check=inputs.label_issues.manifest if inputs.label_issues else None,
+        label_issues=most_suspect(inputs.label_issues),
         top_words=_top_words(evaluation.insight),
         sweep=inputs.sweep,
         rejected_groups=rejected_groups(inputs.dataset),
@@ -151,6 +157,7 @@ def _sections(inputs: ReportInputs, charts: dict[str, list[Markup]]) -> list[Pag
         (PageSection("robustness", "Robustness", "robustness.html"), manifest.robustness),
         (PageSection("domains", "Out of domain", "domains.html"), manifest.out_of_domain),
         (PageSection("data", "Data", "data.html"), True),
+        (PageSection("labels", "Labels that look wrong", "label_issues.html"), inputs.label_issues),
         (PageSection("map", "Map of the texts", "map.html"), charts["map"]),
         (PageSection("training", "Training", "training.html"), charts["training"] or inputs.sweep),
         (PageSection("errors", "Most confident errors", "errors.html"), True),

@@ -45,6 +45,11 @@ def test_a_recipe_is_read_from_json_as_it_was_written() -> None:
             "evaluate.baseline_texts=0",
             "mine.yaml: gate.beats_baseline needs a baseline: set evaluate.baseline_texts above 0",
         ),
+        (
+            "gate.max_label_issues=0.1",
+            "evaluate.label_check_texts=0",
+            "mine.yaml: gate.max_label_issues needs checked labels: set evaluate.label_check_texts above 0",
+        ),
     ],
 )
 def test_a_condition_on_an_analysis_that_is_turned_off_names_the_key_to_set(

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXTGATE = str(Path(sysconfig.get_path("scripts")) / "textgate")
 ALL_STEPS = [
-    *("ingest", "preprocess", "train", "evaluate", "gate-trained"),
+    *("ingest", "preprocess", "check-labels", "train", "evaluate", "gate-trained"),
     *("merge-quantize", "export-onnx", "evaluate-2", "gate-served", "promote", "record"),
 ]
 UNCACHED = {"gate-trained", "gate-served", "promote", "record"}

@@ -22,6 +22,7 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE, DatasetManifest
 from textgate.components.contracts.evaluation import RobustnessResult, Slice
+from textgate.components.contracts.label_issues import CheckedLabel, LabelIssuesManifest
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
 from textgate.components.gate.data_rules import data_rules
 from textgate.components.gate.gate import (
@@ -247,6 +248,24 @@ def test_near_duplicates_are_a_share_of_the_texts_of_all_splits() -> None:
     unknown = data_rule(manifest(), max_near_duplicates=1)
     assert not unknown.passed
     assert "it is unknown how many texts are near duplicates" in unknown.message
+
+
+def test_labels_that_look_wrong_are_a_share_of_the_checked_training_texts() -> None:
+    labels = {"bad": CheckedLabel(checked=760, issues=5), "good": CheckedLabel(checked=40, issues=15)}
+    checked = LabelIssuesManifest(dataset="d", texts=900, labels=labels, unchecked={"rare": 3}, pairs=[])
+    (reached,) = data_rules(manifest(), gate(max_label_issues=0.025), checked)
+    assert reached.passed
+    (missed,) = data_rules(manifest(), gate(max_label_issues=0.024), checked)
+    assert (missed.name, missed.passed, missed.threshold) == ("max_label_issues", False, 0.024)
+    assert missed.message == (
+        "the labels of 2.50% of the 800 checked training texts look wrong (most often 'good': 15, 'bad': 5), more than "
+        "gate.max_label_issues=0.024"
+    )
+    nothing = checked.model_copy(update={"labels": {}})
+    for issues in (None, nothing):
+        (unknown,) = data_rules(manifest(), gate(max_label_issues=1), issues)
+        assert not unknown.passed
+        assert "no labels of training texts were checked" in unknown.message
 
 
 def test_the_rarest_label_needs_its_training_texts() -> None:

@@ -11,7 +11,8 @@ from textgate.components.sources import content_version
 
 SECRET = "a-secret-token"
 STEPS = [
-    *("ingest", "preprocess", "train", "evaluate", "gate-trained", "merge-quantize", "export-onnx", "evaluate-2"),
+    *("ingest", "preprocess", "check-labels", "train", "evaluate", "gate-trained", "merge-quantize"),
+    *("export-onnx", "evaluate-2"),
     *("gate-served", "promote", "record"),
 ]
 

@@ -190,13 +190,13 @@ print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
 MODULES = {
     **{
         step: f"textgate.components.{step}.component"
-        for step in ("ingest", "preprocess", "train", "select", "evaluate")
+        for step in ("ingest", "preprocess", "check_labels", "train", "select", "evaluate")
     },
     **{step: f"textgate.components.{step}.component" for step in ("merge_quantize", "export_onnx", "compare")},
     "system": "textgate.pipelines.compared_system",
 }
 STEPS = set(MODULES)
-MODEL_STEPS = STEPS - {"ingest", "preprocess", "select"}
+MODEL_STEPS = STEPS - {"ingest", "preprocess", "check_labels", "select"}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,8 @@ MODEL_STEPS = STEPS - {"ingest", "preprocess", "select"}
         ("components/inference/onnx.py", "linear", MODEL_STEPS),
         ("components/evaluate/synonyms.txt", "linear", {"evaluate", "system"}),
         ("components/sources/schemes.py", "linear", {"ingest", "train", "evaluate", "merge_quantize", "system"}),
+        ("components/check_labels/label_check.py", "linear", {"check_labels"}),
+        ("components/families/tfidf.py", "linear", {"check_labels", "evaluate", "system"}),
         ("components/select/select.py", "linear", {"select"}),
         ("components/contracts/comparison.py", "linear", {"compare", "system"}),
         ("components/contracts/normalizer.py", "linear", STEPS),

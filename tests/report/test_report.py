@@ -26,6 +26,14 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.dataset import SplitChoice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
+from textgate.components.contracts.label_issues import (
+    CheckedLabel,
+    LabelIssue,
+    LabelIssues,
+    LabelIssuesManifest,
+    LabelPair,
+    write_label_issues,
+)
 from textgate.components.contracts.losses import Loss, RejectedExample
 from textgate.components.contracts.training_cost import EarlierTraining
 from textgate.components.metrics import METRICS
@@ -251,6 +259,29 @@ def test_markup_in_the_data_is_escaped(page: Page) -> None:
     assert "<img src=x" not in page.source
     assert {"script", "img", "iframe", "link", "object"}.isdisjoint(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_labels_that_look_wrong_are_listed_and_escaped(inputs: ReportInputs, tmp_path: Path) -> None:
+    counts = {"negative": CheckedLabel(checked=300, issues=24), "positive": CheckedLabel(checked=200, issues=1)}
+    manifest = LabelIssuesManifest(
+        dataset="d",
+        texts=900,
+        labels=counts,
+        unchecked={"rare": 4},
+        pairs=[LabelPair(label="negative", suggested="positive", issues=24)],
+    )
+    issues = [
+        LabelIssue("0" * 16, f"a.csv:{row}", "train", "negative", "positive", 0.9, 0.1, MARKUP) for row in range(25)
+    ]
+    write_label_issues(tmp_path / "issues", manifest, issues)
+    page = write_page(replace(inputs, label_issues=LabelIssues.open(tmp_path / "issues")), tmp_path)
+    assert "About 25 of 500 checked training labels (5.0 %) look wrong; there are 900 training texts." in page.text
+    assert "Labels with too few texts to be checked: rare (4)." in page.text
+    assert "a.csv:19" in page.text
+    assert "a.csv:20" not in page.text
+    assert page.text.count(MARKUP) >= 20
+    assert "<img src=x" not in page.source
+    assert "labels" in page.values("id", "h2")
 
 
 def test_the_page_loads_no_external_resources(page: Page) -> None:

@@ -12,7 +12,7 @@ PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 
 class EvaluateSettings(RecipeSection):
-    """Analyses for the report. Only ``gate.max_robustness_loss`` and ``gate.beats_baseline`` let them affect a gate."""
+    """Analyses for the report. The gate uses those that its keys name, such as ``gate.max_label_issues``."""
 
     robustness: list[Perturbation] = list(PERTURBATIONS)
     """Perturbations that should not change a prediction, each applied to a sample of the test split. All by default."""
@@ -29,6 +29,9 @@ class EvaluateSettings(RecipeSection):
     baseline_texts: int = Field(default=10_000, ge=0)
     """Number of training texts, sampled with ``seed``, on which TF-IDF + logistic regression is fitted as a baseline
     for the scores; 0 turns it off."""
+    label_check_texts: int = Field(default=50_000, ge=0)
+    """Number of training texts, sampled with ``seed``, whose labels are checked for errors with TF-IDF + logistic
+    regression; 0 turns the check off."""
     out_of_domain: dict[str, Source] = {}
     """Further data sets with the same labels, by name, on which the served model is scored to see how it
     generalizes."""
@@ -44,7 +47,7 @@ class EvaluateSettings(RecipeSection):
     @property
     def for_served_model(self) -> "EvaluateSettings":
         """Settings for evaluating the served model: everything except map and baseline."""
-        return self.model_copy(update={"map_texts": 0, "baseline_texts": 0})
+        return self.model_copy(update={"map_texts": 0, "baseline_texts": 0, "label_check_texts": 0})
 
     @property
     def for_winner(self) -> "EvaluateSettings":
@@ -52,8 +55,10 @@ class EvaluateSettings(RecipeSection):
 
         The baseline is among them, because the trained systems of a comparison are evaluated without any analysis.
         """
-        return self.model_copy(update={"map_texts": 0})
+        return self.model_copy(update={"map_texts": 0, "label_check_texts": 0})
 
 
-SCORES_ONLY = EvaluateSettings(robustness=[], explained_errors=0, top_word_texts=0, map_texts=0, baseline_texts=0)
+SCORES_ONLY = EvaluateSettings(
+    robustness=[], explained_errors=0, top_word_texts=0, map_texts=0, baseline_texts=0, label_check_texts=0
+)
 """Settings without any analysis beyond the scores."""

@@ -65,6 +65,8 @@ class Gate(RecipeSection):
     max_near_duplicates: Share | None = None
     """Largest share of the texts that may be near duplicates of others: equal but for case, punctuation, width, markup,
     addresses or mentions."""
+    max_label_issues: Share | None = None
+    """Largest share of the checked training texts whose label may look wrong (see ``evaluate.label_check_texts``)."""
     min_label_rows: int | None = Field(default=None, ge=1)
     """Smallest number of training texts of each label."""
     endpoint: Endpoint | None = None

@@ -114,6 +114,8 @@ class Recipe(RecipeSection):
             )
         if self.gate.beats_baseline and not self.evaluate.baseline_texts:
             raise ValueError("gate.beats_baseline needs a baseline: set evaluate.baseline_texts above 0")
+        if self.gate.max_label_issues is not None and not self.evaluate.label_check_texts:
+            raise ValueError("gate.max_label_issues needs checked labels: set evaluate.label_check_texts above 0")
         return self
 
     @model_validator(mode="after")
