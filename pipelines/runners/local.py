@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.image import IMAGE, Images
-from textgate.components.sources import content_version
+from textgate.components.sources import content_version, shared_downloads
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.runners.display import Display
@@ -131,6 +131,7 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     return LocalComparison(comparison, record, log.steps, time.perf_counter() - started, folder, page, report)
 
 
+@shared_downloads()
 def _run(
     name: str,
     recipes: Sequence[Recipe],

@@ -60,7 +60,7 @@ class Source(RecipeSection):
 
     uri: str = Field(min_length=1)
     """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[@revision]`` or
-    ``pypi://name/version/path#sha256=…``."""
+    ``pypi://name/version/path#sha256=…``. The query and the user information of a URL are stored nowhere."""
     text: TextColumns = "text"
     """Name of the text column, or several names whose texts are joined by a space."""
     label: str = "label"
