@@ -7,7 +7,6 @@ import pytest
 from e2e.conftest import write_films
 from sources.web_server import Page, WebServer, web_server
 
-
 pytestmark = pytest.mark.slow
 
 
