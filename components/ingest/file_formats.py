@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError
+from textgate.components.ingest.parquet_pages import batch_rows
 from textgate.components.ingest.raw_rows import (
     MAX_KNOWN_COLUMNS,
     RawRow,
@@ -264,7 +265,8 @@ def _read_parquet(path: Path, columns: Sequence[str], required: Sequence[str]) -
         require_unique_columns(names, name)
         require_columns(required, names, name)
         existing = [column for column in columns if column in names]
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=existing):
+        rows = batch_rows(file, path, existing, _PARQUET_BATCH_ROWS)
+        for batch in file.iter_batches(batch_size=rows, columns=existing):
             for row in _batch_rows(batch):
                 number += 1
                 yield RawRow(f"{name}:{number}", row, "" if row else UNDECODABLE)
