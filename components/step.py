@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from textgate.components.redaction import redact
+
 ERROR_PREFIX = "textgate error: "
 WARNING_PREFIX = "textgate warning: "
 """Beginning of a line that a run shows on the terminal, not only in its log."""
@@ -18,8 +20,12 @@ WORK_PREFIX = "textgate worked seconds: "
 class InputError(Exception):
     """Error in the user's input.
 
-    The message is one sentence for the user: what is wrong, where (file, row, key), and what would be right.
+    The message is one sentence for the user: what is wrong, where (file, row, key), and what would be right. The user
+    information and the queries of URLs in it are hidden: a message is printed, logged and stored.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 @contextmanager

@@ -6,13 +6,16 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from textgate.components.contracts import Compute, Recipe, Resources
+from textgate.components.sources import SOURCE_URLS
 
 S3_SECRET = "textgate-s3"  # noqa: S105 (a name)
 """Secret with keys for the store; without it boto3 uses the pod's own identity."""
 HUB_SECRET = "textgate-hub"  # noqa: S105
 """Secret with a Hugging Face token, for gated models."""
+SOURCES_SECRET = "textgate-sources"  # noqa: S105
+"""Secret with complete URLs of sources, whose query or user information no pipeline stores."""
 CONFIG_MAP = "textgate"
-"""Config map with the address of the store. It and both secrets are optional; k8s/base holds templates."""
+"""Config map with the address of the store. It and the secrets are optional; k8s/base holds templates."""
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
 
@@ -49,6 +52,7 @@ def configure_pod(task: Any, instance: str, compute: Compute) -> None:
         kubernetes.add_pod_label(task, f"app.kubernetes.io/{key}", value)
     kubernetes.use_secret_as_env(task, S3_SECRET, {key: key for key in _KEYS}, optional=True)
     kubernetes.use_secret_as_env(task, HUB_SECRET, {"HF_TOKEN": "HF_TOKEN"}, optional=True)
+    kubernetes.use_secret_as_env(task, SOURCES_SECRET, {SOURCE_URLS: SOURCE_URLS}, optional=True)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in _SETTINGS}, optional=True)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)

@@ -52,6 +52,7 @@ from textgate.components.contracts.recipe.training import (
 )
 from textgate.components.contracts.run_record import Promotion, RunRecord
 from textgate.components.contracts.training_cost import TrainingCost
+from textgate.components.redaction import redact
 from textgate.components.step import InputError
 
 __all__ = [
@@ -111,5 +112,6 @@ __all__ = [
     "duration",
     "file_sha256",
     "new_folder",
+    "redact",
     "replace_bundle_references",
 ]

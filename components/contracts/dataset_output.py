@@ -30,6 +30,7 @@ from textgate.components.contracts.dataset import (
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.losses import LossCounter
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.redaction import redact
 
 ROWS_PER_SHARD = 50_000
 _CHARACTERS_PER_SHARD = 32_000_000
@@ -147,7 +148,7 @@ class DatasetWriter:
         for split in sorted(self._digests):
             digest.update(split.encode() + b"\0" + self._digests[split].digest())
         manifest = DatasetManifest(
-            source=source,
+            source=redact(source),
             labels=labels,
             counts={
                 split: {label: counts[label] for label in labels if counts[label]}

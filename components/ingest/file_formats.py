@@ -17,6 +17,7 @@ from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
 from textgate.components.ingest.delimited import read_delimited
 from textgate.components.ingest.json_records import JsonArray, is_json_array, read_json_lines
+from textgate.components.ingest.parquet_pages import batch_rows
 from textgate.components.ingest.raw_rows import RawRow, printable_name, require_columns, require_unique_columns
 from textgate.components.ingest.rejection_reasons import UNDECODABLE
 from textgate.components.ingest.text_encoding import Encoding, find_encoding, open_text
@@ -223,7 +224,8 @@ def _read_parquet(
         require_unique_columns(names, name)
         require_columns(required, names, name)
         existing = [column for column in columns if column in names]
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=existing):
+        rows = batch_rows(file, path, existing, _PARQUET_BATCH_ROWS)
+        for batch in file.iter_batches(batch_size=rows, columns=existing):
             for row in _batch_rows(batch):
                 number += 1
                 if len(row) == len(existing):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from textgate.components.contracts import RunRecord
+from textgate.components.contracts import RunRecord, redact
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_decisions, load_promotion, save_record
 
@@ -26,7 +26,7 @@ def record_run(
         recipe=recipe,
         source_version=source_version,
         state=state,
-        error=error or None,
+        error=redact(error) if error else None,
         decisions=load_decisions(store, run),
         promotion=load_promotion(store, run),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

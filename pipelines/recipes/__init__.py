@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Recipe, Source, replace_bundle_references
-from textgate.components.sources import is_path, with_bucket
+from textgate.components.sources import SourceUrls, is_path, with_bucket
 
 _FOLDER = Path(__file__).parent
 
@@ -47,20 +47,27 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """Return the recipe with local paths made absolute, because steps run in other working directories."""
+    """Return the recipe as a pipeline takes it: with absolute local paths, and without secrets in the sources' URLs.
+
+    Steps run in other working directories; the complete URLs reach them by the environment (see ``SourceUrls``).
+
+    Raises:
+        InputError: See ``SourceUrls.hide``.
+    """
+    urls = SourceUrls()
     train = replace_bundle_references(
         recipe.train, lambda reference: _absolute_path(reference) if is_path(reference) else reference
     )
-    return recipe.with_sources(_with_absolute_uri).model_copy(update={"train": train})
+
+    def change(source: Source) -> Source:
+        return source.model_copy(update={"uri": urls.hide(_absolute_path(source.uri))})
+
+    return recipe.with_sources(change).model_copy(update={"train": train})
 
 
 def with_feedback_of(recipe: Recipe, bucket: str) -> Recipe:
     """Return the recipe with the bucket in each ``feedback://`` source that names none; steps do not know it."""
     return recipe.with_sources(lambda source: with_bucket(source, bucket))
-
-
-def _with_absolute_uri(source: Source) -> Source:
-    return source.model_copy(update={"uri": _absolute_path(source.uri)})
 
 
 def _absolute_path(uri: str) -> str:

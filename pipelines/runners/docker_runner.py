@@ -12,7 +12,7 @@ from textgate.components.contracts import InputError, Source
 from textgate.components.sources import content_version
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-_PREFIXES = ("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES")
+_PREFIXES = ("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES", "TEXTGATE_SOURCE_URLS")
 
 
 def docker_runner(runs: Path) -> Any:

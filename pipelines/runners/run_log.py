@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Dataset, InputError, ProgressLine
+from textgate.components.contracts import Dataset, InputError, ProgressLine, redact
 from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.step import ERROR_PREFIX, WARNING_PREFIX, WORK_PREFIX
@@ -193,7 +193,7 @@ class RunLog(io.TextIOBase):
         *lines, self._thread.partial_line = (self._thread.partial_line + text).split("\n")
         with self._lock:
             for line in lines:
-                self._add_line(printable(_ANSI.sub("", line).rstrip()), self._thread.task)
+                self._add_line(redact(printable(_ANSI.sub("", line).rstrip())), self._thread.task)
         return len(text)
 
     def _add_line(self, line: str, task: _Task | None) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from sources.web_server import Page, web_server
 
 from textgate.components.contracts import Source
 from textgate.components.ingest.ingest import ingest_source
@@ -146,6 +147,17 @@ def test_a_source_in_the_store_is_read(folder: Path, store: Store) -> None:
     found = run_json(f"s3://{store.bucket}/films.csv")
     assert (found["name"], found["labels"]) == ("films", {"bad": 20, "good": 20})
     assert recipes.load("recipe.yaml").source.uri == f"s3://{store.bucket}/films.csv"
+
+
+def test_the_query_of_a_url_is_sent_and_not_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTGATE_DOWNLOADS", str(folder / "downloads"))
+    with web_server() as web:
+        web.pages["/films.csv?sig=5ec2e7"] = Page(CSV.encode())
+        result = run(f"{web.address}/films.csv?sig=5ec2e7")
+    assert result.exit_code == 0, result.output
+    written = (folder / "recipe.yaml").read_text()
+    assert f"{web.address}/films.csv?****" in written
+    assert "5ec2e7" not in written + result.output
 
 
 def test_labels_that_yaml_would_misread_are_quoted(folder: Path) -> None:

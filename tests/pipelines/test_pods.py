@@ -10,6 +10,7 @@ from pipelines.specification import ALWAYS_RUN, missing_inputs, tasks
 
 from textgate.components.contracts import Compute, InputError, Recipe, bundle_references
 from textgate.components.image import Images
+from textgate.components.sources import SOURCE_URLS
 from textgate.pipelines import recipes
 from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.sweep import Combination, combinations
@@ -124,6 +125,7 @@ def check_step(step: Step, recipe: Recipe) -> None:
     secrets = step.platform["secretAsEnv"]
     assert environment_keys(secrets, "secret", "textgate-s3") == {key: key for key in keys}
     assert environment_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
+    assert environment_keys(secrets, "secret", "textgate-sources") == {SOURCE_URLS: SOURCE_URLS}
     settings = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"]
     assert environment_keys(step.platform["configMapAsEnv"], "configMap", "textgate") == {key: key for key in settings}
 

@@ -103,6 +103,41 @@ def test_a_wheel_with_another_digest_or_member_is_an_input_error(tmp_path: Path,
     assert not list(tmp_path.rglob("escaped"))
 
 
+@pytest.mark.parametrize("name", ["--log/1.0", "-r/1.0", "a-/1.0", "a/--index-url", "a/1.0 --pre", ".a/1.0"])
+def test_no_part_of_a_uri_is_an_option_of_pip(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not of the form pypi://package/version/path"):
+        fetch(f"pypi://{name}/x#sha256={'1' * 64}", tmp_path)
+
+
+def packed_wheel(folder: Path, content: bytes, damage: bool = False) -> str:
+    """Write a wheel into the downloads, as if pip had fetched it; return the URI of its only file."""
+    path = folder / "package.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("p/rows.csv", content)
+    if damage:
+        data = bytearray(path.read_bytes())
+        data[60] ^= 0xFF
+        path.write_bytes(data)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "pypi" / sha256).mkdir(parents=True)
+    path.rename(folder / "pypi" / sha256 / path.name)
+    return f"pypi://p/1.0/p/rows.csv#sha256={sha256}"
+
+
+def test_a_wheel_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    uri = packed_wheel(tmp_path, bytes(65 << 20))
+    with pytest.raises(InputError, match=r"would be 68,157,440 bytes out of a wheel of [0-9,]{6}, over 100 times"):
+        fetch(uri, tmp_path)
+    assert not list(tmp_path.rglob("rows.csv"))
+    assert fetch(packed_wheel(tmp_path, bytes(1 << 20)), tmp_path).stat().st_size == 1 << 20
+
+
+def test_a_damaged_wheel_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is damaged: the wheel cannot be unpacked"):
+        fetch(packed_wheel(tmp_path, b"text,label\n" * 100, damage=True), tmp_path)
+    assert not list(tmp_path.rglob("rows.csv"))
+
+
 def test_a_web_file_is_fetched_and_its_version_changes_with_it(
     tmp_path: Path, web: tuple[str, dict[str, bytes | str]]
 ) -> None:

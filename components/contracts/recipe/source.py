@@ -116,7 +116,8 @@ class Source(RecipeSection):
 
     uri: str = Field(min_length=1)
     """Local file or folder, ``s3://bucket/prefix``, ``https://…``, ``hf://org/name[/subset][@revision]``,
-    ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model."""
+    ``pypi://name/version/path#sha256=…``, or ``feedback://MODEL[?days=N]`` for the feedback on a served model. The
+    query and the user information of a URL are stored nowhere."""
     text: TextColumns = "text"
     """Name of the text column, or several names whose texts are joined by ``separator``."""
     separator: str = Field(default=" ", min_length=1)
