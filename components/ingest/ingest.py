@@ -138,9 +138,18 @@ def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> Non
 
 
 def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
+    result = accept_row(row, source)
+    if isinstance(result, Rejected):
+        writer.reject(result)
+    else:
+        writer.add(split, result)
+        require_few_labels(source, writer, split)
+
+
+def accept_row(row: RawRow, source: Source) -> Row | Rejected:
+    """Return a raw row as a row of the dataset, or rejected with the reason why it cannot be used."""
     if row.columns is None:
-        writer.reject(Rejected(row.id, row.reason, None, None))
-        return
+        return Rejected(row.id, row.reason, None, None)
     values = [row.columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
     text = texts[0] if len(texts) == 1 else " ".join(part for part in texts if part.strip())
@@ -162,10 +171,8 @@ def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -
     elif label is None:
         reason = UNKNOWN_LABEL
     else:
-        writer.add(split, Row(row.id, text, label, metadata))
-        require_few_labels(source, writer, split)
-        return
-    writer.reject(Rejected(row.id, reason, raw_label or None, text))
+        return Row(row.id, text, label, metadata)
+    return Rejected(row.id, reason, raw_label or None, text)
 
 
 def _labels(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> list[str]:
