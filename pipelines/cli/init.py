@@ -37,7 +37,7 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
     if "://" not in source and not Path(source).exists():
         raise InputError(f"there is no file or folder {source}")
 
-    from textgate.pipelines.cli.data_profile import profile
+    from textgate.pipelines.inspection.data_profile import profile
 
     data = profile(source, text, label)
     recipe = draft_recipe(data)

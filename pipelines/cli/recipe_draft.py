@@ -14,7 +14,7 @@ from textgate.pipelines import recipes as shipped
 from textgate.pipelines.terminal import printable
 
 if TYPE_CHECKING:
-    from textgate.pipelines.cli.data_profile import DataProfile
+    from textgate.pipelines.inspection.data_profile import DataProfile
 
 MAX_LABELS_LISTED = 50
 _WIDTH = 116
