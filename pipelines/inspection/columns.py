@@ -160,6 +160,11 @@ def find_columns(uri: str, text: str | None = None, label: str | None = None) ->
     return SourceColumns(path, source, guesses, split)
 
 
+def split_of(found: SourceColumns, row: RawRow) -> str:
+    """Return the name of a row's given split; empty if the source has no splits."""
+    return to_text(row.columns.get(found.split)) if found.split and row.columns else ""
+
+
 def _rows(path: Path | None, source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
     return read_hub(source, columns) if path is None else read_local(path, source, columns)
 

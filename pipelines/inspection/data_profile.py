@@ -1,6 +1,7 @@
 """Profile of a data source for ``textgate init``: its columns and its labels."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
@@ -53,17 +54,26 @@ def profile(uri: str, text: str | None = None, label: str | None = None) -> Data
             labels[accepted.label] += 1
             splits[to_text((row.columns or {}).get(found.split)) if found.split else ""] += 1
             require_few_labels(labels, found.source)
-    if len(labels) < 2:
-        values_found = f"the value {min(labels)!r} only" if labels else "no value"
-        raise InputError(
-            f"the column {found.source.label!r} of {uri} has {values_found}: a classifier needs at least two labels; "
-            "name the column that holds them with --label"
-        )
+    require_two_labels(labels, found.source)
     source = with_given_test(found, splits)
     return DataProfile(source, found.names, dict(sorted(labels.items())), rows, rows - labels.total(), rows < _MAX_ROWS)
 
 
-def require_few_labels(labels: Counter[str], source: Source) -> None:
+def require_two_labels(labels: Collection[str], source: Source) -> None:
+    """Check that there are at least two labels.
+
+    Raises:
+        InputError: There are fewer.
+    """
+    if len(labels) < 2:
+        values_found = f"the value {min(labels)!r} only" if labels else "no value"
+        raise InputError(
+            f"the column {source.label!r} of {source.uri} has {values_found}: a classifier needs at least two labels; "
+            "name the column that holds them with --label"
+        )
+
+
+def require_few_labels(labels: Collection[str], source: Source) -> None:
     """Check that there are at most 1,000 labels.
 
     Raises:

@@ -1,6 +1,7 @@
 """Splits that a source comes with: their use by their names, and the row filter that selects some of them."""
 
 import json
+import keyword
 import re
 from collections.abc import Iterable
 from typing import Literal
@@ -25,7 +26,11 @@ def split_role(name: str) -> SplitRole | None:
 
 def split_filter(column: str, names: Iterable[str]) -> str | None:
     """Return the row filter that selects the splits ``names``; None if a filter cannot name the column."""
-    if not column.isidentifier():
+    if not _is_word(column):
         return None
-    values = [name if name.isidentifier() else json.dumps(name, ensure_ascii=False) for name in sorted(names)]
+    values = [name if _is_word(name) else json.dumps(name, ensure_ascii=False) for name in sorted(names)]
     return f"{column} == {values[0]}" if len(values) == 1 else f"{column} in [{', '.join(values)}]"
+
+
+def _is_word(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
