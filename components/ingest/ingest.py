@@ -227,6 +227,23 @@ def _known_values(row: RawRow) -> dict[str, Any]:
 
 
 def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter, split: str) -> None:
+    result = accept_row(row, source, names, split)
+    if isinstance(result, Rejected):
+        writer.reject(result)
+    else:
+        writer.add(split, result)
+        require_few_labels(source, writer, split)
+
+
+def accept_row(row: RawRow, source: Source, names: LabelNames, split: str) -> Row | Rejected:
+    """Return a raw row as a row of the dataset, or rejected with the reason why it cannot be used.
+
+    Args:
+        row: Raw row.
+        source: Source settings.
+        names: Names of the labels.
+        split: Split that the row would be in.
+    """
     columns = _known_values(row)
     values = [columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
@@ -251,13 +268,11 @@ def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter
     elif label is None:
         reason = UNKNOWN_LABEL
     else:
-        writer.add(split, Row(row.id, text, label, metadata))
-        require_few_labels(source, writer, split)
-        return
+        return Row(row.id, text, label, metadata)
     known = found and not has_surrogate(found)
     shown = text or row.text or None
     rejected_label = (label or found) if known else None
-    writer.reject(Rejected(row.id, reason, rejected_label, shown, split, row.line, row.column))
+    return Rejected(row.id, reason, rejected_label, shown, split, row.line, row.column)
 
 
 def _labels(

@@ -1,7 +1,8 @@
 """Language detection with py3langid."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 from textgate.components.contracts import InputError
 
@@ -27,9 +28,7 @@ def language_filter(language: str) -> Callable[[str], bool]:
     Raises:
         InputError: py3langid does not know the language.
     """
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = _identifier()
     if language not in identifier.labels:
         known = ", ".join(sorted(label for label in identifier.labels if len(label) == len(language)))
         raise InputError(f"preprocess.language {language!r} cannot be detected: choose one of {known}")
@@ -42,3 +41,31 @@ def language_filter(language: str) -> Callable[[str], bool]:
         return bool(dict(identifier.rank(start))[language] >= _MIN_PROBABILITY_RATIO * probability)
 
     return lambda text: accepts_start(text[:_MAX_CHARACTERS])
+
+
+def language_probabilities(text: str) -> dict[str, float]:
+    """Return the probability of every language that py3langid knows, the likeliest first, as ``language_filter`` does.
+
+    Args:
+        text: Text whose first 300 characters are looked at.
+    """
+    return {language: float(probability) for language, probability in _identifier().rank(text[:_MAX_CHARACTERS])}
+
+
+def likely_language(probabilities: dict[str, float], expected: str) -> str:
+    """Return the language that ``language_filter(expected)`` takes a text for: ``expected`` unless another is clear.
+
+    Args:
+        probabilities: Result of ``language_probabilities``.
+        expected: Language of most texts.
+    """
+    likeliest = max(probabilities, key=probabilities.__getitem__)
+    accepted = probabilities[expected] >= _MIN_PROBABILITY_RATIO * probabilities[likeliest]
+    return expected if accepted else likeliest
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

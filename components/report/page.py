@@ -32,6 +32,8 @@ class PageLayout(NamedTuple):
     sections: list[PageSection]
     package: str = _PACKAGE
     """Package with a folder ``templates``, which is searched before the report's own."""
+    footnote: str = "Intervals are 95 % intervals; those that rest on fewer than 20 texts say so."
+    """Sentence at the end of the page."""
 
 
 def write_page(path: Path, layout: PageLayout, **values: object) -> None:

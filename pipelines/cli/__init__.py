@@ -11,6 +11,7 @@ from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.init import init
+from textgate.pipelines.cli.inspect_source import inspect
 from textgate.pipelines.cli.keys import keys
 from textgate.pipelines.cli.models import models
 from textgate.pipelines.cli.predict import explain, predict
@@ -58,6 +59,7 @@ def main() -> None:
 
 
 _COMMANDS = (
+    inspect,
     init,
     recipes,
     run,

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 
-from textgate.components.contracts import InputError, Recipe
 from textgate.components.sources import SourceUrls
 from textgate.pipelines.cli.help_text import example
-from textgate.pipelines.cli.recipe_draft import MAX_LABELS_LISTED, draft_recipe
+from textgate.pipelines.cli.recipe_draft import MAX_LABELS_LISTED, require_new_file, require_source, write_recipe
 from textgate.pipelines.cli.store_options import json_option
 from textgate.pipelines.cli.yaml_file import YamlFile
 
@@ -33,24 +32,14 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
     hf:// or pypi:// URI. The text column, the label column and the labels are guessed from the data; the recipe trains
     TF-IDF with logistic regression and is ready for textgate run.
     """
-    if output.exists() and not force:
-        raise _exists(output)
+    require_new_file(output, force)
     source = SourceUrls().hide(source)
-    if "://" not in source and not Path(source).exists():
-        raise InputError(f"there is no file or folder {source}")
+    require_source(source)
 
-    from textgate.pipelines.cli.data_profile import profile
+    from textgate.pipelines.inspection.data_profile import profile
 
     data = profile(source, text, label)
-    recipe = draft_recipe(data)
-    name = Recipe.parse(recipe, str(output)).name
-    try:
-        with output.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(recipe)
-    except FileExistsError:
-        raise _exists(output) from None
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
+    name = write_recipe(data, output, force)
     if as_json:
         found = {"text": data.source.text, "label": data.source.label, "labels": data.labels, "rows": data.rows}
         click.echo(json.dumps({"recipe": str(output), "name": name, **found}, ensure_ascii=False))
@@ -60,7 +49,3 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
     click.echo(f"wrote {output}: text column {data.source.text!r}, label column {data.source.label!r}")
     click.echo(f"labels: {', '.join(counts[:MAX_LABELS_LISTED])}{more}")
     click.echo(f"next: textgate run {output}")
-
-
-def _exists(output: Path) -> InputError:
-    return InputError(f"{output} exists already: overwrite it with --force, or name another file with -o")

@@ -1,26 +1,70 @@
-"""Commented recipe for a profiled data source, written by ``textgate init``."""
+"""Commented recipe for a profiled data source, written by ``textgate init`` and ``textgate inspect --recipe``."""
 
 import re
 import textwrap
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from textgate.components.contracts import InputError, Recipe
 from textgate.components.contracts.recipe.reference import recipe_keys
 from textgate.components.preprocess.positive import is_negative
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.terminal import printable
 
 if TYPE_CHECKING:
-    from textgate.pipelines.cli.data_profile import DataProfile
+    from textgate.pipelines.inspection.data_profile import DataProfile
 
 MAX_LABELS_LISTED = 50
 _WIDTH = 116
 _FAMILY = "linear"
 _TRAINING = {"ngrams": [1, 2], "min_df": 2, "sublinear": True, "C": 10}
 _MIN_F1 = 0.7
+
+
+def write_recipe(data: "DataProfile", output: Path, force: bool) -> str:
+    """Write the recipe of ``draft_recipe`` to a file, and return its name.
+
+    Args:
+        data: Profile of a source with at least two labels.
+        output: File to write.
+        force: Overwrite the file if it exists.
+
+    Raises:
+        InputError: The file exists, or cannot be written.
+    """
+    recipe = draft_recipe(data)
+    name = Recipe.parse(recipe, str(output)).name
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(recipe)
+    except FileExistsError:
+        raise _exists(output) from None
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
+    return name
+
+
+def require_new_file(output: Path, force: bool) -> None:
+    """Check that a recipe file does not exist, unless ``force`` is set.
+
+    Raises:
+        InputError: It exists.
+    """
+    if output.exists() and not force:
+        raise _exists(output)
+
+
+def require_source(source: str) -> None:
+    """Check that a source that is not a URI exists.
+
+    Raises:
+        InputError: There is no such file or folder.
+    """
+    if "://" not in source and not Path(source).exists():
+        raise InputError(f"there is no file or folder {source}")
 
 
 def draft_recipe(data: "DataProfile") -> str:
@@ -151,3 +195,7 @@ def _quoted(value: str) -> str:
 def _one_line(text: str) -> str:
     """Return the text on one line, without characters that YAML forbids in comments."""
     return printable(" ".join(text.split()))
+
+
+def _exists(output: Path) -> InputError:
+    return InputError(f"{output} exists already: overwrite it with --force, or name another file with -o")

@@ -14,8 +14,9 @@ from textgate.components.contracts import Source
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.storage import Store
 from textgate.pipelines import recipes
-from textgate.pipelines.cli import data_profile, main
+from textgate.pipelines.cli import main
 from textgate.pipelines.cli.recipe_draft import recipe_name
+from textgate.pipelines.inspection import data_profile
 from textgate.pipelines.training import compile_pipeline
 
 CSV = "id,review,sentiment\n" + "".join(

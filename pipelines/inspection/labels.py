@@ -1,0 +1,41 @@
+"""Labels that may be one class in several spellings, and labels that look like a missing value."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from textgate.components.contracts.text_keys import canonical_text
+
+# pandas.read_csv takes these for missing (parameter na_values); the last ones are what spreadsheets are filled with.
+_MISSING = frozenset(
+    {
+        *("#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null"),
+        *("nan", "none", "?", "-", "--", "undefined", "unknown", "missing", "empty", "nil", "(blank)", "tbd"),
+    }
+)
+
+
+def is_missing_marker(label: str) -> bool:
+    """Return whether a label looks like a missing value, such as ``NaN`` or ``N/A``."""
+    return label.strip().lower() in _MISSING
+
+
+def spelling_groups(labels: Iterable[str]) -> list[list[str]]:
+    """Return the groups of two or more labels that may be one class, each sorted.
+
+    Labels are alike if they differ in case, punctuation, white space or Unicode normalization, or are the same number,
+    such as ``1``, ``01`` and ``1.0``.
+    """
+    groups: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        groups.setdefault(_canonical_label(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _canonical_label(label: str) -> str:
+    try:
+        number = Decimal(label.strip())
+        if number.is_finite():
+            return f"number {number.normalize() + 0}"
+    except ArithmeticError:
+        pass
+    return f"text {canonical_text(label)}"
