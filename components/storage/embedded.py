@@ -217,7 +217,9 @@ class EmbeddedStore:
 
 
 def connect(workspace: Path) -> None:
-    """Set the AWS variables of this process to the workspace's embedded store, unless they name an endpoint already.
+    """Set the AWS variables of this process to the workspace's embedded store, unless an endpoint is set already.
+
+    It may be set in the environment or in boto3's configuration file.
 
     Args:
         workspace: Folder of the workspace; its store is started if it does not run.
@@ -226,6 +228,8 @@ def connect(workspace: Path) -> None:
         store = EmbeddedStore(workspace)
         store.start()
         os.environ.update(store.environment())
+        # It belongs to other keys.
+        os.environ.pop("AWS_SESSION_TOKEN", None)
 
 
 def _endpoint(state: _State) -> str:
@@ -249,7 +253,13 @@ def _client(address: str, folder: Path) -> Store:
         region_name="us-east-1",
         aws_access_key_id=identity,
         aws_secret_access_key=secret,
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=1, read_timeout=10, retries={"max_attempts": 0}),
+        config=Config(
+            s3={"addressing_style": "path"},
+            proxies={},
+            connect_timeout=1,
+            read_timeout=10,
+            retries={"max_attempts": 0},
+        ),
     )
     return Store(client, _PROBE_BUCKET)
 

@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from textgate.components.contracts import InputError
 
@@ -21,8 +23,58 @@ _DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
 def endpoint() -> str | None:
-    """Return the S3 endpoint of the environment, or None if none is set."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    """Return the S3 endpoint of the environment or of the profile in boto3's configuration file, or None.
+
+    Raises:
+        InputError: AWS_PROFILE names a profile that does not exist, or the configuration file is malformed.
+    """
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if environment:
+        return environment
+    try:
+        session = Session()
+        profile = session.get_scoped_config()
+        if session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
+        services = session.full_config.get("services", {}).get(profile.get("services"), {})
+    except BotoCoreError as error:
+        raise InputError(f"the AWS configuration cannot be used: {error}") from error
+    return services.get("s3", {}).get("endpoint_url") or profile.get("endpoint_url") or None
+
+
+def aws_variables() -> dict[str, str]:
+    """Return the settings of boto3's configuration files as variables, for a process that cannot read the files.
+
+    Raises:
+        InputError: See ``endpoint``, or the credentials cannot be loaded.
+    """
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    session, address = Session(), endpoint()
+    try:
+        credentials = session.get_credentials()
+        keys = credentials.get_frozen_credentials() if credentials else None
+        values = {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_REGION": os.environ.get("AWS_REGION") or session.get_config_variable("region"),
+            "AWS_ACCESS_KEY_ID": keys and keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys and keys.secret_key,
+            "AWS_SESSION_TOKEN": keys and keys.token,
+        }
+    except BotoCoreError as error:
+        raise InputError(f"the AWS credentials cannot be loaded: {error}") from error
+    return {name: value for name, value in values.items() if value}
+
+
+def _is_loopback(url: str | None) -> bool:
+    with suppress(ValueError):
+        host = urlsplit(url or "").hostname
+        return host == "localhost" or ip_address(host or "").is_loopback
+    return False
 
 
 class StoreConnectionError(InputError):
@@ -60,18 +112,23 @@ class Store:
 
     @classmethod
     def from_environment(cls, bucket: str = DEFAULT_BUCKET) -> "Store":
-        """Create a store from the AWS variables that boto3 reads; addresses are path-style.
+        """Create a store from the variables and the configuration file that boto3 reads.
+
+        Addresses are path-style unless the profile sets ``addressing_style``; the region is us-east-1 unless one is
+        set. A store on this machine is not reached through a proxy.
 
         Raises:
-            InputError: The variables are malformed.
+            InputError: The settings are malformed.
         """
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
+        from botocore.session import Session
 
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        address = endpoint()
         config = Config(
-            s3={"addressing_style": "path"},
+            # None is the environment's.
+            proxies={} if _is_loopback(address) else None,
             connect_timeout=5,
             read_timeout=60,
             retries={"mode": "standard", "max_attempts": 3},
@@ -81,8 +138,13 @@ class Store:
         )
         # Not the default session, which keeps the first credentials it has read.
         try:
-            session = boto3.session.Session()
-            return cls(session.client("s3", endpoint_url=endpoint(), region_name=region, config=config), bucket)
+            settings = Session()
+            s3 = settings.get_scoped_config().get("s3")
+            style = s3.get("addressing_style") if isinstance(s3, dict) else None
+            config = config.merge(Config(s3={"addressing_style": style or "path"}))
+            session = boto3.session.Session(botocore_session=settings)
+            region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
+            return cls(session.client("s3", endpoint_url=address, region_name=region, config=config), bucket)
         except (ValueError, BotoCoreError) as error:
             raise InputError(
                 f"the AWS settings of the environment name no S3 store: {error} (an endpoint is http://host:port)"
@@ -93,7 +155,7 @@ class Store:
         return f"s3://{self.bucket}/{key}"
 
     def ensure_bucket(self) -> None:
-        """Create the bucket if it does not exist."""
+        """Create the bucket, in the client's region, if it does not exist."""
         from botocore.exceptions import ClientError
 
         with self._input_errors():
@@ -103,8 +165,11 @@ class Store:
                 if _code(error) not in _ABSENT:
                     raise
                 # Another process may have created it in the meantime.
+                region = self.client.meta.region_name
+                # S3 takes every region but its first one as a constraint, and needs it.
+                options = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
                 with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
-                    self.client.create_bucket(Bucket=self.bucket)
+                    self.client.create_bucket(Bucket=self.bucket, **options)
 
     def get(self, key: str) -> ObjectContent | None:
         """Return an object, or None if it does not exist."""

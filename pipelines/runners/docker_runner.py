@@ -10,8 +10,10 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.sources import content_version
+from textgate.components.storage.s3 import aws_variables
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_AWS_FILES = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}
 _PREFIXES = ("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES", "TEXTGATE_SOURCE_URLS")
 
 
@@ -68,6 +70,9 @@ def copy_source(source: Source, runs: Path) -> Source:
 def _environment(runs: Path) -> dict[str, str]:
     """Return the environment of the containers: this shell's settings, with certificates copied below ``runs``."""
     settings = {key: value for key, value in os.environ.items() if key.startswith(_PREFIXES)}
+    if _AWS_FILES & settings.keys() or "AWS_ACCESS_KEY_ID" not in settings:
+        # The files of boto3's profiles are not in the containers.
+        settings = {key: value for key, value in settings.items() if key not in _AWS_FILES} | aws_variables()
     for name in _CERTIFICATES:
         bundle = Path(os.environ.get(name, ""))
         if bundle.is_file():
