@@ -42,7 +42,7 @@ def read_label(value: Any) -> str:
 def _spelling(text: str) -> str:
     label = text.strip()
     if not label.isascii():
-        label = unicodedata.normalize("NFC", stream_safe(label)).strip()
+        label = unicodedata.normalize("NFC", stream_safe(label))
     if number := _INTEGRAL.fullmatch(label):
         label = number[1]
     return "0" if label == "-0" else label

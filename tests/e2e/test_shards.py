@@ -19,9 +19,14 @@ def test_a_run_in_parts_gives_the_same_dataset_and_the_same_model(workspace: Wor
     decisions = [[(one["bundle"], one["dataset"]) for one in run["decisions"]] for run in (plain, sharded)]
     assert decisions[0] == decisions[1]
     assert plain["champion"] == sharded["champion"]
+    assert plain["data"] == sharded["data"]
     steps = {step["name"] for step in sharded["steps"]}
     parts = {f"{step} (part {part})" for step in ("ingest-part", "clean-part") for part in range(3)}
     assert parts | {"join-parts", "preprocess-parts"} <= steps
+
+    cached = workspace.run(*shared, "resources.shards=3")
+    assert "join-parts: 300 rows in, 300 kept\njoin-parts: cached\n" in cached.stderr
+    assert "preprocess-parts: 300 rows in, " in cached.stderr
 
     (source / "2.parquet").write_bytes(b"damaged")
     done = workspace.run(*shared, "resources.shards=3")
