@@ -33,7 +33,7 @@ from textgate.pipelines.terminal import Console
     help="Recipe whose base model counts the tokens; or a tokenizer.json, a folder with one, or its URI.",
 )
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="HTML page to write.")
-@click.option("--recipe", type=YamlFile(), help="Recipe file to write, as textgate init does.")
+@click.option("--recipe", "recipe_file", type=YamlFile(), help="Recipe file to write, as textgate init does.")
 @click.option("--force", is_flag=True, help="Overwrite the recipe file if it exists.")
 @json_option
 def inspect(
@@ -43,7 +43,7 @@ def inspect(
     max_rows: int,
     tokenizer: str | None,
     page: Path | None,
-    recipe: Path | None,
+    recipe_file: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -53,8 +53,8 @@ def inspect(
     languages, duplicates, conflicting labels, texts that two given splits share, and personal data; what is suspicious
     comes first, with the recipe keys that help. Nothing is sent anywhere, and no value of personal data is shown.
     """
-    if recipe:
-        require_new_file(recipe, force)
+    if recipe_file:
+        require_new_file(recipe_file, force)
     require_source(source)
 
     from textgate.pipelines.cli.inspection_tables import print_inspection
@@ -64,9 +64,9 @@ def inspect(
     counter = (tokenizer, _tokenizer_path(tokenizer)) if tokenizer else None
     with Console(file=sys.stderr).status(f"reading {source}"):
         result = inspect_source(source, text, label, max_rows, counter)
-    if recipe:
+    if recipe_file:
         require_two_labels(result.profile.labels, result.profile.source)
-        write_recipe(result.profile, recipe, force)
+        write_recipe(result.profile, recipe_file, force)
     if page:
         from textgate.pipelines.inspection.page import write_inspection_page
 
@@ -75,7 +75,7 @@ def inspect(
     if as_json:
         click.echo(result.inspection.model_dump_json())
     else:
-        print_inspection(result.inspection, page, recipe)
+        print_inspection(result.inspection, page, recipe_file)
 
 
 def _tokenizer_path(tokenizer: str) -> Path:

@@ -180,13 +180,18 @@ def _sample(path: Path | None, source: Source) -> tuple[int, dict[str, _Column]]
         InputError: No row can be read.
     """
     columns: dict[str, _Column] = {}
+    rejected: Counter[str] = Counter()
     count = 0
     for row in islice(_rows(path, source, _parquet_columns(path)), _SAMPLE_ROWS):
-        count += row.columns is not None
-        for name, value in (row.columns or {}).items():
+        if row.columns is None:
+            rejected[row.reason] += 1
+            continue
+        count += 1
+        for name, value in row.columns.items():
             columns.setdefault(name, _Column()).add(value)
     if not columns:
-        raise InputError(f"{source.uri} has no row that can be read")
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.most_common())
+        raise InputError(f"{source.uri} has no row that can be read{f': {reasons}' if reasons else ''}")
     return count, columns
 
 

@@ -213,8 +213,8 @@ def _texts(inspection: Inspection) -> Iterator[Finding]:
     for kind in inspection.personal_data:
         yield Finding(
             weight="medium",
-            message=f"{kind.rows:,} texts ({percent(kind.share)}) hold what looks like {_WITH_ARTICLE[kind.kind]}: texts are "
-            "copied into the dataset, and some into the report",
+            message=f"{kind.rows:,} texts ({percent(kind.share)}) hold what looks like {_WITH_ARTICLE[kind.kind]}: "
+            "texts are copied into the dataset, and some into the report",
         )
     languages = inspection.languages
     if languages and 1 - languages.shares.get(languages.main, 0) >= _FOREIGN:

@@ -1,10 +1,13 @@
 """Labels that may be one class in several spellings, and labels that look like a missing value."""
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 
-from textgate.components.contracts.text_keys import canonical_text
+from textgate.components.contracts.stream_safe import stream_safe
 
+_SEPARATORS = re.compile(r"[\s_-]+")
 # pandas.read_csv takes these for missing (parameter na_values); the last ones are what spreadsheets are filled with.
 _MISSING = frozenset(
     {
@@ -22,8 +25,8 @@ def is_missing_marker(label: str) -> bool:
 def spelling_groups(labels: Iterable[str]) -> list[list[str]]:
     """Return the groups of two or more labels that may be one class, each sorted.
 
-    Labels are alike if they differ in case, punctuation, white space or Unicode normalization, or are the same number,
-    such as ``1``, ``01`` and ``1.0``.
+    Labels are alike if they differ in case, white space, hyphens, underscores or Unicode compatibility normalization
+    (NFKC), or are the same number, such as ``1``, ``01`` and ``1.0``.
     """
     groups: dict[str, list[str]] = {}
     for label in sorted(labels):
@@ -38,4 +41,5 @@ def _canonical_label(label: str) -> str:
             return f"number {number.normalize() + 0}"
     except ArithmeticError:
         pass
-    return f"text {canonical_text(label)}"
+    folded = unicodedata.normalize("NFKC", stream_safe(label)).casefold()
+    return f"text {_SEPARATORS.sub('', folded) or folded}"
