@@ -7,6 +7,7 @@ from pathlib import Path
 from textgate.components.contracts import InputError, Source
 from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
 from textgate.components.ingest.join import read_joined
+from textgate.components.ingest.parallel_files import read_parallel
 from textgate.components.ingest.raw_rows import (
     SPLIT_COLUMN,
     RawRow,
@@ -41,6 +42,9 @@ def read_local(
     """
     if source.join:
         yield from read_joined(path, source.join, source.max_line_bytes, columns)
+        return
+    if source.parallel:
+        yield from read_parallel(path, source.parallel, "utf-8", source.max_line_bytes, columns)
         return
     if path.is_dir() and (class_folders := find_class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]

@@ -68,10 +68,11 @@ class Recipe(RecipeSection):
                 f"train.batch_size ({self.train.batch_size}) must be a multiple of the {devices} devices of the "
                 f"{machines} machines that share it"
             )
-        if self.resources.shards > 1 and (self.source.join or self.source.uri.startswith("hf://")):
+        joined = self.source.join or self.source.parallel
+        if self.resources.shards > 1 and (joined or self.source.uri.startswith("hf://")):
             raise ValueError(
-                "resources.shards: only a folder of files can be read in parallel, not a join or a data set of "
-                "the hub: leave it out"
+                "resources.shards: only a folder of files can be read in parallel, not a join, files that belong "
+                "together line by line (source.parallel) or a data set of the hub: leave it out"
             )
         return self
 

@@ -1,5 +1,6 @@
 """The recipe's section ``source``: location and layout of the labelled texts."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -29,6 +30,20 @@ TextColumns = Annotated[str | list[str], BeforeValidator(_are_columns)]
 Metadata = Annotated[list[str], BeforeValidator(lambda value: _are_columns(value) if value else [])]
 Labels = Annotated[dict[str, str], BeforeValidator(_keys_are_text), AfterValidator(_two_different)]
 """Label in the source to label name, in class order; the last one is the positive class of a binary task."""
+
+
+def _are_parallel_names(value: dict[str, str]) -> dict[str, str]:
+    for name in value.values():
+        parts = PurePosixPath(name)
+        if not parts.parts or parts.is_absolute() or ".." in parts.parts or name.count("*") > 1:
+            raise ValueError(f"{name!r} is not the name of a file in the folder, with one * at most")
+    if len(value) < 2 or len({"*" in name for name in value.values()}) > 1 or len(set(value.values())) < len(value):
+        raise ValueError("must name a different file for each of two or more columns, all with * or all without")
+    return value
+
+
+ParallelFiles = Annotated[dict[str, str], AfterValidator(_are_parallel_names)]
+"""Column to name of the file with its values, one a line."""
 
 
 class Join(RecipeSection):
@@ -76,6 +91,9 @@ class Source(RecipeSection):
     """Replacements of the keys above for CSV and TSV files, for a source that is also published in another format."""
     join: Join | None = None
     """Join of two files, for a source that keeps texts and labels apart."""
+    parallel: ParallelFiles | None = None
+    """Column to file of a folder in which line n of each file belongs to row n, such as
+    ``{text: "*_text.txt", label: "*_labels.txt"}``; what ``*`` stands for is the column ``split``."""
     where: str | None = None
     """Filter that selects the rows to use, over the source's columns, such as ``rating >= 3``."""
     test: str | None = None
@@ -91,6 +109,15 @@ class Source(RecipeSection):
         if self.join and (self.columns or self.csv):
             raise ValueError(
                 "source.join takes files that name their columns: leave out source.columns and source.csv, or the join"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parallel_is_possible(self) -> "Source":
+        if self.parallel and (self.join or self.columns or self.csv or self.uri.startswith("hf://")):
+            raise ValueError(
+                "source.parallel names files of a folder and their columns: leave out source.columns, source.csv and "
+                "source.join, or source.parallel; a data set of the hub has no such files"
             )
         return self
 
