@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError
+from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.ingest.line_pattern import read_pattern
 from textgate.components.ingest.raw_rows import (
     MAX_KNOWN_COLUMNS,
     RawRow,
@@ -22,8 +24,9 @@ from textgate.components.ingest.raw_rows import (
     require_unique_columns,
 )
 from textgate.components.ingest.rejection_reasons import NOT_A_RECORD, OVER_LONG_LINE, UNDECODABLE
+from textgate.components.ingest.workbook import WORKBOOK_SUFFIXES, read_workbook
 
-FORMATS = "CSV, TSV, JSONL, any of them with .gz, Parquet, or a folder of them or of one folder of .txt files a class"
+FORMATS = "CSV, TSV, JSONL, any of them with .gz, Parquet, .xlsx, .ods, or a folder of them or of one folder of .txt files a class"
 """Supported formats, for error messages."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
@@ -42,6 +45,7 @@ def read_file(
     columns: Sequence[str],
     required: Sequence[str],
     header: Sequence[str] | None = None,
+    file_format: FileFormat | None = None,
 ) -> Iterator[RawRow]:
     """Yield the rows of a file; its format is recognized by its name.
 
@@ -51,11 +55,23 @@ def read_file(
         columns: Columns to read; rows may have others too.
         required: Columns that must exist.
         header: Column names of a CSV or TSV without a header row.
+        file_format: Format of the file, as far as its name does not say it.
 
     Raises:
         InputError: The format is unknown, the file is damaged, or a required column is missing.
     """
+    file_format = file_format or FileFormat()
     suffix = _format_suffix(path)
+    if file_format.pattern:
+        with file_errors(path):
+            yield from read_pattern(
+                path, file_format.pattern, file_format.encoding or "utf-8", max_line_bytes, required
+            )
+        return
+    if suffix in WORKBOOK_SUFFIXES:
+        with file_errors(path):
+            yield from read_workbook(path, required, header, not header, file_format.sheet)
+        return
     if suffix == ".parquet" and not _is_gzip(path):
         yield from _read_parquet(path, columns, required)
         return

@@ -44,9 +44,11 @@ def read_local(
         yield from read_joined(path, source.join, source.max_line_bytes, columns)
         return
     if source.parallel:
-        yield from read_parallel(path, source.parallel, "utf-8", source.max_line_bytes, columns)
+        yield from read_parallel(
+            path, source.parallel, source.format.encoding or "utf-8", source.max_line_bytes, columns
+        )
         return
-    if path.is_dir() and (class_folders := find_class_folders(path)):
+    if path.is_dir() and not source.format.pattern and (class_folders := find_class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]
         require_columns(columns, known, printable_name(path))
         for split, folder in class_folders:
@@ -63,7 +65,7 @@ def read_files(files: Sequence[Path], source: Source, columns: Sequence[str]) ->
     required = [column for column in columns if column != SPLIT_COLUMN]
     for file in files:
         split = printable_name(Path(Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem))
-        for row in read_file(file, source.max_line_bytes, columns, required, source.columns):
+        for row in read_file(file, source.max_line_bytes, columns, required, source.columns, source.format):
             if row.columns is not None and SPLIT_COLUMN in columns:
                 yield row._replace(columns={SPLIT_COLUMN: split, **row.columns})
             else:

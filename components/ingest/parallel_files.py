@@ -8,7 +8,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from textgate.components.contracts import InputError
-from textgate.components.ingest.physical_lines import read_lines
+from textgate.components.ingest.file_formats import file_errors
+from textgate.components.ingest.physical_lines import TextLine, read_lines
 from textgate.components.ingest.raw_rows import SPLIT_COLUMN, RawRow, printable_name, require_columns
 
 
@@ -64,7 +65,7 @@ def _read_split(
         if not path.is_file():
             raise InputError(f"the folder {folder} holds no {name}, but other files that source.parallel names with it")
     counts = [0] * len(paths)
-    readers = [read_lines(path, encoding, max_line_bytes) for path in paths.values()]
+    readers = [_read_lines(path, encoding, max_line_bytes) for path in paths.values()]
     for number, lines in enumerate(zip_longest(*readers), 1):
         counts = [count if line is None else number for line, count in zip(lines, counts, strict=True)]
         if None in lines:
@@ -80,3 +81,8 @@ def _read_split(
                 f"{names[0]} has {counts[0]:,} lines but {name} has {count:,}: line n of one file belongs to line n of "
                 f"the other, so the files in {folder} must have as many lines"
             )
+
+
+def _read_lines(path: Path, encoding: str, max_line_bytes: int) -> Iterator[TextLine]:
+    with file_errors(path):
+        yield from read_lines(path, encoding, max_line_bytes)

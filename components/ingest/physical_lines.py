@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError
-from textgate.components.ingest.file_formats import file_errors
 from textgate.components.ingest.raw_rows import has_surrogate
 from textgate.components.ingest.rejection_reasons import OVER_LONG_LINE, UNDECODABLE
 
@@ -32,29 +31,30 @@ def read_lines(path: Path, encoding: str, max_line_bytes: int) -> Iterator[TextL
         max_line_bytes: Limit of a line; a longer one is skipped.
 
     Raises:
-        InputError: The file cannot be read, or is not in this encoding from some line on.
+        InputError: The file is not in this encoding from some line on.
+        OSError, EOFError, zlib.error: The file cannot be read; see ``file_errors``.
     """
     number = 0
-    with file_errors(path), gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
         text = io.TextIOWrapper(file, codec, errors="surrogateescape", newline="\n")
         try:
             while line := text.readline(max_line_bytes + 1):
                 number += 1
-                yield _text_line(line, text, codec, max_line_bytes)
+                yield _text_line(line, text, encoding, max_line_bytes)
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path} is not encoded in {encoding} after line {number:,}: set source.format.encoding"
             ) from error
 
 
-def _text_line(line: str, rest: io.TextIOWrapper, codec: str, max_line_bytes: int) -> TextLine:
+def _text_line(line: str, rest: io.TextIOWrapper, encoding: str, max_line_bytes: int) -> TextLine:
     if not line.endswith("\n") and len(line) > max_line_bytes:
         while line and not line.endswith("\n"):
             line = rest.readline(max_line_bytes + 1)
         return TextLine("", OVER_LONG_LINE)
     line = line.removesuffix("\n").removesuffix("\r")
     # A character takes 4 bytes at most.
-    if len(line) * 4 > max_line_bytes and len(line.encode(codec, "surrogateescape")) > max_line_bytes:
+    if len(line) * 4 > max_line_bytes and len(line.encode(encoding, "surrogateescape")) > max_line_bytes:
         return TextLine("", OVER_LONG_LINE)
     return TextLine(line, UNDECODABLE if has_surrogate(line) else "")

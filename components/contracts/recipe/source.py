@@ -1,5 +1,6 @@
 """The recipe's section ``source``: location and layout of the labelled texts."""
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -46,6 +47,36 @@ ParallelFiles = Annotated[dict[str, str], AfterValidator(_are_parallel_names)]
 """Column to name of the file with its values, one a line."""
 
 
+def _is_line_pattern(value: str) -> str:
+    try:
+        expression = re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    if not expression.groupindex:
+        raise ValueError("has no named group, such as (?P<text>.*), for a column")
+    return value
+
+
+class FileFormat(RecipeSection):
+    """Format of the source's files, as far as it cannot be taken from the file's name and content."""
+
+    encoding: str | None = None
+    """Encoding of the text."""
+    pattern: Annotated[str, AfterValidator(_is_line_pattern)] | None = None
+    """Regular expression of a line of a text file, such as ``(?P<label>[A-Z]+):(?P<sub>\\w+) (?P<text>.*)``; its named
+    groups are the columns. It is applied to every line without a limit of time, so avoid nested repetitions such as
+    ``(a+)+``, or write them as an atomic group ``(?>…)``."""
+    sheet: str | None = None
+    """Name of the sheet of a workbook (``.xlsx``, ``.ods``). By default the first one."""
+
+    @model_validator(mode="after")
+    def _pattern_is_alone(self) -> "FileFormat":
+        others = self.model_fields_set - {"pattern", "encoding"}
+        if self.pattern is not None and others:
+            raise ValueError(f"pattern takes lines apart by itself: leave out {', '.join(sorted(others))}")
+        return self
+
+
 class Join(RecipeSection):
     """Two files of one folder, joined row by row on a key column."""
 
@@ -87,6 +118,8 @@ class Source(RecipeSection):
     """Names of further columns to keep with each row, such as a topic; the report gives the scores for each value."""
     columns: Columns | None = None
     """Column names of a CSV or TSV file without a header row."""
+    format: FileFormat = FileFormat()
+    """Format of the files."""
     csv: Layout | None = None
     """Replacements of the keys above for CSV and TSV files, for a source that is also published in another format."""
     join: Join | None = None
