@@ -3,7 +3,7 @@
 <folder>/dataset.json                        manifest (DatasetManifest)
 <folder>/<split>/part-00000.parquet          id, text, label: strings; key: a string, if the dataset was preprocessed;
                                              metadata: a struct of strings, if there is any
-<folder>/rejected.parquet                    id, reason, label, text (first 200 characters)
+<folder>/rejected.parquet                    id, reason, label, text (first 200 characters), line, column
 """
 
 from collections import Counter
@@ -33,7 +33,8 @@ LEFT_OUT = "left out to balance the classes"
 NOT_IN_SHARE = "not in the share of the training texts"
 SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
 """Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
-REJECT_SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("label", pa.string()), ("text", pa.string())])
+_EARLIER_REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reason", "label", "text")])
+REJECT_SCHEMA = pa.schema([*_EARLIER_REJECT_SCHEMA, ("line", pa.int64()), ("column", pa.int64())])
 
 
 class SplitChoice(FrozenModel):
@@ -47,6 +48,27 @@ class SplitChoice(FrozenModel):
     since: str | None = None
     """Time of the earliest texts that can be in the test split; all training and validation texts are from before. A
     number as in the source, or a date or time in UTC in ISO 8601; None if it was not chosen by time."""
+
+
+class SourceFile(FrozenModel):
+    """How one file of the source was read."""
+
+    name: str
+    """Name of the file."""
+    format: Literal["delimited text", "JSON lines", "JSON array", "nested JSON", "Parquet", "text lines", "workbook"]
+    """Format of the file."""
+    records: int
+    """Number of records, without the header: those kept, rejected or not selected by the row filter."""
+    lines: int | None = None
+    """Number of physical lines, with the header and blank lines; None if the format has none."""
+    encoding: str | None = None
+    """Name of the encoding; None if the format has none."""
+    is_encoding_guessed: bool = False
+    """Whether the encoding was guessed, because neither the recipe nor a byte order mark says so."""
+    delimiter: str | None = None
+    """Character between fields of delimited text."""
+    quote: str | None = None
+    """Quote character of delimited text; None if quotes have no meaning."""
 
 
 class DatasetManifest(FrozenModel):
@@ -76,6 +98,9 @@ class DatasetManifest(FrozenModel):
     test_split: SplitChoice | None = None
     """How the test split was chosen; None before preprocessing, and unknown (by hash or by the source) in datasets of
     earlier versions."""
+    files: list[SourceFile] = []
+    """How each file of the source was read; empty if it is not known, as in datasets of earlier versions, and for data
+    sets of the hub and folders of texts per class."""
     fingerprint: str
     """Hex sha256 over split, id, label, text, key and metadata of every row, in order."""
 
@@ -136,6 +161,10 @@ class Rejected:
     """Label in the source; None if it could not be read."""
     text: str | None
     """Beginning of the text; None if it could not be read."""
+    line: int | None = None
+    """First line of the row in its file, from 1; None if it is not known."""
+    column: int | None = None
+    """Position in the line, from 1, of what could not be read; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +216,7 @@ class Dataset:
         Raises:
             InputError: Their file is missing or damaged.
         """
-        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA):
+        for values in _read_parquet(self.path / REJECTED, REJECT_SCHEMA, earlier=_EARLIER_REJECT_SCHEMA):
             yield Rejected(**values)
 
     def columns(self, split: str) -> tuple[list[str], list[str], npt.NDArray[np.int64]]:
@@ -249,12 +278,14 @@ def row_schema(metadata: Sequence[str], keyed: bool) -> pa.Schema:
     return pa.schema([*strings, *struct])
 
 
-def _read_parquet(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file with exactly this schema, with one batch in memory at a time."""
+def _read_parquet(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, earlier: pa.Schema | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file with this schema or the earlier one, with one batch in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
-            if file.schema_arrow != schema:
-                raise ValueError(f"its columns are not {', '.join(schema.names)}, all text")
+            if file.schema_arrow not in (schema, earlier):
+                raise ValueError(f"its columns are not {', '.join(schema.names)}, each of its type")
             for batch in file.iter_batches(columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:

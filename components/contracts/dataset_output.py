@@ -20,6 +20,7 @@ from textgate.components.contracts.dataset import (
     DatasetManifest,
     Rejected,
     Row,
+    SourceFile,
     SplitChoice,
     row_schema,
 )
@@ -68,7 +69,7 @@ class DatasetWriter:
         self._digests = {split: hashlib.sha256() for split in self._shards}
         self._keys: dict[str, set[str]] = {split: set() for split in self._shards}
         self._rejects = pq.ParquetWriter(folder / REJECTED, REJECT_SCHEMA, compression="zstd")
-        self._pending_rejects: list[dict[str, str | None]] = []
+        self._pending_rejects: list[dict[str, str | int | None]] = []
         self.counts: dict[str, Counter[str]] = {split: Counter() for split in self._shards}
         self.rejected: Counter[str] = Counter()
 
@@ -94,7 +95,7 @@ class DatasetWriter:
     def reject(self, row: Rejected) -> None:
         """Add a rejected row with its reason; shorten its text, and replace characters that cannot be stored."""
         text, label = _storable(row.text), _storable(row.label)
-        self._pending_rejects.append({"id": row.id, "reason": row.reason, "label": label, "text": text})
+        self._pending_rejects.append(vars(row) | {"label": label, "text": text})
         self.rejected[row.reason] += 1
         if len(self._pending_rejects) == ROWS_PER_SHARD:
             self._flush_rejects()
@@ -110,6 +111,7 @@ class DatasetWriter:
         rows_filtered: int = 0,
         normalizer: TextNormalizer | None = None,
         test_split: SplitChoice | None = None,
+        files: Sequence[SourceFile] = (),
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -119,6 +121,7 @@ class DatasetWriter:
             rows_filtered: Rows of the source that the row filter did not select.
             normalizer: Text cleaning that was applied; None before preprocessing.
             test_split: How the test split was chosen; None before preprocessing.
+            files: How each file of the source was read.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -147,6 +150,7 @@ class DatasetWriter:
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
             test_split=test_split,
+            files=list(files),
             fingerprint=digest.hexdigest(),
         )
         (self._folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")

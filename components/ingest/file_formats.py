@@ -1,42 +1,40 @@
-"""Readers of one file in CSV, TSV, JSON Lines or Parquet; they stream, and hold about one row in memory."""
+"""Readers of one file in CSV, TSV or another delimited text, JSON or Parquet; they stream, about one row in memory."""
 
 import csv
 import gzip
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError
+from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.ingest.delimited import read_delimited
+from textgate.components.ingest.json_records import JsonDocument, is_json_array, is_json_object, read_json_lines
 from textgate.components.ingest.line_pattern import read_pattern
-from textgate.components.ingest.raw_rows import (
-    MAX_KNOWN_COLUMNS,
-    RawRow,
-    has_surrogate,
-    printable_name,
-    require_columns,
-    require_unique_columns,
-)
-from textgate.components.ingest.rejection_reasons import NOT_A_RECORD, OVER_LONG_LINE, UNDECODABLE
+from textgate.components.ingest.raw_rows import RawRow, printable_name, require_columns, require_unique_columns
+from textgate.components.ingest.rejection_reasons import UNDECODABLE
+from textgate.components.ingest.text_encoding import Encoding, find_encoding, open_text
+from textgate.components.ingest.text_lines import TextLines
 from textgate.components.ingest.workbook import WORKBOOK_SUFFIXES, read_workbook
 
-FORMATS = "CSV, TSV, JSONL, any of them with .gz, Parquet, .xlsx, .ods, or a folder of them or of one folder of .txt files a class"
+FORMATS = (
+    "CSV, TSV, JSONL, JSON, any of them with .gz, Parquet, .xlsx, .ods, or a folder of them or of one "
+    "folder of .txt files a class"
+)
 """Supported formats, for error messages."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
-_MAX_WIDTHS_SHOWN = 5
-# Limits the time spent on a file full of stray quotes, as a multiple of one pass over the file.
-_MAX_REREAD_FACTOR = 8
+_GUESSED_DELIMITERS = ",;\t|"
+_SAMPLE_ROWS = 100
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _PARQUET_BATCH_ROWS = 256
 _PARQUET_BUFFER_BYTES = 1 << 20
-# Decoding never yields this surrogate: surrogateescape starts at U+DC80.
-_OVER_LONG_MARK = "\ud800"
 
 
 def read_file(
@@ -46,48 +44,52 @@ def read_file(
     required: Sequence[str],
     header: Sequence[str] | None = None,
     file_format: FileFormat | None = None,
+    files: list[SourceFile] | None = None,
 ) -> Iterator[RawRow]:
-    """Yield the rows of a file; its format is recognized by its name.
+    """Yield the rows of a file; its format is recognized by its name, unless ``file_format`` has a delimiter.
 
     Args:
-        path: CSV, TSV, JSONL or Parquet file.
+        path: CSV, TSV, JSON or Parquet file, or another text file if ``file_format`` has a delimiter.
         max_line_bytes: Limit of a row.
         columns: Columns to read; rows may have others too.
         required: Columns that must exist.
-        header: Column names of a CSV or TSV without a header row.
-        file_format: Format of the file, as far as its name does not say it.
+        header: Column names of a delimited file, instead of its header's.
+        file_format: Format of a text file; what it does not say is found out.
+        files: List that receives a description of the file after its last row.
 
     Raises:
         InputError: The format is unknown, the file is damaged, or a required column is missing.
     """
-    file_format = file_format or FileFormat()
+    file_format, files = file_format or FileFormat(), [] if files is None else files
     suffix = _format_suffix(path)
     if file_format.pattern:
         with file_errors(path):
-            yield from read_pattern(
-                path, file_format.pattern, file_format.encoding or "utf-8", max_line_bytes, required
-            )
-        return
-    if suffix in WORKBOOK_SUFFIXES:
+            yield from _read_pattern(path, max_line_bytes, file_format.pattern, required, file_format, files)
+    elif suffix in WORKBOOK_SUFFIXES:
         with file_errors(path):
-            yield from read_workbook(path, required, header, not header, file_format.sheet)
-        return
-    if suffix == ".parquet" and not _is_gzip(path):
-        yield from _read_parquet(path, columns, required)
-        return
-    if suffix not in _DELIMITERS and suffix not in _JSON_LINES_SUFFIXES:
-        raise InputError(f"the format of {path} is not known by its name: {FORMATS} can be read")
-    with file_errors(path), gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-        lines = _LineReader(file, printable_name(path), max_line_bytes)
-        if suffix in _JSON_LINES_SUFFIXES:
-            yield from _read_json_lines(lines, required)
-        else:
-            yield from _read_delimited(lines, _DELIMITERS[suffix], required, header)
+            has_header = not header if file_format.header is None else file_format.header
+            records = yield from read_workbook(path, required, header, has_header, file_format.sheet)
+        files.append(SourceFile(name=printable_name(path), format="workbook", records=records))
+    elif suffix == ".parquet" and not _is_gzip(path):
+        yield from _read_parquet(path, columns, required, files)
+    elif suffix in _JSON_SUFFIXES:
+        with file_errors(path):
+            yield from _read_json(path, max_line_bytes, required, header, file_format, files)
+    elif is_delimited(path, file_format):
+        with file_errors(path):
+            yield from _read_delimited(path, max_line_bytes, required, header, file_format, files)
+    else:
+        raise InputError(
+            f"the format of {path} is not known by its name: {FORMATS} can be read, and other text with a character "
+            "between its fields if source.format.delimiter names it"
+        )
 
 
-def is_delimited(path: Path) -> bool:
-    """Return whether a file is CSV or TSV by its name."""
-    return _format_suffix(path) in _DELIMITERS
+def is_delimited(path: Path, file_format: FileFormat | None = None) -> bool:
+    """Return whether a file is delimited text by its name, or by ``file_format``."""
+    suffix = _format_suffix(path)
+    is_said = file_format is not None and file_format.delimiter is not None
+    return suffix in _DELIMITERS or (is_said and suffix not in (*_JSON_SUFFIXES, *WORKBOOK_SUFFIXES, ".parquet"))
 
 
 def _format_suffix(path: Path) -> str:
@@ -114,162 +116,156 @@ def file_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-class _MalformedRowError(Exception):
-    """A quote opened in this row is not closed within the limit, or not at all; the message is the reason."""
+@contextmanager
+def open_lines(path: Path, encoding: Encoding, max_line_bytes: int, quote: str | None = '"') -> Iterator[TextLines]:
+    """Open a text file for reading its lines; ``quote`` is the quote character, None if there is none."""
+    file, file_encoding = open_text(path, encoding.name)
+    with closing(file):
+        yield TextLines(file, printable_name(path), max_line_bytes, file_encoding, encoding.is_valid, quote)
 
 
-class _LineReader:
-    """Lines of a binary file as text; as an iterator it feeds ``csv.reader``.
-
-    A line over the limit is skipped without being held in memory, and ``_OVER_LONG_MARK`` is returned in its place. A
-    quote precedes the mark if the line had an odd number of quotes, so that a quoted field which begins or ends in the
-    line still ends at the right place.
-    """
-
-    def __init__(self, file: BinaryIO | gzip.GzipFile, name: str, max_line_bytes: int) -> None:
-        self._file, self.name, self.max_line_bytes = file, name, max_line_bytes
-        self._is_first_line = True
-        self._row: list[str] = []
-        self._row_length = 0
-        self._unread: list[str] = []
-        self._length_read = self._length_unread = 0
-
-    def read_line(self) -> str:
-        """Return the next line with its line end, or the empty text at the end of the file."""
-        line = self._file.readline(self.max_line_bytes + 1)
-        if self._is_first_line:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-            self._is_first_line = False
-        if len(line) <= self.max_line_bytes or line.endswith(b"\n"):
-            return line.decode("utf-8", "surrogateescape")
-        quotes = line.count(b'"')
-        while line and not line.endswith(b"\n"):
-            line = self._file.readline(self.max_line_bytes + 1)
-            quotes += line.count(b'"')
-        return '"' * (quotes % 2) + _OVER_LONG_MARK + "\n"
-
-    def start_row(self) -> None:
-        """Reset the count of the row's length."""
-        self._row, self._row_length = [], 0
-
-    def unread_row(self) -> None:
-        """Return all lines of the row but the first to the input, so that a stray quote costs one row only."""
-        if self._length_unread < _MAX_REREAD_FACTOR * self._length_read:
-            self._length_unread += self._row_length
-            self._unread.extend(reversed(self._row[1:]))
-
-    def __iter__(self) -> "_LineReader":
-        return self
-
-    def __next__(self) -> str:
-        if self._unread:
-            line = self._unread.pop()
-        else:
-            line = self.read_line()
-            self._length_read += len(line)
-        if not line:
-            if self._row:
-                raise _MalformedRowError(NOT_A_RECORD)
-            raise StopIteration
-        self._row.append(line)
-        self._row_length += len(line)
-        if len(self._row) > 1 and self._row_length > self.max_line_bytes:
-            raise _MalformedRowError(OVER_LONG_LINE)
-        return line
+def encoding_of(path: Path, file_format: FileFormat) -> Encoding:
+    """Return the encoding that the format names, or the one that is found out."""
+    return Encoding(file_format.encoding) if file_format.encoding else find_encoding(path)
 
 
-def _encoding_problem(text: str) -> str | None:
-    """Return the reason to reject text from ``_LineReader``, or None if it is usable."""
-    if not has_surrogate(text):
-        return None
-    return OVER_LONG_LINE if _OVER_LONG_MARK in text else UNDECODABLE
+def _read_pattern(
+    path: Path,
+    max_line_bytes: int,
+    pattern: str,
+    required: Sequence[str],
+    file_format: FileFormat,
+    files: list[SourceFile],
+) -> Iterator[RawRow]:
+    encoding = encoding_of(path, file_format)
+    _print_guess(path, encoding, None)
+    with open_lines(path, encoding, max_line_bytes, quote=None) as lines:
+        records = yield from read_pattern(lines, pattern, required)
+        files.append(
+            SourceFile(
+                name=lines.name,
+                format="text lines",
+                records=records,
+                lines=lines.count,
+                encoding=encoding.name,
+                is_encoding_guessed=encoding.is_guessed,
+            )
+        )
 
 
 def _read_delimited(
-    lines: _LineReader, delimiter: str, required: Sequence[str], header: Sequence[str] | None
+    path: Path,
+    max_line_bytes: int,
+    required: Sequence[str],
+    columns: Sequence[str] | None,
+    file_format: FileFormat,
+    files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    csv.field_size_limit(lines.max_line_bytes)
-    rows = _split_fields(lines, delimiter)
-    names = header or _read_header(rows, lines)
-    require_columns(required, names, lines.name)
-    widths: set[int] = set()
-    for number, fields in enumerate(rows, 1):
-        row_id = f"{lines.name}:{number}"
-        if isinstance(fields, str):
-            yield RawRow(row_id, None, fields)
-            continue
-        widths.add(len(fields))
-        if len(fields) != len(names):
-            yield RawRow(row_id, None, NOT_A_RECORD)
-        else:
-            yield RawRow(row_id, dict(zip(names, fields, strict=True)))
-    if header and widths and len(header) not in widths:
-        raise InputError(
-            f"no row of {lines.name} has {len(header)} columns, as are named for it ({', '.join(header)}), "
-            f"but {', '.join(map(str, sorted(widths)[:_MAX_WIDTHS_SHOWN]))}"
+    encoding, delimiter = encoding_of(path, file_format), file_format.delimiter or _DELIMITERS[_format_suffix(path)]
+    if file_format.delimiter is None and delimiter == ",":
+        with open_lines(path, encoding, max_line_bytes) as lines:
+            delimiter = _guess_delimiter(lines, file_format.quote, columns)
+    quote = ('"' if delimiter != "\t" else None) if file_format.quote is None else file_format.quote or None
+    is_usual = delimiter == _DELIMITERS.get(_format_suffix(path), file_format.delimiter)
+    _print_guess(path, encoding, None if is_usual else delimiter)
+    with open_lines(path, encoding, max_line_bytes, quote) as lines:
+        records = yield from read_delimited(lines, delimiter, quote, required, columns, bool(file_format.header))
+        files.append(
+            SourceFile(
+                name=lines.name,
+                format="delimited text",
+                records=records,
+                lines=lines.count,
+                encoding=encoding.name,
+                is_encoding_guessed=encoding.is_guessed,
+                delimiter=delimiter,
+                quote=quote,
+            )
         )
 
 
-def _read_header(rows: Iterator[list[str] | str], lines: _LineReader) -> list[str]:
-    header = next(rows, None)
-    if header is None:
-        raise InputError(f"{lines.name} has no header row: its first line must name the columns")
-    if isinstance(header, str):
-        raise InputError(
-            f"the header of {lines.name} cannot be read ({header}): its first line must name the columns in UTF-8, "
-            f"within source.max_line_bytes={lines.max_line_bytes:,}"
+def _guess_delimiter(lines: TextLines, quote: str | None, columns: Sequence[str] | None) -> str:
+    """Return the delimiter of a ``.csv`` file: a comma, or a semicolon, tab or bar if it is one.
+
+    It is the one by which most of the first rows have as many fields as the header, and more than one, or as many as
+    ``columns``. A comma is preferred if the header has one, or if there is a tie.
+    """
+    sample = [line for line in islice(iter(lines.read_line, ""), _SAMPLE_ROWS) if not lines.problem(line)]
+    scores = {}
+    for delimiter in _GUESSED_DELIMITERS:
+        mark = ('"' if delimiter != "\t" else "") if quote is None else quote
+        rows = csv.reader(
+            sample,
+            delimiter=delimiter,
+            quotechar=mark or None,
+            quoting=csv.QUOTE_MINIMAL if mark else csv.QUOTE_NONE,
         )
-    require_unique_columns(header, lines.name)
-    return header
-
-
-def _split_fields(lines: _LineReader, delimiter: str) -> Iterator[list[str] | str]:
-    """Yield the fields of every row that is not blank, or the reason why the row is rejected."""
-    reader = csv.reader(lines, delimiter=delimiter)
-    while True:
-        lines.start_row()
         try:
-            fields = next(reader)
-        except StopIteration:
-            return
+            widths = [len(fields) for fields in rows if fields]
         except csv.Error:
-            # A carriage return inside an unquoted field.
-            yield NOT_A_RECORD
-        except _MalformedRowError as error:
-            lines.unread_row()
-            yield str(error)
-        else:
-            if fields:
-                yield _encoding_problem("".join(fields)) or fields
-
-
-def _read_json_lines(lines: _LineReader, required: Sequence[str]) -> Iterator[RawRow]:
-    """Yield one row per JSON object; a required column must exist in at least one of them."""
-    number = 0
-    missing = set(required)
-    known: dict[str, None] = {}
-    has_objects = False
-    for line in iter(lines.read_line, ""):
-        if not line.strip():
             continue
-        number += 1
-        reason, value = _encoding_problem(line), None
-        if reason is None:
-            with suppress(ValueError, RecursionError):
-                value = json.loads(line)
-        if isinstance(value, dict):
-            has_objects = True
-            missing -= value.keys()
-            if len(known) < MAX_KNOWN_COLUMNS:
-                known.update(dict.fromkeys(value))
-            yield RawRow(f"{lines.name}:{number}", value)
-        else:
-            yield RawRow(f"{lines.name}:{number}", None, reason or NOT_A_RECORD)
-    if has_objects:
-        require_columns([column for column in required if column in missing], list(known), lines.name)
+        width = len(columns) if columns else max(widths[:1], default=1)
+        if delimiter == "," and width > 1 and not columns:
+            return delimiter
+        scores[delimiter] = widths.count(width) if width > 1 else 0
+    return max(scores, key=scores.__getitem__) if any(scores.values()) else ","
 
 
-def _read_parquet(path: Path, columns: Sequence[str], required: Sequence[str]) -> Iterator[RawRow]:
+def _print_guess(path: Path, encoding: Encoding, delimiter: str | None) -> None:
+    guesses = [f"encoding {encoding.name}"] if encoding.is_guessed else []
+    guesses += [f"delimiter {delimiter!r}"] if delimiter else []
+    if guesses:
+        print(f"{printable_name(path)}: guessed {', '.join(guesses)} (source.format says otherwise)", flush=True)
+
+
+def _read_json(
+    path: Path,
+    max_line_bytes: int,
+    required: Sequence[str],
+    header: Sequence[str] | None,
+    file_format: FileFormat,
+    files: list[SourceFile],
+) -> Iterator[RawRow]:
+    encoding = encoding_of(path, file_format)
+    _print_guess(path, encoding, None)
+    with open_lines(path, encoding, max_line_bytes) as lines:
+        is_array = not file_format.records and is_json_array(lines)
+    if is_array or file_format.records:
+        file, file_encoding = open_text(path, encoding.name)
+        with closing(file):
+            document = JsonDocument(file, printable_name(path), max_line_bytes, file_encoding)
+            records = yield from document.rows(required, file_format.records, header)
+            line_count = document.line_count
+    else:
+        _require_json_lines(path, encoding, max_line_bytes)
+        with open_lines(path, encoding, max_line_bytes) as lines:
+            records = yield from read_json_lines(lines, required, header)
+            line_count = lines.count
+    files.append(
+        SourceFile(
+            name=printable_name(path),
+            format="JSON array" if is_array else "nested JSON" if file_format.records else "JSON lines",
+            records=records,
+            lines=line_count,
+            encoding=encoding.name,
+            is_encoding_guessed=encoding.is_guessed,
+        )
+    )
+
+
+def _require_json_lines(path: Path, encoding: Encoding, max_line_bytes: int) -> None:
+    """Raise InputError if a ``.json`` file is one object."""
+    with open_lines(path, encoding, max_line_bytes) as lines:
+        if _format_suffix(path) == ".json" and is_json_object(lines):
+            raise InputError(
+                f"{path} holds one JSON object, neither rows in an array nor one a line: source.format.records names "
+                "the key of the rows, such as data, or is '*' if each key holds the rows of a split"
+            )
+
+
+def _read_parquet(
+    path: Path, columns: Sequence[str], required: Sequence[str], files: list[SourceFile]
+) -> Iterator[RawRow]:
     name, number = printable_name(path), 0
     # pre_buffer, the default, would hold a whole row group in memory, which may be the whole file.
     with (
@@ -284,6 +280,7 @@ def _read_parquet(path: Path, columns: Sequence[str], required: Sequence[str]) -
             for row in _batch_rows(batch):
                 number += 1
                 yield RawRow(f"{name}:{number}", row, "" if row else UNDECODABLE)
+    files.append(SourceFile(name=name, format="Parquet", records=number))
 
 
 def _batch_rows(batch: pa.RecordBatch) -> Iterable[dict[str, Any] | None]:

@@ -1,11 +1,11 @@
 """Read a source completely; accept every row that has a text and a label, and reject the others with a reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SourceFile
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
@@ -45,9 +45,10 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
         source = apply_csv_layout(source, list_data_files(path))
     columns = filters.columns(source)
     with dataset_writer(output, split_names(source), source.metadata) as writer:
-        rows = read_hub(source, columns) if path is None else read_local(path, source, columns, filters.where)
+        files: list[SourceFile] = []
+        rows = read_hub(source, columns) if path is None else read_local(path, source, columns, filters.where, files)
         row_count, filtered = write_rows(rows, source, filters, writer)
-        return finish_dataset(source, writer, row_count, filtered)
+        return finish_dataset(source, writer, row_count, filtered, files)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def write_rows(
     return count, filtered
 
 
-def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> DatasetManifest:
+def finish_dataset(
+    source: Source, writer: DatasetWriter, row_count: int, filtered: int, files: Sequence[SourceFile]
+) -> DatasetManifest:
     """Write the manifest after the last row.
 
     Args:
@@ -110,6 +113,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         writer: Writer of the rows.
         row_count: Number of rows read.
         filtered: Number of rows that the row filter did not select.
+        files: How each file was read.
 
     Raises:
         InputError: The rows cannot be used to train a classifier.
@@ -121,7 +125,7 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
             f"source.test {source.test!r} selects {test_rows:,} of the {usable:,} rows of {source.uri} "
             "that can be used: it must select some of them and leave others to train on"
         )
-    return writer.finish(source.uri, labels, rows_filtered=filtered)
+    return writer.finish(source.uri, labels, rows_filtered=filtered, files=files)
 
 
 def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> None:
@@ -139,7 +143,7 @@ def require_few_labels(source: Source, writer: DatasetWriter, split: str) -> Non
 
 def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -> None:
     if row.columns is None:
-        writer.reject(Rejected(row.id, row.reason, None, None))
+        writer.reject(Rejected(row.id, row.reason, None, row.text, row.line, row.column))
         return
     values = [row.columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
@@ -165,7 +169,7 @@ def _write_row(row: RawRow, source: Source, writer: DatasetWriter, split: str) -
         writer.add(split, Row(row.id, text, label, metadata))
         require_few_labels(source, writer, split)
         return
-    writer.reject(Rejected(row.id, reason, raw_label or None, text))
+    writer.reject(Rejected(row.id, reason, raw_label or None, text, row.line))
 
 
 def _labels(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> list[str]:

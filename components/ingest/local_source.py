@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Source
+from textgate.components.contracts.dataset import SourceFile
 from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
 from textgate.components.ingest.join import read_joined
 from textgate.components.ingest.parallel_files import read_parallel
@@ -23,7 +24,11 @@ _DOCUMENT_SUFFIXES = (".txt", ".md")
 
 
 def read_local(
-    path: Path, source: Source, columns: Sequence[str], row_filter: RowFilter | None = None
+    path: Path,
+    source: Source,
+    columns: Sequence[str],
+    row_filter: RowFilter | None = None,
+    descriptions: list[SourceFile] | None = None,
 ) -> Iterator[RawRow]:
     """Yield the rows of a file, of the files of a folder sorted by name, or of two joined files.
 
@@ -36,17 +41,16 @@ def read_local(
         source: Source settings.
         columns: Columns to read.
         row_filter: Filter of the rows; a class folder that it excludes is counted but its files are not opened.
+        descriptions: List that receives a description of each file after its last row.
 
     Raises:
         InputError: The format is unknown, a file is damaged, or a column is missing.
     """
     if source.join:
-        yield from read_joined(path, source.join, source.max_line_bytes, columns)
+        yield from read_joined(path, source.join, source.max_line_bytes, columns, source.format, descriptions)
         return
     if source.parallel:
-        yield from read_parallel(
-            path, source.parallel, source.format.encoding or "utf-8", source.max_line_bytes, columns
-        )
+        yield from read_parallel(path, source.parallel, source.max_line_bytes, columns, source.format, descriptions)
         return
     if path.is_dir() and not source.format.pattern and (class_folders := find_class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]
@@ -57,15 +61,18 @@ def read_local(
     files = list_data_files(path)
     if not files:
         raise InputError(f"the folder {path} holds no file: {FORMATS} can be read")
-    yield from read_files(files, source, columns)
+    yield from read_files(files, source, columns, descriptions)
 
 
-def read_files(files: Sequence[Path], source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+def read_files(
+    files: Sequence[Path], source: Source, columns: Sequence[str], descriptions: list[SourceFile] | None = None
+) -> Iterator[RawRow]:
     """Yield the rows of several files, one file after the other; see ``read_local``."""
     required = [column for column in columns if column != SPLIT_COLUMN]
     for file in files:
         split = printable_name(Path(Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem))
-        for row in read_file(file, source.max_line_bytes, columns, required, source.columns, source.format):
+        rows = read_file(file, source.max_line_bytes, columns, required, source.columns, source.format, descriptions)
+        for row in rows:
             if row.columns is not None and SPLIT_COLUMN in columns:
                 yield row._replace(columns={SPLIT_COLUMN: split, **row.columns})
             else:
@@ -73,8 +80,8 @@ def read_files(files: Sequence[Path], source: Source, columns: Sequence[str]) ->
 
 
 def apply_csv_layout(source: Source, files: Sequence[Path]) -> Source:
-    """Return the source with the settings of ``source.csv`` applied if all ``files`` are CSV or TSV."""
-    if source.csv and files and all(map(is_delimited, files)):
+    """Return the source with the settings of ``source.csv`` applied if all ``files`` are delimited text."""
+    if source.csv and files and all(is_delimited(file, source.format) for file in files):
         return source.model_copy(update=source.csv.model_dump(exclude_none=True))
     return source
 
@@ -135,15 +142,16 @@ def _read_class_folder(
         elif unknown:
             yield RawRow(row_id, None, UNKNOWN_LABEL)
         else:
-            yield _read_text_file(file, row_id, text_column, columns, source.max_line_bytes)
+            yield _read_text_file(file, row_id, columns, source)
 
 
-def _read_text_file(file: Path, row_id: str, text_column: str, columns: dict[str, str], max_bytes: int) -> RawRow:
+def _read_text_file(file: Path, row_id: str, columns: dict[str, str], source: Source) -> RawRow:
     with file_errors(file), file.open("rb") as stream:
-        content = stream.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        content = stream.read(source.max_line_bytes + 1)
+    if len(content) > source.max_line_bytes:
         return RawRow(row_id, None, OVER_LONG_LINE)
     try:
-        return RawRow(row_id, {text_column: content.decode("utf-8-sig"), **columns})
+        text = content.decode(source.format.encoding or "utf-8").removeprefix("\ufeff")
+        return RawRow(row_id, {source.text_columns[0]: text, **columns})
     except UnicodeDecodeError:
         return RawRow(row_id, None, UNDECODABLE)

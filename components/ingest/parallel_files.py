@@ -3,18 +3,26 @@
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
 
 from textgate.components.contracts import InputError
-from textgate.components.ingest.file_formats import file_errors
-from textgate.components.ingest.physical_lines import TextLine, read_lines
+from textgate.components.contracts.dataset import SourceFile
+from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.ingest.file_formats import encoding_of, file_errors, open_lines
 from textgate.components.ingest.raw_rows import SPLIT_COLUMN, RawRow, printable_name, require_columns
+from textgate.components.ingest.text_lines import TextLines
 
 
 def read_parallel(
-    path: Path, files: Mapping[str, str], encoding: str, max_line_bytes: int, columns: Sequence[str]
+    path: Path,
+    files: Mapping[str, str],
+    max_line_bytes: int,
+    columns: Sequence[str],
+    file_format: FileFormat,
+    descriptions: list[SourceFile] | None = None,
 ) -> Iterator[RawRow]:
     """Yield a row for each line of the files, blank lines included; one line of each file is in memory at a time.
 
@@ -22,9 +30,10 @@ def read_parallel(
         path: Folder of the files.
         files: Column to name of its file, relative to the folder. ``*`` in every name stands for the same text, which
             is the column ``split``; the splits are read in the order of their names.
-        encoding: Encoding of the files.
         max_line_bytes: Limit of a line.
         columns: Columns that must exist.
+        file_format: Format of the files; only their encoding matters.
+        descriptions: List that receives a description of each file after its last line.
 
     Raises:
         InputError: A column has no file, a file is missing or cannot be read, or the files of a split differ in their
@@ -38,7 +47,9 @@ def read_parallel(
     for split in sorted(splits):
         paths = {column: path / name.replace("*", split) for column, name in files.items()}
         constant = {SPLIT_COLUMN: printable_name(Path(split))} if has_splits else {}
-        yield from _read_split(path, paths, constant, encoding, max_line_bytes)
+        described = yield from _read_split(path, paths, constant, max_line_bytes, file_format)
+        if descriptions is not None:
+            descriptions.extend(described)
 
 
 def _find_splits(folder: Path, name: str) -> list[str]:
@@ -58,31 +69,49 @@ def _find_splits(folder: Path, name: str) -> list[str]:
 
 
 def _read_split(
-    folder: Path, paths: Mapping[str, Path], constant: Mapping[str, str], encoding: str, max_line_bytes: int
-) -> Iterator[RawRow]:
+    folder: Path,
+    paths: Mapping[str, Path],
+    constant: Mapping[str, str],
+    max_line_bytes: int,
+    file_format: FileFormat,
+) -> Generator[RawRow, None, list[SourceFile]]:
     names = [os.fsencode(path.relative_to(folder)).decode("utf-8", "replace") for path in paths.values()]
     for name, path in zip(names, paths.values(), strict=True):
         if not path.is_file():
             raise InputError(f"the folder {folder} holds no {name}, but other files that source.parallel names with it")
-    counts = [0] * len(paths)
-    readers = [_read_lines(path, encoding, max_line_bytes) for path in paths.values()]
-    for number, lines in enumerate(zip_longest(*readers), 1):
-        counts = [count if line is None else number for line, count in zip(lines, counts, strict=True)]
-        if None in lines:
-            continue
-        row_id = f"{names[0]}:{number}"
-        if reason := next((line.reason for line in lines if line.reason), ""):
-            yield RawRow(row_id, None, reason)
-        else:
-            yield RawRow(row_id, {**constant, **dict(zip(paths, (line.text for line in lines), strict=True))})
-    for name, count in zip(names, counts, strict=True):
-        if count != counts[0]:
+    encodings = [encoding_of(path, file_format) for path in paths.values()]
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(open_lines(path, encoding, max_line_bytes, quote=None))
+            for path, encoding in zip(paths.values(), encodings, strict=True)
+        ]
+        for lines in zip_longest(*map(_lines, paths.values(), readers)):
+            if None in lines:
+                continue
+            number, pairs = readers[0].count, list(zip(readers, lines, strict=True))
+            texts = [reader.shown(line) for reader, line in pairs]
+            reasons = [reason for reader, line in pairs if (reason := reader.problem(line))]
+            columns = None if reasons else {**constant, **dict(zip(paths, texts, strict=True))}
+            yield RawRow(f"{names[0]}:{number}", columns, "".join(reasons[:1]), number, None, texts[0])
+    for name, reader in zip(names, readers, strict=True):
+        if reader.count != readers[0].count:
             raise InputError(
-                f"{names[0]} has {counts[0]:,} lines but {name} has {count:,}: line n of one file belongs to line n of "
-                f"the other, so the files in {folder} must have as many lines"
+                f"{names[0]} has {readers[0].count:,} lines but {name} {reader.count:,}: line n of one file belongs "
+                f"to line n of the other, so the files in {folder} must have as many lines"
             )
+    return [
+        SourceFile(
+            name=name,
+            format="text lines",
+            records=reader.count,
+            lines=reader.count,
+            encoding=encoding.name,
+            is_encoding_guessed=encoding.is_guessed,
+        )
+        for name, reader, encoding in zip(names, readers, encodings, strict=True)
+    ]
 
 
-def _read_lines(path: Path, encoding: str, max_line_bytes: int) -> Iterator[TextLine]:
+def _lines(path: Path, reader: TextLines) -> Iterator[str]:
     with file_errors(path):
-        yield from read_lines(path, encoding, max_line_bytes)
+        yield from iter(reader.read_line, "")

@@ -28,6 +28,12 @@ class RawRow(NamedTuple):
     """Value by column, or None if the row could not be read."""
     reason: str = ""
     """Reason why the row could not be read."""
+    line: int | None = None
+    """First line of the row in its file, from 1; None if the format has no lines."""
+    column: int | None = None
+    """Position in the line, from 1, of what could not be read; None if it is not known."""
+    text: str | None = None
+    """Text of a row that could not be read; None if it is not known."""
 
 
 def require_columns(required: Iterable[str], known: Sequence[str], where: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textgate.components.contracts import Dataset, InputError, Source, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest
+from textgate.components.contracts.dataset import DatasetManifest, SourceFile
 from textgate.components.ingest.file_formats import FORMATS
 from textgate.components.ingest.ingest import (
     SourceFilters,
@@ -46,11 +46,12 @@ def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: 
     source = apply_csv_layout(source, list(map(Path, files)))
     own_files = files[part * len(files) // parts : (part + 1) * len(files) // parts]
     with dataset_writer(output, split_names(source), source.metadata) as writer:
-        rows = read_files([fetch(file, downloads) for file in own_files], source, filters.columns(source))
+        read: list[SourceFile] = []
+        rows = read_files([fetch(file, downloads) for file in own_files], source, filters.columns(source), read)
         _, filtered = write_rows(rows, source, filters, writer)
         labels = sorted({label for counts in writer.counts.values() for label in counts})
         # join_parts sorts the parts by this name.
-        return writer.finish(f"{source.uri} part {part:05d}", labels, rows_filtered=filtered)
+        return writer.finish(f"{source.uri} part {part:05d}", labels, rows_filtered=filtered, files=read)
 
 
 def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: Path) -> DatasetManifest:
@@ -78,7 +79,8 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
                 require_few_labels(source, writer, split)
             for rejected in part.rejected():
                 writer.reject(rejected)
-        return finish_dataset(source, writer, row_count, filtered)
+        files = [file for part in datasets for file in part.manifest.files]
+        return finish_dataset(source, writer, row_count, filtered, files)
 
 
 def _list_files(source: Source, downloads: Path) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,7 +25,7 @@ def read_workbook(
     columns: Sequence[str] | None = None,
     has_header: bool = True,
     sheet: str | None = None,
-) -> Iterator[RawRow]:
+) -> Generator[RawRow, None, int]:
     """Yield the rows of a sheet; rows without a value are skipped.
 
     A number is the one that the cell holds, however the sheet shows it; a date or time is text in ISO 8601. An error
@@ -38,6 +38,9 @@ def read_workbook(
         has_header: Whether the first row that is not empty is a header.
         sheet: Name of the sheet; by default the first one.
 
+    Returns:
+        Number of rows.
+
     Raises:
         InputError: The workbook is damaged or too large, or the sheet or a required column does not exist.
     """
@@ -49,12 +52,16 @@ def read_workbook(
     named = [column for column in names if column]
     require_unique_columns(named, name)
     require_columns(required, named, name)
+    count = 0
     for number, row in rows:
+        count += 1
         if columns and any(row[len(columns) :]):
-            yield RawRow(f"{name}:{number}", None, NOT_A_RECORD)
+            shown = " ".join(map(to_text, row))
+            yield RawRow(f"{name}:{number}", None, NOT_A_RECORD, number, None, shown)
         else:
             cells = dict(zip(names, row + [""] * len(names), strict=False))
-            yield RawRow(f"{name}:{number}", {column: cells[column] for column in named})
+            yield RawRow(f"{name}:{number}", {column: cells[column] for column in named}, "", number)
+    return count
 
 
 def _check_unpacked_size(path: Path) -> None:

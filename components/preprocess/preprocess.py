@@ -99,6 +99,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             rows_filtered=dataset.manifest.rows_filtered,
             normalizer=settings.normalizer,
             test_split=split.choice,
+            files=dataset.manifest.files,
         )
 
 

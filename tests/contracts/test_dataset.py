@@ -136,7 +136,7 @@ def test_metadata_that_does_not_match_the_manifest_is_an_input_error(tmp_path: P
     with pytest.raises(InputError, match=r"test holds other rows than dataset\.json counts"):
         dataset.metadata("test")
     pq.write_table(table.drop_columns("metadata"), shard)
-    with pytest.raises(InputError, match="its columns are not id, text, label, metadata, all text"):
+    with pytest.raises(InputError, match="its columns are not id, text, label, metadata, each of its type"):
         dataset.metadata("test")
     for values in ([None] * 4, [{"genre": None, "year": "1990"}] * 4):
         column = pa.array(values, table.schema.field("metadata").type)
@@ -254,7 +254,7 @@ def test_rows_that_the_manifest_does_not_count_are_an_input_error(tmp_path: Path
     ("columns", "sentence"),
     [
         ({"id": ["1"], "text": ["x"]}, "its columns are not id, text, label"),
-        ({"id": ["1"], "text": [5], "label": ["a"]}, "its columns are not id, text, label, all text"),
+        ({"id": ["1"], "text": [5], "label": ["a"]}, "its columns are not id, text, label, each of its type"),
         ({"id": ["1"], "text": [None], "label": ["a"]}, "is not a readable Parquet shard|without id, text or label"),
         ({"id": ["1"], "text": ["x"], "label": ["stranger"]}, "holds other rows"),
     ],

@@ -19,7 +19,8 @@ GOOD = [{"text": "fine film", "label": "pos"}, {"text": "dull, long film", "labe
 
 
 def ingest(path: Path, tmp_path: Path, **settings_: Any) -> Dataset:
-    ingest_source(Source(uri=str(path), **settings_), tmp_path / "out", tmp_path / "downloads")
+    source = Source.model_validate({"uri": str(path), **settings_})
+    ingest_source(source, tmp_path / "out", tmp_path / "downloads")
     return Dataset.open(tmp_path / "out")
 
 
@@ -42,15 +43,17 @@ def write_csv(path: Path, records: list[dict[str, str]], delimiter: str = ",") -
 def test_every_format_reads_the_same_rows(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     plain = tmp_path / name.removesuffix(".gz")
+    quote: dict[str, Any] = {}
     if ".parquet" in name:
         pq.write_table(pa.Table.from_pylist(GOOD), path)
     elif "json" in name:
         plain.write_text("\n".join(map(json.dumps, GOOD)))
     else:
         write_csv(plain, GOOD, "\t" if ".tsv" in name else ",")
+        quote = {"format": {"quote": '"'}}
     if name.endswith(".gz"):
         path.write_bytes(gzip.compress(plain.read_bytes()))
-    dataset = ingest(path, tmp_path)
+    dataset = ingest(path, tmp_path, **quote)
     assert rows(dataset) == [("fine film", "pos"), ("dull, long film", "neg")]
     assert dataset.manifest.labels == ["neg", "pos"]
     assert [row.id for row in dataset.rows("all")] == [f"{name}:1", f"{name}:2"]
@@ -115,7 +118,7 @@ def test_every_reason_of_rejection_in_json_lines(tmp_path: Path) -> None:
         b'{"text": null, "label": 1}',
         b'{"label": 1}',
         b'{"text": "no label"}',
-        b'{"text": "unknown", "label": 7}',
+        b'{"text": "unknown \xc3\xbc\xc3\xbc", "label": 7}',
         b'{"text": "half a pair \\ud800", "label": 1}',
         b'{"text": "bad \xff", "label": 1}',
         b"[1, 2]",
@@ -214,7 +217,20 @@ def test_an_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
         st.binary(max_size=300),
         st.lists(
             st.sampled_from(
-                [b'"', b",", b"\n", b"\r", b"\x00", b"a", b"\xff", b"{", b"}", b'{"text":"a","label":"b"}\n']
+                [
+                    b'"',
+                    b",",
+                    b"\n",
+                    b"\r",
+                    b"\x00",
+                    b"a",
+                    b"\xff",
+                    b"{",
+                    b"}",
+                    b"[",
+                    b"]",
+                    b'{"text":"a","label":"b"}\n',
+                ]
             )
         ).map(b"".join),
     ),

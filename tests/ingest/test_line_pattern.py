@@ -42,16 +42,19 @@ def test_named_groups_are_columns_and_other_lines_are_rejected(trec: Path, tmp_p
     assert [(row.id, row.text, row.label, row.metadata["sub"]) for row in dataset.rows("all")] == [
         ("train_5500.label:1", "How did serfdom develop ?", "DESC", "manner"),
         ("train_5500.label:2", "What is a pñata ?", "ENTY", "animal"),
-        ("train_5500.label:5", "Who\x0bis \x85 he ?", "HUM", "ind"),
+        ("train_5500.label:4", "Who\x0bis \x85 he ?", "HUM", "ind"),
     ]
     assert [(row.text, row.label) for row in dataset.rows("test")] == [
         ("How far is it ?", "NUM"),
         ("What is pH ?", "DESC"),
     ]
-    assert {row.id: row.reason for row in dataset.rejected()} == {
-        "train_5500.label:4": "not a record",
-        "train_5500.label:6": "empty text",
-    }
+    assert [(row.id, row.line, row.reason, row.text) for row in dataset.rejected()] == [
+        ("train_5500.label:3", 4, "not a record", "NUM How many ?"),
+        ("train_5500.label:5", 6, "empty text", ""),
+    ]
+    assert [(file.records, file.lines) for file in dataset.manifest.files] == [(2, 2), (5, 6)]
+    # The settings reach the step as JSON.
+    assert Source.model_validate_json(Source(uri="x", format={"pattern": PATTERN}).model_dump_json()).format.pattern
 
 
 def test_a_line_that_cannot_be_decoded_or_is_too_long_is_rejected(trec: Path, tmp_path: Path) -> None:

@@ -64,14 +64,32 @@ def test_each_line_is_a_row_and_the_star_is_its_split(tweets: Path, tmp_path: Pa
 def test_a_line_that_cannot_be_read_rejects_its_row_only(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"fine\n" + b"long " * 9 + b"\n\xff\nend\n" + "ä".encode() * 11 + b"\nx" * 2)
     (tmp_path / "b").write_bytes(b"0\n" * 4 + b"1\n1\n\xe4\n")
-    dataset = ingest(tmp_path, tmp_path / "out", parallel={"text": "a", "label": "b"}, max_line_bytes=20)
+    dataset = ingest(
+        tmp_path,
+        tmp_path / "out",
+        parallel={"text": "a", "label": "b"},
+        max_line_bytes=20,
+        format={"encoding": "utf-8"},
+    )
     assert rows(dataset) == [("a:1", "fine", "0"), ("a:4", "end", "0"), ("a:6", "x", "1")]
-    assert {row.id: row.reason for row in dataset.rejected()} == {
-        "a:2": "over-long line",
-        "a:3": "undecodable bytes",
-        "a:5": "over-long line",
-        "a:7": "undecodable bytes",
-    }
+    assert [(row.id, row.line, row.reason, row.text) for row in dataset.rejected()] == [
+        ("a:2", 2, "over-long line", "long long long long l"),
+        ("a:3", 3, "undecodable bytes", "?"),
+        ("a:5", 5, "over-long line", "ä" * 10 + "\ufffd"),
+        ("a:7", 7, "undecodable bytes", "x"),
+    ]
+    assert [(file.name, file.records, file.lines) for file in dataset.manifest.files] == [("a", 7, 7), ("b", 7, 7)]
+
+
+def test_each_file_has_its_own_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("Das ist gut\r\nSo ein Müll, schön wär's für mich\n".encode("utf-16"))
+    (tmp_path / "b").write_bytes("schön\nmäßig\n".encode("cp1252"))
+    dataset = ingest(tmp_path, tmp_path / "out", parallel={"text": "a", "label": "b"})
+    assert [row[1:] for row in rows(dataset)] == [
+        ("Das ist gut", "schön"),
+        ("So ein Müll, schön wär's für mich", "mäßig"),
+    ]
+    assert [file.encoding for file in dataset.manifest.files] == ["utf-16", "cp1252"]
 
 
 def test_the_star_may_be_a_folder_and_files_may_be_compressed(tmp_path: Path) -> None:
@@ -89,13 +107,13 @@ def test_the_star_may_be_a_folder_and_files_may_be_compressed(tmp_path: Path) ->
 
 def test_files_of_different_lengths_are_an_input_error(tweets: Path, tmp_path: Path) -> None:
     (tweets / "val_labels.txt").write_text("1\n")
-    sentence = r"val_text\.txt has 2 lines but val_labels\.txt has 1: line n of one file belongs to line n of the other"
+    sentence = r"val_text\.txt has 2 lines but val_labels\.txt 1: line n of one file belongs to line n of the other"
     with pytest.raises(InputError, match=sentence) as error:
         ingest(tweets, tmp_path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "dataset").exists()
     (tweets / "val_labels.txt").write_text("1\n0\n1\n0\n")
-    with pytest.raises(InputError, match=r"val_text\.txt has 2 lines but val_labels\.txt has 4"):
+    with pytest.raises(InputError, match=r"val_text\.txt has 2 lines but val_labels\.txt 4"):
         ingest(tweets, tmp_path)
 
 
@@ -123,6 +141,10 @@ def test_a_missing_file_or_column_is_an_input_error(tweets: Path, tmp_path: Path
         ({"parallel": {"text": "../a", "label": "b"}}, "is not the name of a file in the folder"),
         ({"parallel": {"text": "/a", "label": "b"}}, "is not the name of a file in the folder"),
         ({"parallel": FILES, "columns": ["text", "label"]}, "leave out source.columns"),
+        (
+            {"parallel": FILES, "format": {"delimiter": "tab", "encoding": "utf-8"}},
+            "leave out delimiter of source.format",
+        ),
         ({"parallel": FILES, "uri": "hf://org/name"}, "a data set of the hub has no such files"),
     ],
 )

@@ -73,7 +73,17 @@ def test_columns_name_those_of_a_sheet_without_a_header(tmp_path: Path) -> None:
     write_xlsx(tmp_path / "a.xlsx", {"1": [*TABLE[1:], ["too", "many", "cells"]]})
     dataset = ingest(tmp_path / "a.xlsx", tmp_path, columns=["text", "label"])
     assert rows(dataset) == [("a.xlsx:1", "fine film", "pos"), ("a.xlsx:2", "dull film", "neg")]
-    assert {row.id: row.reason for row in dataset.rejected()} == {"a.xlsx:3": "not a record"}
+    (rejected,) = dataset.rejected()
+    assert (rejected.id, rejected.line, rejected.reason, rejected.text) == (
+        "a.xlsx:3",
+        3,
+        "not a record",
+        "too many cells",
+    )
+    (file,) = dataset.manifest.files
+    assert (file.format, file.records, file.lines, file.encoding) == ("workbook", 3, None, None)
+    with_header = ingest(tmp_path / "a.xlsx", tmp_path / "2", columns=["text", "label", "x"], format={"header": True})
+    assert [row[0] for row in rows(with_header)] == ["a.xlsx:2", "a.xlsx:3"]
 
 
 def test_a_folder_may_hold_workbooks_of_both_formats(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The recipe's section ``source``: location and layout of the labelled texts."""
 
+import codecs
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -57,24 +58,80 @@ def _is_line_pattern(value: str) -> str:
     return value
 
 
-class FileFormat(RecipeSection):
-    """Format of the source's files, as far as it cannot be taken from the file's name and content."""
+_DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
-    encoding: str | None = None
-    """Encoding of the text."""
+
+def _delimiter(value: str) -> str:
+    character = _DELIMITER_NAMES.get(value, value)
+    if len(character) != 1 or character in '\r\n\0"':
+        raise ValueError(f"must be one character, or one of {', '.join(n for n in _DELIMITER_NAMES if n.isalpha())}")
+    return character
+
+
+def _quote(value: str) -> str:
+    if value not in ("", "none") and (len(value) != 1 or value.isspace() or value == "\0"):
+        raise ValueError("must be one character, or none if quotes have no meaning")
+    return "" if value == "none" else value
+
+
+def _encoding(value: str) -> str:
+    try:
+        "a".encode(value)
+        codecs.getincrementaldecoder(value)
+    except LookupError as error:
+        raise ValueError("must name a text encoding of Python's codecs, such as utf-8, cp1252 or shift_jis") from error
+    return codecs.lookup(value).name
+
+
+def _is_path(value: str) -> str:
+    keys = value.split(".")
+    if not all(keys) or keys.count("*") > 1:
+        raise ValueError("must be keys separated by dots, one of which may be *")
+    return value
+
+
+class FileFormat(RecipeSection):
+    """Format of the source's files, as far as it cannot be taken from a file's name and content."""
+
+    delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
+    """Character between fields, or its name: comma, semicolon, tab, pipe or space. It applies to all files that are
+    neither JSON nor Parquet by their names, whatever their suffix. By default a tab in ``.tsv`` files, and in ``.csv``
+    files a comma, or what else separates the columns of the header and of the first rows."""
+    quote: Annotated[str, AfterValidator(_quote)] | None = None
+    """Character around fields that hold a delimiter, a line break or the character itself, which is then doubled;
+    ``none`` if quotes have no meaning. By default ``"``, and none if the delimiter is a tab."""
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    """Encoding of the text, such as ``cp1252``. By default that of a byte order mark, or UTF-8, or, if a file is not
+    UTF-8, one that is guessed from the whole file."""
+    header: bool | None = None
+    """Whether the first row names the columns. By default it does unless ``source.columns`` is set; with both, the row
+    is skipped."""
     pattern: Annotated[str, AfterValidator(_is_line_pattern)] | None = None
     """Regular expression of a line of a text file, such as ``(?P<label>[A-Z]+):(?P<sub>\\w+) (?P<text>.*)``; its named
     groups are the columns. It is applied to every line without a limit of time, so avoid nested repetitions such as
     ``(a+)+``, or write them as an atomic group ``(?>…)``."""
+    records: Annotated[str, AfterValidator(_is_path)] | None = None
+    """Path of the rows in a JSON file that is one object: keys separated by dots, such as ``data.rows``. ``*`` stands
+    for every key, which is then the column ``split``."""
     sheet: str | None = None
     """Name of the sheet of a workbook (``.xlsx``, ``.ods``). By default the first one."""
 
     @model_validator(mode="after")
-    def _pattern_is_alone(self) -> "FileFormat":
-        others = self.model_fields_set - {"pattern", "encoding"}
-        if self.pattern is not None and others:
-            raise ValueError(f"pattern takes lines apart by itself: leave out {', '.join(sorted(others))}")
+    def _quote_is_no_delimiter(self) -> "FileFormat":
+        if self.quote and self.quote == self.delimiter:
+            raise ValueError("delimiter and quote must be different characters")
         return self
+
+    @model_validator(mode="after")
+    def _pattern_is_alone(self) -> "FileFormat":
+        others = self.keys_besides("pattern", "encoding")
+        if self.pattern is not None and others:
+            raise ValueError(f"pattern takes lines apart by itself: leave out {', '.join(others)}")
+        return self
+
+    def keys_besides(self, *names: str) -> list[str]:
+        """Return the keys that are set, without some."""
+        return [key for key, value in self if value is not None and key not in names]
 
 
 class Join(RecipeSection):
@@ -117,9 +174,9 @@ class Source(RecipeSection):
     metadata: Metadata = []
     """Names of further columns to keep with each row, such as a topic; the report gives the scores for each value."""
     columns: Columns | None = None
-    """Column names of a CSV or TSV file without a header row."""
+    """Column names of a CSV or TSV file without a header row, or of rows in JSON that are arrays."""
     format: FileFormat = FileFormat()
-    """Format of the files."""
+    """Format of the files: delimiter, quote, encoding, header, pattern of a line, sheet of a workbook."""
     csv: Layout | None = None
     """Replacements of the keys above for CSV and TSV files, for a source that is also published in another format."""
     join: Join | None = None
@@ -134,6 +191,15 @@ class Source(RecipeSection):
     split."""
     max_line_bytes: int = Field(default=1_048_576, gt=0)
     """Longest line to read, in bytes; a longer one is rejected, which bounds the memory that a row can take."""
+
+    @model_validator(mode="after")
+    def _format_is_possible(self) -> "Source":
+        if self.format != FileFormat() and self.uri.startswith("hf://"):
+            raise ValueError("source.format says how files are read, not a data set of the hub: leave it out")
+        columns = self.columns or (self.csv and self.csv.columns)
+        if self.format.header is False and not columns:
+            raise ValueError("source.format.header is false: name the columns with source.columns")
+        return self
 
     @model_validator(mode="after")
     def _join_is_possible(self) -> "Source":
@@ -151,6 +217,10 @@ class Source(RecipeSection):
             raise ValueError(
                 "source.parallel names files of a folder and their columns: leave out source.columns, source.csv and "
                 "source.join, or source.parallel; a data set of the hub has no such files"
+            )
+        if self.parallel and (others := self.format.keys_besides("encoding")):
+            raise ValueError(
+                f"source.parallel takes a whole line as a value: leave out {', '.join(others)} of source.format"
             )
         return self
 
