@@ -197,9 +197,9 @@ class _QuotedLines:
             if not fields:
                 continue
             text = self._record[0] if len(self._record) == 1 else "".join(self._record)
-            if self._lines.has_marks and (reason := self._lines.problem(text)):
+            if self._lines.has_marks and (problem := self._lines.problem(text)):
                 column = undecodable_column(text) if len(self._record) == 1 else None
-                yield _Record(line, None, self._lines.shown(text), reason, column)
+                yield _Record(line, None, self._lines.shown(text), problem, column)
             else:
                 yield _Record(line, fields, text)
 

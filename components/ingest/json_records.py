@@ -301,8 +301,8 @@ class JsonDocument:
                 source = self._text[self._position : end]
                 self._position = end
                 return value, source
-            if len(self._text) - self._position > self._limit:
-                raise self._error(f"no element ends within source.max_line_bytes={self._limit:,}")
+            if len(self._text) - self._position > 2 * self._limit:
+                raise self._error(f"an element does not end within twice source.max_line_bytes={self._limit:,}")
             if not self._fill() and problem:
                 raise self._error(problem)
 
