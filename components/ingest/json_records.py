@@ -193,7 +193,7 @@ class JsonDocument:
                 elif columns is not None:
                     check.see(split | columns)
                     yield RawRow(row_id, split | columns, "", line)
-                elif isinstance(value, list) and not header:
+                elif number == 1 and isinstance(value, list) and not header:
                     raise InputError(f"the rows of {self._name} are arrays: name their columns with source.columns")
                 else:
                     yield RawRow(row_id, None, NOT_A_RECORD, line, None, source)

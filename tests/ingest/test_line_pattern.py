@@ -73,6 +73,13 @@ def test_text_files_are_read_by_a_pattern_whatever_their_suffix(tmp_path: Path) 
     assert [(row.text, row.label) for row in dataset.rows("all")] == [("Ok lar", "ham"), ('Win "now', "spam")]
 
 
+def test_a_pattern_matches_from_the_first_to_the_last_character(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one a\ntwo b\nthree a and more\nand four b\n")
+    dataset = ingest(tmp_path / "a.txt", tmp_path, format={"pattern": r"(?P<text>\w+) (?P<label>a|b)"})
+    assert [row.text for row in dataset.rows("all")] == ["one", "two"]
+    assert dataset.manifest.rejected == {"not a record": 2}
+
+
 def test_a_pattern_without_the_columns_is_an_input_error(trec: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no column 'text' in source\.format\.pattern; did you mean 'label'"):
         ingest(trec, tmp_path, format={"pattern": "(?P<label>.*)"})
