@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from textgate.components.ingest.text_lines import TextLines, undecodable_column
 
 _CHUNK_BYTES = 1 << 16
 _MAX_KEYS_SHOWN = 20
-_WHITE_SPACE = tuple(" \t\r\n")
+_NO_WHITE_SPACE = re.compile(r"[^ \t\r\n]")
 
 
 class _ColumnCheck:
@@ -277,8 +278,8 @@ class JsonDocument:
     def _peek(self) -> str:
         """Return the next character that is not white space, or the empty text at the end of the file."""
         while True:
-            while self._text[self._position : self._position + 1] in _WHITE_SPACE:
-                self._position += 1
+            found = _NO_WHITE_SPACE.search(self._text, self._position)
+            self._position = found.start() if found else len(self._text)
             if self._position < len(self._text) or not self._fill():
                 return self._text[self._position : self._position + 1]
 
