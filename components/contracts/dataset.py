@@ -77,7 +77,7 @@ class SourceFile(FrozenModel):
 
     name: str
     """Name of the file."""
-    format: Literal["delimited text", "JSON lines", "JSON array", "Parquet"]
+    format: Literal["delimited text", "JSON lines", "JSON array", "nested JSON", "Parquet", "text lines", "workbook"]
     """Format of the file."""
     records: int
     """Number of records, without the header: those kept, rejected or not selected by the row filter."""

@@ -16,15 +16,18 @@ from textgate.components.contracts import InputError
 from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
 from textgate.components.ingest.delimited import read_delimited
-from textgate.components.ingest.json_records import JsonArray, is_json_array, read_json_lines
+from textgate.components.ingest.json_records import JsonDocument, is_json_array, is_json_object, read_json_lines
+from textgate.components.ingest.line_pattern import read_pattern
 from textgate.components.ingest.parquet_pages import batch_rows
 from textgate.components.ingest.raw_rows import RawRow, printable_name, require_columns, require_unique_columns
 from textgate.components.ingest.rejection_reasons import UNDECODABLE
 from textgate.components.ingest.text_encoding import Encoding, find_encoding, open_text
 from textgate.components.ingest.text_lines import TextLines
+from textgate.components.ingest.workbook import WORKBOOK_SUFFIXES, read_workbook
 
 FORMATS = (
-    "CSV, TSV, JSONL, JSON, any of them with .gz, Parquet, or a folder of them or of one folder of .txt files a class"
+    "CSV, TSV, JSONL, JSON, any of them with .gz, Parquet, .xlsx, .ods, or a folder of them or of one "
+    "folder of .txt files a class"
 )
 """Supported formats, for error messages."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -60,11 +63,19 @@ def read_file(
     """
     file_format, files = file_format or FileFormat(), [] if files is None else files
     suffix = _format_suffix(path)
-    if suffix == ".parquet" and not _is_gzip(path):
+    if file_format.pattern:
+        with file_errors(path):
+            yield from _read_pattern(path, max_line_bytes, file_format.pattern, required, file_format, files)
+    elif suffix in WORKBOOK_SUFFIXES:
+        with file_errors(path):
+            has_header = not header if file_format.header is None else file_format.header
+            records = yield from read_workbook(path, required, header, has_header, file_format.sheet)
+        files.append(SourceFile(name=printable_name(path), format="workbook", records=records))
+    elif suffix == ".parquet" and not _is_gzip(path):
         yield from _read_parquet(path, columns, required, files)
     elif suffix in _JSON_SUFFIXES:
         with file_errors(path):
-            yield from _read_json(path, max_line_bytes, required, file_format, files)
+            yield from _read_json(path, max_line_bytes, required, header, file_format, files)
     elif is_delimited(path, file_format):
         with file_errors(path):
             yield from _read_delimited(path, max_line_bytes, required, header, file_format, files)
@@ -79,7 +90,7 @@ def is_delimited(path: Path, file_format: FileFormat | None = None) -> bool:
     """Return whether a file is delimited text by its name, or by ``file_format``."""
     suffix = _format_suffix(path)
     is_said = file_format is not None and file_format.delimiter is not None
-    return suffix in _DELIMITERS or (is_said and suffix not in (*_JSON_SUFFIXES, ".parquet"))
+    return suffix in _DELIMITERS or (is_said and suffix not in (*_JSON_SUFFIXES, *WORKBOOK_SUFFIXES, ".parquet"))
 
 
 def _format_suffix(path: Path) -> str:
@@ -107,14 +118,40 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _open_lines(path: Path, encoding: Encoding, max_line_bytes: int, quote: str | None = '"') -> Iterator[TextLines]:
+def open_lines(path: Path, encoding: Encoding, max_line_bytes: int, quote: str | None = '"') -> Iterator[TextLines]:
+    """Open a text file for reading its lines; ``quote`` is the quote character, None if there is none."""
     file, file_encoding = open_text(path, encoding.name)
     with closing(file):
         yield TextLines(file, printable_name(path), max_line_bytes, file_encoding, encoding.is_valid, quote)
 
 
-def _encoding(path: Path, file_format: FileFormat) -> Encoding:
+def encoding_of(path: Path, file_format: FileFormat) -> Encoding:
+    """Return the encoding that the format names, or the one that is found out."""
     return Encoding(file_format.encoding) if file_format.encoding else find_encoding(path)
+
+
+def _read_pattern(
+    path: Path,
+    max_line_bytes: int,
+    pattern: str,
+    required: Sequence[str],
+    file_format: FileFormat,
+    files: list[SourceFile],
+) -> Iterator[RawRow]:
+    encoding = encoding_of(path, file_format)
+    _print_guess(path, encoding, None)
+    with open_lines(path, encoding, max_line_bytes, quote=None) as lines:
+        records = yield from read_pattern(lines, pattern, required)
+        files.append(
+            SourceFile(
+                name=lines.name,
+                format="text lines",
+                records=records,
+                lines=lines.count,
+                encoding=encoding.name,
+                is_encoding_guessed=encoding.is_guessed,
+            )
+        )
 
 
 def _read_delimited(
@@ -125,14 +162,14 @@ def _read_delimited(
     file_format: FileFormat,
     files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    encoding, delimiter = _encoding(path, file_format), file_format.delimiter or _DELIMITERS[_format_suffix(path)]
+    encoding, delimiter = encoding_of(path, file_format), file_format.delimiter or _DELIMITERS[_format_suffix(path)]
     if file_format.delimiter is None and delimiter == ",":
-        with _open_lines(path, encoding, max_line_bytes) as lines:
+        with open_lines(path, encoding, max_line_bytes) as lines:
             delimiter = _guess_delimiter(lines, file_format.quote, columns)
     quote = ('"' if delimiter != "\t" else None) if file_format.quote is None else file_format.quote or None
     is_usual = delimiter == _DELIMITERS.get(_format_suffix(path), file_format.delimiter)
     _print_guess(path, encoding, None if is_usual else delimiter)
-    with _open_lines(path, encoding, max_line_bytes, quote) as lines:
+    with open_lines(path, encoding, max_line_bytes, quote) as lines:
         records = yield from read_delimited(lines, delimiter, quote, required, columns, bool(file_format.header))
         files.append(
             SourceFile(
@@ -183,32 +220,48 @@ def _print_guess(path: Path, encoding: Encoding, delimiter: str | None) -> None:
 
 
 def _read_json(
-    path: Path, max_line_bytes: int, required: Sequence[str], file_format: FileFormat, files: list[SourceFile]
+    path: Path,
+    max_line_bytes: int,
+    required: Sequence[str],
+    header: Sequence[str] | None,
+    file_format: FileFormat,
+    files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    encoding = _encoding(path, file_format)
+    encoding = encoding_of(path, file_format)
     _print_guess(path, encoding, None)
-    with _open_lines(path, encoding, max_line_bytes) as lines:
-        is_array = is_json_array(lines)
-    if is_array:
+    with open_lines(path, encoding, max_line_bytes) as lines:
+        is_array = not file_format.records and is_json_array(lines)
+    if is_array or file_format.records:
         file, file_encoding = open_text(path, encoding.name)
         with closing(file):
-            array = JsonArray(file, printable_name(path), max_line_bytes, file_encoding)
-            records = yield from array.rows(required)
-            line_count = array.line_count
+            document = JsonDocument(file, printable_name(path), max_line_bytes, file_encoding)
+            records = yield from document.rows(required, file_format.records, header)
+            line_count = document.line_count
     else:
-        with _open_lines(path, encoding, max_line_bytes) as lines:
-            records = yield from read_json_lines(lines, required)
+        _require_json_lines(path, encoding, max_line_bytes)
+        with open_lines(path, encoding, max_line_bytes) as lines:
+            records = yield from read_json_lines(lines, required, header)
             line_count = lines.count
     files.append(
         SourceFile(
             name=printable_name(path),
-            format="JSON array" if is_array else "JSON lines",
+            format="JSON array" if is_array else "nested JSON" if file_format.records else "JSON lines",
             records=records,
             lines=line_count,
             encoding=encoding.name,
             is_encoding_guessed=encoding.is_guessed,
         )
     )
+
+
+def _require_json_lines(path: Path, encoding: Encoding, max_line_bytes: int) -> None:
+    """Raise InputError if a ``.json`` file is one object."""
+    with open_lines(path, encoding, max_line_bytes) as lines:
+        if _format_suffix(path) == ".json" and is_json_object(lines):
+            raise InputError(
+                f"{path} holds one JSON object, neither rows in an array nor one a line: source.format.records names "
+                "the key of the rows, such as data, or is '*' if each key holds the rows of a split"
+            )
 
 
 def _read_parquet(

@@ -1,18 +1,21 @@
-"""Readers of JSON: one object per line, or one array of objects, which is streamed."""
+"""Readers of JSON: one object per line, or arrays of objects at a path of one document, which is streamed."""
 
 import codecs
 import json
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 from typing import Any, BinaryIO
 
 from textgate.components.contracts import InputError
-from textgate.components.ingest.raw_rows import MAX_KNOWN_COLUMNS, RawRow, has_surrogate, require_columns
+from textgate.components.ingest.raw_rows import MAX_KNOWN_COLUMNS, SPLIT_COLUMN, RawRow, has_surrogate, require_columns
 from textgate.components.ingest.rejection_reasons import NOT_A_RECORD, OVER_LONG_LINE, UNDECODABLE
 from textgate.components.ingest.text_encoding import decoding_errors
 from textgate.components.ingest.text_lines import TextLines, undecodable_column
 
 _CHUNK_BYTES = 1 << 16
-_WHITE_SPACE = tuple(" \t\r\n")
+_MAX_KEYS_SHOWN = 20
+_NO_WHITE_SPACE = re.compile(r"[^ \t\r\n]")
 
 
 class _ColumnCheck:
@@ -36,12 +39,35 @@ class _ColumnCheck:
             require_columns(missing, list(self._known), self._name)
 
 
-def read_json_lines(lines: TextLines, required: Sequence[str]) -> Generator[RawRow, None, int]:
-    """Yield one row per line that is not blank; a line that is no JSON object is rejected.
+def _to_columns(value: Any, required: Sequence[str], header: Sequence[str] | None) -> dict[str, Any] | None:
+    """Return the columns of a row, or None if a value is no row.
+
+    A row is an object, or an array of as many values as ``header`` has names. A required column ``a.b`` that the object
+    does not have by this name is the member ``b`` of its member ``a``.
+    """
+    if isinstance(value, list) and header and len(value) == len(header):
+        value = dict(zip(header, value, strict=True))
+    if not isinstance(value, dict):
+        return None
+    for column in required:
+        *outer, last = column.split(".")
+        inner: Any = value
+        for name in outer:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if outer and column not in value and isinstance(inner, dict) and last in inner:
+            value[column] = inner[last]
+    return value
+
+
+def read_json_lines(
+    lines: TextLines, required: Sequence[str], header: Sequence[str] | None = None
+) -> Generator[RawRow, None, int]:
+    """Yield one row per line that is not blank; a line that is no row in JSON is rejected.
 
     Args:
         lines: Lines of the file.
-        required: Columns that must exist in at least one of the objects.
+        required: Columns that must exist in at least one of the rows; ``a.b`` is a member of a member.
+        header: Column names of rows that are arrays.
 
     Returns:
         Number of rows.
@@ -66,12 +92,12 @@ def read_json_lines(lines: TextLines, required: Sequence[str]) -> Generator[RawR
             column = error.pos + 1
         except (ValueError, RecursionError):
             pass
+        columns = _to_columns(value, required, header)
         if reason:
-            known = value if isinstance(value, dict) else None
-            yield RawRow(row_id, None, reason, lines.count, undecodable_column(line), lines.shown(line), known)
-        elif isinstance(value, dict):
-            check.see(value)
-            yield RawRow(row_id, value, "", lines.count)
+            yield RawRow(row_id, None, reason, lines.count, undecodable_column(line), lines.shown(line), columns)
+        elif columns is not None:
+            check.see(columns)
+            yield RawRow(row_id, columns, "", lines.count)
         else:
             yield RawRow(row_id, None, NOT_A_RECORD, lines.count, column, lines.shown(line))
     check.finish()
@@ -95,8 +121,24 @@ def is_json_array(lines: TextLines) -> bool:
     return next(contents, None) is None
 
 
-class JsonArray:
-    """Reader of a file that is one JSON array; it holds one element and a chunk of the file in memory."""
+def is_json_object(lines: TextLines) -> bool:
+    """Return whether a file is one JSON object, rather than one per line; a line may be damaged."""
+    first_lines = list(islice(filter(str.strip, iter(lines.read_line, "")), 2))
+    if not first_lines or not lines.shown(first_lines[0]).lstrip().startswith("{"):
+        return False
+    has_objects = any(map(_is_object, first_lines))
+    return not has_objects or len(first_lines) == 1
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+class JsonDocument:
+    """Reader of a file that is one JSON value; it holds one row and a chunk of the file in memory."""
 
     def __init__(self, file: BinaryIO, name: str, max_element_bytes: int, encoding: str) -> None:
         """Set up the reader.
@@ -121,41 +163,45 @@ class JsonArray:
         self._counted_to = self._position
         return self._lines_passed + 1
 
-    def rows(self, required: Sequence[str]) -> Generator[RawRow, None, int]:
-        """Yield one row per element; an element that is no object is rejected.
+    def rows(
+        self, required: Sequence[str], path: str | None = None, header: Sequence[str] | None = None
+    ) -> Generator[RawRow, None, int]:
+        """Yield one row per element of the arrays at a path; an element that is no row is rejected.
 
         Args:
-            required: Columns that must exist in at least one of the objects.
+            required: Columns that must exist in at least one of the rows; ``a.b`` is a member of a member.
+            path: Keys that lead to the array, separated by dots; ``*`` is every key, and the column ``split`` of the
+                rows. By default the file is the array.
+            header: Column names of rows that are arrays.
 
         Returns:
             Number of rows.
 
         Raises:
-            InputError: The file is not valid JSON, or a required column is missing.
+            InputError: The file is not valid JSON, there is no array at the path, or a required column is missing.
         """
         check = _ColumnCheck(self._name, required)
         self._fill()
         self._text = self._text.removeprefix("\ufeff")
-        self._expect("[")
         number = 0
-        while self._peek() != "]":
-            if number:
-                self._expect(",")
-                self._peek()
-            number += 1
-            row_id, line = f"{self._name}:{number}", self.line
-            value, source = self._read_element()
-            if has_surrogate(source):
-                known = value if isinstance(value, dict) else None
-                yield RawRow(row_id, None, UNDECODABLE, line, None, source, known)
-            elif len(source) > self._limit:
-                yield RawRow(row_id, None, OVER_LONG_LINE, line, None, source)
-            elif isinstance(value, dict):
-                check.see(value)
-                yield RawRow(row_id, value, "", line)
-            else:
-                yield RawRow(row_id, None, NOT_A_RECORD, line, None, source)
-        self._expect("]")
+        for split in self._arrays(path.split(".") if path else [], {}):
+            for _ in self._elements():
+                number += 1
+                row_id, line = f"{self._name}:{number}", self.line
+                value, source = self._read_element()
+                columns = _to_columns(value, required, header)
+                if has_surrogate(source):
+                    known = None if columns is None else split | columns
+                    yield RawRow(row_id, None, UNDECODABLE, line, None, source, known)
+                elif len(source) > self._limit:
+                    yield RawRow(row_id, None, OVER_LONG_LINE, line, None, source)
+                elif columns is not None:
+                    check.see(split | columns)
+                    yield RawRow(row_id, split | columns, "", line)
+                elif number == 1 and isinstance(value, list) and not header:
+                    raise InputError(f"the rows of {self._name} are arrays: name their columns with source.columns")
+                else:
+                    yield RawRow(row_id, None, NOT_A_RECORD, line, None, source)
         self._expect("")
         check.finish()
         return number
@@ -165,17 +211,85 @@ class JsonArray:
         """Number of lines of the file, after the last row."""
         return self.line - self._text.endswith("\n")
 
+    def _arrays(self, path: Sequence[str], split: dict[str, str]) -> Iterator[dict[str, str]]:
+        """Stop at each array at a path, which the caller must read, and yield its split as a column, if it has one."""
+        if not path:
+            yield split
+            return
+        key, *rest = path
+        found, known = False, []
+        for member in self._members():
+            known.append(member)
+            is_array = self._peek() == ("{" if rest else "[")
+            if key == member and not is_array:
+                raise InputError(
+                    f"the key {member!r} of {self._name} holds no {'object' if rest else 'array'}, as the path of "
+                    "source.format.records needs"
+                )
+            if is_array and key in ("*", member):
+                found = True
+                yield from self._arrays(rest, {SPLIT_COLUMN: member} if key == "*" else split)
+            else:
+                self._skip()
+        if not found:
+            raise InputError(
+                f"{self._name} has no {'array' if key == '*' else f'key {key!r}'} where source.format.records says so, "
+                f"but the keys {', '.join(known[:_MAX_KEYS_SHOWN])}"
+            )
+
+    def _members(self) -> Iterator[str]:
+        """Yield each key of an object and stop at its value, which the caller must read."""
+        self._expect("{")
+        is_first = True
+        while self._peek() != "}":
+            if not is_first:
+                self._expect(",")
+                self._peek()
+            is_first = False
+            key, _ = self._read_element()
+            if not isinstance(key, str):
+                raise self._error("a key is missing")
+            self._expect(":")
+            self._peek()
+            yield key
+        self._expect("}")
+
+    def _elements(self) -> Iterator[None]:
+        """Stop at each element of an array, which the caller must read."""
+        self._expect("[")
+        is_first = True
+        while self._peek() != "]":
+            if not is_first:
+                self._expect(",")
+                self._peek()
+            is_first = False
+            yield
+        self._expect("]")
+
+    def _skip(self) -> None:
+        """Pass over a value, of which only single numbers and texts are held in memory."""
+        depth = 0
+        while True:
+            character = self._peek()
+            if character in tuple("[]{},:"):
+                depth += (character in "[{") - (character in "]}")
+                self._position += 1
+            else:
+                self._read_element()
+            if depth == 0:
+                return
+
     def _peek(self) -> str:
         """Return the next character that is not white space, or the empty text at the end of the file."""
         while True:
-            while self._text[self._position : self._position + 1] in _WHITE_SPACE:
-                self._position += 1
+            found = _NO_WHITE_SPACE.search(self._text, self._position)
+            self._position = found.start() if found else len(self._text)
             if self._position < len(self._text) or not self._fill():
                 return self._text[self._position : self._position + 1]
 
     def _expect(self, character: str) -> None:
         if self._peek() != character:
-            raise self._error(f"{character!r} is missing" if character else "text follows the array")
+            raise self._error(f"{character!r} is missing" if character else "text follows the value")
         self._position += len(character)
 
     def _read_element(self) -> tuple[Any, str]:
@@ -207,4 +321,4 @@ class JsonArray:
         return bool(chunk)
 
     def _error(self, problem: str) -> InputError:
-        return InputError(f"{self._name} is a JSON array that is not valid JSON after line {self.line}: {problem}")
+        return InputError(f"{self._name} is not valid JSON after line {self.line}: {problem}")

@@ -9,6 +9,7 @@ from textgate.components.contracts.dataset import SourceFile
 from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
 from textgate.components.ingest.join import read_joined
 from textgate.components.ingest.labels import LabelNames, read_label
+from textgate.components.ingest.parallel_files import read_parallel
 from textgate.components.ingest.raw_rows import (
     SPLIT_COLUMN,
     RawRow,
@@ -49,7 +50,10 @@ def read_local(
     if source.join:
         yield from read_joined(path, source.join, source.max_line_bytes, columns, source.format, descriptions)
         return
-    if path.is_dir() and (class_folders := find_class_folders(path)):
+    if source.parallel:
+        yield from read_parallel(path, source.parallel, source.max_line_bytes, columns, source.format, descriptions)
+        return
+    if path.is_dir() and not source.format.pattern and (class_folders := find_class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]
         require_columns(columns, known, printable_name(path))
         for split, folder in class_folders:

@@ -443,8 +443,8 @@ def test_the_split_is_the_file_name_unless_the_file_has_the_column(tmp_path: Pat
         source = Source(uri=str(folder), where=where)
         found[where] = ingest_source(source, tmp_path / str(number), tmp_path).rows_out
     assert found == {"split == 'train.v2'": 2, "split in [test, 'train.v2']": 3, "split != none": 4}
-    (folder / "data.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"the format of .*data.xlsx is not known by its name"):
+    (folder / "data.docx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"the format of .*data.docx is not known by its name"):
         ingest_source(Source(uri=str(folder)), tmp_path / "out", tmp_path)
 
 

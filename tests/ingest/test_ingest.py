@@ -199,7 +199,7 @@ def test_an_unreadable_file_is_an_input_error(tmp_path: Path) -> None:
         ("cut.csv.gz", packed[:-20], "cut.csv.gz is damaged"),
         ("not.csv.gz", b"text,label\nx,a", "not.csv.gz is damaged"),
         ("bad.parquet", b"PAR1 this is not", "bad.parquet is damaged"),
-        ("data.xlsx", b"PK", "the format of .*data.xlsx is not known by its name: CSV, TSV, JSONL"),
+        ("data.docx", b"PK", "the format of .*data.docx is not known by its name: CSV, TSV, JSONL"),
         ("data", b"", "the format of .*data is not known"),
     ]:
         (tmp_path / name).write_bytes(content)

@@ -69,11 +69,11 @@ class Recipe(RecipeSection):
                 f"{machines} machines that share it"
             )
         if self.resources.shards > 1 and any(
-            source.join or source.uri.startswith("hf://") for source in self.source.sources.values()
+            source.join or source.parallel or source.uri.startswith("hf://") for source in self.source.sources.values()
         ):
             raise ValueError(
-                "resources.shards: only a folder of files can be read in parallel, not a join or a data set of "
-                "the hub: leave it out"
+                "resources.shards: only a folder of files can be read in parallel, not a join, files that belong "
+                "together line by line (source.parallel) or a data set of the hub: leave it out"
             )
         return self
 

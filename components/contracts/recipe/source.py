@@ -1,6 +1,8 @@
 """The recipe's section ``source``: location and layout of the labelled texts."""
 
 import codecs
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -38,6 +40,30 @@ Labels = Annotated[dict[str, str], BeforeValidator(_keys_are_text), AfterValidat
 """Label in the source to label name, in class order; the last one is the positive class of a binary task."""
 
 
+def _are_parallel_names(value: dict[str, str]) -> dict[str, str]:
+    for name in value.values():
+        parts = PurePosixPath(name)
+        if not parts.parts or parts.is_absolute() or ".." in parts.parts or name.count("*") > 1:
+            raise ValueError(f"{name!r} is not the name of a file in the folder, with one * at most")
+    if len(value) < 2 or len({"*" in name for name in value.values()}) > 1 or len(set(value.values())) < len(value):
+        raise ValueError("must name a different file for each of two or more columns, all with * or all without")
+    return value
+
+
+ParallelFiles = Annotated[dict[str, str], AfterValidator(_are_parallel_names)]
+"""Column to name of the file with its values, one a line."""
+
+
+def _is_line_pattern(value: str) -> str:
+    try:
+        expression = re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
+    if not expression.groupindex:
+        raise ValueError("has no named group, such as (?P<text>.*), for a column")
+    return value
+
+
 _DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
 
@@ -63,8 +89,15 @@ def _encoding(value: str) -> str:
     return codecs.lookup(value).name
 
 
+def _is_path(value: str) -> str:
+    keys = value.split(".")
+    if not all(keys) or keys.count("*") > 1:
+        raise ValueError("must be keys separated by dots, one of which may be *")
+    return value
+
+
 class FileFormat(RecipeSection):
-    """Format of the source's text files, as far as it cannot be taken from the file's name and content."""
+    """Format of the source's files, as far as it cannot be taken from a file's name and content."""
 
     delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
     """Character between fields, or its name: comma, semicolon, tab, pipe or space. It applies to all files that are
@@ -79,12 +112,32 @@ class FileFormat(RecipeSection):
     header: bool | None = None
     """Whether the first row names the columns. By default it does unless ``source.columns`` is set; with both, the row
     is skipped."""
+    pattern: Annotated[str, AfterValidator(_is_line_pattern)] | None = None
+    """Regular expression of a line of a text file, such as ``(?P<label>[A-Z]+):(?P<sub>\\w+) (?P<text>.*)``; its named
+    groups are the columns. It is applied to every line without a limit of time, so avoid nested repetitions such as
+    ``(a+)+``, or write them as an atomic group ``(?>…)``."""
+    records: Annotated[str, AfterValidator(_is_path)] | None = None
+    """Path of the rows in a JSON file that is one object: keys separated by dots, such as ``data.rows``. ``*`` stands
+    for every key, which is then the column ``split``."""
+    sheet: str | None = None
+    """Name of the sheet of a workbook (``.xlsx``, ``.ods``). By default the first one."""
 
     @model_validator(mode="after")
     def _quote_is_no_delimiter(self) -> "FileFormat":
         if self.quote and self.quote == self.delimiter:
             raise ValueError("delimiter and quote must be different characters")
         return self
+
+    @model_validator(mode="after")
+    def _pattern_is_alone(self) -> "FileFormat":
+        others = self.keys_besides("pattern", "encoding")
+        if self.pattern is not None and others:
+            raise ValueError(f"pattern takes lines apart by itself: leave out {', '.join(others)}")
+        return self
+
+    def keys_besides(self, *names: str) -> list[str]:
+        """Return the keys that are set, without some."""
+        return [key for key, value in self if value is not None and key not in names]
 
 
 class Join(RecipeSection):
@@ -131,13 +184,16 @@ class Source(RecipeSection):
     metadata: Metadata = []
     """Names of further columns to keep with each row, such as a topic; the report gives the scores for each value."""
     columns: Columns | None = None
-    """Column names of a CSV or TSV file without a header row."""
+    """Column names of a CSV or TSV file without a header row, or of rows in JSON that are arrays."""
     format: FileFormat = FileFormat()
-    """Format of the text files: delimiter, quote, encoding, header."""
+    """Format of the files: delimiter, quote, encoding, header, pattern of a line, sheet of a workbook."""
     csv: Layout | None = None
     """Replacements of the keys above for CSV and TSV files, for a source that is also published in another format."""
     join: Join | None = None
     """Join of two files, for a source that keeps texts and labels apart."""
+    parallel: ParallelFiles | None = None
+    """Column to file of a folder in which line n of each file belongs to row n, such as
+    ``{text: "*_text.txt", label: "*_labels.txt"}``; what ``*`` stands for is the column ``split``."""
     where: str | None = None
     """Filter that selects the rows to use, over the source's columns, such as ``rating >= 3``."""
     test: str | None = None
@@ -191,6 +247,19 @@ class Source(RecipeSection):
             raise ValueError(
                 f"source.metadata has the column {ORIGIN!r}, in which each row keeps the name of its source if there "
                 "are several: rename the column, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parallel_is_possible(self) -> "Source":
+        if self.parallel and (self.join or self.columns or self.csv or self.uri.startswith("hf://")):
+            raise ValueError(
+                "source.parallel names files of a folder and their columns: leave out source.columns, source.csv and "
+                "source.join, or source.parallel; a data set of the hub has no such files"
+            )
+        if self.parallel and (others := self.format.keys_besides("encoding")):
+            raise ValueError(
+                f"source.parallel takes a whole line as a value: leave out {', '.join(others)} of source.format"
             )
         return self
 
