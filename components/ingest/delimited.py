@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from textgate.components.contracts import InputError
 from textgate.components.ingest.raw_rows import RawRow, require_columns, require_unique_columns
-from textgate.components.ingest.rejection_reasons import BROKEN_QUOTE, NOT_A_RECORD, OVER_LONG_LINE
+from textgate.components.ingest.rejection_reasons import BROKEN_QUOTE, NOT_A_RECORD, OVER_LONG_LINE, UNDECODABLE
 from textgate.components.ingest.text_lines import OVER_LONG_MARK, TextLines, undecodable_column
 
 _MAX_WIDTHS_SHOWN = 5
@@ -55,9 +55,10 @@ def read_delimited(
     number = 0
     for number, record in enumerate(records, 1):
         row_id, fields, line = f"{lines.name}:{number}", record.fields, record.line
-        if fields is None:
+        if record.reason:
             follows_break |= record.reason in (BROKEN_QUOTE, OVER_LONG_LINE)
-            yield RawRow(row_id, None, record.reason, line, record.column, record.text)
+            known = dict(zip(names, fields, strict=True)) if len(fields) == width else None
+            yield RawRow(row_id, None, record.reason, line, record.column, record.text, known)
         elif follows_break and quote and record.text.count(quote) % 2:
             yield RawRow(row_id, None, BROKEN_QUOTE, line, None, lines.shown(record.text))
         elif len(fields) != width:
@@ -78,11 +79,12 @@ def read_delimited(
 class _Record(NamedTuple):
     line: int
     """Number of the first line, from 1."""
-    fields: list[str] | None
-    """The fields, or None if the record cannot be read."""
+    fields: list[str]
+    """The fields; of a record that cannot be read, those of a record with undecodable bytes, or none."""
     text: str
     """The lines; without line ends if the record cannot be read."""
     reason: str = ""
+    """Reason why the record cannot be read."""
     column: int | None = None
     """Position in the line, from 1, of what cannot be read; None if it is not known."""
 
@@ -91,7 +93,7 @@ def _read_header(records: Iterator[_Record], lines: TextLines) -> list[str]:
     header = next(records, None)
     if header is None:
         raise InputError(f"{lines.name} has no header row: its first line must name the columns")
-    if header.fields is None:
+    if header.reason:
         raise InputError(
             f"the header of {lines.name} cannot be read ({header.reason}): its first line must name the columns in "
             "UTF-8, or the encoding that source.format.encoding names, "
@@ -108,9 +110,10 @@ def _split_plain(lines: TextLines, delimiter: str) -> Iterator[_Record]:
         if not content:
             continue
         if reason := lines.problem(content):
-            yield _Record(lines.count, None, lines.shown(content), reason, undecodable_column(content))
+            fields = content.split(delimiter) if reason == UNDECODABLE else []
+            yield _Record(lines.count, fields, lines.shown(content), reason, undecodable_column(content))
         elif "\r" in content:
-            yield _Record(lines.count, None, content, NOT_A_RECORD, content.index("\r") + 1)
+            yield _Record(lines.count, [], content, NOT_A_RECORD, content.index("\r") + 1)
         else:
             yield _Record(lines.count, content.split(delimiter), content)
 
@@ -192,14 +195,15 @@ class _QuotedLines:
                 reason = self._lines.problem(text) or (BROKEN_QUOTE if column else NOT_A_RECORD)
                 if isinstance(error, _UnclosedQuoteError):
                     reason = str(error)
-                yield _Record(line, None, self._lines.shown(text), reason, column)
+                yield _Record(line, [], self._lines.shown(text), reason, column)
                 continue
             if not fields:
                 continue
             text = self._record[0] if len(self._record) == 1 else "".join(self._record)
             if self._lines.has_marks and (problem := self._lines.problem(text)):
                 column = undecodable_column(text) if len(self._record) == 1 else None
-                yield _Record(line, None, self._lines.shown(text), problem, column)
+                known = fields if problem == UNDECODABLE else []
+                yield _Record(line, known, self._lines.shown(text), problem, column)
             else:
                 yield _Record(line, fields, text)
 

@@ -4,7 +4,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -226,17 +226,21 @@ def _read_parquet(
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=existing):
             for row in _batch_rows(batch):
                 number += 1
-                yield RawRow(f"{name}:{number}", row, "" if row else UNDECODABLE)
+                if len(row) == len(existing):
+                    yield RawRow(f"{name}:{number}", row)
+                else:
+                    yield RawRow(f"{name}:{number}", None, UNDECODABLE, known=row)
     files.append(SourceFile(name=name, format="Parquet", records=number))
 
 
-def _batch_rows(batch: pa.RecordBatch) -> Iterable[dict[str, Any] | None]:
-    """Yield the rows of a batch, or None for a row with a string that is not UTF-8."""
+def _batch_rows(batch: pa.RecordBatch) -> Iterable[dict[str, Any]]:
+    """Yield the rows of a batch, without the values that are not UTF-8."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
         for index in range(batch.num_rows):
-            try:
-                yield batch.slice(index, 1).to_pylist()[0]
-            except UnicodeDecodeError:
-                yield None
+            row = {}
+            for column in batch.schema.names:
+                with suppress(UnicodeDecodeError):
+                    row[column] = batch.column(column)[index].as_py()
+            yield row

@@ -56,17 +56,17 @@ def read_json_lines(lines: TextLines, required: Sequence[str]) -> Generator[RawR
             continue
         number += 1
         row_id = f"{lines.name}:{number}"
-        if reason := lines.problem(line):
-            yield RawRow(row_id, None, reason, lines.count, undecodable_column(line), lines.shown(line))
-            continue
-        value, column = None, None
+        reason, value, column = lines.problem(line), None, undecodable_column(line) if lines.has_marks else None
         try:
-            value = json.loads(line)
+            value = json.loads(line) if reason != OVER_LONG_LINE else None
         except json.JSONDecodeError as error:
-            column = error.pos + 1
+            column = column or error.pos + 1
         except (ValueError, RecursionError):
             pass
-        if isinstance(value, dict):
+        if reason:
+            known = value if isinstance(value, dict) else None
+            yield RawRow(row_id, None, reason, lines.count, column, lines.shown(line), known)
+        elif isinstance(value, dict):
             check.see(value)
             yield RawRow(row_id, value, "", lines.count)
         else:
@@ -143,7 +143,7 @@ class JsonArray:
             row_id, line = f"{self._name}:{number}", self.line
             value, source = self._read_element()
             if has_surrogate(source):
-                yield RawRow(row_id, None, UNDECODABLE, line, None, source)
+                yield RawRow(row_id, None, UNDECODABLE, line, None, source, value if isinstance(value, dict) else None)
             elif len(source) > self._limit:
                 yield RawRow(row_id, None, OVER_LONG_LINE, line, None, source)
             elif isinstance(value, dict):

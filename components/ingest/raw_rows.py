@@ -34,6 +34,8 @@ class RawRow(NamedTuple):
     """Position in the line, from 1, of what could not be read; None if it is not known."""
     text: str | None = None
     """Text of a row that could not be read; None if it is not known."""
+    known: dict[str, Any] | None = None
+    """Values of a row that could not be read, as far as they are known."""
 
 
 def require_columns(required: Iterable[str], known: Sequence[str], where: str) -> None:
