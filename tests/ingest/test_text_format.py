@@ -167,6 +167,25 @@ def test_a_comma_in_the_header_is_the_delimiter(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("content", "is_noticed"),
+    [
+        ('text\tlabel\n"a ""b"" c"\tx\n', True),
+        ('"text"\t"label"\n"a"\t"x"\n', True),
+        ('text\tlabel\n"The End"\tx\n"so", he said\ty\n', False),
+    ],
+)
+def test_a_tsv_that_looks_quoted_is_noticed(
+    content: str, is_noticed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.tsv").write_text(content)
+    read(tmp_path / "a.tsv", columns=["text", "label"])
+    notice = "a.tsv: quotes are text in TSV; if fields are quoted, set source.format.quote='\"'\n"
+    assert capsys.readouterr().out == (notice if is_noticed else "")
+    read(tmp_path / "a.tsv", columns=["text", "label"], format={"quote": "none"})
+    assert capsys.readouterr().out == ""
+
+
 def test_quotes_are_said_or_have_no_meaning(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text('text\tlabel\n"a ""b""\tc"\tx\n')
     assert read(tmp_path / "a.tsv")[0] == [("not a record", "not a record")]
