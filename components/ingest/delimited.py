@@ -55,10 +55,8 @@ def read_delimited(
     number = 0
     for number, record in enumerate(records, 1):
         row_id, fields, line = f"{lines.name}:{number}", record.fields, record.line
-        if fields is None:
+        if record.reason:
             follows_break |= record.reason in (BROKEN_QUOTE, OVER_LONG_LINE)
-            yield RawRow(row_id, None, record.reason, line, record.column, record.text)
-        elif record.reason:
             known = dict(zip(names, fields, strict=True)) if len(fields) == width else None
             yield RawRow(row_id, None, record.reason, line, record.column, record.text, known)
         elif follows_break and quote and record.text.count(quote) % 2:
@@ -81,12 +79,12 @@ def read_delimited(
 class _Record(NamedTuple):
     line: int
     """Number of the first line, from 1."""
-    fields: list[str] | None
-    """The fields, or None if they are not known."""
+    fields: list[str]
+    """The fields; of a record that cannot be read, those of a record with undecodable bytes, or none."""
     text: str
     """The lines; without line ends if the record cannot be read."""
     reason: str = ""
-    """Reason why the record cannot be read; empty if it can be read."""
+    """Reason why the record cannot be read."""
     column: int | None = None
     """Position in the line, from 1, of what cannot be read; None if it is not known."""
 
@@ -95,7 +93,7 @@ def _read_header(records: Iterator[_Record], lines: TextLines) -> list[str]:
     header = next(records, None)
     if header is None:
         raise InputError(f"{lines.name} has no header row: its first line must name the columns")
-    if header.fields is None or header.reason:
+    if header.reason:
         raise InputError(
             f"the header of {lines.name} cannot be read ({header.reason}): its first line must name the columns in "
             "UTF-8, or the encoding that source.format.encoding names, "
@@ -112,10 +110,10 @@ def _split_plain(lines: TextLines, delimiter: str) -> Iterator[_Record]:
         if not content:
             continue
         if reason := lines.problem(content):
-            fields = content.split(delimiter) if reason == UNDECODABLE else None
+            fields = content.split(delimiter) if reason == UNDECODABLE else []
             yield _Record(lines.count, fields, lines.shown(line), reason, undecodable_column(content))
         elif "\r" in content:
-            yield _Record(lines.count, None, content, NOT_A_RECORD, content.index("\r") + 1)
+            yield _Record(lines.count, [], content, NOT_A_RECORD, content.index("\r") + 1)
         else:
             yield _Record(lines.count, content.split(delimiter), content)
 
@@ -197,14 +195,14 @@ class _QuotedLines:
                 reason = self._lines.problem(text) or (BROKEN_QUOTE if column else NOT_A_RECORD)
                 if isinstance(error, _UnclosedQuoteError):
                     reason = str(error)
-                yield _Record(line, None, self._lines.shown(text), reason, column)
+                yield _Record(line, [], self._lines.shown(text), reason, column)
                 continue
             if not fields:
                 continue
             text = self._record[0] if len(self._record) == 1 else "".join(self._record)
             if self._lines.has_marks and (problem := self._lines.problem(text)):
                 column = undecodable_column(text) if len(self._record) == 1 else None
-                known = fields if problem == UNDECODABLE else None
+                known = fields if problem == UNDECODABLE else []
                 yield _Record(line, known, self._lines.shown(text), problem, column)
             else:
                 yield _Record(line, fields, text)

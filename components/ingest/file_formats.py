@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -33,6 +34,8 @@ FORMATS = (
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _GUESSED_DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 100
+# A field in quotes that holds doubled ones, or a first field in quotes: both are rare where quotes are text.
+_ESCAPED_QUOTE = re.compile(r'(?:^|\t)"[^"\t]*""[^\t]*"[\t\r\n]|^"[^"\t]*"\t"[^"\t]*"[\t\r\n]')
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _PARQUET_BATCH_ROWS = 256
 _PARQUET_BUFFER_BYTES = 1 << 20
@@ -169,6 +172,13 @@ def _read_delimited(
     quote = ('"' if delimiter != "\t" else None) if file_format.quote is None else file_format.quote or None
     is_usual = delimiter == _DELIMITERS.get(_format_suffix(path), file_format.delimiter)
     _print_guess(path, encoding, None if is_usual else delimiter)
+    if quote is None and file_format.quote is None:
+        with open_lines(path, encoding, max_line_bytes) as lines:
+            if any(_ESCAPED_QUOTE.search(line) for line in islice(iter(lines.read_line, ""), _SAMPLE_ROWS)):
+                print(
+                    f"{lines.name}: quotes are text in TSV; if fields are quoted, set source.format.quote='\"'",
+                    flush=True,
+                )
     with open_lines(path, encoding, max_line_bytes, quote) as lines:
         records = yield from read_delimited(lines, delimiter, quote, required, columns, bool(file_format.header))
         files.append(

@@ -82,19 +82,16 @@ def read_json_lines(
             continue
         number += 1
         row_id = f"{lines.name}:{number}"
-        reason, value, column = lines.problem(line), None, None
-        if reason == OVER_LONG_LINE:
-            yield RawRow(row_id, None, reason, lines.count, None, lines.shown(line))
-            continue
+        reason, value, column = lines.problem(line), None, undecodable_column(line) if lines.has_marks else None
         try:
-            value = json.loads(line)
+            value = json.loads(line) if reason != OVER_LONG_LINE else None
         except json.JSONDecodeError as error:
-            column = error.pos + 1
+            column = column or error.pos + 1
         except (ValueError, RecursionError):
             pass
         columns = _to_columns(value, required, header)
         if reason:
-            yield RawRow(row_id, None, reason, lines.count, undecodable_column(line), lines.shown(line), columns)
+            yield RawRow(row_id, None, reason, lines.count, column, lines.shown(line), columns)
         elif columns is not None:
             check.see(columns)
             yield RawRow(row_id, columns, "", lines.count)

@@ -98,13 +98,27 @@ def test_rejected_bytes_are_located(tmp_path: Path) -> None:
     assert (row.reason, row.line, row.column, row.text) == ("undecodable bytes", 3, 4, "caf?,x")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json"])
+def test_the_label_of_an_undecodable_row_is_known(suffix: str, tmp_path: Path) -> None:
+    content = {
+        "csv": b"text,label\n\xff,x\n",
+        "tsv": b"text\tlabel\n\xff\tx\n",
+        "jsonl": b'{"text":"\xff","label":"x"}',
+        "json": b'[{"text":"\xff","label":"x"}]',
+    }[suffix]
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    source = Source(uri="a", format=FileFormat(encoding="utf-8"))
+    (row,) = read_local(tmp_path / f"a.{suffix}", source, ["text", "label"])
+    assert (row.columns, row.reason, (row.known or {})["label"]) == (None, "undecodable bytes", "x")
+
+
 def test_no_encoding_is_guessed_that_cannot_decode_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     # 0x81 is not in Windows-1252, and the end of the file decides.
-    path.write_bytes(b"text,label\n" + b"caf\xe9,x\n" * 50_000 + b"\x81\xff,y\n")
+    path.write_bytes(b"text,label\n" + b"caf\xe9,x\n" * 50_001 + b"\x81\xff,y\n")
     rows, file = read(path)
     assert file.encoding != "cp1252"
-    assert len({len(text) for text, _ in rows[:50_000]}) == 1
+    assert len({len(text) for text, _ in rows[:50_001]}) == 1
 
 
 def test_the_encoding_that_is_said_is_used_for_every_file(tmp_path: Path) -> None:
@@ -150,6 +164,25 @@ def test_a_comma_in_the_header_is_the_delimiter(
     (tmp_path / "a.csv").write_text(content)
     _, file = read(tmp_path / "a.csv", label=content.split("\n")[0].split(",")[1])
     assert file.delimiter == ","
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "is_noticed"),
+    [
+        ('text\tlabel\n"a ""b"" c"\tx\n', True),
+        ('"text"\t"label"\n"a"\t"x"\n', True),
+        ('text\tlabel\n"The End"\tx\n"so", he said\ty\n', False),
+    ],
+)
+def test_a_tsv_that_looks_quoted_is_noticed(
+    content: str, is_noticed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.tsv").write_text(content)
+    read(tmp_path / "a.tsv", columns=["text", "label"])
+    notice = "a.tsv: quotes are text in TSV; if fields are quoted, set source.format.quote='\"'\n"
+    assert capsys.readouterr().out == (notice if is_noticed else "")
+    read(tmp_path / "a.tsv", columns=["text", "label"], format={"quote": "none"})
     assert capsys.readouterr().out == ""
 
 
