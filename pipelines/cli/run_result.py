@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from textgate.components.contracts import JudgedScore, RunRecord
+from textgate.components.contracts import JudgedScore, RunRecord, redact
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.pipelines.terminal import Console
 
@@ -25,7 +25,7 @@ def exit_on_failure(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {redact(str(error))}", err=True)
         sys.exit(EXIT_FAILED)
 
 

@@ -4,7 +4,14 @@ import difflib
 import os
 from pathlib import Path
 
-from textgate.components.contracts import InputError, Recipe, Source, replace_bundle_references
+from textgate.components.contracts import (
+    InputError,
+    Recipe,
+    Source,
+    bundle_references,
+    redact,
+    replace_bundle_references,
+)
 from textgate.components.sources import SourceUrls, is_path, with_bucket
 
 _FOLDER = Path(__file__).parent
@@ -52,9 +59,12 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     Steps run in other working directories; the complete URLs reach them by the environment (see ``SourceUrls``).
 
     Raises:
-        InputError: See ``SourceUrls.hide``.
+        InputError: The URL of a base model or bundle has a secret, or see ``SourceUrls.hide``.
     """
     urls = SourceUrls()
+    for uri in (getattr(recipe.train, "base_model", None), *bundle_references(recipe.train)):
+        if uri is not None and redact(uri) != uri:
+            raise InputError(f"{uri}: only the URL of a source may have a query or user information: leave it out")
     train = replace_bundle_references(
         recipe.train, lambda reference: _absolute_path(reference) if is_path(reference) else reference
     )
