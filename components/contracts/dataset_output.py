@@ -19,6 +19,7 @@ from textgate.components.contracts.dataset import (
     METADATA,
     REJECT_SCHEMA,
     REJECTED,
+    CorrectionCounts,
     DatasetManifest,
     NearDuplicateGroups,
     Rejected,
@@ -114,6 +115,7 @@ class DatasetWriter:
         normalizer: TextNormalizer | None = None,
         test_split: SplitChoice | None = None,
         near_duplicate_groups: NearDuplicateGroups | None = None,
+        corrections: CorrectionCounts | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -124,6 +126,7 @@ class DatasetWriter:
             normalizer: Text cleaning that was applied; None before preprocessing.
             test_split: How the test split was chosen; None before preprocessing.
             near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
+            corrections: Effect of the corrections of labels; None if there are none.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -152,6 +155,7 @@ class DatasetWriter:
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
             near_duplicate_groups=near_duplicate_groups,
+            corrections=corrections,
             test_split=test_split,
             fingerprint=digest.hexdigest(),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.dataset_output import DatasetWriter
+from textgate.components.ingest.corrections import CorrectingWriter, Corrections
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
 from textgate.components.ingest.origins import (
@@ -29,6 +30,7 @@ from textgate.components.ingest.rejection_reasons import (
 )
 from textgate.components.ingest.row_filter import RowFilter
 from textgate.components.sources import fetch
+from textgate.components.step import WARNING_PREFIX
 
 ALL = "all"
 """Split of all rows that neither ``source.test`` nor ``source.validation`` selects."""
@@ -61,18 +63,29 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
             for name, path in paths.items()
         }
     )
+    corrections = read_corrections(source, downloads)
     row_count = filtered = 0
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
     with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
         for name, one in sources.items():
             path, columns = paths[name], filters[name].columns(one)
             rows = read_hub(one, columns) if path is None else read_local(path, one, columns, filters[name].where)
-            target = OriginWriter(writer, name, source, accounts[name]) if source.also else writer
+            target: RowWriter = CorrectingWriter(writer, corrections) if corrections else writer
+            target = OriginWriter(target, name, source, accounts[name]) if source.also else target
             read, left_out = write_rows(rows, one, filters[name], target)
             row_count, filtered = row_count + read, filtered + left_out
         if source.also:
             require_rows_of_each(sources, accounts)
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, corrections)
+
+
+def read_corrections(source: Source, downloads: Path) -> Corrections | None:
+    """Return the corrections of ``source.corrections``; None without it.
+
+    Raises:
+        InputError: The file does not exist or cannot be used.
+    """
+    return Corrections(fetch(source.corrections, downloads)) if source.corrections else None
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,9 @@ def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, w
     return count, filtered
 
 
-def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filtered: int) -> DatasetManifest:
+def finish_dataset(
+    source: Source, writer: DatasetWriter, row_count: int, filtered: int, corrections: Corrections | None
+) -> DatasetManifest:
     """Write the manifest after the last row.
 
     Args:
@@ -154,13 +169,18 @@ def finish_dataset(source: Source, writer: DatasetWriter, row_count: int, filter
         writer: Writer of the rows.
         row_count: Number of rows read.
         filtered: Number of rows that the row filter did not select.
+        corrections: Corrections that the rows went through; None if there are none.
 
     Raises:
-        InputError: The rows cannot be used to train a classifier.
+        InputError: A correction uses an unknown label, or the rows cannot be used to train a classifier.
     """
+    counts = None
+    if corrections:
+        counts = corrections.counts((source.labels or {}).values())
+        print(f"{WARNING_PREFIX}{counts.message}", flush=True)
     labels = _labels(source, writer, row_count, filtered)
     _require_given_splits(source, writer)
-    return writer.finish(source.uri, labels, rows_filtered=filtered)
+    return writer.finish(source.uri, labels, rows_filtered=filtered, corrections=counts)
 
 
 def require_few_labels(source: Source, writer: RowWriter, split: str) -> None:

@@ -92,6 +92,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             normalizer=settings.normalizer,
             test_split=choice,
             near_duplicate_groups=_near_duplicate_groups(texts, groups, settings.near_duplicates, joined),
+            corrections=dataset.manifest.corrections,
         )
 
 

@@ -55,7 +55,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 
 
 def _with_absolute_uri(source: Source) -> Source:
-    return source.model_copy(update={"uri": _absolute_path(source.uri)})
+    corrections = _absolute_path(source.corrections) if source.corrections else None
+    return source.model_copy(update={"uri": _absolute_path(source.uri), "corrections": corrections})
 
 
 def _absolute_path(uri: str) -> str:
