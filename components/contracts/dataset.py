@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import model_validator
 
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.text_keys import Keys, key_array
@@ -67,30 +68,6 @@ class NearDuplicateGroups(FrozenModel):
     """Number of texts in groups that are too large to be kept in one split, as those made from a template are."""
 
 
-class CorrectionCounts(FrozenModel):
-    """Effect of ``source.corrections``."""
-
-    corrected: int
-    """Rows whose label was corrected."""
-    dropped: int
-    """Rows that were dropped; they are among the rejected rows."""
-    unmatched: int
-    """Corrections that matched no row."""
-    first_unmatched: int | None = None
-    """Line of the first of these in the file."""
-
-    @property
-    def message(self) -> str:
-        """Sentence about the effect."""
-        matched = f"{self.corrected:,} labels corrected, {self.dropped:,} rows dropped by source.corrections"
-        if not self.unmatched:
-            return matched
-        return (
-            f"{matched}; {self.unmatched:,} of its lines matched no row with that text and label, the first is line "
-            f"{self.first_unmatched}"
-        )
-
-
 class DatasetManifest(FrozenModel):
     """Content of ``dataset.json``. It validates only if rows in = rows out + rejected."""
 
@@ -110,6 +87,8 @@ class DatasetManifest(FrozenModel):
     """Reason of rejection to number of rows."""
     corrections: CorrectionCounts | None = None
     """Effect of ``source.corrections``; None without it."""
+    test_copies: CopiesOfTest | None = None
+    """Rows that are copies of given test texts; None without a given test split, or in datasets of earlier versions."""
     normalizer: TextNormalizer | None = None
     """Text cleaning that was applied; None before preprocessing."""
     metadata: list[str] = []

@@ -19,7 +19,6 @@ from textgate.components.contracts.dataset import (
     METADATA,
     REJECT_SCHEMA,
     REJECTED,
-    CorrectionCounts,
     DatasetManifest,
     NearDuplicateGroups,
     Rejected,
@@ -28,6 +27,7 @@ from textgate.components.contracts.dataset import (
     row_schema,
 )
 from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.normalizer import TextNormalizer
 
 ROWS_PER_SHARD = 50_000
@@ -116,6 +116,7 @@ class DatasetWriter:
         test_split: SplitChoice | None = None,
         near_duplicate_groups: NearDuplicateGroups | None = None,
         corrections: CorrectionCounts | None = None,
+        test_copies: CopiesOfTest | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -127,6 +128,7 @@ class DatasetWriter:
             test_split: How the test split was chosen; None before preprocessing.
             near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
             corrections: Effect of the corrections of labels; None if there are none.
+            test_copies: Rows that are copies of given test texts; None without a given test split.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -156,6 +158,7 @@ class DatasetWriter:
             near_duplicates=self._near_duplicates() if self._keyed else None,
             near_duplicate_groups=near_duplicate_groups,
             corrections=corrections,
+            test_copies=test_copies,
             test_split=test_split,
             fingerprint=digest.hexdigest(),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Rejected, Row
-from textgate.components.contracts.dataset import CorrectionCounts
+from textgate.components.contracts.label_counts import CorrectionCounts
 from textgate.components.contracts.label_issues import CORRECTED_LABEL, KEY, LABEL, TEXT, read_table
 from textgate.components.contracts.text_keys import text_key
 from textgate.components.ingest.origins import RowWriter

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from textgate.components.check_labels.label_check import check_dataset
 from textgate.components.contracts import Dataset, InputError, Preprocess, Source
-from textgate.components.contracts.dataset import CorrectionCounts
+from textgate.components.contracts.label_counts import CorrectionCounts
 from textgate.components.contracts.label_issues import (
     COLUMNS,
     LabelIssue,
