@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import model_validator
 
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.losses import Loss
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
@@ -114,6 +115,10 @@ class DatasetManifest(FrozenModel):
     """The same by reason, label and split, with examples; None in datasets of earlier versions, where it is unknown."""
     warnings: list[str] = []
     """Sentences about the labels of the source, such as spellings that may be one label."""
+    corrections: CorrectionCounts | None = None
+    """Effect of ``source.corrections``; None without it."""
+    test_copies: CopiesOfTest | None = None
+    """Rows that are copies of given test texts; None without a given test split, or in datasets of earlier versions."""
     normalizer: TextNormalizer | None = None
     """Text cleaning that was applied; None before preprocessing."""
     metadata: list[str] = []

@@ -28,6 +28,7 @@ from textgate.components.contracts.dataset import (
     row_schema,
 )
 from textgate.components.contracts.files import new_folder
+from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.losses import LossCounter
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.redaction import redact
@@ -121,6 +122,8 @@ class DatasetWriter:
         near_duplicate_groups: NearDuplicateGroups | None = None,
         warnings: Sequence[str] = (),
         files: Sequence[SourceFile] = (),
+        corrections: CorrectionCounts | None = None,
+        test_copies: CopiesOfTest | None = None,
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -133,6 +136,8 @@ class DatasetWriter:
             near_duplicate_groups: Near duplicates that were found; None if they were not looked for.
             warnings: Sentences about the labels.
             files: How each file of the source was read.
+            corrections: Effect of the corrections of labels; None if there are none.
+            test_copies: Rows that are copies of given test texts; None without a given test split.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -163,6 +168,8 @@ class DatasetWriter:
             metadata=self._metadata,
             near_duplicates=self._near_duplicates() if self._keyed else None,
             near_duplicate_groups=near_duplicate_groups,
+            corrections=corrections,
+            test_copies=test_copies,
             test_split=test_split,
             files=list(files),
             fingerprint=digest.hexdigest(),

@@ -131,7 +131,7 @@ class LabelIssues:
 
     def rows(self) -> Iterator[LabelIssue]:
         """Yield the texts, the most suspect first."""
-        for line in read_table(self.path / TABLE, COLUMNS):
+        for _, line in read_table(self.path / TABLE, COLUMNS):
             yield LabelIssue(
                 key=line[KEY],
                 id=line["id"],
@@ -157,7 +157,7 @@ def write_label_issues(folder: Path, manifest: LabelIssuesManifest, issues: Sequ
                 writer.writerow([*map(as_cell, cells), *numbers, as_cell(issue.text[:_TEXT_CHARACTERS])])
 
 
-def read_table(path: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
+def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the lines of a CSV file that ``write_label_issues`` wrote and a spreadsheet may have saved since.
 
     A spreadsheet may separate the columns by ``;`` or tabs, leave out columns and sort the lines.
@@ -167,7 +167,7 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
         required: Columns that must exist.
 
     Yields:
-        Column to value, with a key as in the dataset.
+        Number of the line, from 1, and column to value, with a key as in the dataset.
 
     Raises:
         InputError: The file cannot be read, is not UTF-8, has no such column, or a line has another number of columns.
@@ -189,7 +189,7 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[dict[str, str]]:
                         f"that holds {delimiter!r} or a line break"
                     )
                 values = {column: from_cell(value) for column, value in line.items()}
-                yield values | ({KEY: values[KEY].removeprefix(_KEY_PREFIX)} if KEY in values else {})
+                yield lines.line_num, values | ({KEY: values[KEY].removeprefix(_KEY_PREFIX)} if KEY in values else {})
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as CSV UTF-8") from error
     except csv.Error as error:

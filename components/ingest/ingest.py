@@ -11,6 +11,7 @@ from textgate.components.contracts.data_account import account_lines, kept_by_la
 from textgate.components.contracts.dataset import DatasetManifest, SourceFile
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.losses import Loss, rows_by_label
+from textgate.components.ingest.corrections import CorrectingWriter, Corrections
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.labels import LabelNames, counted, label_warnings, read_label, sort_labels
 from textgate.components.ingest.local_source import apply_csv_layout, list_data_files, read_local
@@ -67,6 +68,7 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
             for name, path in paths.items()
         }
     )
+    corrections = read_corrections(source, downloads)
     row_count, filtered, files = 0, 0, list[SourceFile]()
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
     with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
@@ -74,12 +76,22 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
             path, columns = paths[name], filters[name].columns(one)
             where = filters[name].where
             rows = read_hub(one, columns) if path is None else read_local(path, one, columns, where, files)
-            target = OriginWriter(writer, name, source, accounts[name]) if source.also else writer
+            target: RowWriter = CorrectingWriter(writer, corrections) if corrections else writer
+            target = OriginWriter(target, name, source, accounts[name]) if source.also else target
             read, left_out = write_rows(rows, one, filters[name], target)
             row_count, filtered = row_count + read, filtered + left_out
         if source.also:
             require_rows_of_each(sources, accounts)
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files, corrections)
+
+
+def read_corrections(source: Source, downloads: Path) -> Corrections | None:
+    """Return the corrections of ``source.corrections``; None without it.
+
+    Raises:
+        InputError: The file does not exist or cannot be used.
+    """
+    return Corrections(fetch(source.corrections, downloads)) if source.corrections else None
 
 
 @dataclass(frozen=True)
@@ -163,7 +175,12 @@ def write_rows(rows: Iterator[RawRow], source: Source, filters: SourceFilters, w
 
 
 def finish_dataset(
-    source: Source, writer: DatasetWriter, row_count: int, filtered: int, files: Sequence[SourceFile]
+    source: Source,
+    writer: DatasetWriter,
+    row_count: int,
+    filtered: int,
+    files: Sequence[SourceFile],
+    corrections: Corrections | None,
 ) -> DatasetManifest:
     """Write the manifest after the last row.
 
@@ -173,17 +190,25 @@ def finish_dataset(
         row_count: Number of rows read.
         filtered: Number of rows that the row filter did not select.
         files: How each file was read.
+        corrections: Corrections that the rows went through; None if there are none.
 
     Raises:
-        InputError: The rows cannot be used to train a classifier, or too many are rejected.
+        InputError: A correction uses an unknown label, the rows cannot be used to train a classifier, or too many are
+            rejected.
     """
+    counts = None
+    if corrections:
+        counts = corrections.counts((source.labels or {}).values())
+        print(f"{WARNING_PREFIX}{counts.message}", flush=True)
     names, kept, losses = LabelNames(source.labels), kept_by_label(writer.counts.values()), writer.losses.losses()
     labels = _labels(source, names, kept, losses, row_count, filtered)
     _require_given_splits(source, writer)
     require_few_losses(source, kept, losses, names)
     unknown = {label: rows for label, rows in rows_by_label(losses, UNKNOWN_LABEL).items() if label is not None}
     warnings = label_warnings(kept, unknown, names)
-    manifest = writer.finish(source.uri, labels, rows_filtered=filtered, warnings=warnings, files=files)
+    manifest = writer.finish(
+        source.uri, labels, rows_filtered=filtered, warnings=warnings, files=files, corrections=counts
+    )
     print(*account_lines(manifest), *(f"{WARNING_PREFIX}{warning}" for warning in warnings), sep="\n", flush=True)
     return manifest
 

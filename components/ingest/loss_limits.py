@@ -8,7 +8,7 @@ from textgate.components.contracts import InputError, Source
 from textgate.components.contracts.data_account import reason_line
 from textgate.components.contracts.losses import Loss, rows_by_label
 from textgate.components.ingest.labels import LabelNames, is_misspelled
-from textgate.components.ingest.rejection_reasons import UNDECODABLE, UNKNOWN_LABEL
+from textgate.components.ingest.rejection_reasons import DROPPED, UNDECODABLE, UNKNOWN_LABEL
 
 _TOLERATED_ROWS = 2
 """So many rejected rows stop no run, unless the limit is 0: a share of so few rows says little."""
@@ -17,8 +17,8 @@ _TOLERATED_ROWS = 2
 def require_few_losses(source: Source, kept: Mapping[str, int], losses: Sequence[Loss], names: LabelNames) -> None:
     """Check that few rows are rejected, over all rows and, for undecodable bytes, in each class.
 
-    A label that ``source.labels`` does not name is a choice of the recipe, not a loss: its rows count neither as
-    rejected nor as rows. A label that is spelled almost as a named one is a loss.
+    A label that ``source.labels`` does not name, or a row that ``source.corrections`` drops, is a choice of the recipe,
+    not a loss: its rows count neither as rejected nor as rows. A label that is spelled almost as a named one is a loss.
 
     Args:
         source: Source settings with the limits.
@@ -67,6 +67,8 @@ def _exceeds(rejected: int, rows: int, limit: float) -> bool:
 
 
 def _is_left_out(loss: Loss, names: LabelNames) -> bool:
+    if loss.reason == DROPPED:
+        return True
     return loss.reason == UNKNOWN_LABEL and not (loss.label is not None and is_misspelled(loss.label, names))
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from textgate.components.contracts import InputError, Rejected, Row, Source
-from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.recipe.source import MAIN, ORIGIN
 
 
@@ -42,7 +41,7 @@ class RowAccount:
 class OriginWriter:
     """Writer of the rows of one of several sources, which adds the name of the source to each row."""
 
-    def __init__(self, writer: DatasetWriter, name: str, source: Source, account: RowAccount) -> None:
+    def __init__(self, writer: RowWriter, name: str, source: Source, account: RowAccount) -> None:
         """Create a writer.
 
         Args:

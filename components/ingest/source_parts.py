@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from textgate.components.contracts import Dataset, InputError, Source, dataset_writer
 from textgate.components.contracts.dataset import DatasetManifest, SourceFile
+from textgate.components.ingest.corrections import CorrectingWriter
 from textgate.components.ingest.file_formats import FORMATS
 from textgate.components.ingest.ingest import (
     SourceFilters,
     finish_dataset,
+    read_corrections,
     require_few_labels,
     split_names,
     write_rows,
@@ -85,15 +87,17 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
     if any(one.csv for one in sources.values()):
         sources, _ = _list_files(source, downloads)
     datasets = sorted(map(Dataset.open, parts), key=lambda part: part.manifest.source)
+    corrections = read_corrections(source, downloads)
     row_count = filtered = 0
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
     with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+        target = CorrectingWriter(writer, corrections) if corrections else writer
         for part in datasets:
             row_count += part.manifest.rows_in + part.manifest.rows_filtered
             filtered += part.manifest.rows_filtered
             for split in split_names(source):
                 for row in part.rows(split):
-                    writer.add(split, row)
+                    target.add(split, row)
                     if source.also:
                         accounts[origin_of(row)].accepted[split] += 1
                 require_few_labels(source, writer, split)
@@ -104,7 +108,7 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
         if source.also:
             require_rows_of_each(sources, accounts)
         files = [file for part in datasets for file in part.manifest.files]
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files)
+        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files, corrections)
 
 
 class _File(NamedTuple):

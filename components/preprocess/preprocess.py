@@ -15,6 +15,7 @@ from textgate.components.contracts.dataset import DatasetManifest, NearDuplicate
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.text_keys import canonical_key, canonical_text
 from textgate.components.preprocess.cleaning import CleanedRow, clean_texts, read_cleaned_parts
+from textgate.components.preprocess.contradictions import CopyCounter
 from textgate.components.preprocess.given_splits import (
     keep_given_splits,
     reject_groups_of_given_splits,
@@ -85,7 +86,8 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
         for rejected in dataset.rejected():
             writer.reject(rejected)
         cleaned = ((split, row) for split in ingested for row in read(split, "splitting"))
-        _write_rows(cleaned, outcomes, texts, writer)
+        copies = CopyCounter(texts, dataset.manifest.labels)
+        _write_rows(cleaned, outcomes, texts, copies, writer)
         manifest = writer.finish(
             dataset.manifest.source,
             labels,
@@ -95,6 +97,8 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             near_duplicate_groups=_near_duplicate_groups(texts, groups, settings.near_duplicates, joined),
             warnings=dataset.manifest.warnings,
             files=dataset.manifest.files,
+            corrections=dataset.manifest.corrections,
+            test_copies=copies.counts() if TEST in ingested else None,
         )
     print(*account_lines(manifest), sep="\n", flush=True)
     return manifest
@@ -209,13 +213,19 @@ def _row_outcomes(texts: Texts, times: Floats, start: float) -> npt.NDArray[np.u
 
 
 def _write_rows(
-    rows: Iterable[tuple[str, CleanedRow]], outcomes: npt.NDArray[np.uint8], texts: Texts, writer: DatasetWriter
+    rows: Iterable[tuple[str, CleanedRow]],
+    outcomes: npt.NDArray[np.uint8],
+    texts: Texts,
+    copies: CopyCounter,
+    writer: DatasetWriter,
 ) -> None:
-    """Write each row, given with its ingested split, to its split, or reject it."""
+    """Write each row, given with its ingested split, to its split, or reject it; count copies of test texts."""
     for number, (ingested, (row, text, _)) in enumerate(rows):
         outcome = outcome_name(outcomes[number])
         if outcome in SPLITS:
             key = f"{texts.key[texts.of_row[number]]:016x}"
             writer.add(outcome, dataclasses.replace(row, text=text, key=key))
         else:
-            writer.reject(Rejected(row.id, outcome, row.label, row.text, ingested))
+            rejected = Rejected(row.id, outcome, row.label, row.text, ingested)
+            writer.reject(rejected)
+            copies.add(int(texts.of_row[number]), rejected)

@@ -70,7 +70,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     )
 
     def change(source: Source) -> Source:
-        return source.model_copy(update={"uri": urls.hide(_absolute_path(source.uri))})
+        corrections = urls.hide(_absolute_path(source.corrections)) if source.corrections else None
+        return source.model_copy(update={"uri": urls.hide(_absolute_path(source.uri)), "corrections": corrections})
 
     return recipe.with_sources(change).model_copy(update={"train": train})
 

@@ -57,14 +57,20 @@ def image_id(image: str) -> str:
 
 def copy_source(source: Source, runs: Path) -> Source:
     """Copy a local source into the folder of the runs; return the source with the path of the copy."""
-    path = Path(source.uri)
-    if "://" in source.uri:
-        return source
-    copy = runs / "sources" / content_version(source.uri)[:16] / path.name
+    corrections = _copy(source.corrections, runs) if source.corrections else None
+    return source.model_copy(update={"uri": _copy(source.uri, runs), "corrections": corrections})
+
+
+def _copy(uri: str, runs: Path) -> str:
+    """Copy a local file or folder into the folder of the runs; return the path of the copy, or another URI as it is."""
+    path = Path(uri)
+    if "://" in uri:
+        return uri
+    copy = runs / "sources" / content_version(uri)[:16] / path.name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
-    return source.model_copy(update={"uri": str(copy)})
+    return str(copy)
 
 
 def _environment(runs: Path) -> dict[str, str]:

@@ -53,6 +53,12 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
                 f"the source {source.uri} is on this machine, where the steps of a cluster cannot read it: upload it "
                 f"to the store and give {option}s3://bucket/key"
             )
+    corrections = recipe.source.corrections
+    if corrections and ("://" not in corrections or corrections.startswith("file://")):
+        raise InputError(
+            f"the file {corrections} is on this machine, where the steps of a cluster cannot read it: upload it to the "
+            "store and give --set source.corrections=s3://bucket/key"
+        )
     for reference in bundle_references(recipe.train):
         if is_path(reference) and "://" not in reference:
             raise InputError(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Row, TextNormalizer, dataset_writer
+from textgate.components.contracts.label_counts import CopiesOfTest
 from textgate.components.contracts.text_keys import canonical_text
 from textgate.components.preprocess.preprocess import preprocess_dataset
 
@@ -167,3 +168,31 @@ def test_rows_add_up_splits_are_disjoint_and_the_test_split_is_complete(
     if balance:
         learned = Counter(row.label for row in dataset.rows("train"))
         assert learned["a"] == learned["b"]
+
+
+def test_copies_that_contradict_their_test_text_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rest = [
+        *numbered_texts(20, "train"),
+        ("Shared", "a"),
+        ("shared", "b"),
+        ("shared", "b"),
+        ("agreed", "a"),
+        ("a copy!", "b"),
+        ("a copy?", "a"),
+        ("disputed", "a"),
+    ]
+    test = [*numbered_texts(6, "given"), ("shared", "a"), ("agreed", "a"), ("a copy", "a")]
+    test += [("disputed", "a"), ("disputed", "b")]
+    manifest = preprocess(tmp_path, rest, test, Preprocess(normalizer=TextNormalizer(lowercase=True))).manifest
+    assert manifest.test_copies == CopiesOfTest(rows=6, contradictions=3)
+    assert (
+        "textgate warning: 3 of the 6 rows that are copies of test texts have another label than the test text, so one "
+        "of the two labels is wrong"
+    ) in capsys.readouterr().out
+
+
+def test_without_contradictions_there_is_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = [*numbered_texts(6, "given"), ("train 0", "a")]
+    manifest = preprocess(tmp_path, numbered_texts(20, "train"), test).manifest
+    assert manifest.test_copies == CopiesOfTest(rows=1, contradictions=0)
+    assert "copies of test texts" not in capsys.readouterr().out

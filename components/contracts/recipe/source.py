@@ -205,6 +205,10 @@ class Source(RecipeSection):
     also: dict[str, "Source"] = {}
     """Further sources, by name, whose rows are added to those of this one, such as the feedback of a served model. Each
     row keeps the name of its source (``main`` for this one) in the metadata column ``source``."""
+    corrections: str | None = None
+    """CSV file, or URI of one, with corrected labels: ``label_issues.csv`` of the step check-labels with an edited
+    column ``corrected_label``, or a file with the columns ``text``, ``label`` and ``corrected_label``. An empty
+    ``corrected_label`` drops the text."""
     max_line_bytes: int = Field(default=1_048_576, gt=0)
     """Longest line to read, in bytes; a longer one is rejected, which bounds the memory that a row can take."""
     max_rejected: float = Field(default=0.2, ge=0, le=1)
@@ -241,6 +245,8 @@ class Source(RecipeSection):
                     f"source.also has a source {name!r}: its name must be 1 to 63 lower-case letters, digits and inner "
                     f"hyphens, and not {MAIN}, which is the source itself"
                 )
+            if source.corrections:
+                raise ValueError(f"source.also.{name} has corrections: name those of all sources in source.corrections")
             if source.also:
                 raise ValueError(f"source.also.{name} has further sources itself: list all of them in source.also")
         if self.also and any(ORIGIN in source.metadata for source in self.sources.values()):
