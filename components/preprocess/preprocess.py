@@ -33,7 +33,7 @@ from textgate.components.preprocess.outcomes import (
 from textgate.components.preprocess.positive import with_positive_last
 from textgate.components.preprocess.signatures import Signatures
 from textgate.components.preprocess.splitting import positions, split_codes, split_texts
-from textgate.components.preprocess.texts import Floats, Integers, RowTable, Texts, distinct_texts, group_hash
+from textgate.components.preprocess.texts import Floats, Integers, RowTable, Texts, distinct, distinct_texts, group_hash
 from textgate.components.preprocess.time_split import TimeColumn, split_by_time
 
 _Read = Callable[[str, str], Iterator[CleanedRow]]
@@ -151,7 +151,7 @@ def _split(
         choice = SplitChoice(by="time", column=column.name, since=since, validation=by_validation)
         given, period = {*given, TEST}, f" before {column.name} {since}"
         pending = texts.pending
-    unit, index = np.unique(groups.joint[groups.of_text[pending]], return_inverse=True)
+    unit, index = distinct(groups.joint[groups.of_text[pending]])
     position = positions(groups.anchor[unit], settings.seed)
     texts.outcome[pending] = split_texts(
         index, position, texts.label[pending], manifest.labels, settings, given, period
