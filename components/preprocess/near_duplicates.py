@@ -62,7 +62,8 @@ def group_texts(texts: Texts, signatures: Signatures, threshold: float | None) -
         rows = np.empty(len(keys), np.int32)
         rows[of_text[of_text >= 0]] = texts.keyed_row[of_text >= 0]
         near = _near_duplicates(signatures, rows, threshold)
-        sizes = np.bincount(near, minlength=len(keys))
+        sizes = np.zeros(len(keys), np.int32)
+        np.add.at(sizes, near, 1)
         too_large = np.flatnonzero((sizes > max(_MAX_TEXTS, _MAX_SHARE * len(keys)))[near])
         near[too_large] = too_large
         scattered = len(too_large)
@@ -93,9 +94,13 @@ def _near_duplicates(signatures: Signatures, rows: Integers, threshold: float) -
     for band in range(BANDS):
         codes = signatures.band(band)[long_rows]
         # One sort of code and index together takes less time and memory than an argsort.
-        both = (codes.astype(np.uint64) << np.uint64(32)) | np.arange(len(codes), dtype=np.uint32)
+        both = codes.astype(np.uint64)
+        both <<= np.uint64(32)
+        both |= np.arange(len(codes), dtype=np.uint32)
         both.sort()
-        order, codes = both.astype(np.uint32), (both >> np.uint64(32)).astype(np.uint32)
+        order = both.astype(np.uint32)
+        both >>= np.uint64(32)
+        codes = both.astype(np.uint32)
         del both
         pairs = _similar_pairs(long_enough[order], codes, group, signatures, rows, threshold)
         group = _merge(group, np.concatenate([np.empty((0, 2), np.int32), *pairs]))

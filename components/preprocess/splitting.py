@@ -53,7 +53,9 @@ def split_texts(
         InputError: A label has too few different texts for every split.
     """
     outcome = _splits_of_units(unit, position, label, labels, settings, given, period)[unit]
-    training = [np.flatnonzero((label == code) & (outcome == CODE[TRAIN])) for code in range(len(labels))]
+    training = [
+        np.flatnonzero((label == code) & (outcome == CODE[TRAIN])).astype(np.int32) for code in range(len(labels))
+    ]
     largest = min(map(len, training)) if settings.balance else len(label)
     for texts in training:
         ordered = texts[np.argsort(position[unit[texts]], kind="stable")]
