@@ -178,7 +178,8 @@ class DatasetWriter:
         return manifest
 
     def _near_duplicates(self) -> dict[str, int]:
-        return {split: len(keys) - len(np.unique(np.frombuffer(keys, np.uint64))) for split, keys in self._keys.items()}
+        ordered = {split: np.sort(np.frombuffer(keys, np.uint64)) for split, keys in self._keys.items()}
+        return {split: int((keys[1:] == keys[:-1]).sum()) for split, keys in ordered.items()}
 
 
 @contextmanager

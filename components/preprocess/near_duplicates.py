@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts.text_keys import Keys
 from textgate.components.preprocess.signatures import BANDS, Signatures
-from textgate.components.preprocess.texts import Integers, Texts, run_starts
+from textgate.components.preprocess.texts import Integers, Texts, distinct, run_starts
 from textgate.components.step import WARNING_PREFIX
 
 _ROUNDS = 8
@@ -51,17 +51,19 @@ def group_texts(texts: Texts, signatures: Signatures, threshold: float | None) -
         threshold: Jaccard index from which on two texts are near duplicates; None if only copies are.
     """
     pending = texts.pending
-    keys, index = np.unique(texts.key[pending], return_inverse=True)
+    keys, index = distinct(texts.key[pending])
     of_text = np.full(len(texts.key), -1, np.int32)
     of_text[pending] = index
+    del index, pending
     near: Integers = np.arange(len(keys), dtype=np.int32)
     scattered = 0
     if threshold is not None:
         signatures.flush()
         rows = np.empty(len(keys), np.int32)
-        rows[index] = texts.keyed_row[pending]
+        rows[of_text[of_text >= 0]] = texts.keyed_row[of_text >= 0]
         near = _near_duplicates(signatures, rows, threshold)
-        sizes = np.bincount(near, minlength=len(keys))
+        sizes = np.zeros(len(keys), np.int32)
+        np.add.at(sizes, near, 1)
         too_large = np.flatnonzero((sizes > max(_MAX_TEXTS, _MAX_SHARE * len(keys)))[near])
         near[too_large] = too_large
         scattered = len(too_large)
@@ -74,7 +76,7 @@ def group_texts(texts: Texts, signatures: Signatures, threshold: float | None) -
             )
     if texts.group is None:
         return Groups(keys, of_text, near, near, keys, scattered)
-    value = texts.group[pending]
+    index, value = of_text[of_text >= 0], texts.group[of_text >= 0]
     order = np.argsort(value, kind="stable")
     order = order[value[order] != _NO_GROUP]
     follows = value[order][1:] == value[order][:-1]
@@ -88,17 +90,26 @@ def _near_duplicates(signatures: Signatures, rows: Integers, threshold: float) -
     """Return the index of the first text in the group of each text, (n,); ``rows`` are their rows, (n,)."""
     group: Integers = np.arange(len(rows), dtype=np.int32)
     long_enough = np.flatnonzero(signatures.long_enough[rows]).astype(np.int32)
+    long_rows = rows[long_enough]
     for band in range(BANDS):
-        codes = signatures.band(band)[rows[long_enough]]
-        order = np.argsort(codes, kind="stable").astype(np.int32)
-        pairs = _similar_pairs(long_enough[order], codes[order], group, signatures, rows, threshold)
+        codes = signatures.band(band)[long_rows]
+        # One sort of code and index together takes less time and memory than an argsort.
+        both = codes.astype(np.uint64)
+        both <<= np.uint64(32)
+        both |= np.arange(len(codes), dtype=np.uint32)
+        both.sort()
+        order = both.astype(np.uint32)
+        both >>= np.uint64(32)
+        codes = both.astype(np.uint32)
+        del both
+        pairs = _similar_pairs(long_enough[order], codes, group, signatures, rows, threshold)
         group = _merge(group, np.concatenate([np.empty((0, 2), np.int32), *pairs]))
     return group
 
 
 def _similar_pairs(
     texts: Integers,
-    codes: npt.NDArray[np.uint64],
+    codes: npt.NDArray[np.uint32],
     group: Integers,
     signatures: Signatures,
     rows: Integers,

@@ -35,7 +35,7 @@ from textgate.components.preprocess.outcomes import (
 from textgate.components.preprocess.positive import with_positive_last
 from textgate.components.preprocess.signatures import Signatures
 from textgate.components.preprocess.splitting import positions, split_codes, split_texts
-from textgate.components.preprocess.texts import Floats, Integers, RowTable, Texts, distinct_texts, group_hash
+from textgate.components.preprocess.texts import Floats, Integers, RowTable, Texts, distinct, distinct_texts, group_hash
 from textgate.components.preprocess.time_split import TimeColumn, split_by_time
 
 _Read = Callable[[str, str], Iterator[CleanedRow]]
@@ -160,21 +160,31 @@ def _split(
         choice = SplitChoice(by="time", column=column.name, since=since, validation=by_validation)
         given, period = {*given, TEST}, f" before {column.name} {since}"
         pending = texts.pending
-    unit, index = np.unique(groups.joint[groups.of_text[pending]], return_inverse=True)
+    unit, index = distinct(groups.joint[groups.of_text[pending]])
     position = positions(groups.anchor[unit], settings.seed)
     texts.outcome[pending] = split_texts(
         index, position, texts.label[pending], manifest.labels, settings, given, period
     )
-    return choice, start, _divided(groups, np.unique(groups.of_text[pending]), settings, given)
+    return choice, start, _divided(groups, pending, settings, given)
 
 
-def _divided(groups: Groups, keys: Integers, settings: Preprocess, given: Collection[str]) -> int:
-    """Return the number of groups of near duplicates that would be in several splits by the positions of ``keys``."""
-    near = groups.near[keys]
-    several = np.bincount(near, minlength=len(groups.near))[near] > 1
-    own = split_codes(positions(groups.keys[keys[several]], settings.seed), settings, given)
-    pairs = np.unique(np.stack([near[several], own]), axis=1)
+def _divided(groups: Groups, texts: Integers, settings: Preprocess, given: Collection[str]) -> int:
+    """Return the number of groups of near duplicates that the keys of ``texts`` would put into several splits."""
+    keys, sizes = _near_groups(groups, texts)
+    members = keys[sizes[groups.near[keys]] > 1]
+    own = split_codes(positions(groups.keys[members], settings.seed), settings, given)
+    pairs = np.unique(np.stack([groups.near[members], own]), axis=1)
     return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+
+def _near_groups(groups: Groups, texts: Integers) -> tuple[Integers, Integers]:
+    """Return the indices of the keys of ``texts``, and how many of them are in the group named by each key, (k,)."""
+    present = np.zeros(len(groups.keys), np.bool_)
+    present[groups.of_text[texts]] = True
+    keys = np.flatnonzero(present).astype(np.int32)
+    sizes = np.zeros(len(groups.keys), np.int32)
+    np.add.at(sizes, groups.near[keys], 1)
+    return keys, sizes
 
 
 def _near_duplicate_groups(
@@ -183,8 +193,7 @@ def _near_duplicate_groups(
     """Return the counts of near duplicates for the manifest; None without a ``threshold``."""
     if threshold is None:
         return None
-    kept = np.unique(groups.of_text[texts.outcome < len(SPLITS)])
-    sizes = np.unique(groups.near[kept], return_counts=True)[1]
+    _, sizes = _near_groups(groups, np.flatnonzero(texts.outcome < len(SPLITS)).astype(np.int32))
     several = sizes[sizes > 1]
     return NearDuplicateGroups(
         threshold=threshold,

@@ -29,7 +29,7 @@ _SHINGLE = 3
 _SHORTEST, _LONGEST = 20, 2_000
 """Characters from which on texts have near duplicates, and characters that count."""
 _BATCH_CHARACTERS = 200_000
-_ROWS_PER_READ = 100_000
+_ROWS_PER_READ = 10_000
 _PAIRS_PER_READ = 4_096
 _CHANCE = 1 / 2**8
 """Probability that the lowest bits of different numbers are equal."""
@@ -73,15 +73,17 @@ class Signatures:
         """Whether each row has enough characters to have near duplicates, (rows,)."""
         return np.frombuffer(self._long_enough, np.bool_)
 
-    def band(self, band: int) -> npt.NDArray[np.uint64]:
-        """Return the numbers of one band as one code, (rows,)."""
-        codes = np.zeros(len(self._long_enough), np.uint64)
+    def band(self, band: int) -> npt.NDArray[np.uint32]:
+        """Return a hash (FNV-1a) of the numbers of one band, (rows,)."""
+        codes = np.full(len(self._long_enough), 2_166_136_261, np.uint32)
         self._file.seek(0)
         for start in range(0, len(codes), _ROWS_PER_READ):
             content = self._file.read(_ROWS_PER_READ * _PERMUTATIONS)
             rows = np.frombuffer(content, np.uint8).reshape(-1, _PERMUTATIONS)
+            chunk = codes[start : start + len(rows)]
             for column in range(band * _PER_BAND, (band + 1) * _PER_BAND):
-                codes[start : start + len(rows)] = (codes[start : start + len(rows)] << np.uint64(8)) | rows[:, column]
+                chunk ^= rows[:, column]
+                chunk *= np.uint32(16_777_619)
         return codes
 
     def similarity(self, rows: Integers, others: Integers) -> Floats:

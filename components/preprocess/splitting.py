@@ -21,6 +21,7 @@ from textgate.components.contracts.text_keys import Keys
 from textgate.components.preprocess.outcomes import CODE, SPLITS, TEST, TRAIN, VALIDATION
 from textgate.components.preprocess.texts import Floats, Integers
 
+_KEYS_PER_CHUNK = 10_000
 _SEVERAL = -1
 """Label of a unit whose texts have several."""
 
@@ -52,7 +53,9 @@ def split_texts(
         InputError: A label has too few different texts for every split.
     """
     outcome = _splits_of_units(unit, position, label, labels, settings, given, period)[unit]
-    training = [np.flatnonzero((label == code) & (outcome == CODE[TRAIN])) for code in range(len(labels))]
+    training = [
+        np.flatnonzero((label == code) & (outcome == CODE[TRAIN])).astype(np.int32) for code in range(len(labels))
+    ]
     largest = min(map(len, training)) if settings.balance else len(label)
     for texts in training:
         ordered = texts[np.argsort(position[unit[texts]], kind="stable")]
@@ -64,10 +67,15 @@ def split_texts(
 
 def positions(keys: Keys, seed: int) -> Floats:
     """Return the position of each key, (n,) in [0, 1)."""
-    salt, content, digests = str(seed).encode(), keys.astype(">u8").tobytes(), bytearray()
-    for start in range(0, len(content), 8):
-        digests += hashlib.blake2b(content[start : start + 8], digest_size=8, key=salt).digest()
-    return np.frombuffer(digests, ">u8") / 2**64
+    salt, position = str(seed).encode(), np.empty(len(keys))
+    for start in range(0, len(keys), _KEYS_PER_CHUNK):
+        chunk = slice(start, start + _KEYS_PER_CHUNK)
+        content = keys[chunk].astype(">u8").tobytes()
+        digests = bytearray()
+        for at in range(0, len(content), 8):
+            digests += hashlib.blake2b(content[at : at + 8], digest_size=8, key=salt).digest()
+        position[chunk] = np.frombuffer(digests, ">u8") / 2**64
+    return position
 
 
 def split_codes(position: Floats, settings: Preprocess, given: Collection[str]) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import hashlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from textgate.components.contracts.text_keys import Keys
 from textgate.components.preprocess.outcomes import ANOTHER_LANGUAGE, CODE, CONFLICTING_LABEL, EMPTY_TEXT, PENDING
 
+T = TypeVar("T", bound=np.generic)
 Integers = npt.NDArray[np.integer]
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -52,7 +54,7 @@ class Texts:
     """Distinct cleaned texts of each ingested split, ordered by digest; arrays (n,)."""
 
     content: Integers
-    """Number of the digest: equal for a text that is in several ingested splits."""
+    """Number of the digest: equal for a text that is in several ingested splits. Empty if there is one only."""
     part: Integers
     """Number of the ingested split."""
     label: Integers
@@ -75,7 +77,7 @@ class Texts:
     @property
     def pending(self) -> Integers:
         """Numbers of the texts without an outcome."""
-        return np.flatnonzero(self.outcome == PENDING)
+        return np.flatnonzero(self.outcome == PENDING).astype(np.int32)
 
 
 def distinct_texts(rows: RowTable) -> Texts:
@@ -85,6 +87,7 @@ def distinct_texts(rows: RowTable) -> Texts:
     that are no longer needed are emptied.
     """
     high, low = (np.frombuffer(rows.digests, ">u8")[half::2].astype(np.uint64) for half in (0, 1))
+    rows.digests = bytearray()
     time = np.frombuffer(rows.times, np.float64) if rows.times else None
     part = np.frombuffer(rows.parts, np.uint8)
     # The order is stable, so rows of one text stay in the order of the source.
@@ -111,9 +114,9 @@ def distinct_texts(rows: RowTable) -> Texts:
     outcome[np.frombuffer(rows.foreign, np.bool_)[row]] = CODE[ANOTHER_LANGUAGE]
     outcome[is_empty[row]] = CODE[EMPTY_TEXT]
     del row_key
-    rows.digests, rows.keys, rows.labels = bytearray(), array("Q"), array("H")
+    rows.keys, rows.labels = array("Q"), array("H")
     return Texts(
-        content=(content_starts.cumsum(dtype=np.int32) - 1)[starts],
+        content=(content_starts.cumsum(dtype=np.int32) - 1)[starts] if part.any() else np.empty(0, np.int32),
         part=part[row],
         label=smallest,
         key=key,
@@ -129,6 +132,19 @@ def distinct_texts(rows: RowTable) -> Texts:
 def group_hash(value: str) -> int:
     """Return the hash of a value of ``preprocess.group``, 64 bits; 0 of an empty one, which is no group."""
     return int.from_bytes(hashlib.blake2b(value.encode("utf-8"), digest_size=8).digest()) if value else 0
+
+
+def distinct(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], Integers]:
+    """Return the distinct values, ascending, and the index of each value in them, (n,).
+
+    It takes a third of the memory of ``np.unique``.
+    """
+    order = np.argsort(values, kind="stable").astype(np.int32)
+    ordered = values[order]
+    starts = run_starts(ordered)
+    index = np.empty(len(values), np.int32)
+    index[order] = starts.cumsum(dtype=np.int32) - 1
+    return ordered[starts], index
 
 
 def run_starts(values: npt.NDArray[np.generic]) -> Booleans:
