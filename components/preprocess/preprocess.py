@@ -86,7 +86,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
         for rejected in dataset.rejected():
             writer.reject(rejected)
         cleaned = ((split, row) for split in ingested for row in read(split, "splitting"))
-        copies = CopyCounter(texts, dataset.manifest.labels)
+        copies = CopyCounter(texts, dataset.manifest.labels) if TEST in ingested else None
         _write_rows(cleaned, outcomes, texts, copies, writer)
         manifest = writer.finish(
             dataset.manifest.source,
@@ -98,7 +98,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             warnings=dataset.manifest.warnings,
             files=dataset.manifest.files,
             corrections=dataset.manifest.corrections,
-            test_copies=copies.counts() if TEST in ingested else None,
+            test_copies=copies.counts() if copies else None,
         )
     print(*account_lines(manifest), sep="\n", flush=True)
     return manifest
@@ -225,7 +225,7 @@ def _write_rows(
     rows: Iterable[tuple[str, CleanedRow]],
     outcomes: npt.NDArray[np.uint8],
     texts: Texts,
-    copies: CopyCounter,
+    copies: CopyCounter | None,
     writer: DatasetWriter,
 ) -> None:
     """Write each row, given with its ingested split, to its split, or reject it; count copies of test texts."""
@@ -237,4 +237,5 @@ def _write_rows(
         else:
             rejected = Rejected(row.id, outcome, row.label, row.text, ingested)
             writer.reject(rejected)
-            copies.add(int(texts.of_row[number]), rejected)
+            if copies:
+                copies.add(int(texts.of_row[number]), rejected)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from textgate.components.contracts import InputError
+from textgate.components.sources import SourceUrls
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_draft import draft_recipe, require_new_file, require_source, write_recipe
@@ -55,6 +56,7 @@ def inspect(
     """
     if recipe_file:
         require_new_file(recipe_file, force)
+    source = SourceUrls().hide(source)
     require_source(source)
 
     from textgate.pipelines.cli.inspection_tables import print_inspection

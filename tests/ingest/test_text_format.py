@@ -251,7 +251,7 @@ def test_an_array_is_told_from_lines_that_are_arrays(content: str, expected: lis
 )
 def test_a_broken_array_is_named_with_its_line(content: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match=f"a.json is a JSON array that is not valid JSON {sentence}") as error:
+    with pytest.raises(InputError, match=f"a.json is not valid JSON {sentence}") as error:
         read(tmp_path / "a.json", max_line_bytes=1_000)
     assert "\n" not in str(error.value)
 
