@@ -20,7 +20,7 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE, DatasetManifest
+from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE, DatasetManifest, NearDuplicateGroups
 from textgate.components.contracts.evaluation import RobustnessResult, Slice
 from textgate.components.contracts.label_issues import CheckedLabel, LabelIssuesManifest
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
@@ -245,6 +245,11 @@ def test_near_duplicates_are_a_share_of_the_texts_of_all_splits() -> None:
         "5.00% of the 1,000 texts are near duplicates of others (train: 40, test: 10), more than "
         "gate.max_near_duplicates=0.049"
     )
+    groups = NearDuplicateGroups(threshold=0.65, texts=12, groups=5, joined=2, scattered=0)
+    with_groups = manifest(near=copies).model_copy(update={"near_duplicate_groups": groups})
+    counted = data_rule(with_groups, max_near_duplicates=0.05)
+    assert not counted.passed
+    assert "and 7 that differ in some words" in counted.message
     unknown = data_rule(manifest(), max_near_duplicates=1)
     assert not unknown.passed
     assert "it is unknown how many texts are near duplicates" in unknown.message
