@@ -34,8 +34,9 @@ KEY = "key"
 LEFT_OUT = "left out to balance the classes"
 """Reason of preprocess to reject rows that ``preprocess.balance`` leaves out."""
 NOT_IN_SHARE = "not in the share of the training texts"
-SAMPLING = frozenset({LEFT_OUT, NOT_IN_SHARE})
-"""Reasons of rejection that the recipe asks for: ``preprocess.balance`` and ``preprocess.train_share``."""
+DROPPED = "dropped by source.corrections"
+REQUESTED = frozenset({LEFT_OUT, NOT_IN_SHARE, DROPPED})
+"""Reasons of rejection that the recipe asks for."""
 _EARLIER_REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reason", "label", "text")])
 REJECT_SCHEMA = pa.schema(
     [*_EARLIER_REJECT_SCHEMA, ("split", pa.string()), ("line", pa.int64()), ("column", pa.int64())]
@@ -158,8 +159,8 @@ class DatasetManifest(FrozenModel):
 
     @property
     def unusable(self) -> dict[str, int]:
-        """Reason of rejection to number of rows, without the reasons in ``SAMPLING``."""
-        return {reason: rows for reason, rows in self.rejected.items() if reason not in SAMPLING}
+        """Reason of rejection to number of rows, without the reasons in ``REQUESTED``."""
+        return {reason: rows for reason, rows in self.rejected.items() if reason not in REQUESTED}
 
     @property
     def summary(self) -> dict[str, int | str]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Rejected, Row
+from textgate.components.contracts.dataset import DROPPED
 from textgate.components.contracts.label_counts import CorrectionCounts
 from textgate.components.contracts.label_issues import CORRECTED_LABEL, KEY, LABEL, TEXT, read_table
 from textgate.components.contracts.text_keys import text_key
 from textgate.components.ingest.origins import RowWriter
-from textgate.components.ingest.rejection_reasons import DROPPED
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.contracts.data_account import reason_line
+from textgate.components.contracts.dataset import DROPPED
 from textgate.components.contracts.losses import Loss, rows_by_label
 from textgate.components.ingest.labels import LabelNames, is_misspelled
-from textgate.components.ingest.rejection_reasons import DROPPED, UNDECODABLE, UNKNOWN_LABEL
+from textgate.components.ingest.rejection_reasons import UNDECODABLE, UNKNOWN_LABEL
 
 _TOLERATED_ROWS = 2
 """So many rejected rows stop no run, unless the limit is 0: a share of so few rows says little."""
