@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import yaml
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textgate.pipelines.runners.local import LocalRun
 
 Table = Union["datasets.Dataset", ArrowTable]
-Data = str | Path | Table | Mapping[str, Table]
+Data = str | Path | Table | Mapping[Any, Table]
 """Path or URI of labelled texts (see the recipe's ``source.uri``), a table with a row per text, or a mapping of split
 names to tables. A table is a pandas or polars DataFrame, an Arrow table, or a ``datasets.Dataset``."""
 
