@@ -177,6 +177,7 @@ def test_copies_that_contradict_their_test_text_are_counted(tmp_path: Path, caps
         ("shared", "b"),
         ("shared", "b"),
         ("agreed", "a"),
+        ("Agreed", "a"),
         ("a copy!", "b"),
         ("a copy?", "a"),
         ("disputed", "a"),
@@ -184,9 +185,9 @@ def test_copies_that_contradict_their_test_text_are_counted(tmp_path: Path, caps
     test = [*numbered_texts(6, "given"), ("shared", "a"), ("agreed", "a"), ("a copy", "a")]
     test += [("disputed", "a"), ("disputed", "b")]
     manifest = preprocess(tmp_path, rest, test, Preprocess(normalizer=TextNormalizer(lowercase=True))).manifest
-    assert manifest.test_copies == CopiesOfTest(rows=6, contradictions=3)
+    assert manifest.test_copies == CopiesOfTest(rows=7, contradictions=3)
     assert (
-        "textgate warning: 3 of the 6 rows that are copies of test texts have another label than the test text, so one "
+        "textgate warning: 3 of the 7 rows that are copies of test texts have another label than the test text, so one "
         "of the two labels is wrong"
     ) in capsys.readouterr().out
 
