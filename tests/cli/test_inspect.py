@@ -189,6 +189,12 @@ def test_what_tells_classes_apart_without_their_meaning_is_named(folder: Path) -
     assert finding["keys"] == ["preprocess.normalizer.remove_urls"]
 
 
+def test_labels_that_look_the_same_are_shown_apart(folder: Path) -> None:
+    labels = ["caf\u00e9", "cafe\u0301"]
+    write(folder / "cafe.csv", [{"text": text, "label": labels[i % 2]} for i, text in enumerate(texts(50))])
+    assert r"'cafe\u0301' (25), 'caf\xe9' (25) may be one label" in messages(inspected("cafe.csv"))
+
+
 def test_the_languages_of_classes_are_compared(folder: Path) -> None:
     german = "Der Film war langsam und bewegend, aber die Musik hat mir in der Stadt gut gefallen, Szene"
     rows = [{"text": text, "label": "en"} for text in texts(60)]
