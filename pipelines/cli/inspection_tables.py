@@ -47,6 +47,8 @@ def print_inspection(inspection: Inspection, page: Path | None, recipe: Path | N
 
 def _head(inspection: Inspection) -> Iterator[tuple[str, str]]:
     yield "source", f"{inspection.source} ({inspection.format})"
+    for note in inspection.notes:
+        yield "note", note
     rows = f"{inspection.rows:,} rows" if inspection.complete else f"the first {inspection.rows:,} rows (--max-rows)"
     yield "rows", f"{rows}, {inspection.usable:,} of them usable, read in {inspection.seconds:.1f} s"
     yield (

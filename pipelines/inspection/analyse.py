@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -80,17 +82,21 @@ def inspect_source(
     """
     started = time.monotonic()
     count_tokens = token_counter(tokenizer[1] if tokenizer else None)
-    found = find_columns(uri, text, label)
-    collected = _collect(found, max_rows)
+    # What the readers print is no part of the answer of --json.
+    with redirect_stdout(StringIO()) as printed:
+        found = find_columns(uri, text, label)
+        collected = _collect(found, max_rows)
     table, sample = collected.table, collected.table.sample
     duplicates = count_duplicates(table, collected.near)
     splits = split_statistics(table)
     leaks = find_leaks(table, splits)
     groups = [*duplicates.exact_groups, *duplicates.conflict_groups, *duplicates.near_groups]
-    examples = Examples(found, [*groups, *(group for leak in leaks for group in leak.groups)])
+    with redirect_stdout(StringIO()):
+        examples = Examples(found, [*groups, *(group for leak in leaks for group in leak.groups)])
     inspection = Inspection(
         source=uri,
         format=describe_format(found),
+        notes=list(dict.fromkeys(printed.getvalue().splitlines())),
         text=found.source.text_columns,
         label=found.source.label,
         split=found.split,

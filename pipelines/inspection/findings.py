@@ -1,5 +1,6 @@
 """Suspicious facts of a profiled source in one sentence each, heaviest first, with the recipe keys that help."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 from textgate.components.contracts.formatting import percent
@@ -92,9 +93,11 @@ def _labels(inspection: Inspection) -> Iterator[Finding]:
         return
     for group in inspection.spellings:
         rows = {each.label: each.rows for each in labels}
+        # Labels that differ in Unicode normalization only look the same on a screen.
+        show = repr if len({unicodedata.normalize("NFC", label) for label in group}) == len(group) else ascii
         yield Finding(
             weight="high",
-            message=f"{_named([f'{label!r} ({rows[label]:,})' for label in group])} may be one label in several "
+            message=f"{_named([f'{show(label)} ({rows[label]:,})' for label in group])} may be one label in several "
             "spellings: map them to one name",
             keys=["source.labels"],
         )

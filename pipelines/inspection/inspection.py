@@ -158,6 +158,8 @@ class Inspection(FrozenModel):
 
     source: str
     format: str
+    notes: list[str]
+    """Sentences of the readers, such as what they guessed."""
     text: list[str]
     label: str
     split: str | None

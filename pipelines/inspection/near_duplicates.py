@@ -1,8 +1,9 @@
-"""Near duplicates by MinHash: texts that share most of their shingles of five characters.
+"""Near duplicates by MinHash: texts that share most of their shingles of three characters.
 
-Of each text 120 minima are kept. Texts that agree in all six of one of 20 bands are compared, and are near duplicates
-if they agree in 80 % of the minima, an estimate of the Jaccard similarity of their shingles with a standard error of
-0.04. Sources: Broder, On the Resemblance and Containment of Documents, 1997; Leskovec, Rajaraman and Ullman, Mining of
+Of each text 120 minima are kept. Texts that agree in all five of one of 24 bands are compared, and are near duplicates
+if they agree in 65 % of the minima, an estimate of the Jaccard similarity of their shingles with a standard error of
+0.04. Of texts under 20 characters a changed word changes the meaning more than the shingles say; they are left out.
+Sources: Broder, On the Resemblance and Containment of Documents, 1997; Leskovec, Rajaraman and Ullman, Mining of
 Massive Datasets, section 3.4.
 """
 
@@ -16,10 +17,12 @@ from textgate.components.contracts.text_keys import canonical_text
 
 MAX_CHARACTERS = 20_000_000
 """Characters of the texts that ``NearDuplicateFinder`` takes: those of the first rows."""
-THRESHOLD = 0.8
+THRESHOLD = 0.65
 """Smallest Jaccard similarity of near duplicates."""
-_SHINGLE = 5
-_BANDS, _ROWS_PER_BAND = 20, 6
+_SHINGLE = 3
+_SHORTEST, _LONGEST = 20, 2_000
+"""Characters from which on texts are compared, and characters that count."""
+_BANDS, _ROWS_PER_BAND = 24, 5
 _SEED = 13
 _BATCH = 1_000
 
@@ -33,6 +36,7 @@ class NearDuplicateFinder:
         self.texts = 0
         """Number of texts that were taken."""
         self._characters = 0
+        self._long_enough = bytearray()
         self._shingles: list[list[str]] = []
         self._digests: list[Digests] = []
 
@@ -40,7 +44,8 @@ class NearDuplicateFinder:
         """Take a text, unless the texts before have more than ``MAX_CHARACTERS``."""
         if self._characters > MAX_CHARACTERS:
             return
-        canonical = canonical_text(text)
+        canonical = canonical_text(text)[:_LONGEST]
+        self._long_enough.append(len(canonical) >= _SHORTEST)
         self._characters += len(canonical)
         self.texts += 1
         self._shingles.append(
@@ -57,6 +62,7 @@ class NearDuplicateFinder:
         """
         self._flush()
         taken = rows[rows < self.texts]
+        taken = taken[np.frombuffer(self._long_enough, np.bool_)[taken]]
         if len(taken) < 2:
             return []
         digests = np.concatenate(self._digests)[taken]

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from textgate.components.ingest.local_source import read_local
 from textgate.pipelines import recipes
 from textgate.pipelines.cli import main
+from textgate.pipelines.inspection import columns
 
 EMAIL, PHONE, CARD, IBAN = (
     "ann.lee@example.com",
@@ -187,6 +189,12 @@ def test_what_tells_classes_apart_without_their_meaning_is_named(folder: Path) -
     assert finding["keys"] == ["preprocess.normalizer.remove_urls"]
 
 
+def test_labels_that_look_the_same_are_shown_apart(folder: Path) -> None:
+    labels = ["caf\u00e9", "cafe\u0301"]
+    write(folder / "cafe.csv", [{"text": text, "label": labels[i % 2]} for i, text in enumerate(texts(50))])
+    assert r"'cafe\u0301' (25), 'caf\xe9' (25) may be one label" in messages(inspected("cafe.csv"))
+
+
 def test_the_languages_of_classes_are_compared(folder: Path) -> None:
     german = "Der Film war langsam und bewegend, aber die Musik hat mir in der Stadt gut gefallen, Szene"
     rows = [{"text": text, "label": "en"} for text in texts(60)]
@@ -264,6 +272,17 @@ def test_a_source_with_one_label_is_profiled_but_gives_no_recipe(folder: Path) -
     )
     assert "needs at least two labels" in fails("one.csv", "--recipe", "one.yaml")
     assert not (folder / "one.yaml").exists()
+
+
+def test_what_a_reader_prints_is_a_note_and_keeps_json_valid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*arguments: Any) -> Any:
+        print("films.csv: guessed encoding cp1252")
+        return read_local(*arguments)
+
+    films(folder)
+    monkeypatch.setattr(columns, "read_local", read)
+    assert inspected("films.csv")["notes"] == ["films.csv: guessed encoding cp1252"]
+    assert "note       films.csv: guessed encoding cp1252" in run("films.csv").stdout
 
 
 def test_two_runs_say_the_same(folder: Path) -> None:
