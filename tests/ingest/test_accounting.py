@@ -304,7 +304,7 @@ def test_a_json_array_has_one_row_per_element_or_is_named_as_broken(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("textgate.components.ingest.json_records._CHUNK_BYTES", chunk)
         if cut and cut < len(content):
-            with pytest.raises(InputError, match=r"a\.json is a JSON array that is not valid JSON after line \d+: "):
+            with pytest.raises(InputError, match=r"a\.json is not valid JSON after line \d+: "):
                 read(path)
             return
         rows, file = read(path)

@@ -211,14 +211,14 @@ def test_an_array_is_told_from_lines_that_are_arrays(content: str, expected: lis
         ('[{"text":"a","label":"x"}\n{"text":"b","label":"y"}]', "after line 2: ',' is missing"),
         ('[{"text":"a","label":"x"},]', "after line 1: Expecting value"),
         ('[\n{"text":"a" "label":"x"}]', "after line 2: Expecting ',' delimiter"),
-        ('[\n{"text":"a","label":"x"}]\n[]', "after line 3: text follows the array"),
+        ('[\n{"text":"a","label":"x"}]\n[]', "after line 3: text follows the value"),
         ("[" * 1_900, "after line 1: nested too deeply"),
         ('["' + "x" * 200_000 + '"]', "after line 1: an element does not end within twice source.max_line_bytes=1,000"),
     ],
 )
 def test_a_broken_array_is_named_with_its_line(content: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match=f"a.json is a JSON array that is not valid JSON {sentence}") as error:
+    with pytest.raises(InputError, match=f"a.json is not valid JSON {sentence}") as error:
         read(tmp_path / "a.json", max_line_bytes=1_000)
     assert "\n" not in str(error.value)
 
