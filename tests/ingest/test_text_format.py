@@ -244,7 +244,7 @@ def test_an_array_is_told_from_lines_that_are_arrays(content: str, expected: lis
         ('[{"text":"a","label":"x"}\n{"text":"b","label":"y"}]', "after line 2: ',' is missing"),
         ('[{"text":"a","label":"x"},]', "after line 1: Expecting value"),
         ('[\n{"text":"a" "label":"x"}]', "after line 2: Expecting ',' delimiter"),
-        ('[\n{"text":"a","label":"x"}]\n[]', "after line 3: text follows the array"),
+        ('[\n{"text":"a","label":"x"}]\n[]', "after line 3: text follows the value"),
         ("[" * 1_900, "after line 1: nested too deeply"),
         ('["' + "x" * 200_000 + '"]', "after line 1: an element does not end within twice source.max_line_bytes=1,000"),
     ],
