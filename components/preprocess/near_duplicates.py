@@ -61,7 +61,7 @@ def group_texts(texts: Texts, signatures: Signatures, threshold: float | None) -
         signatures.flush()
         rows = np.empty(len(keys), np.int32)
         rows[of_text[of_text >= 0]] = texts.keyed_row[of_text >= 0]
-        near = _near_duplicates(signatures, rows, threshold)
+        near = near_duplicates(signatures, rows, threshold)
         sizes = np.zeros(len(keys), np.int32)
         np.add.at(sizes, near, 1)
         too_large = np.flatnonzero((sizes > max(_MAX_TEXTS, _MAX_SHARE * len(keys)))[near])
@@ -86,7 +86,7 @@ def group_texts(texts: Texts, signatures: Signatures, threshold: float | None) -
     return Groups(keys, of_text, near, joint, np.where(anchor == np.iinfo(np.uint64).max, keys, anchor), scattered)
 
 
-def _near_duplicates(signatures: Signatures, rows: Integers, threshold: float) -> Integers:
+def near_duplicates(signatures: Signatures, rows: Integers, threshold: float) -> Integers:
     """Return the index of the first text in the group of each text, (n,); ``rows`` are their rows, (n,)."""
     group: Integers = np.arange(len(rows), dtype=np.int32)
     long_enough = np.flatnonzero(signatures.long_enough[rows]).astype(np.int32)

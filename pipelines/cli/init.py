@@ -1,6 +1,8 @@
 """``textgate init``: write a commented recipe for a data file."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -38,7 +40,9 @@ def init(source: str, output: Path, text: str | None, label: str | None, force: 
 
     from textgate.pipelines.inspection.data_profile import profile
 
-    data = profile(source, text, label)
+    # What the readers print is no part of the answer of --json.
+    with redirect_stdout(sys.stderr):
+        data = profile(source, text, label)
     name = write_recipe(data, output, force)
     if as_json:
         found = {"text": data.source.text, "label": data.source.label, "labels": data.labels, "rows": data.rows}

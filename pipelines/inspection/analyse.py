@@ -72,8 +72,7 @@ def inspect_source(
         uri: File, folder, ``s3://``, ``https://``, ``hf://`` or ``pypi://``.
         text: Name of the text column, instead of a guess.
         label: Name of the label column, instead of a guess.
-        max_rows: Number of rows to read. Memory is 35 bytes a row, and at most 480 bytes for each text that is compared
-            by MinHash.
+        max_rows: Number of rows to read. Memory is 35 bytes a row.
         tokenizer: Name and file or folder of the tokenizer that counts the tokens.
 
     Raises:

@@ -54,7 +54,7 @@ def find_problems(inspection: Inspection) -> list[Finding]:
 
 
 def _leaks(inspection: Inspection) -> Iterator[Finding]:
-    keys = ["source.test"] if inspection.split else []
+    keys = {"test": ["source.test"], "validation": ["source.validation"]} if inspection.split else {}
     for leak in inspection.leaks:
         if leak.copies:
             contradicting = f", {leak.copies_contradicting:,} of them with another label" * bool(
@@ -65,7 +65,7 @@ def _leaks(inspection: Inspection) -> Iterator[Finding]:
                 message=f"{leak.copies:,} of the {leak.rows:,} rows of the split {leak.second!r} "
                 f"({percent(leak.copies / leak.rows)}) are also in {leak.first!r}{contradicting}: scores on them are "
                 "too good, and a wrong label counts as an error",
-                keys=keys if leak.second == "test" else [],
+                keys=keys.get(leak.second, []),
             )
 
 
@@ -161,8 +161,8 @@ def _repetitions(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             weight="medium" if share >= _HEAVY_REPETITION else "low",
             message=f"{duplicates.near_texts:,} of {duplicates.near_compared:,} texts ({percent(share)}) are nearly "
-            f"the same as another one{contradicting}: they may be in different splits",
-            keys=["gate.max_near_duplicates"],
+            f"the same as another one{contradicting}: preprocess keeps them in one split",
+            keys=["preprocess.near_duplicates"],
         )
 
 
@@ -253,8 +253,8 @@ def _columns(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(
                 weight="low",
                 message=f"the column {column.name!r} names who or what a text is from: texts of one source are alike, "
-                "and may be in several splits",
-                keys=["source.metadata"],
+                "so keep them in one split",
+                keys=["source.metadata", "preprocess.group"],
             )
 
 
