@@ -37,28 +37,26 @@ FILES = {
     "sms-spam": {"spam.csv": SPAM},
 }
 TEXTS = {
-    "tweeteval-hate": (
-        [("@user nice new signage… ", "not-hate"), ("@user go", "hate")] * 2,
-        [("@user nice new signage… ", "not-hate"), ("@user go", "hate")],
-    ),
-    "clinc-intents": (
-        [(text, label) for text, label in CLINC["val"] + CLINC["train"]],
-        [(text, label) for text, label in CLINC["test"]],
-    ),
-    "trec-coarse": (
-        [("What was Dalí 's film ?", "ENTY"), ("How did serfdom develop ?", "DESC")],
-        [("How far is it from Denver to Aspen ?", "NUM")],
-    ),
-    "sms-spam": (
-        [
+    "tweeteval-hate": {
+        split: [("@user nice new signage… ", "not-hate"), ("@user go", "hate")] for split in ("all", "test", "validation")
+    },
+    "clinc-intents": {
+        split: [(text, label) for text, label in CLINC[published]]
+        for split, published in (("all", "train"), ("test", "test"), ("validation", "val"))
+    },
+    "trec-coarse": {
+        "all": [("What was Dalí 's film ?", "ENTY"), ("How did serfdom develop ?", "DESC")],
+        "test": [("How far is it from Denver to Aspen ?", "NUM")],
+    },
+    "sms-spam": {
+        "all": [
             ("Go until jurong point, crazy.. only in bugis n great world", "ham"),
             ('Your free ringtone is waiting, POBox 5249  MK17 92H. 450Ppw 16"', "spam"),
             ('Ok lar... “I\'ll b going”, £100 a "night"', "ham"),
         ],
-        [],
-    ),
+    },
 }
-"""Texts with labels for training and for the test, by recipe."""
+"""Texts with labels of each ingested split, by recipe."""
 
 
 def test_every_recipe_has_its_excerpt() -> None:
@@ -76,7 +74,6 @@ def test_a_recipe_reads_the_corpus_as_it_is_published(name: str, tmp_path: Path)
     uri = str(corpus / source.uri if is_file else corpus)
     ingest_source(source.model_copy(update={"uri": uri}), tmp_path / "dataset", tmp_path)
     dataset = Dataset.open(tmp_path / "dataset")
-    splits = ["all", "test"] if source.test else ["all"]
-    found = [[(row.text, row.label) for row in dataset.rows(split)] for split in splits]
-    assert found == list(TEXTS[name])[: len(splits)]
+    found = {split: [(row.text, row.label) for row in dataset.rows(split)] for split in dataset.manifest.counts}
+    assert found == TEXTS[name]
     assert dataset.manifest.rejected == {}
