@@ -38,7 +38,8 @@ FILES = {
 }
 TEXTS = {
     "tweeteval-hate": {
-        split: [("@user nice new signage… ", "not-hate"), ("@user go", "hate")] for split in ("all", "test", "validation")
+        split: [("@user nice new signage… ", "not-hate"), ("@user go", "hate")]
+        for split in ("all", "test", "validation")
     },
     "clinc-intents": {
         split: [(text, label) for text, label in CLINC[published]]
