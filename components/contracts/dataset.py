@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
+from textgate.components.contracts.dataset_splits import NearDuplicateGroups, SplitChoice
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.losses import Loss
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.contracts.text_keys import Keys, key_array
 from textgate.components.step import InputError
 
@@ -41,58 +43,6 @@ _EARLIER_REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "reas
 REJECT_SCHEMA = pa.schema(
     [*_EARLIER_REJECT_SCHEMA, ("split", pa.string()), ("line", pa.int64()), ("column", pa.int64())]
 )
-
-
-class SplitChoice(FrozenModel):
-    """How the test split and the validation split were chosen."""
-
-    by: Literal["hash", "source", "time"]
-    """``hash``: a share of the texts by their hash. ``source``: the rows that ``source.test`` selects. ``time``: the
-    latest texts (``preprocess.test_latest_by``)."""
-    column: str | None = None
-    """Column with the time; None if it was not chosen by time."""
-    since: str | None = None
-    """Time of the earliest texts that can be in the test split; all training and validation texts are from before. A
-    number as in the source, or a date or time in UTC in ISO 8601; None if it was not chosen by time."""
-    validation: Literal["hash", "source"] = "hash"
-    """How the validation split was chosen: a share of the other texts by their hash, or the rows that
-    ``source.validation`` selects."""
-
-
-class NearDuplicateGroups(FrozenModel):
-    """Groups of near duplicates among the texts that were kept; copies, which have one key, count as one text."""
-
-    threshold: float
-    """Jaccard index of the texts' shingles from which on they are near duplicates (``preprocess.near_duplicates``)."""
-    texts: int
-    """Number of texts in groups of two or more."""
-    groups: int
-    """Number of such groups."""
-    joined: int
-    """Number of groups that their own hashes would have put into several splits."""
-    scattered: int
-    """Number of texts in groups that are too large to be kept in one split, as those made from a template are."""
-
-
-class SourceFile(FrozenModel):
-    """How one file of the source was read."""
-
-    name: str
-    """Name of the file."""
-    format: Literal["delimited text", "JSON lines", "JSON array", "nested JSON", "Parquet", "text lines", "workbook"]
-    """Format of the file."""
-    records: int
-    """Number of records, without the header: those kept, rejected or not selected by the row filter."""
-    lines: int | None = None
-    """Number of physical lines, with the header and blank lines; None if the format has none."""
-    encoding: str | None = None
-    """Name of the encoding; None if the format has none."""
-    is_encoding_guessed: bool = False
-    """Whether the encoding was guessed, because neither the recipe nor a byte order mark says so."""
-    delimiter: str | None = None
-    """Character between fields of delimited text."""
-    quote: str | None = None
-    """Quote character of delimited text; None if quotes have no meaning."""
 
 
 class DatasetManifest(FrozenModel):

@@ -20,17 +20,16 @@ from textgate.components.contracts.dataset import (
     REJECT_SCHEMA,
     REJECTED,
     DatasetManifest,
-    NearDuplicateGroups,
     Rejected,
     Row,
-    SourceFile,
-    SplitChoice,
     row_schema,
 )
+from textgate.components.contracts.dataset_splits import NearDuplicateGroups, SplitChoice
 from textgate.components.contracts.files import new_folder
 from textgate.components.contracts.label_counts import CopiesOfTest, CorrectionCounts
 from textgate.components.contracts.losses import LossCounter
 from textgate.components.contracts.normalizer import TextNormalizer
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.redaction import redact
 
 ROWS_PER_SHARD = 50_000

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError
-from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.delimited import read_delimited
 from textgate.components.ingest.json_records import JsonDocument, is_json_array, is_json_object, read_json_lines
 from textgate.components.ingest.line_pattern import read_pattern

@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from textgate.components.contracts import InputError, Progress, Rejected, Row, Source, dataset_writer
 from textgate.components.contracts.data_account import account_lines, kept_by_label, reason_line
-from textgate.components.contracts.dataset import DatasetManifest, SourceFile
+from textgate.components.contracts.dataset import (
+    DatasetManifest,
+)
 from textgate.components.contracts.dataset_output import DatasetWriter
 from textgate.components.contracts.losses import Loss, rows_by_label
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.corrections import CorrectingWriter, Corrections
 from textgate.components.ingest.hub_source import read_hub
 from textgate.components.ingest.labels import LabelNames, counted, label_warnings, read_label, sort_labels
@@ -33,16 +34,10 @@ from textgate.components.ingest.rejection_reasons import (
     UNDECODABLE,
     UNKNOWN_LABEL,
 )
-from textgate.components.ingest.row_filter import RowFilter
+from textgate.components.ingest.source_filters import ALL, TEST, VALIDATION, SourceFilters, known_values
 from textgate.components.sources import fetch
 from textgate.components.step import WARNING_PREFIX
 
-ALL = "all"
-"""Split of all rows that neither ``source.test`` nor ``source.validation`` selects."""
-TEST = "test"
-"""Split of the rows that ``source.test`` selects."""
-VALIDATION = "validation"
-"""Split of the rows that ``source.validation`` selects."""
 _MAX_LABELS = 1_000
 
 
@@ -92,60 +87,6 @@ def read_corrections(source: Source, downloads: Path) -> Corrections | None:
         InputError: The file does not exist or cannot be used.
     """
     return Corrections(fetch(source.corrections, downloads)) if source.corrections else None
-
-
-@dataclass(frozen=True)
-class SourceFilters:
-    """Parsed row filters of a source."""
-
-    where: RowFilter | None
-    """Selects the rows to read."""
-    test: RowFilter | None
-    """Selects the given test split."""
-    validation: RowFilter | None
-    """Selects the given validation split."""
-
-    @classmethod
-    def parse(cls, source: Source) -> "SourceFilters":
-        """Parse the filters of a source.
-
-        Raises:
-            InputError: A filter cannot be parsed.
-        """
-        expressions = (source.where, source.test, source.validation)
-        return cls(*(RowFilter.parse(text) if text else None for text in expressions))
-
-    def selects(self, row: RawRow) -> bool:
-        """Return whether ``source.where`` selects a row; it selects rows of which it cannot be known."""
-        if self.where is None:
-            return True
-        if row.columns is None:
-            known = row.known or {}
-            if any(name not in known or has_surrogate(to_text(known[name])) for name in self.where.columns):
-                return True
-        return self.where.matches(_known_values(row))
-
-    def columns(self, source: Source) -> list[str]:
-        """Return the columns to read: text, label, metadata, and the filters' columns."""
-        row_filters = (self.where, self.test, self.validation)
-        filtered = {column for row_filter in row_filters if row_filter for column in row_filter.columns}
-        return list(dict.fromkeys([*source.text_columns, source.label, *source.metadata, *sorted(filtered)]))
-
-    def split(self, row: RawRow) -> str:
-        """Return the split of a row, as far as its values are known.
-
-        Raises:
-            InputError: Both ``source.test`` and ``source.validation`` select the row.
-        """
-        columns = _known_values(row)
-        in_test = self.test is not None and self.test.matches(columns)
-        in_validation = self.validation is not None and self.validation.matches(columns)
-        if self.test and self.validation and in_test and in_validation and row.columns is not None:
-            raise InputError(
-                f"both source.test {self.test.expression!r} and source.validation {self.validation.expression!r} "
-                f"select the row {row.id}: change one of them, because a row is in one split only"
-            )
-        return TEST if in_test else VALIDATION if in_validation else ALL
 
 
 def split_names(source: Source) -> list[str]:
@@ -246,11 +187,6 @@ def _require_given_splits(source: Source, writer: DatasetWriter) -> None:
     )
 
 
-def _known_values(row: RawRow) -> dict[str, Any]:
-    """Return the values of a row; of one that could not be read those that are known."""
-    return row.columns if row.columns is not None else row.known or {}
-
-
 def _write_row(row: RawRow, source: Source, names: LabelNames, writer: RowWriter, split: str) -> None:
     result = accept_row(row, source, names, split)
     if isinstance(result, Rejected):
@@ -269,7 +205,7 @@ def accept_row(row: RawRow, source: Source, names: LabelNames, split: str) -> Ro
         names: Names of the labels.
         split: Split that the row would be in.
     """
-    columns = _known_values(row)
+    columns = known_values(row)
     values = [columns.get(column) for column in source.text_columns]
     texts = [to_text(value) for value in values]
     text = texts[0] if len(texts) == 1 else source.separator.join(part for part in texts if part.strip())
@@ -295,7 +231,7 @@ def accept_row(row: RawRow, source: Source, names: LabelNames, split: str) -> Ro
     else:
         return Row(row.id, text, label, metadata)
     known = found and not has_surrogate(found)
-    shown = text or row.text or None
+    shown = row.text or text or None
     rejected_label = (label or found) if known else None
     return Rejected(row.id, reason, rejected_label, shown, split, row.line, row.column)
 

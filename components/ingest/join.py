@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError
-from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat, Join
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.file_formats import read_file
 from textgate.components.ingest.raw_rows import (
     MAX_KNOWN_COLUMNS,

@@ -188,17 +188,16 @@ class JsonDocument:
                 value, source = self._read_element()
                 columns = _to_columns(value, required, header)
                 if has_surrogate(source):
-                    known = None if columns is None else split | columns
-                    yield RawRow(row_id, None, UNDECODABLE, line, None, source, known)
+                    yield RawRow(row_id, None, UNDECODABLE, line, None, source, split | (columns or {}))
                 elif len(source) > self._limit:
-                    yield RawRow(row_id, None, OVER_LONG_LINE, line, None, source)
+                    yield RawRow(row_id, None, OVER_LONG_LINE, line, None, source, split)
                 elif columns is not None:
                     check.see(split | columns)
                     yield RawRow(row_id, split | columns, "", line)
                 elif number == 1 and isinstance(value, list) and not header:
                     raise InputError(f"the rows of {self._name} are arrays: name their columns with source.columns")
                 else:
-                    yield RawRow(row_id, None, NOT_A_RECORD, line, None, source)
+                    yield RawRow(row_id, None, NOT_A_RECORD, line, None, source, split)
         self._expect("")
         check.finish()
         return number

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from textgate.components.contracts import InputError, Source
-from textgate.components.contracts.dataset import SourceFile
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
 from textgate.components.ingest.join import read_joined
 from textgate.components.ingest.labels import LabelNames, read_label

@@ -9,8 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from textgate.components.contracts import InputError
-from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.file_formats import encoding_of, file_errors, open_lines
 from textgate.components.ingest.raw_rows import SPLIT_COLUMN, RawRow, printable_name, require_columns
 from textgate.components.ingest.text_lines import TextLines

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from textgate.components.contracts import Dataset, InputError, Source, dataset_writer
-from textgate.components.contracts.dataset import DatasetManifest, SourceFile
+from textgate.components.contracts.dataset import (
+    DatasetManifest,
+)
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.corrections import CorrectingWriter
 from textgate.components.ingest.file_formats import FORMATS
 from textgate.components.ingest.ingest import (
-    SourceFilters,
     finish_dataset,
     read_corrections,
     require_few_labels,
@@ -37,6 +39,7 @@ from textgate.components.ingest.origins import (
     require_rows_of_each,
     with_common_labels,
 )
+from textgate.components.ingest.source_filters import SourceFilters
 from textgate.components.sources import fetch, list_s3_files
 
 

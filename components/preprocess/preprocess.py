@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from textgate.components.contracts import Dataset, Preprocess, Progress, Rejected, dataset_writer
 from textgate.components.contracts.data_account import account_lines
-from textgate.components.contracts.dataset import DatasetManifest, NearDuplicateGroups, SplitChoice
+from textgate.components.contracts.dataset import (
+    DatasetManifest,
+)
 from textgate.components.contracts.dataset_output import DatasetWriter
+from textgate.components.contracts.dataset_splits import NearDuplicateGroups, SplitChoice
 from textgate.components.contracts.text_keys import canonical_key, canonical_text
 from textgate.components.preprocess.cleaning import CleanedRow, clean_texts, read_cleaned_parts
 from textgate.components.preprocess.contradictions import CopyCounter

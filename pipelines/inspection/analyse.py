@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from textgate.components.contracts import Rejected
-from textgate.components.ingest.ingest import ALL, accept_row
+from textgate.components.ingest.ingest import accept_row
 from textgate.components.ingest.labels import LabelNames
+from textgate.components.ingest.source_filters import ALL
 from textgate.pipelines.inspection.columns import SourceColumns, find_columns, split_of
 from textgate.pipelines.inspection.data_profile import DataProfile, require_few_labels, with_given_test
 from textgate.pipelines.inspection.duplicates import DuplicateCounts, count_duplicates

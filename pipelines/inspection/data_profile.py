@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from textgate.components.contracts import InputError, Rejected, Source
-from textgate.components.ingest.ingest import ALL, accept_row
+from textgate.components.ingest.ingest import accept_row
 from textgate.components.ingest.labels import LabelNames
 from textgate.components.ingest.raw_rows import to_text
+from textgate.components.ingest.source_filters import ALL
 from textgate.pipelines.inspection.columns import MAX_LABELS, SourceColumns, find_columns
 from textgate.pipelines.inspection.splits import split_filter, split_role
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textgate.components.contracts import Rejected, Row
-from textgate.components.ingest.ingest import ALL, accept_row
+from textgate.components.ingest.ingest import accept_row
 from textgate.components.ingest.labels import LabelNames
+from textgate.components.ingest.source_filters import ALL
 from textgate.components.report.charts import shorten
 from textgate.pipelines.inspection.columns import SourceColumns, split_of
 from textgate.pipelines.inspection.inspection import ExampleRow, TextExample

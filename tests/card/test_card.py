@@ -37,7 +37,10 @@ from textgate.components.contracts import (
     TextNormalizer,
     TrainingCost,
 )
-from textgate.components.contracts.dataset import DatasetManifest, SplitChoice
+from textgate.components.contracts.dataset import (
+    DatasetManifest,
+)
+from textgate.components.contracts.dataset_splits import SplitChoice
 from textgate.components.contracts.evaluation import ClassScores, RobustnessResult, Slice
 from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.losses import Loss, RejectedExample

@@ -20,7 +20,12 @@ from textgate.components.contracts import (
     TextNormalizer,
     dataset_writer,
 )
-from textgate.components.contracts.dataset import LEFT_OUT, NOT_IN_SHARE, DatasetManifest, NearDuplicateGroups
+from textgate.components.contracts.dataset import (
+    LEFT_OUT,
+    NOT_IN_SHARE,
+    DatasetManifest,
+)
+from textgate.components.contracts.dataset_splits import NearDuplicateGroups
 from textgate.components.contracts.evaluation import RobustnessResult, Slice
 from textgate.components.contracts.label_issues import CheckedLabel, LabelIssuesManifest
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed

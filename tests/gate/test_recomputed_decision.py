@@ -226,7 +226,7 @@ def served_rules(
     rows, classes = len(served.texts), len(served.labels)
     export = json.loads((candidate / "measurements").read_text())
     agreement = mid_p(int(np.sum(served.most_probable == trained.most_probable)), rows)
-    yield "min_agreement", (agreement, False, [100 * agreement.value, rows, 100 * export["min_agreement"]])
+    yield "min_agreement", (agreement, False, [round(100 * agreement.value, 2), rows, 100 * export["min_agreement"]])
     loss = difference("f1", served.truth, served.most_probable, trained.most_probable, classes)
     yield "export_loss", (loss, True, [*loss, rows, export["max_f1_loss"]])
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Source
-from textgate.components.contracts.dataset import SourceFile
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.ingest.local_source import read_local
 from textgate.components.ingest.raw_rows import RawRow

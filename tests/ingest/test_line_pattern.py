@@ -13,7 +13,7 @@ PATTERN = r"(?P<label>[A-Z]+):(?P<sub>\w+) (?P<text>.*)"
 
 
 def ingest(path: Path, out: Path, **settings: Any) -> Dataset:
-    source = Source.model_validate({"uri": str(path), **settings})
+    source = Source.model_validate({"uri": str(path), "max_rejected": 1, "max_undecodable": 1, **settings})
     ingest_source(source, out / "dataset", out / "downloads")
     return Dataset.open(out / "dataset")
 
@@ -50,7 +50,7 @@ def test_named_groups_are_columns_and_other_lines_are_rejected(trec: Path, tmp_p
     ]
     assert [(row.id, row.line, row.reason, row.text) for row in dataset.rejected()] == [
         ("train_5500.label:3", 4, "not a record", "NUM How many ?"),
-        ("train_5500.label:5", 6, "empty text", ""),
+        ("train_5500.label:5", 6, "empty text", None),
     ]
     assert [(file.records, file.lines) for file in dataset.manifest.files] == [(2, 2), (5, 6)]
     # The settings reach the step as JSON.

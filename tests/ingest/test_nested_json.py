@@ -25,7 +25,7 @@ ROWS = [{"text": "fine film", "label": "pos"}, {"text": "dull film", "label": "n
 
 
 def ingest(path: Path, out: Path, **settings_: Any) -> Dataset:
-    source = Source.model_validate({"uri": str(path), **settings_})
+    source = Source.model_validate({"uri": str(path), "max_rejected": 1, "max_undecodable": 1, **settings_})
     ingest_source(source, out / "dataset", out / "downloads")
     return Dataset.open(out / "dataset")
 

@@ -16,7 +16,9 @@ FILES = {"text": "*_text.txt", "label": "*_labels.txt"}
 
 
 def ingest(folder: Path, out: Path, **settings_: Any) -> Dataset:
-    source = Source.model_validate({"uri": str(folder), "parallel": FILES, **settings_})
+    source = Source.model_validate(
+        {"uri": str(folder), "parallel": FILES, "max_rejected": 1, "max_undecodable": 1, **settings_}
+    )
     ingest_source(source, out / "dataset", out / "downloads")
     return Dataset.open(out / "dataset")
 

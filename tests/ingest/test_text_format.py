@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from textgate.components.contracts import Dataset, InputError, Source
-from textgate.components.contracts.dataset import SourceFile
 from textgate.components.contracts.recipe.source import FileFormat
+from textgate.components.contracts.source_file import SourceFile
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.ingest.local_source import read_local
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Recipe, Row, dataset_writer
-from textgate.components.contracts.dataset import NearDuplicateGroups
+from textgate.components.contracts.dataset_splits import NearDuplicateGroups
 from textgate.components.contracts.text_keys import canonical_text
 from textgate.components.preprocess.preprocess import preprocess_dataset
 from textgate.components.preprocess.signatures import Signatures

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textgate.components.contracts import Dataset, InputError, Preprocess, Recipe, Row, dataset_writer
-from textgate.components.contracts.dataset import SplitChoice
+from textgate.components.contracts.dataset_splits import SplitChoice
 from textgate.components.contracts.text_keys import canonical_text
 from textgate.components.preprocess.preprocess import preprocess_dataset
 

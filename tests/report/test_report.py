@@ -24,7 +24,7 @@ from textgate.components.contracts import (
     SplitUses,
     TrainingCost,
 )
-from textgate.components.contracts.dataset import SplitChoice
+from textgate.components.contracts.dataset_splits import SplitChoice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, WordContribution
 from textgate.components.contracts.label_issues import (
     CheckedLabel,
