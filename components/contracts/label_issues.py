@@ -101,8 +101,8 @@ class LabelIssuesManifest(FrozenModel):
 
     @property
     def message(self) -> str:
-        """Clause that says how many labels look wrong."""
-        return f"about {self.issues:,} of {self.checked:,} training labels look wrong"
+        """Clause that says how many labels are doubtful."""
+        return f"TF-IDF doubts {self.issues:,} of {self.checked:,} training labels, the most doubtful first"
 
 
 @dataclass(frozen=True)

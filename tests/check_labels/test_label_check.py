@@ -73,7 +73,7 @@ def test_the_counts_are_those_of_the_listed_texts(tmp_path: Path) -> None:
     assert pairs == Counter((issue.label, issue.suggested) for issue in issues)
     assert [pair.issues for pair in manifest.pairs] == sorted(pairs.values(), reverse=True)
     assert (manifest.texts, manifest.checked) == (1000, 1000)
-    assert manifest.message == f"about {len(issues)} of 1,000 training labels look wrong"
+    assert manifest.message == f"TF-IDF doubts {len(issues)} of 1,000 training labels, the most doubtful first"
 
 
 def test_labels_without_errors_are_hardly_suspected(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_large_dataset_is_sampled(tmp_path: Path) -> None:
     issues = check(tmp_path / "1", rows, texts=600)
     manifest = LabelIssues.open(tmp_path / "1/issues").manifest
     assert (manifest.texts, manifest.checked) == (1800, 600)
-    assert manifest.message.endswith("of 600 training labels look wrong")
+    assert manifest.message.endswith("of 600 training labels, the most doubtful first")
     assert np.mean([int(issue.id) in truth for issue in issues]) > 0.5
     ids = [{issue.id for issue in check(tmp_path / str(seed), rows, texts=600, seed=seed)} for seed in (13, 14)]
     assert ids[0] == {issue.id for issue in issues}

@@ -275,7 +275,7 @@ def test_labels_that_look_wrong_are_listed_and_escaped(inputs: ReportInputs, tmp
     ]
     write_label_issues(tmp_path / "issues", manifest, issues)
     page = write_page(replace(inputs, label_issues=LabelIssues.open(tmp_path / "issues")), tmp_path)
-    assert "About 25 of 500 checked training labels (5.0 %) look wrong; there are 900 training texts." in page.text
+    assert "TF-IDF doubts 25 of 500 checked training labels (5.0 %); there are 900 training texts." in page.text
     assert "Labels with too few texts to be checked: rare (4)." in page.text
     assert "a.csv:19" in page.text
     assert "a.csv:20" not in page.text
