@@ -18,7 +18,7 @@ ROWS = 200_000
 MAX_BYTES_PER_ROW = 85
 
 
-def test_ten_million_rows_fit_into_a_gibibyte(tmp_path: Path) -> None:
+def test_a_row_takes_at_most_85_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(13)
     import_module("scipy.sparse.csgraph")
     tracemalloc.start()

@@ -247,6 +247,12 @@ class Source(RecipeSection):
                 )
             if source.corrections:
                 raise ValueError(f"source.also.{name} has corrections: name those of all sources in source.corrections")
+            for limit in ("max_rejected", "max_undecodable"):
+                # A recipe that was written as JSON has every default.
+                if getattr(source, limit) != type(self).model_fields[limit].default:
+                    raise ValueError(
+                        f"source.also.{name} has {limit}: set it in source, where it holds for all sources"
+                    )
             if source.also:
                 raise ValueError(f"source.also.{name} has further sources itself: list all of them in source.also")
         if self.also and any(ORIGIN in source.metadata for source in self.sources.values()):
