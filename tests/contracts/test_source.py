@@ -99,7 +99,7 @@ def test_one_source_has_no_column_of_its_name() -> None:
     [
         (["source.also.main.uri=x"], "source.also has a source 'main': its name must be .* and not main"),
         (["source.also={Two words: {uri: x}}"], "source.also has a source 'Two words': its name must be 1 to 63 lower"),
-        (["source.also.a={uri: x, max_rejected: 1}"], "source.also.a has max_rejected: set it in source, for"),
+        (["source.also.a={uri: x, max_rejected: 1}"], "source.also.a has max_rejected: set it in source, where it"),
         (["source.also.a={uri: x, also: {b: {uri: y}}}"], "source.also.a has further sources itself: list all of them"),
         (["source.also.a={uri: x, metadata: [source]}"], "source.metadata has the column 'source', in which each row"),
         (["source.also.a={uri: x, txt: y}"], "unknown key source.also.a.txt; did you mean source.also.a.text"),
