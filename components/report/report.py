@@ -157,7 +157,7 @@ def _sections(inputs: ReportInputs, charts: dict[str, list[Markup]]) -> list[Pag
         (PageSection("robustness", "Robustness", "robustness.html"), manifest.robustness),
         (PageSection("domains", "Out of domain", "domains.html"), manifest.out_of_domain),
         (PageSection("data", "Data", "data.html"), True),
-        (PageSection("labels", "Labels that look wrong", "label_issues.html"), inputs.label_issues),
+        (PageSection("labels", "Doubtful labels", "label_issues.html"), inputs.label_issues),
         (PageSection("map", "Map of the texts", "map.html"), charts["map"]),
         (PageSection("training", "Training", "training.html"), charts["training"] or inputs.sweep),
         (PageSection("errors", "Most confident errors", "errors.html"), True),
