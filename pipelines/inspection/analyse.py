@@ -13,7 +13,7 @@ import numpy as np
 
 from textgate.components.contracts import Rejected
 from textgate.components.ingest.ingest import accept_row
-from textgate.components.ingest.labels import LabelNames
+from textgate.components.ingest.labels import LabelNames, sort_labels
 from textgate.components.ingest.source_filters import ALL
 from textgate.pipelines.inspection.columns import SourceColumns, find_columns, split_of
 from textgate.pipelines.inspection.data_profile import DataProfile, require_few_labels, with_given_test
@@ -159,7 +159,8 @@ def _labels(table: RowTable, rejected: Mapping[str, int]) -> list[LabelStatistic
         )
         for label, rows in zip(table.labels, groups, strict=True)
     ]
-    return sorted(statistics, key=lambda each: (-each.rows, each.label))
+    order = {label: index for index, label in enumerate(sort_labels(each.label for each in statistics))}
+    return sorted(statistics, key=lambda each: (-each.rows, order[each.label]))
 
 
 def _marks(table: RowTable) -> list[MarkStatistics]:
@@ -221,7 +222,7 @@ def _profile(found: SourceColumns, collected: _Collected) -> DataProfile:
     return DataProfile(
         with_given_test(found, splits),
         found.names,
-        dict(sorted(labels.items())),
+        {label: labels[label] for label in sort_labels(labels)},
         collected.rows,
         collected.rows - len(table),
         collected.complete,

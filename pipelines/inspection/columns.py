@@ -124,7 +124,8 @@ def find_columns(uri: str, text: str | None = None, label: str | None = None) ->
     source = Source(uri=uri, text=text or "text", label=label or "label")
     rows, columns = _sample(path, source)
     if not _has_class_folders(path):
-        if path is not None and all(map(is_delimited, list_data_files(path))) and any(map(_looks_like_data, columns)):
+        has_no_header = any(map(_looks_like_data, filter(str.strip, columns))) or not any(map(str.strip, columns))
+        if path is not None and has_no_header and all(map(is_delimited, list_data_files(path))):
             source = source.model_copy(update={"columns": [f"column{index}" for index in range(1, len(columns) + 1)]})
             rows, columns = _sample(path, source)
         require_columns([name for name in (text, label) if name], list(columns), uri)
@@ -156,6 +157,7 @@ def find_columns(uri: str, text: str | None = None, label: str | None = None) ->
             distinct=len(column.values) if len(column.values) <= MAX_LABELS else None,
         )
         for name, column in columns.items()
+        if name
     ]
     return SourceColumns(path, source, guesses, split)
 
@@ -256,7 +258,7 @@ def _not_found(content: str, option: str, columns: dict[str, _Column], uri: str)
 
 
 def _looks_like_data(name: str) -> bool:
-    return not name.strip() or len(name) > _LONGEST_COLUMN_NAME or _is_number(name)
+    return len(name) > _LONGEST_COLUMN_NAME or _is_number(name)
 
 
 def _is_number(text: str) -> bool:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from textgate.components.contracts import InputError, Rejected, Source
 from textgate.components.ingest.ingest import accept_row
-from textgate.components.ingest.labels import LabelNames
+from textgate.components.ingest.labels import LabelNames, sort_labels
 from textgate.components.ingest.raw_rows import to_text
 from textgate.components.ingest.source_filters import ALL
 from textgate.pipelines.inspection.columns import MAX_LABELS, SourceColumns, find_columns
@@ -58,7 +58,8 @@ def profile(uri: str, text: str | None = None, label: str | None = None) -> Data
             require_few_labels(labels, found.source)
     require_two_labels(labels, found.source)
     source = with_given_test(found, splits)
-    return DataProfile(source, found.names, dict(sorted(labels.items())), rows, rows - labels.total(), rows < _MAX_ROWS)
+    counts = {label: labels[label] for label in sort_labels(labels)}
+    return DataProfile(source, found.names, counts, rows, rows - labels.total(), rows < _MAX_ROWS)
 
 
 def require_two_labels(labels: Collection[str], source: Source) -> None:

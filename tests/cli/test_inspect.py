@@ -189,6 +189,23 @@ def test_what_tells_classes_apart_without_their_meaning_is_named(folder: Path) -
     assert finding["keys"] == ["preprocess.normalizer.remove_urls"]
 
 
+def test_columns_without_a_name_are_no_missing_header(folder: Path) -> None:
+    lines = [f"{'ham' if i % 2 else 'spam'},{text},,," for i, text in enumerate(texts(50))]
+    (folder / "spam.csv").write_text("\n".join(["v1,v2,,,", *lines]), "utf-8")
+    found = inspected("spam.csv")
+    assert (found["text"], found["label"], found["rows"], found["usable"]) == (["v2"], "v1", 50, 50)
+    assert [column["name"] for column in found["columns"]] == ["v1", "v2"]
+
+
+def test_numeric_labels_are_in_the_order_of_their_values(folder: Path) -> None:
+    write(folder / "eleven.csv", [{"text": text, "label": str(i % 11)} for i, text in enumerate(texts(55))])
+    found = inspected("eleven.csv", "--recipe", "eleven.yaml")
+    assert [label["label"] for label in found["labels"]] == [str(number) for number in range(11)]
+    lines = Path("eleven.yaml").read_text("utf-8").splitlines()
+    named = [line.split('"')[1] for line in lines if re.fullmatch(r' +"\d+": .*', line)]
+    assert named in ([], [str(number) for number in range(11)])
+
+
 def test_labels_that_look_the_same_are_shown_apart(folder: Path) -> None:
     labels = ["very good", "very\u00a0good"]
     write(folder / "cafe.csv", [{"text": text, "label": labels[i % 2]} for i, text in enumerate(texts(50))])
