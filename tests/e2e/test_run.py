@@ -125,7 +125,7 @@ def test_changing_the_code_of_a_step_invalidates_its_cache(workspace: Any) -> No
 
     run()
     assert run()["preprocess"] == "cached"
-    source = package / "components" / "preprocess" / "preprocess.py"
+    source = package / "components" / "preprocess" / "outcomes.py"
     source.write_text(
         source.read_text("utf-8").replace('DUPLICATE = "duplicate"', 'DUPLICATE = "seen before"'), "utf-8"
     )
