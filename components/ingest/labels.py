@@ -12,7 +12,7 @@ from textgate.components.contracts import InputError
 from textgate.components.contracts.stream_safe import stream_safe
 from textgate.components.ingest.raw_rows import to_text
 
-_MISSING_MARKERS = frozenset(
+MISSING_MARKERS = frozenset(
     {
         *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -100,7 +100,7 @@ def label_warnings(found: Mapping[str, int], unknown: Mapping[str, int], names: 
     if names.configured is not None:
         return _misspelled(unknown, names)
     alike = [group for group in _alike(found) if len(group) > 1]
-    markers = [label for label in sort_labels(found) if label in _MISSING_MARKERS]
+    markers = [label for label in sort_labels(found) if label in MISSING_MARKERS]
     proposal = _proposed_labels(found, markers)
     warnings = []
     if alike:

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from textgate.components.contracts.stream_safe import stream_safe
+from textgate.components.ingest.labels import MISSING_MARKERS
 
 _SEPARATORS = re.compile(r"[\s_-]+")
-# pandas.read_csv takes these for missing (parameter na_values); the last ones are what spreadsheets are filled with.
-_MISSING = frozenset(
-    {
-        *("#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null"),
-        *("nan", "none", "?", "-", "--", "undefined", "unknown", "missing", "empty", "nil", "(blank)", "tbd"),
-    }
-)
+_MISSING = frozenset(map(str.lower, MISSING_MARKERS)) | {
+    *("?", "-", "--", "undefined", "unknown", "missing", "empty", "nil", "(blank)", "tbd"),
+}
+"""Texts that pandas reads as a missing value, and what spreadsheets are filled with, in lower case."""
 
 
 def is_missing_marker(label: str) -> bool:

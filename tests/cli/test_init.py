@@ -1,20 +1,19 @@
 """`textgate init`: the columns and labels it finds in a file, and the recipe it writes."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from cli import in_process
 from sources.web_server import Page, web_server
 
 from textgate.components.contracts import Source
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.storage import Store
 from textgate.pipelines import recipes
-from textgate.pipelines.cli import main
 from textgate.pipelines.cli.recipe_draft import recipe_name
 from textgate.pipelines.inspection import data_profile
 from textgate.pipelines.training import compile_pipeline
@@ -32,22 +31,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["init", *arguments])
-
-
-def run_json(*arguments: str) -> Any:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def fails(*arguments: str) -> str:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    (sentence,) = result.stderr.splitlines()
-    assert sentence.startswith("Error: ")
-    return sentence
+run = partial(in_process.run, "init")
+run_json = partial(in_process.run_json, "init")
+fails = partial(in_process.fails, "init")
 
 
 def ingested(path: Path) -> dict[str, dict[str, int]]:

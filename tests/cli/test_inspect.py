@@ -4,11 +4,13 @@ import csv
 import json
 import random
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from cli import in_process
+from click.testing import CliRunner
 
 from textgate.components.ingest.local_source import read_local
 from textgate.pipelines import recipes
@@ -31,22 +33,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["inspect", *arguments])
-
-
-def inspected(*arguments: str) -> Any:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def fails(*arguments: str) -> str:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    (sentence,) = result.stderr.splitlines()
-    assert sentence.startswith("Error: ")
-    return sentence
+run = partial(in_process.run, "inspect")
+inspected = partial(in_process.run_json, "inspect")
+fails = partial(in_process.fails, "inspect")
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
