@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from textgate.components.redaction import redact
 
@@ -24,15 +25,30 @@ class InputError(Exception):
     information and the queries of URLs in it are hidden: a message is printed, logged and stored.
     """
 
+    exit_code: ClassVar[int] = 2
+    """Exit code of a command that ends with this error."""
+
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
+
+
+class StoreError(InputError):
+    """The S3 store refuses a request, does not answer, or answers something else than was written."""
+
+    exit_code = 4
+
+
+class ConflictError(InputError):
+    """Another process changed what this one was about to change; running again is safe."""
+
+    exit_code = 5
 
 
 @contextmanager
 def step_work() -> Iterator[None]:
     """Wrap the complete body of a KFP component, its imports included.
 
-    An InputError ends the process with its message and exit code 2 instead of a traceback, so that the log of a pod
+    An InputError ends the process with its message and exit code instead of a traceback, so that the log of a pod
     ends with the message. The seconds of work are printed in any case, so that a run can separate them from the
     overhead of the pipeline.
     """
@@ -41,7 +57,7 @@ def step_work() -> Iterator[None]:
         yield
     except InputError as error:
         print(f"{ERROR_PREFIX}{error}", flush=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     finally:
         # Skip the garbage collection at exit, which takes seconds if torch is loaded.
         gc.freeze()

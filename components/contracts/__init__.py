@@ -18,7 +18,7 @@ from textgate.components.contracts.evaluation import (
     EvaluationManifest,
     OutOfDomainSet,
 )
-from textgate.components.contracts.files import file_sha256, new_folder
+from textgate.components.contracts.files import file_sha256, new_file, new_folder, write_file
 from textgate.components.contracts.insight import Insight
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
@@ -53,7 +53,7 @@ from textgate.components.contracts.recipe.training import (
 from textgate.components.contracts.run_record import Promotion, RunRecord
 from textgate.components.contracts.training_cost import TrainingCost
 from textgate.components.redaction import redact
-from textgate.components.step import InputError
+from textgate.components.step import ConflictError, InputError, StoreError
 
 __all__ = [
     "Adapter",
@@ -61,6 +61,7 @@ __all__ = [
     "Candidate",
     "Candidates",
     "Compute",
+    "ConflictError",
     "Dataset",
     "Distillation",
     "EmbeddingTraining",
@@ -100,6 +101,7 @@ __all__ = [
     "RunRecord",
     "Source",
     "SplitUses",
+    "StoreError",
     "SvmHead",
     "TextNormalizer",
     "Training",
@@ -111,7 +113,9 @@ __all__ = [
     "dataset_writer",
     "duration",
     "file_sha256",
+    "new_file",
     "new_folder",
     "redact",
     "replace_bundle_references",
+    "write_file",
 ]

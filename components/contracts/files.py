@@ -1,12 +1,18 @@
-"""File digests, hard links and atomically created folders."""
+"""File digests, hard links, and files and folders that appear whole.
+
+Everything that another process may read is written with ``new_file`` or ``new_folder``: under a private temporary name
+in the same folder, then synced to the disk and renamed (POSIX rename is atomic). A process that is killed leaves at
+most a hidden temporary name, never a part of a file under its real name.
+"""
 
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 
 def file_sha256(path: Path) -> str:
@@ -25,22 +31,80 @@ def link_file(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Yield a temporary file that replaces ``path`` if the body succeeds, and is deleted if it raises.
+
+    Args:
+        path: Path of the file; its folder is created.
+        mode: Permissions of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield cast(BinaryIO, file)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_file(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+    """Write a whole file, text in UTF-8, that appears at once; see ``new_file``."""
+    with new_file(path, mode) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to ``path`` if the body succeeds, and deleted if it raises.
 
+    Args:
+        path: Path of the folder; its parent is created.
+        keep_existing: Whether a folder that another process has put at ``path`` meanwhile is kept and the new one
+            deleted, because both have the same content, such as a cache entry named after its content.
+
     Raises:
-        FileExistsError: ``path`` exists and is not an empty folder.
+        FileExistsError: ``path`` exists and is not an empty folder, unless ``keep_existing``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
-    if path.exists():
+        with suppress(OSError):  # another process may have filled or removed it
+            path.rmdir()
+    if path.exists() and not keep_existing:
         raise FileExistsError(f"{path} exists already")
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     folder.chmod(0o755)
     try:
         yield folder
-        folder.rename(path)
+        for name in [*folder.rglob("*"), folder]:
+            if not name.is_symlink():
+                _sync(name)
+        try:
+            folder.rename(path)
+        except OSError:
+            if not (keep_existing and path.is_dir()):
+                raise
+            shutil.rmtree(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    _sync(path.parent)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:100]}-"
+
+
+def _sync(path: Path) -> None:
+    """Write a file or the names in a folder to the disk, where the file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # EINVAL: not every file system syncs folders
+            os.fsync(handle)
+    finally:
+        os.close(handle)

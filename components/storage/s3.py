@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, StoreError
 
 DEFAULT_BUCKET = "textgate"
 
@@ -77,7 +77,7 @@ def _is_loopback(url: str | None) -> bool:
     return False
 
 
-class StoreConnectionError(InputError):
+class StoreConnectionError(StoreError):
     """No connection to the store: an error of the store as a whole, not of one object."""
 
 

@@ -25,7 +25,7 @@ from textgate.pipelines.terminal import PrintableStream
 
 
 class _Group(click.Group):
-    """Group that turns an ``InputError`` into one sentence and exit code 2, as click does for wrong arguments.
+    """Group that turns an ``InputError`` into one sentence and its exit code, by default 2 as for wrong arguments.
 
     Its output cannot control the terminal.
     """
@@ -41,7 +41,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
-            sys.exit(2)
+            sys.exit(error.exit_code)
 
 
 @click.group(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.contracts import file_sha256, new_folder
+from textgate.components.contracts import file_sha256, new_file, new_folder, write_file
 
 
 @settings(deadline=None, max_examples=30)
@@ -60,3 +60,33 @@ def test_the_first_of_two_writers_wins(tmp_path: Path) -> None:
         with new_folder(tmp_path / "new") as first:
             (first / "first").write_text("x")
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "first"]
+
+
+def test_of_two_writers_of_the_same_content_both_succeed(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "new", keep_existing=True) as late:
+        (late / "late").write_text("x")
+        with new_folder(tmp_path / "new", keep_existing=True) as first:
+            (first / "first").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "first"]
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "file"
+    write_file(path, "before")
+    with new_file(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert path.read_text() == "before"
+    assert path.read_text() == "half"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_a_failed_writer_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+    write_file(tmp_path / "file", b"before")
+    with pytest.raises(error), new_file(tmp_path / "file") as file:
+        file.write(b"half")
+        raise error
+    assert (tmp_path / "file").read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
