@@ -10,8 +10,10 @@ class SourceFile(FrozenModel):
 
     name: str
     """Name of the file."""
-    format: Literal["delimited text", "JSON lines", "JSON array", "nested JSON", "Parquet", "text lines", "workbook"]
-    """Format of the file."""
+    format: Literal[
+        "delimited text", "JSON lines", "JSON array", "nested JSON", "Parquet", "text lines", "workbook", "text files"
+    ]
+    """Format of the file; ``text files`` are those of a class folder, with one text each."""
     records: int
     """Number of records, without the header: those kept, rejected or not selected by the row filter."""
     lines: int | None = None
@@ -22,5 +24,7 @@ class SourceFile(FrozenModel):
     """Whether the encoding was guessed, because neither the recipe nor a byte order mark says so."""
     delimiter: str | None = None
     """Character between fields of delimited text."""
+    is_delimiter_guessed: bool = False
+    """Whether the delimiter is not the one that the file's name says, but one that most of its first rows agree on."""
     quote: str | None = None
     """Quote character of delimited text; None if quotes have no meaning."""

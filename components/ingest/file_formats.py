@@ -128,9 +128,9 @@ def open_lines(path: Path, encoding: Encoding, max_line_bytes: int, quote: str |
         yield TextLines(file, printable_name(path), max_line_bytes, file_encoding, encoding.is_valid, quote)
 
 
-def encoding_of(path: Path, file_format: FileFormat) -> Encoding:
-    """Return the encoding that the format names, or the one that is found out."""
-    return Encoding(file_format.encoding) if file_format.encoding else find_encoding(path)
+def encoding_of(paths: Sequence[Path], file_format: FileFormat) -> Encoding:
+    """Return the encoding that the format names, or the one that is found out; ``paths`` have the same."""
+    return Encoding(file_format.encoding) if file_format.encoding else find_encoding(*paths)
 
 
 def _read_pattern(
@@ -141,8 +141,8 @@ def _read_pattern(
     file_format: FileFormat,
     files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    encoding = encoding_of(path, file_format)
-    _print_guess(path, encoding, None)
+    encoding = encoding_of([path], file_format)
+    print_guess(path, encoding)
     with open_lines(path, encoding, max_line_bytes, quote=None) as lines:
         records = yield from read_pattern(lines, pattern, required)
         files.append(
@@ -165,13 +165,13 @@ def _read_delimited(
     file_format: FileFormat,
     files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    encoding, delimiter = encoding_of(path, file_format), file_format.delimiter or _DELIMITERS[_format_suffix(path)]
+    encoding, delimiter = encoding_of([path], file_format), file_format.delimiter or _DELIMITERS[_format_suffix(path)]
     if file_format.delimiter is None and delimiter == ",":
         with open_lines(path, encoding, max_line_bytes) as lines:
             delimiter = _guess_delimiter(lines, file_format.quote, columns)
     quote = ('"' if delimiter != "\t" else None) if file_format.quote is None else file_format.quote or None
-    is_usual = delimiter == _DELIMITERS.get(_format_suffix(path), file_format.delimiter)
-    _print_guess(path, encoding, None if is_usual else delimiter)
+    is_guessed = file_format.delimiter is None and delimiter != _DELIMITERS[_format_suffix(path)]
+    print_guess(path, encoding, delimiter if is_guessed else None)
     if quote is None and file_format.quote is None:
         with open_lines(path, encoding, max_line_bytes) as lines:
             if any(_ESCAPED_QUOTE.search(line) for line in islice(iter(lines.read_line, ""), _SAMPLE_ROWS)):
@@ -190,6 +190,7 @@ def _read_delimited(
                 encoding=encoding.name,
                 is_encoding_guessed=encoding.is_guessed,
                 delimiter=delimiter,
+                is_delimiter_guessed=is_guessed,
                 quote=quote,
             )
         )
@@ -222,7 +223,8 @@ def _guess_delimiter(lines: TextLines, quote: str | None, columns: Sequence[str]
     return max(scores, key=scores.__getitem__) if any(scores.values()) else ","
 
 
-def _print_guess(path: Path, encoding: Encoding, delimiter: str | None) -> None:
+def print_guess(path: Path, encoding: Encoding, delimiter: str | None = None) -> None:
+    """Print what was guessed about a file, or about the files of a folder."""
     guesses = [f"encoding {encoding.name}"] if encoding.is_guessed else []
     guesses += [f"delimiter {delimiter!r}"] if delimiter else []
     if guesses:
@@ -237,8 +239,8 @@ def _read_json(
     file_format: FileFormat,
     files: list[SourceFile],
 ) -> Iterator[RawRow]:
-    encoding = encoding_of(path, file_format)
-    _print_guess(path, encoding, None)
+    encoding = encoding_of([path], file_format)
+    print_guess(path, encoding)
     with open_lines(path, encoding, max_line_bytes) as lines:
         is_array = not file_format.records and is_json_array(lines)
     if is_array or file_format.records:

@@ -3,10 +3,18 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.contracts.source_file import SourceFile
-from textgate.components.ingest.file_formats import FORMATS, file_errors, is_delimited, read_file
+from textgate.components.ingest.file_formats import (
+    FORMATS,
+    encoding_of,
+    file_errors,
+    is_delimited,
+    print_guess,
+    read_file,
+)
 from textgate.components.ingest.join import read_joined
 from textgate.components.ingest.labels import LabelNames, read_label
 from textgate.components.ingest.parallel_files import read_parallel
@@ -19,6 +27,7 @@ from textgate.components.ingest.raw_rows import (
 )
 from textgate.components.ingest.rejection_reasons import OVER_LONG_LINE, UNDECODABLE, UNKNOWN_LABEL
 from textgate.components.ingest.row_filter import RowFilter
+from textgate.components.ingest.text_encoding import Encoding
 
 # Documentation in a published folder, such as readme.txt and classes.txt of AG News.
 _DOCUMENT_SUFFIXES = (".txt", ".md")
@@ -56,8 +65,7 @@ def read_local(
     if path.is_dir() and not source.format.pattern and (class_folders := find_class_folders(path)):
         known = [*source.text_columns[:1], source.label, *([SPLIT_COLUMN] if class_folders[0][0] else [])]
         require_columns(columns, known, printable_name(path))
-        for split, folder in class_folders:
-            yield from _read_class_folder(split, folder, source, row_filter)
+        yield from _read_class_folders(path, class_folders, source, row_filter, descriptions)
         return
     files = list_data_files(path)
     if not files:
@@ -129,32 +137,72 @@ def _text_files(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
-def _read_class_folder(
-    split: str | None, folder: Path, source: Source, row_filter: RowFilter | None
+class _ClassFolder(NamedTuple):
+    """Folder of texts that have one label."""
+
+    name: str
+    """Name below the source, with that of its split."""
+    files: list[Path]
+    columns: dict[str, str]
+    """Label, and split if there is one."""
+    is_excluded: bool
+    """Whether the row filter excludes all of its texts."""
+    has_known_label: bool
+
+
+def _read_class_folders(
+    path: Path,
+    folders: Sequence[tuple[str | None, Path]],
+    source: Source,
+    row_filter: RowFilter | None,
+    descriptions: list[SourceFile] | None,
 ) -> Iterator[RawRow]:
-    text_column = source.text_columns[0]
-    columns = {source.label: folder.name, **({SPLIT_COLUMN: split} if split else {})}
+    classes = [_class_folder(split, folder, source, row_filter) for split, folder in folders]
     # Excluded folders are listed only: aclImdb has 50,000 unlabelled texts.
-    excluded = row_filter and text_column not in row_filter.columns and not row_filter.matches(columns)
-    unknown = LabelNames(source.labels).name(read_label(folder.name)) is None
-    prefix = "".join(f"{printable_name(part)}/" for part in ([folder.parent, folder] if split else [folder]))
-    for file in map(folder.joinpath, sorted(_text_files(folder))):
-        row_id = f"{prefix}{printable_name(file)}"
-        if excluded:
-            yield RawRow(row_id, columns)
-        elif unknown:
-            yield RawRow(row_id, None, UNKNOWN_LABEL, known=columns)
-        else:
-            yield _read_text_file(file, row_id, columns, source)
+    opened = [file for one in classes if one.has_known_label and not one.is_excluded for file in one.files]
+    with file_errors(path):
+        encoding = encoding_of(opened, source.format) if opened else Encoding("utf-8")
+    print_guess(path, encoding)
+    for one in classes:
+        for file in one.files:
+            row_id = f"{one.name}/{printable_name(file)}"
+            if one.is_excluded:
+                yield RawRow(row_id, one.columns)
+            elif not one.has_known_label:
+                yield RawRow(row_id, None, UNKNOWN_LABEL, known=one.columns)
+            else:
+                yield _read_text_file(file, row_id, one.columns, source, encoding)
+        if descriptions is not None:
+            descriptions.append(
+                SourceFile(
+                    name=one.name,
+                    format="text files",
+                    records=len(one.files),
+                    encoding=encoding.name,
+                    is_encoding_guessed=encoding.is_guessed,
+                )
+            )
 
 
-def _read_text_file(file: Path, row_id: str, columns: dict[str, str], source: Source) -> RawRow:
+def _class_folder(split: str | None, folder: Path, source: Source, row_filter: RowFilter | None) -> _ClassFolder:
+    columns = {source.label: folder.name, **({SPLIT_COLUMN: split} if split else {})}
+    filters_labels = row_filter is not None and source.text_columns[0] not in row_filter.columns
+    return _ClassFolder(
+        "/".join(map(printable_name, [folder.parent, folder] if split else [folder])),
+        [folder / name for name in sorted(_text_files(folder))],
+        columns,
+        row_filter is not None and filters_labels and not row_filter.matches(columns),
+        LabelNames(source.labels).name(read_label(folder.name)) is not None,
+    )
+
+
+def _read_text_file(file: Path, row_id: str, columns: dict[str, str], source: Source, encoding: Encoding) -> RawRow:
     with file_errors(file), file.open("rb") as stream:
         content = stream.read(source.max_line_bytes + 1)
     if len(content) > source.max_line_bytes:
         return RawRow(row_id, None, OVER_LONG_LINE, known=columns)
     try:
-        text = content.decode(source.format.encoding or "utf-8").removeprefix("\ufeff")
+        text = content.decode(encoding.name).removeprefix("\ufeff")
         return RawRow(row_id, {source.text_columns[0]: text, **columns})
     except UnicodeDecodeError:
         return RawRow(row_id, None, UNDECODABLE, known=columns)

@@ -79,7 +79,7 @@ def _read_split(
     for name, path in zip(names, paths.values(), strict=True):
         if not path.is_file():
             raise InputError(f"the folder {folder} holds no {name}, but other files that source.parallel names with it")
-    encodings = [encoding_of(path, file_format) for path in paths.values()]
+    encodings = [encoding_of([path], file_format) for path in paths.values()]
     with ExitStack() as stack:
         readers = [
             stack.enter_context(open_lines(path, encoding, max_line_bytes, quote=None))

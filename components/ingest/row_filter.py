@@ -32,7 +32,8 @@ class RowFilter:
 
         Args:
             expression: Comparisons ``column == value``, !=, <, <=, >, >=, in [a, b], not in; combined by and, or, not
-                and parentheses. A value is quoted or a bare word. Equality compares text, order compares numbers.
+                and parentheses. A column may be inside another one: ``meta.lang``. A value is quoted or a bare word.
+                Equality compares text, order compares numbers.
 
         Raises:
             InputError: The expression has another form.
@@ -65,7 +66,7 @@ def _columns(node: ast.expr, depth: int = 0) -> set[str]:
             return set().union(*(_columns(value, depth + 1) for value in values))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return _columns(operand, depth + 1)
-        case ast.Compare(left=ast.Name(id=column), ops=[operation], comparators=[value]):
+        case ast.Compare(left=ast.Name() | ast.Attribute() as left, ops=[operation], comparators=[value]):
             if isinstance(operation, ast.In | ast.NotIn):
                 if not isinstance(value, ast.List | ast.Tuple | ast.Set):
                     raise ValueError(ast.dump(value))
@@ -77,7 +78,17 @@ def _columns(node: ast.expr, depth: int = 0) -> set[str]:
                 float(_constant(value))
             else:
                 raise ValueError(ast.dump(operation))
-            return {column}
+            return {_column(left)}
+    raise ValueError(ast.dump(node))
+
+
+def _column(node: ast.expr) -> str:
+    """Return the name of a column, in which dots separate the keys of a nested one."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=outer, attr=name):
+            return f"{_column(outer)}.{name}"
     raise ValueError(ast.dump(node))
 
 
@@ -100,8 +111,8 @@ def _matches(node: ast.expr, row: dict[str, Any]) -> bool:
             return any(_matches(value, row) for value in values)
         case ast.UnaryOp(operand=operand):
             return not _matches(operand, row)
-        case ast.Compare(left=ast.Name(id=column), ops=[operation], comparators=[value]):
-            return _compare(row.get(column), operation, value)
+        case ast.Compare(left=left, ops=[operation], comparators=[value]):
+            return _compare(row.get(_column(left)), operation, value)
     raise AssertionError(ast.dump(node))
 
 

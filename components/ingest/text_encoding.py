@@ -7,8 +7,9 @@ the encoding does not have become lone surrogates, by which the readers reject t
 import codecs
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -54,25 +55,27 @@ class Encoding:
     """Whether the whole file is known to be decodable."""
 
 
-def find_encoding(path: Path) -> Encoding:
-    """Return the encoding of a file. The whole file is read, because its end may differ from its beginning.
+def find_encoding(*paths: Path) -> Encoding:
+    """Return the encoding of a file, or of several files that have the same one.
+
+    The files are read to their ends, because an end may differ from a beginning.
 
     A byte order mark decides. Without one, a file is UTF-8 if all of it is, or if it has more multi-byte UTF-8
     characters than undecodable bytes: text in another encoding hardly ever looks like UTF-8, so a few undecodable bytes
     in UTF-8 are damage, and only their rows are rejected. Any other file has the encoding that charset-normalizer finds
     most likely in a sample of its lines, if the whole file can be decoded by it; otherwise it is read as UTF-8.
     """
-    with open_binary(path) as file:
+    with open_binary(paths[0]) as file:
         start = file.read(4)
         for mark, name in _BYTE_ORDER_MARKS.items():
             if start.startswith(mark):
                 return Encoding(name)
-    if _is_decodable(path, UTF_8):
+    if all(_is_decodable(path, UTF_8) for path in paths):
         return Encoding(UTF_8, is_valid=True)
-    characters, broken, sample = _inspect_lines(path)
+    characters, broken, sample = _inspect_lines(paths)
     if characters <= broken:
         for name in _likely_encodings(sample):
-            if _is_decodable(path, name):
+            if all(_is_decodable(path, name) for path in paths):
                 return Encoding(name, is_guessed=True, is_valid=True)
     return Encoding(UTF_8)
 
@@ -151,28 +154,34 @@ def _is_decodable(path: Path, encoding: str) -> bool:
     return True
 
 
-def _inspect_lines(path: Path) -> tuple[int, int, bytes]:
+def _inspect_lines(paths: Sequence[Path]) -> tuple[int, int, bytes]:
     """Return the numbers of multi-byte UTF-8 characters and of undecodable bytes, and a sample of lines with either."""
     characters = broken = lines = 0
     sample: list[bytes] = []
     stride, size = 1, 0
+    for line in chain.from_iterable(map(_lines, paths)):
+        if line.isascii():
+            continue
+        ascii_count = len(line.decode("ascii", "ignore"))
+        valid = len(line.decode(UTF_8, "ignore")) - ascii_count
+        characters += valid
+        broken += len(line.decode(UTF_8, "surrogateescape")) - ascii_count - valid
+        if lines % stride == 0:
+            sample.append(line)
+            size += len(line)
+        lines += 1
+        if size > _SAMPLE_BYTES:
+            # Every second line, so that the sample is spread evenly over the files.
+            sample, stride = sample[::2], 2 * stride
+            size = sum(map(len, sample))
+    return characters, broken, b"".join(sample)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, long ones in parts."""
     with open_binary(path) as file:
         while line := file.readline(_SAMPLE_BYTES // 4):
-            if line.isascii():
-                continue
-            ascii_count = len(line.decode("ascii", "ignore"))
-            valid = len(line.decode(UTF_8, "ignore")) - ascii_count
-            characters += valid
-            broken += len(line.decode(UTF_8, "surrogateescape")) - ascii_count - valid
-            if lines % stride == 0:
-                sample.append(line)
-                size += len(line)
-            lines += 1
-            if size > _SAMPLE_BYTES:
-                # Every second line, so that the sample is spread evenly over the file.
-                sample, stride = sample[::2], 2 * stride
-                size = sum(map(len, sample))
-    return characters, broken, b"".join(sample)
+            yield line
 
 
 def _likely_encodings(sample: bytes) -> list[str]:

@@ -399,6 +399,7 @@ def test_a_filter_on_the_text_reads_it(acl_imdb: Path, tmp_path: Path) -> None:
     where = "text == 'The same in both.' or split == test or label == neg"
     source = Source.model_validate(
         {"uri": str(acl_imdb), **IMDB, "where": where, "labels": None, "max_undecodable": 1, "max_rejected": 1}
+        | {"format": {"encoding": "utf-8"}}
     )
     manifest = ingest_source(source, tmp_path / "out", tmp_path)
     assert (manifest.rows_filtered, manifest.rejected) == (20, {"undecodable bytes": 50})

@@ -73,7 +73,7 @@ def test_a_folder_of_files_and_a_folder_of_classes(tmp_path: Path) -> None:
         (classes / label).mkdir(parents=True, exist_ok=True)
         (classes / label / f"{len(list((classes / label).iterdir()))}.txt").write_bytes(text)
     (tmp_path / "out").rename(tmp_path / "first")
-    dataset = ingest(classes, tmp_path)
+    dataset = ingest(classes, tmp_path, format={"encoding": "utf-8"})
     assert rows(dataset) == [("dull film", "neg"), ("fine\nfilm", "pos")]
     assert reasons(dataset) == {"neg/1.txt": "undecodable bytes", "pos/1.txt": "empty text"}
 

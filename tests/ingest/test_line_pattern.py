@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from textgate.components.contracts import Dataset, InputError, Source
+from textgate.components.ingest import line_pattern
 from textgate.components.ingest.ingest import ingest_source
 
 PATTERN = r"(?P<label>[A-Z]+):(?P<sub>\w+) (?P<text>.*)"
@@ -78,6 +79,13 @@ def test_a_pattern_matches_from_the_first_to_the_last_character(tmp_path: Path) 
     dataset = ingest(tmp_path / "a.txt", tmp_path, format={"pattern": r"(?P<text>\w+) (?P<label>a|b)"})
     assert [row.text for row in dataset.rows("all")] == ["one", "two"]
     assert dataset.manifest.rejected == {"not a record": 2}
+
+
+def test_a_pattern_that_takes_forever_for_a_line_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_pattern, "_LINE_SECONDS", 0.1)
+    (tmp_path / "a.txt").write_text("x fine\nx " + "a" * 60 + "!\n")
+    with pytest.raises(InputError, match=r"pattern takes over 0\.1 s for line 2 of a\.txt: avoid nested"):
+        ingest(tmp_path / "a.txt", tmp_path, format={"pattern": r"(?P<label>x) (?P<text>(a|aa|[a-z])+)"})
 
 
 def test_a_pattern_without_the_columns_is_an_input_error(trec: Path, tmp_path: Path) -> None:

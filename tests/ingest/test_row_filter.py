@@ -5,7 +5,7 @@ import pytest
 from textgate.components.contracts import InputError
 from textgate.components.ingest.row_filter import RowFilter
 
-ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None, "huge": 10**400}
+ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None, "huge": 10**400, "meta.by.age": 3}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ ROW = {"source": "imdb", "stars": "4", "year": 1999, "score": 2.5, "note": None,
         ("source > 3", False),
         ("absent == 1", False),
         ("huge > 1", False),
+        ("meta.by.age == 3", True),
+        ("meta.by == 3", False),
     ],
 )
 def test_a_filter_matches_rows(expression: str, matches: bool) -> None:
@@ -35,7 +37,7 @@ def test_a_filter_matches_rows(expression: str, matches: bool) -> None:
 
 
 def test_a_filter_lists_its_columns() -> None:
-    assert RowFilter.parse("a == 1 and (b in [2] or not c > 3)").columns == {"a", "b", "c"}
+    assert RowFilter.parse("a == 1 and (b in [2] or not c.d > 3)").columns == {"a", "b", "c.d"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,7 @@ def test_a_filter_lists_its_columns() -> None:
         "a == b == c",
         "__import__('os').system('x')",
         "a == f()",
+        "f().b == 1",
         "a == [1]",
         "a in b",
         "a > word",

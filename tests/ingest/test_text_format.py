@@ -121,6 +121,17 @@ def test_no_encoding_is_guessed_that_cannot_decode_the_whole_file(tmp_path: Path
     assert len({len(text) for text, _ in rows[:50_001]}) == 1
 
 
+def test_the_texts_of_class_folders_have_one_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, text in {"bad/1": "plain", "bad/2": "Grüße, schöne Übungen", "good/1": "für häßliche Öfen"}.items():
+        path = tmp_path / "c" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("cp1252"))
+    rows, file = read(tmp_path / "c")
+    assert rows == [("plain", "bad"), ("Grüße, schöne Übungen", "bad"), ("für häßliche Öfen", "good")]
+    assert (file.name, file.records, file.encoding, file.is_encoding_guessed) == ("bad", 2, "cp1252", True)
+    assert "c: guessed encoding cp1252 " in capsys.readouterr().out
+
+
 def test_the_encoding_that_is_said_is_used_for_every_file(tmp_path: Path) -> None:
     for folder, content in [("x", "Привет"), ("y", "мир")]:
         (tmp_path / "in" / folder).mkdir(parents=True)
@@ -139,6 +150,7 @@ def test_a_file_of_any_name_is_read_with_a_delimiter(name: str, delimiter: str, 
         (tmp_path / file).write_text(f"text{delimiter}label\na, b{delimiter}x\n")
         rows, found = read(tmp_path / file, format={"delimiter": name})
         assert (rows, found.delimiter) == ([("a, b", "x")], delimiter)
+        assert not found.is_delimiter_guessed
     with pytest.raises(
         InputError, match=r"data\.txt is not known by its name: .* if source\.format\.delimiter names it"
     ):
@@ -154,6 +166,7 @@ def test_the_delimiter_of_a_csv_file_is_guessed_and_shown(
     (tmp_path / "a.csv").write_text("\n".join(lines))
     rows, file = read(tmp_path / "a.csv", columns=columns)
     assert (rows, file.delimiter) == ([("well, a, b", "x"), ("dull", "y")], delimiter)
+    assert file.is_delimiter_guessed
     assert f"a.csv: guessed delimiter {delimiter!r} " in capsys.readouterr().out
 
 

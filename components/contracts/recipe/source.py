@@ -114,7 +114,7 @@ class FileFormat(RecipeSection):
     is skipped."""
     pattern: Annotated[str, AfterValidator(_is_line_pattern)] | None = None
     """Regular expression of a line of a text file, such as ``(?P<label>[A-Z]+):(?P<sub>\\w+) (?P<text>.*)``; its named
-    groups are the columns. It is applied to every line without a limit of time, so avoid nested repetitions such as
+    groups are the columns. A line for which it takes over 10 s ends the run: avoid nested repetitions such as
     ``(a+)+``, or write them as an atomic group ``(?>…)``."""
     records: Annotated[str, AfterValidator(_is_path)] | None = None
     """Path of the rows in a JSON file that is one object: keys separated by dots, such as ``data.rows``. ``*`` stands
