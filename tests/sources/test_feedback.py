@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from cli import in_process
 
-from textgate.components.contracts import Dataset, InputError, Source
+from textgate.components.contracts import Dataset, InputError, Recipe, Source
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.sources import content_version, fetch, with_bucket
 from textgate.components.sources import feedback as module
@@ -169,3 +170,13 @@ def test_corrections_are_a_further_source(store: Store, tmp_path: Path) -> None:
         ),
     ]
     assert dataset.manifest.rows_filtered == 3
+
+
+def test_the_log_is_inspected_and_drafted_as_a_recipe(store: Store, tmp_path: Path) -> None:
+    serve(store, requests=20)
+    arguments = ("feedback://films", "--workspace", str(tmp_path), "--bucket", store.bucket)
+    assert in_process.run_json("inspect", *arguments)["rows"] == 40
+    drafted = in_process.run_json("init", *arguments, "--output", str(tmp_path / "films.yaml"))
+    assert drafted["labels"] == {"bad": 20, "good": 20}
+    recipe = Recipe.parse((tmp_path / "films.yaml").read_text(), "films.yaml")
+    assert recipe.source.uri == f"feedback://films?bucket={store.bucket}"
