@@ -42,8 +42,8 @@ def init(
     """Write a commented recipe for a data file.
 
     FILE_OR_URI is a CSV, TSV, JSONL or Parquet file, a folder of them or of one folder per class, or an s3://,
-    https://, hf://, pypi:// or feedback:// URI. The text column, the label column and the labels are guessed from the data; the recipe trains
-    TF-IDF with logistic regression and is ready for textgate run.
+    https://, hf://, pypi:// or feedback:// URI. The text column, the label column and the labels are guessed from the
+    data; the recipe trains TF-IDF with logistic regression and is ready for textgate run.
     """
     require_new_file(output, force)
     source = SourceUrls().hide(source)
