@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from faults.s3_proxy import FaultyStore
 
-from textgate.components.contracts import InputError, StoreError
+from textgate.components.contracts import DamagedError, InputError, StoreError
 from textgate.components.storage import Registry, Store, StoreConnectionError, retries, transfers
 
 WriteBundle = Callable[[Path, bytes], Path]
@@ -115,7 +115,7 @@ def test_an_object_that_is_damaged_in_the_store_is_named(
         metadata = {"sha256": hashlib.sha256(b"written").hexdigest()}
         store.client.put_object(Bucket=store.bucket, Key=key, Body=data, Metadata=metadata)
         for read in (lambda key=key: store.get(key), lambda key=key: store.download_file(key, tmp_path / "copy")):
-            with pytest.raises(StoreError, match=rf"{key} is damaged: its sha256 is .*, but ccc0e8da.* was written"):
+            with pytest.raises(DamagedError, match=rf"{key} is damaged: its sha256 is .*, not ccc0e8da.* as written"):
                 read()
     assert not list(tmp_path.iterdir())
 
