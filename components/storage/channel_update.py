@@ -13,6 +13,8 @@ from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE
 
+_SEQUENCE_DIGITS = 8
+
 
 class ChannelUpdate(FrozenModel):
     """Record of one change of a channel."""
@@ -41,7 +43,9 @@ class ChannelUpdate(FrozenModel):
     @property
     def audit_key(self) -> str:
         """Key of the audit entry."""
-        position = f"{self.sequence:08d}-{self.channel}" if self.sequence else self.time.replace(":", "")
+        position = (
+            f"{self.sequence:0{_SEQUENCE_DIGITS}d}-{self.channel}" if self.sequence else self.time.replace(":", "")
+        )
         return f"models/{self.model}/audit/{position}-{self.run}.json"
 
     @property
@@ -68,3 +72,9 @@ class ChannelUpdate(FrozenModel):
             InputError: The JSON is not a channel update.
         """
         return parse_json(cls, text, where, "a channel update")
+
+
+def sequence_of(audit_key: str) -> int:
+    """Return the sequence number in the key of an audit entry, which may be damaged; 0 for textgate 0.1."""
+    number = audit_key.rpartition("/")[2].partition("-")[0]
+    return int(number) if len(number) == _SEQUENCE_DIGITS and number.isdecimal() else 0
