@@ -15,8 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from textgate.components.contracts import DamagedError
-from textgate.components.storage.errors import CorruptedAnswerError
+from textgate.components.storage.errors import CorruptedAnswerError, DamagedObjectError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -54,7 +53,7 @@ class ReadVerifier:
 
         Raises:
             CorruptedAnswerError: It does not match and should be read again.
-            DamagedError: Two reads agree that the object is damaged in the store.
+            DamagedObjectError: Two reads agree that the object is damaged in the store.
         """
         expected, actual = stored_sha256(answer), digest.hexdigest()
         if actual == (expected or answer["ETag"].strip('"')):
@@ -63,6 +62,7 @@ class ReadVerifier:
             if self._tls or actual in self._mismatches:
                 return
         elif actual in self._mismatches:
-            raise DamagedError(f"{self._uri} is damaged: its sha256 is {actual[:12]}…, not {expected[:12]}… as written")
+            message = f"{self._uri} is damaged: its sha256 is {actual[:12]}…, not {expected[:12]}… as written"
+            raise DamagedObjectError(message, answer["ETag"])
         self._mismatches.add(actual)
         raise CorruptedAnswerError(self._uri)

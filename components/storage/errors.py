@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textgate.components.contracts import StoreError
+from textgate.components.contracts import DamagedError, StoreError
 
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 CONDITION_FAILED = {*ABSENT, "409", "412", "PreconditionFailed", "ConditionalRequestConflict"}
@@ -10,6 +10,15 @@ CONDITION_FAILED = {*ABSENT, "409", "412", "PreconditionFailed", "ConditionalReq
 
 class StoreConnectionError(StoreError):
     """The store does not answer, or not properly: an error of the store or the connection, not of one object."""
+
+
+class DamagedObjectError(DamagedError):
+    """Damaged object of the store."""
+
+    def __init__(self, message: str, etag: str) -> None:
+        super().__init__(message)
+        self.etag = etag
+        """ETag of the damaged content, with which it can be replaced by compare-and-swap."""
 
 
 class CorruptedAnswerError(Exception):
