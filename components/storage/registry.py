@@ -228,13 +228,13 @@ class Registry:
             InputError: The version does not exist, or a file in the store has been changed.
         """
         prefix = self._require_version(model, version)
-        with new_folder(folder) as temporary:
+        with new_folder(folder, keep_existing=True) as temporary:
             self.store.download_folder(prefix, temporary)
             bundle = ModelBundle.load(temporary)
             if cost := self.store.get(_cost_key(model, version)):
                 (temporary / TRAINING_COST).write_bytes(cost.data)
-        if not bundle.fingerprint.startswith(version):
-            raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
+            if not bundle.fingerprint.startswith(version):
+                raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:

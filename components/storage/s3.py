@@ -91,11 +91,12 @@ class ObjectContent:
 
 @dataclass(frozen=True)
 class ObjectSummary:
-    """Entry of a listing."""
+    """Entry of a listing; the time of the last change is in seconds since 1970."""
 
     key: str
     size: int
     etag: str
+    modified: float
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Store:
         with self._input_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
-                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
+                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"], item["LastModified"].timestamp())
 
     def prefixes(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders directly below ``prefix``."""

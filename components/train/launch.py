@@ -148,8 +148,8 @@ def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInp
     dataset = Dataset.open(job.dataset)
     registry = Registry(Store.from_environment(job.bucket))
     uri = getattr(job.training, "base_model", None)
-    base_model = fetch(uri, default_downloads()) if uri else None
     versions = [content_version(uri)] if uri else []
+    base_model = fetch(uri, default_downloads(), versions[0]) if uri else None
     bundles = {}
     for reference in bundle_references(job.training):
         bundles[reference], bundle = fetch_bundle(reference, registry, scratch)

@@ -24,7 +24,7 @@ from textgate.components.contracts import Candidate, Candidates, InputError, Rec
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.image import IMAGE, Images
-from textgate.components.sources import shared_downloads, source_version
+from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.recipes import with_feedback_of
@@ -138,7 +138,6 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     return LocalComparison(comparison, record, log.dataset(), log.steps, seconds, folder, page, report)
 
 
-@shared_downloads()
 def _run(
     name: str,
     recipes: Sequence[Recipe],
