@@ -7,7 +7,7 @@ from typing import Any
 from textgate.components.contracts import ConflictError, InputError
 from textgate.components.storage.s3 import ObjectSummary, Store
 
-_REPLACED = {"404", "409", "412", "NoSuchKey", "PreconditionFailed"}
+_ABSENT = {"404", "NoSuchKey"}
 
 
 def download_listed(store: Store, item: ObjectSummary, path: Path) -> None:
@@ -19,14 +19,17 @@ def download_listed(store: Store, item: ObjectSummary, path: Path) -> None:
     """
     from boto3.s3.transfer import TransferConfig, create_transfer_manager
     from botocore.exceptions import ClientError
+    from s3transfer.exceptions import S3DownloadFailedError
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with store._input_errors(), create_transfer_manager(store.client, TransferConfig()) as manager:
         try:
             manager.download(store.bucket, item.key, str(path), subscribers=[_IfMatch(item)]).result()
+        except S3DownloadFailedError as error:  # 412
+            raise ConflictError(f"{store.uri(item.key)} was replaced while it was read: run again") from error
         except ClientError as error:
-            if str(error.response["Error"]["Code"]) in _REPLACED:
-                raise ConflictError(f"{store.uri(item.key)} was replaced while it was read: run again") from error
+            if str(error.response["Error"]["Code"]) in _ABSENT:
+                raise ConflictError(f"{store.uri(item.key)} was removed while it was read: run again") from error
             raise
 
 
