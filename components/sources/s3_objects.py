@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from textgate.components.contracts import InputError
 from textgate.components.sources.cache import changed, fetch_verified
 from textgate.components.sources.digest import digest
-from textgate.components.storage import ObjectSummary, Store, download_listed, download_listed_folder
+from textgate.components.storage import ObjectSummary, Store
 
 
 def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
@@ -27,9 +27,9 @@ def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
 
     def download(path: Path) -> None:
         if key.endswith("/"):
-            download_listed_folder(store, key, items, path)
+            store.download_folder(key, path, items)
         else:
-            download_listed(store, items[0], path)
+            store.download_file(key, path, items[0].etag)
 
     return fetch_verified(downloads / "s3" / found, PurePosixPath(key).name, uri, download)
 

@@ -15,7 +15,7 @@ from textgate.components.ingest.component import ingest
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.ingest.source_parts import ingest_part, join_parts
 from textgate.components.sources import content_version, feedback, fetch, source_version
-from textgate.components.storage import Store, download_listed
+from textgate.components.storage import Store
 from textgate.serving.feedback import FeedbackLog
 
 ROWS = "text,label\ngood film,1\nbad film,0\n"
@@ -160,11 +160,11 @@ def test_an_object_is_read_in_the_version_of_the_run_or_not_at_all(store: Store,
     store.put("in/films.csv", SWAPPED.encode())
     with pytest.raises(ConflictError, match=SENTENCE):
         read(source, tmp_path, version)
-    with pytest.raises(ConflictError, match=r"in/films\.csv was replaced while it was read: run again$"):
-        download_listed(store, listed, tmp_path / "films.csv")
+    with pytest.raises(ConflictError, match=r"in/films\.csv was replaced or removed while it was read: run again$"):
+        store.download_file(listed.key, tmp_path / "films.csv", listed.etag)
     store.delete("in/films.csv")
-    with pytest.raises(ConflictError, match="was removed while it was read"):
-        download_listed(store, listed, tmp_path / "films.csv")
+    with pytest.raises(ConflictError, match="was replaced or removed while"):
+        store.download_file(listed.key, tmp_path / "films.csv", listed.etag)
     assert not list(tmp_path.rglob("films.csv"))
     store.put("in/films.csv", ROWS.encode())
     assert read(source, tmp_path, version) == [("good film", "1"), ("bad film", "0")]
