@@ -42,9 +42,15 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Yield a temporary file that replaces ``path`` if the body succeeds, and is deleted if it raises.
 
     Args:
-        path: Path of the file; its folder is created.
+        path: Path of the file; its folder is created. A link stays, and the file that it names is replaced; a device
+            or a pipe, such as ``/dev/stdout``, is written to.
         mode: Permissions of the file.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            yield stream
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:

@@ -11,8 +11,8 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
 
     Args:
         source: The recipe's section ``source`` as JSON.
-        source_version: Version of the content behind the URI, the only one that is read, and part of the cache key. With
-            a string that is no such version, such as the id of a run, the present content is read.
+        source_version: Version of the content behind the URI, which is part of the cache key, and the only one that is
+            read. With a string that is no such version, such as the id of a run, the present content is read.
         code: Version of the step's code. Not used by the code: it is part of the cache key.
         dataset: Dataset with the accepted and the rejected rows.
     """

@@ -1,5 +1,6 @@
 """Data and bundles by URI or model reference: fetching to local disk, and versions that change with the content."""
 
+from textgate.components.sources.cache import fetch_verified
 from textgate.components.sources.downloads import default_downloads
 from textgate.components.sources.feedback import with_bucket
 from textgate.components.sources.hub import HubDataset, fetch_hub_bundle, parse_hub_uri
@@ -19,6 +20,7 @@ __all__ = [
     "fetch",
     "fetch_bundle",
     "fetch_hub_bundle",
+    "fetch_verified",
     "is_mutable",
     "is_path",
     "joined",
