@@ -212,7 +212,7 @@ def test_parts_of_different_versions_are_not_joined(file: Path, tmp_path: Path) 
     ingest_part(source, 0, 2, parts[0], tmp_path)
     in_place(file, SWAPPED)
     ingest_part(source, 1, 2, parts[1], tmp_path)
-    with pytest.raises(ConflictError, match="changed while its parts were read: run again$"):
+    with pytest.raises(ConflictError, match=r"changed while its parts were read: run again$"):
         join_parts(source, parts, tmp_path / "joined", tmp_path)
 
 

@@ -178,8 +178,9 @@ def test_killed_downloads_leave_nothing_that_counts_as_whole(
             if not any(part.startswith(".") for part in path.relative_to(cache).parts):
                 assert digest_of(path) == wanted
                 whole += 1
-        for path in [*left, *(inner for path in left for inner in path.rglob("*"))]:
-            os.utime(path, (0, 0))
+        for leftover in left:
+            for path in [leftover, *leftover.rglob("*")]:
+                os.utime(path, (0, 0))
         assert fetch_all([uri], cache) == [wanted]
         # pip outlives the process that started it, and writes to its folder.
         assert uri.startswith("pypi") or temporary_names(cache) == []
