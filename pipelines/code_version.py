@@ -15,6 +15,7 @@ Two kinds of imports are resolved instead of followed:
 import ast
 import hashlib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +31,7 @@ _DATA_SUFFIXES = {".css", ".html", ".js", ".txt"}
 _LIBRARIES = (
     "accelerate",
     "bitsandbytes",
+    "charset-normalizer",
     "cleanlab",
     "datasets",
     "gensim",
@@ -39,6 +41,8 @@ _LIBRARIES = (
     "peft",
     "py3langid",
     "pyarrow",
+    "regex",
+    "rensa",
     "scikit-learn",
     "tokenizers",
     "torch",
@@ -56,12 +60,17 @@ def code_version(module: str, families: Collection[str] = ()) -> str:
     digest = hashlib.sha256()
     for source in sorted(_files(import_closure(module, families))):
         digest.update(f"{source.relative_to(_ROOT)}\0{_content_hash(source)}\0".encode())
-    for library in _LIBRARIES:
-        try:
-            digest.update(f"{library}=={version(library)}\0".encode())
-        except PackageNotFoundError:
-            continue
+    digest.update(_library_versions().encode())
     return digest.hexdigest()
+
+
+@cache
+def _library_versions() -> str:
+    versions = ""
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions += f"{library}=={version(library)}\0"
+    return versions
 
 
 def step_module(step: str) -> str:

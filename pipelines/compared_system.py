@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from textgate.components.contracts import Export, InputError, Training
+from textgate.components.contracts import Export, InputError, Training, new_folder, write_file
 from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, SERVED, TRAINED, VALIDATION
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
 
@@ -53,7 +53,7 @@ def train_system(spec: SystemSpec, dataset: Path, code: str, bucket: str, output
     with tempfile.TemporaryDirectory() as scratch:
         job_file, error_file, folder = (Path(scratch) / name for name in ("job.json", "error.txt", "system"))
         job = _Job(spec=spec, dataset=dataset, code=code, bucket=bucket, output=folder)
-        job_file.write_text(job.model_dump_json(), "utf-8")
+        write_file(job_file, job.model_dump_json())
         # The temporary files of a killed process are removed with this folder.
         environment = {**os.environ, "TMPDIR": scratch}
         process = subprocess.run([sys.executable, "-m", __name__, str(job_file), str(error_file)], env=environment)
@@ -66,7 +66,8 @@ def train_system(spec: SystemSpec, dataset: Path, code: str, bucket: str, output
             )
         if process.returncode:
             return f"its process ended with exit code {process.returncode}"
-        shutil.move(folder, output)
+        with new_folder(output) as new:
+            shutil.copytree(folder, new, dirs_exist_ok=True)
     return ""
 
 
@@ -82,7 +83,7 @@ def main(job_file: Path, error_file: Path) -> None:
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     else:
         return
-    error_file.write_text(reason, "utf-8")
+    write_file(error_file, reason)
     print(f"failed: {reason}", flush=True)
 
 
@@ -103,7 +104,7 @@ def _run(job: _Job) -> None:
     evaluate_bundle(job.dataset, trained, folder / TRAINED, SCORES_ONLY, export=spec.export)
     bundle = merge_bundle(trained, merged)
     changes = compare_merged(merged, bundle, folder / TRAINED)
-    (folder / MERGE).write_text(changes.model_dump_json(indent=2) if changes else "null", "utf-8")
+    write_file(folder / MERGE, changes.model_dump_json(indent=2) if changes else "null")
     _, measurements = export_bundle(merged, job.dataset, spec.export, folder / EXPORTED)
     measurements.write(folder / MEASUREMENTS)
     evaluate_bundle(job.dataset, folder / EXPORTED, folder / SERVED, SCORES_ONLY)

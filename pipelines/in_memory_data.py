@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from textgate.components.contracts import InputError, Source, file_sha256
+from textgate.components.contracts import InputError, Source, file_sha256, new_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,9 +56,9 @@ def write_source(data: Any, text: str, label: str, folder: Path) -> Source:
             _write_file(splits.get(name, data), text, label, file)
         content = "\0".join(f"{name}\0{file_sha256(file)}" for name, file in sorted(files.items()))
         target = folder / hashlib.sha256(content.encode()).hexdigest()[:_HASH_CHARACTERS]
-        target.mkdir(exist_ok=True)
-        for file in files.values():
-            file.rename(target / file.name)
+        with new_folder(target, keep_existing=True) as new:
+            for file in files.values():
+                file.rename(new / file.name)
     source = Source(uri=str(target if splits else target / "data.parquet"), text=text, label=label)
     test = "test" if "test" in splits else None
     validation = next((name for name in _VALIDATION_NAMES if name in splits), None)

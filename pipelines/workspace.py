@@ -7,6 +7,7 @@
 from pathlib import Path
 
 from textgate.components.contracts import Source
+from textgate.components.sources import download_version
 from textgate.components.sources.feedback import with_bucket
 from textgate.components.storage import ModelRef, Registry, Store, connect
 
@@ -41,7 +42,7 @@ def connect_source(uri: str, workspace: Path, bucket: str) -> str:
 
 
 def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) -> tuple[str, Path]:
-    """Download a model version into the workspace unless it is there.
+    """Download a model version into the workspace unless it is there and intact; one process downloads, others wait.
 
     Returns:
         The version and the folder of its bundle. Loading the bundle verifies its checksums.
@@ -51,6 +52,5 @@ def download_bundle(workspace: Path, registry: Registry, reference: ModelRef) ->
     """
     version = registry.resolve(reference)
     folder = workspace / "models" / reference.model / version
-    if not folder.exists():
-        registry.download(reference.model, version, folder)
+    download_version(registry, reference.model, version, folder)
     return version, folder

@@ -171,3 +171,126 @@ def test_every_folder_with_sources_is_a_package() -> None:
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_read_in_one_go(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= 320
+
+
+WRITERS = {
+    *("write_text", "write_bytes", "copy", "copy2", "copyfile", "copytree", "move", "rename", "link", "symlink_to"),
+    *("write_table", "ParquetWriter", "save_file", "save_pretrained", "extractall"),
+}
+"""Names of functions that write a file or folder under a name of their caller's choice."""
+WHOLE = {"new_file", "new_folder", "dataset_writer", "TemporaryDirectory", "shared_temporary_folder"}
+"""Context managers in whose body a write goes to a temporary name."""
+TEMPORARY = "a temporary folder, or one inside ``new_folder``, that the caller passes"
+OWN_RULES = "has rules of its own for files that others read"
+MEMORY = "no file: memory, a pipe or the kernel"
+OTHER_WRITES = {
+    "components/contracts/files.py": "the implementation",
+    **dict.fromkeys(
+        (
+            "components/contracts/dataset_output.py",
+            "components/contracts/text_keys.py",
+            "components/contracts/training_cost.py",
+            "components/export_onnx/export_onnx.py",
+            "components/export_onnx/onnx_graphs.py",
+            "components/export_onnx/target_exporter.py",
+            "components/families",
+            "components/sources/feedback.py",
+            "components/sources/web.py",
+            "components/sources/wheels.py",
+            "components/train/checkpoints.py",
+            "components/train/launch.py",
+            "pipelines/in_memory_data.py",
+            "pipelines/runners/docker_runner.py",
+        ),
+        TEMPORARY,
+    ),
+    "components/storage/embedded.py": OWN_RULES,
+    "pipelines/runners/run_log.py": OWN_RULES,
+    "serving/workspace.py": OWN_RULES,
+    "components/storage/runs.py": MEMORY,
+    "serving/feedback.py": MEMORY,
+}
+"""Files and packages that write otherwise, and why nobody takes a part of what they write for the whole."""
+
+
+def unsafe_writes(source: Path, root: Path = ROOT) -> list[str]:
+    """Return a sentence for each write that is not whole: outside ``new_file``, ``new_folder`` and ``write_file``."""
+    name = source.relative_to(root).as_posix()
+    if any(name == other or name.startswith(f"{other}/") for other in OTHER_WRITES):
+        return []
+    tree = ast.parse(source.read_text("utf-8"))
+    whole = {
+        id(inner)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.With) and any(_called(item.context_expr) in WHOLE for item in block.items)
+        for inner in ast.walk(block)
+    }
+    return [
+        f"{name}:{node.lineno} writes with {_called(node)}: use write_file, new_file or new_folder"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and id(node) not in whole and _writes(node)
+    ]
+
+
+def _called(node: ast.expr) -> str:
+    """Return the last part of the name that an expression calls; empty if it is no call."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def _writes(node: ast.Call) -> bool:
+    name, constants = _called(node), [str(one.value) for one in node.args if isinstance(one, ast.Constant)]
+    constants += [str(one.value.value) for one in node.keywords if isinstance(one.value, ast.Constant)]
+    if name in ("open", "fdopen"):
+        return any(set(mode) & set("wax+") and set(mode) <= set("wax+bt") for mode in constants)
+    # Strings are replaced with two arguments, dates and models with keywords, paths with one.
+    is_path_replace = name == "replace" and len(node.args) == 1 and not node.keywords
+    is_os_replace = name == "replace" and ast.unparse(node.func) == "os.replace"
+    is_object_copy = name == "copy" and ast.unparse(node.func) != "shutil.copy"
+    return (name in WRITERS and not is_object_copy) or is_path_replace or is_os_replace
+
+
+@pytest.mark.parametrize("package", ["components", "pipelines", "serving"])
+def test_what_others_may_read_appears_whole(package: str) -> None:
+    assert [sentence for source in sources(package) for sentence in unsafe_writes(source)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "path.write_text(text)",
+        "path.open('w', encoding='utf-8')",
+        "open(path, mode='xb')",
+        "os.rename(partial, path)",
+        "partial.replace(path)",
+        "os.replace(partial, path)",
+        "shutil.copytree(source, target)",
+        "pq.write_table(table, path)",
+        "with new_folder(path) as folder:\n    pass\nfolder.write_bytes(b'')",
+    ],
+)
+def test_the_rule_catches_a_write_that_is_not_whole(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(line)
+    assert len(unsafe_writes(tmp_path / "module.py", tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "with new_folder(path) as folder:\n    (folder / 'a').write_text('a')",
+        "with new_folder(path) as folder, open(path) as file:\n    shutil.copyfile(path, folder / 'a')",
+        "text.replace('a', 'b')",
+        "date.replace(tzinfo=UTC)",
+        "path.open('rb')",
+    ],
+)
+def test_the_rule_lets_whole_writes_pass(line: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(line)
+    assert unsafe_writes(tmp_path / "module.py", tmp_path) == []
+
+
+@pytest.mark.parametrize("name", OTHER_WRITES)
+def test_every_exception_still_writes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(OTHER_WRITES, name)
+    found = [ROOT / name] if name.endswith(".py") else sources(name)
+    assert [sentence for source in found for sentence in unsafe_writes(source)]

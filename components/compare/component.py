@@ -49,23 +49,24 @@ def compare(
 
         from textgate.components.compare.compare import compare_systems
         from textgate.components.compare.page import write_comparison_page
-        from textgate.components.contracts import Recipe
+        from textgate.components.contracts import Recipe, new_folder, write_file
         from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, TRAINED, CostLimits
 
         compared = [Recipe.model_validate(values) for values in json.loads(recipes)]
         folders = [Path(system.path) for system in systems]
         result = compare_systems(Path(dataset.path), compared, failed, folders, CostLimits.model_validate_json(limits))
-        Path(comparison.path).write_text(result.model_dump_json(indent=2) + "\n", "utf-8")
+        write_file(Path(comparison.path), result.model_dump_json(indent=2) + "\n")
         write_comparison_page(Path(page.path), result, compared)
         names = [one.name for one in compared]
         index = names.index(result.winner) if result.winner else None
         if index is not None:
-            shutil.copytree(folders[index] / EXPORTED, exported.path)
-            shutil.copytree(folders[index] / TRAINED, trained.path)
-            shutil.copyfile(folders[index] / MERGE, merge.path)
-            shutil.copyfile(folders[index] / MEASUREMENTS, measurements.path)
+            for name, artifact in ((EXPORTED, exported), (TRAINED, trained)):
+                with new_folder(Path(artifact.path)) as folder:
+                    shutil.copytree(folders[index] / name, folder, dirs_exist_ok=True)
+            write_file(Path(merge.path), (folders[index] / MERGE).read_bytes())
+            write_file(Path(measurements.path), (folders[index] / MEASUREMENTS).read_bytes())
         # KFP requires a value for both parameters; without a winner, no step reads them.
         winner = compared[index or 0]
-        Path(recipe).write_text(winner.model_dump_json(), "utf-8")
-        Path(settings).write_text(winner.evaluate.for_winner.model_dump_json(), "utf-8")
+        write_file(Path(recipe), winner.model_dump_json())
+        write_file(Path(settings), winner.evaluate.for_winner.model_dump_json())
         return index is not None

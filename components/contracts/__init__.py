@@ -18,7 +18,7 @@ from textgate.components.contracts.evaluation import (
     EvaluationManifest,
     OutOfDomainSet,
 )
-from textgate.components.contracts.files import file_sha256, new_file, new_folder, write_file
+from textgate.components.contracts.files import file_sha256, new_file, new_folder, remove_leftovers, write_file
 from textgate.components.contracts.insight import Insight
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.progress import Progress, ProgressLine, duration
@@ -117,6 +117,7 @@ __all__ = [
     "new_file",
     "new_folder",
     "redact",
+    "remove_leftovers",
     "replace_bundle_references",
     "write_file",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
-from textgate.components.contracts.files import file_sha256
+from textgate.components.contracts.files import file_sha256, write_file
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.normalizer import TextNormalizer
 from textgate.components.contracts.parse import parse_json
@@ -233,7 +233,7 @@ class ModelBundle(FrozenModel):
         """Hash the files in ``folder`` and write the manifest there; return the manifest with its files."""
         files = {name: _entry(folder / name) for name in _names(folder)}
         manifest = self.model_copy(update={"files": files})
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        write_file(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
         return manifest
 
     @classmethod

@@ -52,6 +52,9 @@ class DatasetManifest(FrozenModel):
     """Version of the format of the manifest."""
     source: str
     """URI of the source."""
+    source_version: str = ""
+    """Version of the content that was read, of several sources one after the other; empty if it is not known, as in
+    datasets of earlier versions."""
     labels: list[str]
     """Label names in class order; the last one is the positive class of a binary task."""
     counts: dict[str, dict[str, int]]

@@ -123,6 +123,7 @@ class DatasetWriter:
         files: Sequence[SourceFile] = (),
         corrections: CorrectionCounts | None = None,
         test_copies: CopiesOfTest | None = None,
+        source_version: str = "",
     ) -> DatasetManifest:
         """Write the pending rows and the manifest. Call it once, after all rows.
 
@@ -137,6 +138,7 @@ class DatasetWriter:
             files: How each file of the source was read.
             corrections: Effect of the corrections of labels; None if there are none.
             test_copies: Rows that are copies of given test texts; None without a given test split.
+            source_version: Version of the source that was read; empty if it is not known.
 
         Raises:
             ValueError: A row has a label that is not in ``labels``.
@@ -153,6 +155,7 @@ class DatasetWriter:
             digest.update(split.encode() + b"\0" + self._digests[split].digest())
         manifest = DatasetManifest(
             source=redact(source),
+            source_version=source_version,
             labels=labels,
             counts={
                 split: {label: counts[label] for label in labels if counts[label]}

@@ -2,17 +2,24 @@
 
 Everything that another process may read is written with ``new_file`` or ``new_folder``: under a private temporary name
 in the same folder, then synced to the disk and renamed (POSIX rename is atomic). A process that is killed leaves at
-most a hidden temporary name, never a part of a file under its real name.
+most a hidden temporary name, never a part of a file under its real name; ``remove_leftovers`` removes old ones.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
+
+_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}")
+"""Names of ``new_file`` and ``new_folder``, whose last characters are those of the module ``tempfile``."""
+LEFTOVER_SECONDS = 24 * 3600
+"""Age at which a temporary name belongs to no process that still writes to it."""
 
 
 def file_sha256(path: Path) -> str:
@@ -35,9 +42,15 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Yield a temporary file that replaces ``path`` if the body succeeds, and is deleted if it raises.
 
     Args:
-        path: Path of the file; its folder is created.
+        path: Path of the file; its folder is created. A link stays, and the file that it names is replaced; a device
+            or a pipe, such as ``/dev/stdout``, is written to.
         mode: Permissions of the file.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            yield stream
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
@@ -94,6 +107,29 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     _sync(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders of killed processes from a folder: those untouched for a day."""
+    oldest = time.time() - LEFTOVER_SECONDS
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name) and _last_change(path) < oldest:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _last_change(path: Path) -> float:
+    """Return the time of the last change of a file, or of a folder and all that is in it, in seconds since 1970.
+
+    A name that another process removes meanwhile counts as changed now.
+    """
+    try:
+        names = [path, *(path.rglob("*") if path.is_dir() else ())]
+        return max(float(name.lstat().st_mtime) for name in names)
+    except OSError:
+        return time.time()
 
 
 def _prefix(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textgate.components.contracts.evaluation import Estimate
+from textgate.components.contracts.files import write_file
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 
@@ -119,7 +120,7 @@ class Measurements(FrozenModel):
 
     def write(self, path: Path) -> None:
         """Write the measurements as JSON."""
-        path.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
+        write_file(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def open(cls, path: Path) -> "Measurements":

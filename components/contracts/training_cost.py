@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from textgate.components.contracts.files import write_file
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 from textgate.components.contracts.progress import duration
@@ -96,7 +97,7 @@ class EarlierTraining(FrozenModel):
 
 def write_training_cost(folder: Path, cost: TrainingCost) -> None:
     """Write the cost of its training to the folder of a bundle."""
-    (folder / TRAINING_COST).write_text(cost.model_dump_json(indent=2) + "\n", "utf-8")
+    write_file(folder / TRAINING_COST, cost.model_dump_json(indent=2) + "\n")
 
 
 def read_training_cost(folder: Path) -> TrainingCost | None:

@@ -36,7 +36,7 @@ def evaluate(
     with step_work():
         from pathlib import Path
 
-        from textgate.components.contracts import EvaluateSettings, Export
+        from textgate.components.contracts import EvaluateSettings, Export, write_file
         from textgate.components.evaluate.evaluate import evaluate_bundle
         from textgate.components.metrics import roc_points
 
@@ -58,7 +58,7 @@ def evaluate(
         classification.log_confusion_matrix(labels, result.manifest.confusion)
         # KFP stores these two as metadata only. kfp.local takes an artifact without a file for a lost one, and would
         # never find this step in its cache.
-        Path(metrics.path).write_text(result.manifest.model_dump_json(), "utf-8")
-        Path(classification.path).write_text(result.manifest.model_dump_json(), "utf-8")
+        write_file(Path(metrics.path), result.manifest.model_dump_json())
+        write_file(Path(classification.path), result.manifest.model_dump_json())
         if len(labels) == 2:
             classification.log_roc_curve(*roc_points(result.truth, result.probabilities[:, 1]))

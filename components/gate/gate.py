@@ -19,6 +19,7 @@ from textgate.components.contracts import (
     ModelBundle,
     Recipe,
     Rule,
+    write_file,
 )
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.dataset import DatasetManifest
@@ -152,7 +153,7 @@ def gate_served_model(
     exported = ModelBundle.parse(manifest.read_bytes(), str(manifest))
     count = None if unseen is None else int(unseen.sum())
     card = CardInputs(exported, recipe, dataset.manifest, evaluation, trained, result, measurements, count)
-    outputs.card.write_text(model_card(card), "utf-8")
+    write_file(outputs.card, model_card(card))
     return result
 
 
@@ -219,5 +220,5 @@ def _read_sweep(path: Path | None) -> list[Candidate]:
 
 
 def _write(decision: GateDecision, path: Path) -> None:
-    path.write_text(decision.model_dump_json(indent=2) + "\n", "utf-8")
+    write_file(path, decision.model_dump_json(indent=2) + "\n")
     print(decision.message, flush=True)

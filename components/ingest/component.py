@@ -11,7 +11,8 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
 
     Args:
         source: The recipe's section ``source`` as JSON.
-        source_version: Version of the content behind the URI. Not used by the code: it is part of the cache key.
+        source_version: Version of the content behind the URI, which is part of the cache key, and the only one that is
+            read. With a string that is no such version, such as the id of a run, the present content is read.
         code: Version of the step's code. Not used by the code: it is part of the cache key.
         dataset: Dataset with the accepted and the rejected rows.
     """
@@ -24,7 +25,8 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
         from textgate.components.ingest.ingest import ingest_source
         from textgate.components.sources import default_downloads
 
-        manifest = ingest_source(Source.model_validate_json(source), Path(dataset.path), default_downloads())
+        settings = Source.model_validate_json(source)
+        manifest = ingest_source(settings, Path(dataset.path), default_downloads(), source_version)
         dataset.metadata.update(manifest.summary)
 
 
@@ -52,7 +54,7 @@ def ingest_part(
         from textgate.components.sources import default_downloads
 
         settings = Source.model_validate_json(source)
-        source_parts.ingest_part(settings, part, parts, Path(dataset.path), default_downloads())
+        source_parts.ingest_part(settings, part, parts, Path(dataset.path), default_downloads(), source_version)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

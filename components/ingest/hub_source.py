@@ -11,7 +11,7 @@ from textgate.components.sources import HubDataset
 _MAX_SUBSETS_SHOWN = 20
 
 
-def read_hub(source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
+def read_hub(source: Source, columns: Sequence[str], commit: str = "") -> Iterator[RawRow]:
     """Yield the rows of every split of ``hf://org/name[/subset][@revision]``; the column ``split`` names the split.
 
     A class number of a label or metadata column is replaced by its name, unless ``source.labels`` maps the number. The
@@ -20,6 +20,7 @@ def read_hub(source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
     Args:
         source: Source settings.
         columns: Columns that must exist.
+        commit: Commit to read; if it is empty, the present one of the revision that the URI names.
 
     Raises:
         InputError: The data set or a column does not exist, or the data set cannot be read.
@@ -28,7 +29,7 @@ def read_hub(source: Source, columns: Sequence[str]) -> Iterator[RawRow]:
 
     hub = HubDataset.parse(source.uri)
     try:
-        splits = datasets.load_dataset(hub.name, hub.subset, revision=hub.revision, streaming=True)
+        splits = datasets.load_dataset(hub.name, hub.subset, revision=commit or hub.revision, streaming=True)
         for split in sorted(splits):
             yield from read_split(splits[split], split, source, columns)
     except InputError:

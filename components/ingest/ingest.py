@@ -35,13 +35,13 @@ from textgate.components.ingest.rejection_reasons import (
     UNKNOWN_LABEL,
 )
 from textgate.components.ingest.source_filters import ALL, TEST, VALIDATION, SourceFilters, known_values
-from textgate.components.sources import fetch
+from textgate.components.sources import fetch, joined, pinned
 from textgate.components.step import WARNING_PREFIX
 
 _MAX_LABELS = 1_000
 
 
-def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManifest:
+def ingest_source(source: Source, output: Path, downloads: Path, version: str = "") -> DatasetManifest:
     """Write a source as a dataset.
 
     Args:
@@ -49,44 +49,57 @@ def ingest_source(source: Source, output: Path, downloads: Path) -> DatasetManif
         output: Folder of the dataset, with the split ``all``, and those of ``test`` and ``validation`` that the source
             gives.
         downloads: Folder that keeps what is downloaded.
+        version: Version of the source to read, see ``pinned``; the present one by default.
 
     Raises:
         InputError: The source or a column does not exist, or there are no two classes. Nothing is written then.
+        ConflictError: The source is not or does not stay at its version. Nothing is written then.
     """
     filters = {name: SourceFilters.parse(one) for name, one in source.sources.items()}
-    paths = {
-        name: None if one.uri.startswith("hf://") else fetch(one.uri, downloads) for name, one in source.sources.items()
-    }
-    sources = with_common_labels(
-        {
-            name: apply_csv_layout(source.sources[name], list_data_files(path) if path else [])
-            for name, path in paths.items()
-        }
-    )
-    corrections = read_corrections(source, downloads)
     row_count, filtered, files = 0, 0, list[SourceFile]()
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
-    with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+    with (
+        dataset_writer(output, split_names(source), source.metadata_columns) as writer,
+        pinned(source, version) as versions,
+    ):
+        paths = {
+            name: None if one.uri.startswith("hf://") else fetch(one.uri, downloads, versions[one.uri])
+            for name, one in source.sources.items()
+        }
+        sources = with_common_labels(
+            {
+                name: apply_csv_layout(source.sources[name], list_data_files(path) if path else [])
+                for name, path in paths.items()
+            }
+        )
+        corrections = read_corrections(source, downloads, versions)
         for name, one in sources.items():
             path, columns = paths[name], filters[name].columns(one)
             where = filters[name].where
-            rows = read_hub(one, columns) if path is None else read_local(path, one, columns, where, files)
+            rows = (
+                read_hub(one, columns, versions[one.uri])
+                if path is None
+                else read_local(path, one, columns, where, files)
+            )
             target: RowWriter = CorrectingWriter(writer, corrections) if corrections else writer
             target = OriginWriter(target, name, source, accounts[name]) if source.also else target
             read, left_out = write_rows(rows, one, filters[name], target)
             row_count, filtered = row_count + read, filtered + left_out
         if source.also:
             require_rows_of_each(sources, accounts)
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files, corrections)
+        one_source = as_one_source(source, sources)
+        return finish_dataset(one_source, writer, row_count, filtered, files, corrections, joined(versions))
 
 
-def read_corrections(source: Source, downloads: Path) -> Corrections | None:
+def read_corrections(source: Source, downloads: Path, versions: Mapping[str, str]) -> Corrections | None:
     """Return the corrections of ``source.corrections``; None without it.
 
     Raises:
         InputError: The file does not exist or cannot be used.
+        ConflictError: The file has another version.
     """
-    return Corrections(fetch(source.corrections, downloads)) if source.corrections else None
+    uri = source.corrections
+    return Corrections(fetch(uri, downloads, versions[uri])) if uri else None
 
 
 def split_names(source: Source) -> list[str]:
@@ -122,6 +135,7 @@ def finish_dataset(
     filtered: int,
     files: Sequence[SourceFile],
     corrections: Corrections | None,
+    version: str,
 ) -> DatasetManifest:
     """Write the manifest after the last row.
 
@@ -132,6 +146,7 @@ def finish_dataset(
         filtered: Number of rows that the row filter did not select.
         files: How each file was read.
         corrections: Corrections that the rows went through; None if there are none.
+        version: Version of the source that was read.
 
     Raises:
         InputError: A correction uses an unknown label, the rows cannot be used to train a classifier, or too many are
@@ -148,7 +163,13 @@ def finish_dataset(
     unknown = {label: rows for label, rows in rows_by_label(losses, UNKNOWN_LABEL).items() if label is not None}
     warnings = label_warnings(kept, unknown, names)
     manifest = writer.finish(
-        source.uri, labels, rows_filtered=filtered, warnings=warnings, files=files, corrections=counts
+        source.uri,
+        labels,
+        rows_filtered=filtered,
+        warnings=warnings,
+        files=files,
+        corrections=counts,
+        source_version=version,
     )
     print(*account_lines(manifest), *(f"{WARNING_PREFIX}{warning}" for warning in warnings), sep="\n", flush=True)
     return manifest

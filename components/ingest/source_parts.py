@@ -6,11 +6,11 @@
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from textgate.components.contracts import Dataset, InputError, Source, dataset_writer
+from textgate.components.contracts import ConflictError, Dataset, InputError, Source, dataset_writer
 from textgate.components.contracts.dataset import (
     DatasetManifest,
 )
@@ -40,10 +40,12 @@ from textgate.components.ingest.origins import (
     with_common_labels,
 )
 from textgate.components.ingest.source_filters import SourceFilters
-from textgate.components.sources import fetch, list_s3_files
+from textgate.components.sources import fetch, joined, list_s3_files, pinned
 
 
-def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: Path) -> DatasetManifest:
+def ingest_part(
+    source: Source, part: int, parts: int, output: Path, downloads: Path, version: str = ""
+) -> DatasetManifest:
     """Write the rows of one part: a contiguous share of the files, sorted by name.
 
     The part is not checked for having two classes; ``join_parts`` checks all rows.
@@ -54,24 +56,35 @@ def ingest_part(source: Source, part: int, parts: int, output: Path, downloads: 
         parts: Number of parts.
         output: Folder of the dataset.
         downloads: Folder that keeps what is downloaded.
+        version: See ``ingest_source``.
 
     Raises:
         InputError: The source is not a folder of files, or a file cannot be read. Nothing is written then.
+        ConflictError: See ``ingest_source``.
     """
     filters = {name: SourceFilters.parse(one) for name, one in source.sources.items()}
-    sources, files = _list_files(source, downloads)
-    own_files = files[part * len(files) // parts : (part + 1) * len(files) // parts]
     filtered, read = 0, list[SourceFile]()
-    with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+    with (
+        dataset_writer(output, split_names(source), source.metadata_columns) as writer,
+        pinned(source, version) as versions,
+    ):
+        sources, files = _list_files(source, downloads, versions)
+        own_files = files[part * len(files) // parts : (part + 1) * len(files) // parts]
         for name, group in itertools.groupby(own_files, key=operator.attrgetter("origin")):
             one = sources[name]
-            paths = [fetch(file.uri, downloads) for file in group]
+            paths = [fetch(file.uri, downloads, file.version) for file in group]
             target = OriginWriter(writer, name, source, RowAccount()) if source.also else writer
             rows = read_files(paths, one, filters[name].columns(one), read)
             filtered += write_rows(rows, one, filters[name], target)[1]
         labels = sorted({label for counts in writer.counts.values() for label in counts})
         # join_parts sorts the parts by this name.
-        return writer.finish(f"{source.uri} part {part:05d}", labels, rows_filtered=filtered, files=read)
+        return writer.finish(
+            f"{source.uri} part {part:05d}",
+            labels,
+            rows_filtered=filtered,
+            files=read,
+            source_version=joined(versions),
+        )
 
 
 def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: Path) -> DatasetManifest:
@@ -85,15 +98,22 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
 
     Raises:
         InputError: See ``ingest_source``.
+        ConflictError: The parts were read from different versions of the source; or see ``ingest_source``.
     """
     sources = with_common_labels(source.sources)
-    if any(one.csv for one in sources.values()):
-        sources, _ = _list_files(source, downloads)
     datasets = sorted(map(Dataset.open, parts), key=lambda part: part.manifest.source)
-    corrections = read_corrections(source, downloads)
+    version = datasets[0].manifest.source_version
+    if any(part.manifest.source_version != version for part in datasets):
+        raise ConflictError(f"{source.address} changed while its parts were read: run again")
     row_count = filtered = 0
     accounts: defaultdict[str, RowAccount] = defaultdict(RowAccount)
-    with dataset_writer(output, split_names(source), source.metadata_columns) as writer:
+    with (
+        dataset_writer(output, split_names(source), source.metadata_columns) as writer,
+        pinned(source, version) as versions,
+    ):
+        if any(one.csv for one in sources.values()):
+            sources, _ = _list_files(source, downloads, versions)
+        corrections = read_corrections(source, downloads, versions)
         target = CorrectingWriter(writer, corrections) if corrections else writer
         for part in datasets:
             row_count += part.manifest.rows_in + part.manifest.rows_filtered
@@ -111,7 +131,8 @@ def join_parts(source: Source, parts: Sequence[Path], output: Path, downloads: P
         if source.also:
             require_rows_of_each(sources, accounts)
         files = [file for part in datasets for file in part.manifest.files]
-        return finish_dataset(as_one_source(source, sources), writer, row_count, filtered, files, corrections)
+        one_source = as_one_source(source, sources)
+        return finish_dataset(one_source, writer, row_count, filtered, files, corrections, version)
 
 
 class _File(NamedTuple):
@@ -119,26 +140,38 @@ class _File(NamedTuple):
     """Name of the source."""
     uri: str
     """URI or path."""
+    version: str | None
+    """Version of an object; None of a file on disk."""
 
 
-def _list_files(source: Source, downloads: Path) -> tuple[dict[str, Source], list[_File]]:
+def _list_files(source: Source, downloads: Path, versions: Mapping[str, str]) -> tuple[dict[str, Source], list[_File]]:
     """Return the sources with their CSV layouts and labels, and the files of one source after the other."""
-    uris = {name: _list_uris(one, downloads) for name, one in source.sources.items()}
-    sources = {name: apply_csv_layout(one, list(map(Path, uris[name]))) for name, one in source.sources.items()}
-    return with_common_labels(sources), [_File(name, uri) for name, files in uris.items() for uri in files]
+    files = [
+        _File(name, *file)
+        for name, one in source.sources.items()
+        for file in _list_uris(one, downloads, versions[one.uri])
+    ]
+    sources = {
+        name: apply_csv_layout(one, [Path(file.uri) for file in files if file.origin == name])
+        for name, one in source.sources.items()
+    }
+    return with_common_labels(sources), files
 
 
-def _list_uris(source: Source, downloads: Path) -> list[str]:
-    """Return URIs or paths of the files of one source, sorted by name; files on S3 are not downloaded."""
+def _list_uris(source: Source, downloads: Path, version: str) -> list[tuple[str, str | None]]:
+    """Return URI or path and version of the files of one source, sorted by name; objects are not downloaded."""
+    files: list[tuple[str, str | None]]
     if source.uri.startswith("s3://") and source.uri.endswith("/"):
-        names = [Path(uri.removeprefix(source.uri)) for uri in list_s3_files(source.uri)]
+        listed = list_s3_files(source.uri, version)
+        names = [Path(uri.removeprefix(source.uri)) for uri in listed]
         visible = [name for name in names if not name.name.startswith((".", "_"))]
-        files = [f"{source.uri}{name}" for name in skip_documents(visible)]
+        uris = [f"{source.uri}{name}" for name in skip_documents(visible)]
+        files = [(uri, listed[uri]) for uri in uris]
     else:
-        path = fetch(source.uri, downloads)
+        path = fetch(source.uri, downloads, version)
         if path.is_dir() and find_class_folders(path):
             raise InputError(f"{path} holds one folder a class, which is not read in parts: leave out resources.shards")
-        files = [str(file) for file in list_data_files(path)]
+        files = [(str(file), None) for file in list_data_files(path)]
     if not files:
         raise InputError(f"the folder {source.uri} holds no file: {FORMATS} can be read")
     return files

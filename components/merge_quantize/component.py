@@ -27,9 +27,10 @@ def merge_quantize(
     with step_work():
         from pathlib import Path
 
+        from textgate.components.contracts import write_file
         from textgate.components.merge_quantize.merge_quantize import compare_merged, merge_bundle
 
         bundle = merge_bundle(Path(model.path), Path(merged.path))
         changed = compare_merged(Path(merged.path), bundle, Path(trained.path))
-        Path(changes.path).write_text(changed.model_dump_json(indent=2) if changed else "null", "utf-8")
+        write_file(Path(changes.path), changed.model_dump_json(indent=2) if changed else "null")
         merged.metadata["fingerprint"] = bundle.fingerprint

@@ -102,6 +102,7 @@ def preprocess_dataset(raw: Path, settings: Preprocess, output: Path, parts: Seq
             files=dataset.manifest.files,
             corrections=dataset.manifest.corrections,
             test_copies=copies.counts() if copies else None,
+            source_version=dataset.manifest.source_version,
         )
     print(*account_lines(manifest), sep="\n", flush=True)
     return manifest

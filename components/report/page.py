@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from textgate.components.contracts import duration
+from textgate.components.contracts import duration, write_file
 from textgate.components.contracts.formatting import count, interval, megabytes, percent, signed, signed_interval
 from textgate.components.version import __version__
 
@@ -45,7 +45,7 @@ def write_page(path: Path, layout: PageLayout, **values: object) -> None:
         values: Variables of the templates, which may also import ``macros.html``.
     """
     template = _environment(layout.package).get_template("base.html")
-    path.write_text(template.render(layout=layout, textgate_version=__version__, **values), "utf-8")
+    write_file(path, template.render(layout=layout, textgate_version=__version__, **values))
 
 
 @cache

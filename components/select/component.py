@@ -76,6 +76,7 @@ def select_with_dataset(
         from pathlib import Path
         from typing import cast
 
+        from textgate.components.contracts import new_folder
         from textgate.components.select.select import select_best
 
         folders = [Path(candidate.path) for candidate in models]
@@ -83,5 +84,6 @@ def select_with_dataset(
             folders, json.loads(settings), cast("GateMetric", metric), Path(model.path), Path(table.path)
         )
         model.metadata.update(models[best].metadata)
-        shutil.copytree(datasets[best].path, dataset.path)
+        with new_folder(Path(dataset.path)) as folder:
+            shutil.copytree(datasets[best].path, folder, dirs_exist_ok=True)
         dataset.metadata.update(datasets[best].metadata)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Candidate, Candidates, InputError, ModelBundle, new_folder
+from textgate.components.contracts import Candidate, Candidates, InputError, ModelBundle, new_folder, write_file
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.metric_names import GateMetric
 
@@ -50,7 +50,7 @@ def select_best(
         Candidate(settings=swept, metric=metric, score=score, chosen=index == best)
         for index, (swept, score) in enumerate(zip(settings, scores, strict=True))
     ]
-    table.write_bytes(Candidates.dump_json(candidates, indent=2) + b"\n")
+    write_file(table, Candidates.dump_json(candidates, indent=2) + b"\n")
     return best
 
 

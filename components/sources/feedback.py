@@ -4,9 +4,11 @@ Clients send the correct label of a text to ``/v1/feedback``. The texts are in t
 of requests that the server logged (``textgate serve --log-predictions``) can be read.
 """
 
+import io
 import re
-import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -16,12 +18,15 @@ import pyarrow.parquet as pq
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.sources.cache import changed, fetch_verified, remove_unused
 from textgate.components.sources.digest import digest
 from textgate.components.step import WARNING_PREFIX
-from textgate.components.storage import DEFAULT_BUCKET, Store
-from textgate.components.storage.feedback_log import iterate_feedback_log, log_objects, read_feedback_log
+from textgate.components.storage import DEFAULT_BUCKET, ObjectSummary, Store
+from textgate.components.storage.feedback_log import SCHEMAS, iterate_feedback_log, iterate_objects, log_objects
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("text", "label", "predicted", "corrected", "version", "time")])
+_MAX_NEWER_SECONDS = 1_000
+"""Number of seconds with newer feedback that are looked at, to find the feedback that a version covers."""
 _LOG_TEXTS = "textgate serve --log-predictions 100 logs the texts of all requests"
 
 
@@ -40,8 +45,8 @@ class _Log(NamedTuple):
     since: datetime | None
 
 
-def fetch(uri: str, downloads: Path) -> Path:
-    """Join the feedback on a model with the logged texts.
+def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
+    """Join the feedback on a model with the logged texts; feedback that came after ``version`` is left out.
 
     Of several labels of a text the last one counts. Feedback on a text that was not logged is left out with a warning.
 
@@ -52,11 +57,10 @@ def fetch(uri: str, downloads: Path) -> Path:
 
     Raises:
         InputError: There is no feedback, or none on a text that was logged; or see ``version``.
+        ConflictError: Feedback that ``version`` covers has been removed.
     """
     log = _parse(uri)
-    columns = ["request_id", "index", "label", "time"]
-    given = read_feedback_log(log.store, "feedback", log.model, log.since).select(columns).to_pylist()
-    labels = {(row["request_id"], row["index"]): row for row in given}
+    labels = _read_labels(log, uri, version)
     if not labels:
         raise InputError(_no_feedback(uri))
     texts: dict[tuple[str, int], dict[str, Any]] = {}
@@ -85,11 +89,39 @@ def fetch(uri: str, downloads: Path) -> Path:
         for key, row in sorted(labels.items(), key=lambda item: (item[1]["time"], *item[0]))
         if key in texts
     ]
-    folder = downloads / "feedback" / digest(uri, log.store.bucket)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), file)
-    return Path(file.name).rename(folder / f"{log.model}.parquet")
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), content)
+    folder, name = downloads / "feedback" / digest(uri, log.store.bucket), sha256(content.getvalue()).hexdigest()
+    path = fetch_verified(folder / name, f"{log.model}.parquet", uri, lambda path: path.write_bytes(content.getvalue()))
+    remove_unused(folder, name)
+    return path
+
+
+def _read_labels(log: _Log, uri: str, version: str | None) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the last label of each text, with its time, by request and index."""
+    items = _list_feedback(log, uri)
+    covered = items if version is None else _covered(items, version)
+    if covered is None:
+        raise changed(uri)
+    given = pa.concat_tables(
+        [SCHEMAS["feedback"].empty_table(), *iterate_objects(log.store, "feedback", covered, log.since)]
+    ).sort_by([(name, "ascending") for name in ("time", "request_id", "index")])
+    if not {item.key for item in covered} <= {item.key for item in _list_feedback(log, uri)}:
+        raise changed(uri)
+    columns = ["request_id", "index", "label", "time"]
+    return {(row["request_id"], row["index"]): row for row in given.select(columns).to_pylist()}
+
+
+def _covered(items: Sequence[ObjectSummary], version: str) -> list[ObjectSummary] | None:
+    """Return the objects that a version covers; None if one of them is gone.
+
+    Servers write feedback all the time, and never change what they have written: so these are all but the newest.
+    """
+    for time_ in sorted({item.modified for item in items}, reverse=True)[:_MAX_NEWER_SECONDS]:
+        covered = [item for item in items if item.modified <= time_]
+        if _version(covered) == version:
+            return covered
+    return None
 
 
 def version(uri: str) -> str:
@@ -101,11 +133,18 @@ def version(uri: str) -> str:
     Raises:
         InputError: The URI has another form, there is no feedback, or the store cannot be reached.
     """
-    log = _parse(uri)
-    etags = [item.etag for item in log_objects(log.store, "feedback", log.model, log.since)]
-    if not etags:
+    return _version(_list_feedback(_parse(uri), uri))
+
+
+def _version(items: Sequence[ObjectSummary]) -> str:
+    return digest(*(item.etag for item in items))
+
+
+def _list_feedback(log: _Log, uri: str) -> list[ObjectSummary]:
+    items = list(log_objects(log.store, "feedback", log.model, log.since))
+    if not items:
         raise InputError(_no_feedback(uri))
-    return digest(*etags)
+    return items
 
 
 def _no_feedback(uri: str) -> str:

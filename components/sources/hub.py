@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from textgate.components.contracts import InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.sources.cache import fetch_once, is_bundle
 
 # A path that starts with a slash is a folder on this machine, which the library reads like a data set of the hub.
 _DATASET_URI = re.compile(r"hf://(?P<name>/[^@]+|[^/@]+(/[^/@]+)?)(/(?P<subset>[^/@]+))?(@(?P<revision>[^@]+))?")
@@ -17,8 +18,10 @@ _MODEL_FILES = ["*.json", "*.txt", "*.safetensors", "*.model", "*.tiktoken", "*.
 _IGNORED_FILES = ["consolidated*", "original/*", "onnx/*", "openvino/*"]
 
 
-def fetch(uri: str, downloads: Path) -> Path:
+def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
     """Download a model repository into the cache of huggingface_hub; ``downloads`` is not used.
+
+    That cache appears whole, and one process at a time writes a file of it.
 
     Raises:
         InputError: The repository or revision does not exist, or cannot be reached.
@@ -29,7 +32,9 @@ def fetch(uri: str, downloads: Path) -> Path:
     name, revision = parse_hub_uri(uri)
     try:
         return Path(
-            snapshot_download(name, revision=revision, allow_patterns=_MODEL_FILES, ignore_patterns=_IGNORED_FILES)
+            snapshot_download(
+                name, revision=version or revision, allow_patterns=_MODEL_FILES, ignore_patterns=_IGNORED_FILES
+            )
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
@@ -54,11 +59,14 @@ def fetch_hub_bundle(uri: str, downloads: Path) -> Path:
             raise InputError(f"{uri} holds no bundle: it has no {MANIFEST}")
         bundle = ModelBundle.parse((commit / MANIFEST).read_bytes(), f"{MANIFEST} of {uri}")
         folder = downloads / "bundles" / bundle.fingerprint
-        if not folder.exists():
-            with new_folder(folder) as new:
+
+        def download() -> None:
+            with new_folder(folder, keep_existing=True) as new:
                 snapshot_download(name, revision=commit.name, allow_patterns=[MANIFEST, *bundle.files], local_dir=new)
                 shutil.rmtree(new / ".cache")
                 ModelBundle.load(new)
+
+        fetch_once(folder, uri, lambda: is_bundle(folder, bundle.fingerprint), download)
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(f"{uri} cannot be fetched: {_first_line(error)}") from error
     return folder

@@ -1,14 +1,23 @@
 """Files and folders on local disk: a path or ``file://``."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from textgate.components.contracts import InputError, file_sha256
-from textgate.components.sources.digest import digest
+from textgate.components.contracts import InputError
+from textgate.components.sources.cache import changed
+from textgate.components.sources.digest import digest_of, walk
+
+_TICK_SECONDS = 0.02
+"""Longest time between two ticks of the clock by which Linux stamps files (jiffies of 1 to 10 ms)."""
+_COARSE_TICK_SECONDS = 2
+"""The same for file systems that store whole seconds."""
 
 
-def fetch(uri: str, downloads: Path) -> Path:
-    """Return the path itself; nothing is copied.
+def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
+    """Return the path itself; nothing is copied, and ``unchanged`` holds the version.
 
     Raises:
         InputError: The path does not exist.
@@ -23,11 +32,61 @@ def version(uri: str) -> str:
         InputError: The path does not exist or cannot be read.
     """
     path = _existing_path(uri)
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     try:
-        return digest(*(f"{file.relative_to(path)}\0{file_sha256(file)}" for file in files))
+        return digest_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def unchanged(uri: str, version_: str) -> Iterator[None]:
+    """Make sure that what the body reads has a version, also if it is changed and put back meanwhile.
+
+    The files are read in place. Whoever writes to a file, replaces, renames or links it changes its inode or its
+    status change time (``st_ctime``), which no program can set.
+
+    Raises:
+        InputError: The path does not exist or cannot be read.
+        ConflictError: The path has another version, or changes before the body ends.
+    """
+    path = _existing_path(uri)
+    before = _settled_state(path)
+    if version(uri) != version_:
+        raise changed(uri)
+    try:
+        yield
+    except Exception as error:
+        if _state(path) != before:  # the cause of the error
+            raise changed(uri) from error
+        raise
+    if _state(path) != before:
+        raise changed(uri)
+
+
+_State = list[tuple[str, int, int, int, int]]
+
+
+def _state(path: Path) -> _State:
+    """Return name, inode, size, and times in ns of a path, of all that is in it and of the links that lead to it."""
+    links = [link for link in [path, *path.absolute().parents] if link.is_symlink()]
+    state = []
+    for entry in [*walk(path), *links]:
+        for follow in (True, False):
+            with suppress(OSError):  # a link without a target, or a name that has just been removed
+                status = entry.stat(follow_symlinks=follow)
+                times = status.st_mtime_ns, status.st_ctime_ns
+                state.append((str(entry), status.st_ino, status.st_size, *times))
+    return sorted(state)
+
+
+def _settled_state(path: Path) -> _State:
+    """Return the state of a path when its next change will get another time than its last one."""
+    newest = max((entry[-1] for entry in _state(path)), default=0)
+    tick = _TICK_SECONDS if newest % 1_000_000_000 else _COARSE_TICK_SECONDS
+    age = time.time() - newest / 1e9
+    if 0 <= age < tick:
+        time.sleep(tick - age)
+    return _state(path)
 
 
 def _existing_path(uri: str) -> Path:

@@ -1,8 +1,10 @@
 """References to finished models: ``model``, ``model@channel`` or ``model@version`` in a registry, a path or a URI."""
 
+from functools import partial
 from pathlib import Path
 
 from textgate.components.contracts import InputError, ModelBundle
+from textgate.components.sources.cache import fetch_once, is_bundle
 from textgate.components.sources.schemes import fetch
 from textgate.components.storage import ModelRef, Registry
 
@@ -53,11 +55,20 @@ def fetch_bundle(reference: str, registry: Registry, scratch: Path) -> tuple[Pat
             ref = ModelRef.parse(reference)
             version = registry.resolve(ref)
             folder = scratch / "bundles" / ref.model / version
-            if not folder.exists():
-                registry.download(ref.model, version, folder)
+            download_version(registry, ref.model, version, folder)
         return folder, ModelBundle.load(folder)
     except InputError as error:
         raise _missing(reference, error) from error
+
+
+def download_version(registry: Registry, model: str, version: str, folder: Path) -> None:
+    """Download a version of a model into a cache, unless it is there and matches its manifest; others wait meanwhile.
+
+    Raises:
+        InputError: The version does not exist, or a file in the store has been changed.
+    """
+    download = partial(registry.download, model, version, folder)
+    fetch_once(folder, f"{model}@{version}", lambda: is_bundle(folder, version), download)
 
 
 def _missing(reference: str, error: InputError) -> InputError:

@@ -4,6 +4,7 @@ A new scheme is a module with a ``fetch`` and a ``version`` function, and an ent
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,8 +15,8 @@ from textgate.components.sources import feedback, hub, local, s3_objects, web, w
 
 @dataclass(frozen=True)
 class _Scheme:
-    fetch: Callable[[str, Path], Path]
-    """Takes a URI and the download folder; returns the local file or folder."""
+    fetch: Callable[[str, Path, str | None], Path]
+    """Takes a URI, the download folder and a version; returns the local file or folder."""
     version: Callable[[str], str]
 
 
@@ -31,20 +32,33 @@ _SCHEMES = {
 _SUPPORTED = "a local path, s3://, https://, hf://, pypi:// and feedback://"
 
 
-def fetch(uri: str, downloads: Path) -> Path:
+def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
     """Fetch a URI to local disk.
 
     Args:
         uri: A path, or a URI of a supported scheme; ``hf://`` names a model repository.
         downloads: Folder that keeps what is downloaded.
+        version: The ``content_version`` to fetch; None fetches the present one. A local path is used in place: see
+            ``unchanged``.
 
     Returns:
         The local file or folder.
 
     Raises:
         InputError: Nothing exists at the URI, its checksum differs, or the scheme is unknown.
+        ConflictError: The URI has another version by now.
     """
-    return _scheme(uri).fetch(uri, downloads)
+    return _scheme(uri).fetch(uri, downloads, version)
+
+
+def unchanged(uri: str, version: str) -> AbstractContextManager[None]:
+    """Return a context in whose body a local path must have a version; what is downloaded cannot change.
+
+    Raises:
+        ConflictError: On entry or exit: the path has another version, or was changed in between.
+    """
+    scheme = _scheme(uri)
+    return local.unchanged(uri, version) if scheme is _SCHEMES["file"] else nullcontext()
 
 
 def content_version(uri: str) -> str:

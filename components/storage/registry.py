@@ -290,7 +290,7 @@ class Registry:
             DamagedError: A file in the store has been changed.
         """
         prefix = self._require_version(model, version)
-        with new_folder(folder) as temporary:
+        with new_folder(folder, keep_existing=True) as temporary:
             self.store.download_folder(prefix, temporary)
             try:
                 bundle = ModelBundle.load(temporary)
@@ -298,8 +298,8 @@ class Registry:
                 raise DamagedError(f"{self.store.uri(prefix)} is damaged: {error}") from error
             if cost := self.store.get(_cost_key(model, version)):
                 (temporary / TRAINING_COST).write_bytes(cost.data)
-        if not bundle.fingerprint.startswith(version):
-            raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
+            if not bundle.fingerprint.startswith(version):
+                raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:

@@ -8,9 +8,10 @@ large files are sent and received in parts (``transfers``).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ class ObjectSummary:
     key: str
     size: int
     etag: str
+    modified: datetime
+    """Time of the last write, by the store's clock."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ class Store:
         """Yield the objects below ``prefix``, sorted by key."""
         for page in self._pages(Prefix=prefix):
             for item in page.get("Contents", []):
-                yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
+                yield ObjectSummary(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 
     def prefixes(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders directly below ``prefix``."""
@@ -191,9 +194,9 @@ class Store:
         """Upload a file with this sha256 unless the object exists; return False if it exists with other content."""
         return send_new_file(self, path, key, sha256)
 
-    def download_file(self, key: str, path: Path) -> None:
-        """Download an object into a file, and verify it; see ``transfers``."""
-        receive_file(self, key, path)
+    def download_file(self, key: str, path: Path, etag: str | None = None) -> None:
+        """Download an object, which must have the ETag, into a file, and verify it; see ``transfers``."""
+        receive_file(self, key, path, etag)
 
     def upload_folder(self, folder: Path, prefix: str) -> None:
         """Upload every file below ``folder``, sorted by name; symbolic links are skipped."""
@@ -201,21 +204,22 @@ class Store:
             if path.is_file() and not path.is_symlink():
                 self.upload_file(path, f"{prefix}/{path.relative_to(folder).as_posix()}")
 
-    def download_folder(self, prefix: str, folder: Path) -> None:
-        """Download every object below ``prefix`` into ``folder``.
+    def download_folder(self, prefix: str, folder: Path, listed: Sequence[ObjectSummary] | None = None) -> None:
+        """Download every object below ``prefix`` into ``folder``, as it is listed now or was ``listed`` before.
 
         Raises:
             InputError: No object exists below ``prefix``, or a key leads outside the folder.
+            ConflictError: An object has been replaced or removed since it was listed.
         """
         prefix = prefix.rstrip("/") + "/"
-        keys = [item.key for item in self.objects(prefix) if not item.key.endswith("/")]
-        if not keys:
+        items = [item for item in listed or self.objects(prefix) if not item.key.endswith("/")]
+        if not items:
             raise InputError(f"there is nothing under {self.uri(prefix)}")
-        for key in keys:
-            path = folder / key[len(prefix) :]
+        for item in items:
+            path = folder / item.key[len(prefix) :]
             if not path.resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"the key {self.uri(key)} would be written outside the folder it is read into")
-            self.download_file(key, path)
+                raise InputError(f"the key {self.uri(item.key)} would be written outside the folder it is read into")
+            self.download_file(item.key, path, item.etag)
 
     def _put(self, key: str, data: bytes, **condition: str) -> None:
         self.client.put_object(

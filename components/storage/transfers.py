@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgate.components.contracts import InputError, StoreError, file_sha256, new_file
+from textgate.components.contracts import ConflictError, InputError, StoreError, file_sha256, new_file
 from textgate.components.storage.checksums import ReadVerifier, content_md5, stored_sha256
 from textgate.components.storage.errors import (
     CONDITION_FAILED,
@@ -71,14 +71,23 @@ def send_new_file(store: "Store", path: Path, key: str, sha256: str) -> bool:
         return file_sha256(copy) == sha256
 
 
-def receive_file(store: "Store", key: str, path: Path) -> None:
+def receive_file(store: "Store", key: str, path: Path, etag: str | None = None) -> None:
     """Download an object into a file and verify it.
 
+    Args:
+        store: Store to download from.
+        key: Key of the object.
+        path: File to write.
+        etag: ETag that the object must have, such as that of a listing.
+
     Raises:
+        ConflictError: The object does not have this ETag any more, or is replaced meanwhile.
         DamagedError: The object is not what was written.
-        StoreError: The object does not exist or is replaced meanwhile, or the store failed.
+        StoreError: The object does not exist, or the store failed.
     """
     head = store.head(key)
+    if etag is not None and (head is None or head["ETag"] != etag):
+        raise ConflictError(f"{store.uri(key)} was replaced or removed while it was read: run again")
     if head is None:
         raise StoreError(f"{store.uri(key)} does not exist")
     verifier = ReadVerifier(store.uri(key), tls=store.tls)
@@ -160,7 +169,7 @@ def _receive_part(store: "Store", key: str, head: dict[str, Any], start: int) ->
         data = store.client.get_object(Bucket=store.bucket, Key=key, IfMatch=head["ETag"], **part)["Body"].read()
     except ClientError as error:
         if error_code(error) in CONDITION_FAILED:
-            raise StoreError(f"{store.uri(key)} was replaced while it was read: run again") from error
+            raise ConflictError(f"{store.uri(key)} was replaced or removed while it was read: run again") from error
         raise
     if len(data) != end - start:
         raise CorruptedAnswerError(store.uri(key))

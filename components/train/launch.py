@@ -18,6 +18,7 @@ from textgate.components.contracts import (
     Training,
     bundle_references,
     replace_bundle_references,
+    write_file,
 )
 from textgate.components.contracts.earlier_trainings import earlier_trainings
 from textgate.components.contracts.text_keys import Keys, read_trained_on
@@ -131,7 +132,7 @@ def resolve_refs(job: TrainingJob) -> TrainingJob:
 def create_logs_folder(logs: Path) -> None:
     """Create the folder for TensorBoard's files with a README, since KFP treats an empty artifact as missing."""
     logs.mkdir(parents=True, exist_ok=True)
-    (logs / "README.md").write_text(_LOGS_README, "utf-8")
+    write_file(logs / "README.md", _LOGS_README)
 
 
 def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInputs:
@@ -148,8 +149,8 @@ def fetch_inputs(job: TrainingJob, processes: int, scratch: Path) -> TrainingInp
     dataset = Dataset.open(job.dataset)
     registry = Registry(Store.from_environment(job.bucket))
     uri = getattr(job.training, "base_model", None)
-    base_model = fetch(uri, default_downloads()) if uri else None
     versions = [content_version(uri)] if uri else []
+    base_model = fetch(uri, default_downloads(), versions[0]) if uri else None
     bundles = {}
     for reference in bundle_references(job.training):
         bundles[reference], bundle = fetch_bundle(reference, registry, scratch)

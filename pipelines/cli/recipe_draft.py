@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from textgate.components.contracts import InputError, Recipe
+from textgate.components.contracts import InputError, Recipe, write_file
 from textgate.components.contracts.recipe.reference import recipe_keys
 from textgate.components.preprocess.positive import is_negative
 from textgate.pipelines import recipes as shipped
@@ -35,13 +35,11 @@ def write_recipe(data: "DataProfile", output: Path, force: bool) -> str:
     Raises:
         InputError: The file exists, or cannot be written.
     """
+    require_new_file(output, force)
     recipe = draft_recipe(data)
     name = Recipe.parse(recipe, str(output)).name
     try:
-        with output.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(recipe)
-    except FileExistsError:
-        raise _exists(output) from None
+        write_file(output, recipe)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
     return name

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import InputError, Source
-from textgate.components.sources import content_version
+from textgate.components.contracts import ConflictError, InputError, Source, write_file
+from textgate.components.sources import content_version, fetch_verified
 from textgate.components.storage.s3_settings import aws_variables
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -66,11 +66,14 @@ def _copy(uri: str, runs: Path) -> str:
     path = Path(uri)
     if "://" in uri:
         return uri
-    copy = runs / "sources" / content_version(uri)[:16] / path.name
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
-    return str(copy)
+    version = content_version(uri)
+
+    def copy(target: Path) -> None:
+        shutil.copytree(path, target) if path.is_dir() else shutil.copyfile(path, target)
+        if content_version(str(target)) != version:
+            raise ConflictError(f"{uri} changed while it was copied: run again")
+
+    return str(fetch_verified(runs / "sources" / version, path.name, uri, copy))
 
 
 def _environment(runs: Path) -> dict[str, str]:
@@ -83,8 +86,8 @@ def _environment(runs: Path) -> dict[str, str]:
         bundle = Path(os.environ.get(name, ""))
         if bundle.is_file():
             copy = runs / "certificates" / f"{name}.pem"
-            copy.parent.mkdir(exist_ok=True)
-            settings[name] = str(shutil.copyfile(bundle, copy))
+            write_file(copy, bundle.read_bytes())
+            settings[name] = str(copy)
     downloads = runs / "downloads"
     folders = {"HOME": "/tmp", "TEXTGATE_DOWNLOADS": str(downloads), "HF_HOME": str(downloads / "huggingface")}  # noqa: S108
     return {**settings, **folders}

@@ -11,7 +11,6 @@ Files in the workspace:
 
 import contextlib
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord
+from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord, write_file
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.image import IMAGE, Images
-from textgate.components.sources import shared_downloads, source_version
+from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.recipes import with_feedback_of
@@ -129,7 +128,7 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     folder, store = log.folder, settings.store
     table, page = folder / "comparison.json", folder / "comparison.html"
     for artifact, path in (("comparison", table), ("page", page)):
-        shutil.copyfile(log.outputs["compare"][artifact].uri, path)
+        write_file(path, Path(log.outputs["compare"][artifact].uri).read_bytes())
         store.upload_file(path, f"runs/{folder.name}/{path.name}")
     comparison = Comparison.parse(table.read_bytes(), str(table))
     report = _publish_report(folder, store) if comparison.winner else None
@@ -138,7 +137,6 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     return LocalComparison(comparison, record, log.dataset(), log.steps, seconds, folder, page, report)
 
 
-@shared_downloads()
 def _run(
     name: str,
     recipes: Sequence[Recipe],
@@ -210,7 +208,7 @@ def _publish_report(folder: Path, store: Store) -> Path:
     """Copy the report of the last gate that was reached to ``report.html``, here and in the store."""
     source = next(path for task in _REPORTS if (path := folder / task / "report").exists())
     report = folder / "report.html"
-    shutil.copyfile(source, report)
+    write_file(report, source.read_bytes())
     store.upload_file(report, f"runs/{folder.name}/report.html")
     return report
 
@@ -219,6 +217,6 @@ def _publish_sweep(log: RunLog, store: Store) -> list[Candidate]:
     """Copy the output of select to ``sweep.json``; if select was cached, it is that of an earlier run."""
     select = next(log.outputs[task] for task in _SELECTS if task in log.outputs)
     table = log.folder / "sweep.json"
-    shutil.copyfile(select["table"].uri, table)
+    write_file(table, Path(select["table"].uri).read_bytes())
     store.upload_file(table, f"runs/{log.folder.name}/sweep.json")
     return Candidates.validate_json(table.read_bytes())

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sources.web_server import Page, WebServer, web_server
 
-from textgate.components.contracts import InputError
-from textgate.components.sources import SourceUrls, content_version, fetch, shared_downloads
+from textgate.components.contracts import ConflictError, InputError
+from textgate.components.sources import SourceUrls, content_version, fetch
 
 ROWS = b"text,label\ngood film,1\nbad film,0\n"
 SWAPPED = b"text,label\ngood film,0\nbad film,1\n"
@@ -65,18 +65,29 @@ def test_a_last_modified_of_the_same_second_or_malformed_is_no_validator(web: We
 
 
 def test_a_run_downloads_a_file_without_validators_once_and_the_next_one_again(web: WebServer) -> None:
-    uri = f"{web.address}/data.csv"
+    uri, downloads = f"{web.address}/data.csv", Path(os.environ["TEXTGATE_DOWNLOADS"])
     web.pages["/data.csv"] = Page(ROWS)
-    with shared_downloads():
-        content_version(uri)
-        assert fetched(uri) == ROWS
-        assert len(web.requests) == 1
+    version = content_version(uri)
     web.pages["/data.csv"] = Page(SWAPPED)
+    assert fetch(uri, downloads, version).read_bytes() == ROWS
+    assert len(web.requests) == 1
     assert fetched(uri) == SWAPPED
-    with shared_downloads():
-        assert fetched(uri) == SWAPPED
-    assert len(web.requests) == 3
-    assert "TEXTGATE_SHARED_DOWNLOADS" not in os.environ
+    assert len(web.requests) == 2
+    assert fetch(uri, downloads, version).read_bytes() == ROWS
+    assert len(web.requests) == 2
+
+
+@pytest.mark.parametrize("validators", [({}, {}), ({"ETag": '"1"'}, {"ETag": '"2"'}), ({"ETag": '"1"'}, {})])
+def test_a_file_that_changed_after_its_version_was_determined_is_a_conflict(
+    web: WebServer, validators: tuple[dict[str, str], dict[str, str]], tmp_path: Path
+) -> None:
+    uri = f"{web.address}/data.csv"
+    web.pages["/data.csv"] = Page(ROWS, validators[0])
+    version = content_version(uri)
+    web.pages["/data.csv"] = Page(SWAPPED, validators[1])
+    with pytest.raises(ConflictError, match=r"/data\.csv changed while the run started: run again$"):
+        fetch(uri, tmp_path / "cold", version)
+    assert not [path for path in (tmp_path / "cold").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 def test_head_is_never_sent(web: WebServer) -> None:

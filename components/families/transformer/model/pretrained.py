@@ -25,6 +25,9 @@ from textgate.components.families.transformer.model.remote_code import patch_rem
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+_STAMP = ".gguf"
+"""File with the size and the time of the last change of the GGUF file that a folder was made from."""
+
 
 def load_tokenizer(base_model: Path, training: FromBaseModel) -> Any:
     """Return the base model's tokenizer.
@@ -131,15 +134,20 @@ def copy_remote_code(base_model: Path, training: FromBaseModel, folder: Path) ->
 def as_folder(base_model: Path) -> Path:
     """Return the base model as a transformers folder.
 
-    A GGUF file is dequantized to float32 on first use, into a folder next to it.
+    A GGUF file is dequantized to float32 on first use, into a folder next to it, and again when it has changed.
     """
     if base_model.suffix != ".gguf":
         return base_model
     folder = base_model.with_name(f"{base_model.name}.float32")
+    status = base_model.stat()
+    stamp = f"{status.st_size} {status.st_mtime_ns}"
     # With several training processes on a machine, one dequantizes and the others wait.
     with FileLock(base_model.with_name(f".{base_model.name}.lock")):
         if folder.exists():
-            return folder
+            known = (folder / _STAMP).exists()  # textgate 0.1 wrote none
+            if not known or (folder / _STAMP).read_text("utf-8") == stamp:
+                return folder
+            shutil.rmtree(folder)
         print(f"dequantizing {base_model.name}", flush=True)
         with new_folder(folder) as output:
             source = {"pretrained_model_name_or_path": base_model.parent, "gguf_file": base_model.name}
@@ -149,6 +157,7 @@ def as_folder(base_model: Path) -> Path:
             del model.config.quantization_config
             model.save_pretrained(output)
             AutoTokenizer.from_pretrained(**source).save_pretrained(output)
+            (output / _STAMP).write_text(stamp, "utf-8")
     return folder
 
 
