@@ -17,7 +17,7 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source
@@ -44,7 +44,7 @@ def ingest_part(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source
@@ -72,7 +72,7 @@ def join_parts(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[*parts], outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source
