@@ -1,4 +1,4 @@
-"""Context manager for the body of a KFP component: error messages and working time.
+"""Context manager for the body of a KFP component: checksums, error messages and working time.
 
 It imports the standard library only, before the clock starts, so that all imports of a step count as its work.
 """
@@ -6,16 +6,22 @@ It imports the standard library only, before the clock starts, so that all impor
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from textgate.components.checksums import Artifact, damage, record_checksums
 from textgate.components.redaction import redact
 
 ERROR_PREFIX = "textgate error: "
 WARNING_PREFIX = "textgate warning: "
 """Beginning of a line that a run shows on the terminal, not only in its log."""
 WORK_PREFIX = "textgate worked seconds: "
+
+_DAMAGED = (
+    "an artifact is not as its step wrote it: {}; run again (on a cluster, first delete the run that the path names, "
+    "whose results Kubeflow Pipelines takes from its cache)"
+)
 
 
 class InputError(Exception):
@@ -45,22 +51,33 @@ class ConflictError(InputError):
 
 
 class DamagedError(InputError):
-    """A stored object can be read, but is not what was written; an outage of the store is no damage."""
+    """Stored content can be read, but is not what was written; an outage of the store is no damage."""
 
     exit_code = 4
 
 
 @contextmanager
-def step_work() -> Iterator[None]:
+def step_work(*, inputs: Iterable[Artifact | None] = (), outputs: Iterable[Artifact] = ()) -> Iterator[None]:
     """Wrap the complete body of a KFP component, its imports included.
+
+    The checksums of the inputs are compared before the body runs, and those of the outputs recorded after it.
 
     An InputError ends the process with its message and exit code instead of a traceback, so that the log of a pod
     ends with the message. The seconds of work are printed in any case, so that a run can separate them from the
     overhead of the pipeline.
+
+    Args:
+        inputs: All input artifacts of the component; None for an optional one that is not given.
+        outputs: All output artifacts of the component.
     """
     started = time.perf_counter()
     try:
+        for artifact in inputs:
+            if artifact is not None and (found := damage(artifact)):
+                raise DamagedError(_DAMAGED.format(found))
         yield
+        for artifact in outputs:
+            record_checksums(artifact)
     except InputError as error:
         print(f"{ERROR_PREFIX}{error}", flush=True)
         sys.exit(error.exit_code)

@@ -36,7 +36,7 @@ def system(dataset: dsl.Input[dsl.Dataset], recipe: str, code: str, bucket: str,
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset], outputs=[result]):
         from pathlib import Path
 
         from textgate.pipelines.compared_system import SystemSpec, train_system

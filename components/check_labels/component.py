@@ -20,7 +20,7 @@ def check_labels(
     """
     from textgate.components.step import WARNING_PREFIX, step_work
 
-    with step_work():
+    with step_work(inputs=[dataset], outputs=[label_issues]):
         from pathlib import Path
 
         from textgate.components.check_labels.label_check import check_dataset

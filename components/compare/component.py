@@ -42,7 +42,7 @@ def compare(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset, *systems], outputs=[comparison, page, exported, trained, merge, measurements]):
         import json
         import shutil
         from pathlib import Path

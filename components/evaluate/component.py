@@ -33,7 +33,7 @@ def evaluate(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset, model, *(out_of_domain or [])], outputs=[evaluation, metrics, classification]):
         from pathlib import Path
 
         from textgate.components.contracts import EvaluateSettings, Export, write_file

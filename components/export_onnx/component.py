@@ -26,7 +26,7 @@ def export_onnx(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset, model], outputs=[exported, measurements]):
         from pathlib import Path
 
         from textgate.components.contracts import Export

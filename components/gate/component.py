@@ -35,7 +35,7 @@ def gate_trained(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset, trained, label_issues, sweep], outputs=[decision, report]):
         from pathlib import Path
 
         from textgate.components.contracts import Recipe
@@ -96,7 +96,10 @@ def gate_served(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(
+        inputs=[dataset, served, trained, merge, measurements, exported, label_issues, sweep],
+        outputs=[decision, report, card],
+    ):
         from pathlib import Path
 
         from textgate.components.contracts import Recipe

@@ -18,7 +18,7 @@ def ingest(source: str, source_version: str, code: str, dataset: dsl.Output[dsl.
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source
@@ -46,7 +46,7 @@ def ingest_part(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source
@@ -74,7 +74,7 @@ def join_parts(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[*parts], outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Source

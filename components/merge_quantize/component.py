@@ -24,7 +24,7 @@ def merge_quantize(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[model, trained], outputs=[merged, changes]):
         from pathlib import Path
 
         from textgate.components.contracts import write_file

@@ -17,7 +17,7 @@ def preprocess(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, dataset:
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[raw], outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Preprocess
@@ -40,7 +40,7 @@ def clean_part(raw: dsl.Input[dsl.Dataset], preprocess: str, code: str, cleaned:
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[raw], outputs=[cleaned]):
         from pathlib import Path
 
         from textgate.components.contracts import Preprocess
@@ -68,7 +68,7 @@ def preprocess_parts(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[raw, *parts], outputs=[dataset]):
         from pathlib import Path
 
         from textgate.components.contracts import Preprocess

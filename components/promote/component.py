@@ -24,7 +24,7 @@ def promote(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[exported, decision]):
         from pathlib import Path
 
         from textgate.components.contracts import GateDecision

@@ -31,7 +31,7 @@ def select(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[*models], outputs=[model, table]):
         import json
         from pathlib import Path
         from typing import cast
@@ -70,7 +70,7 @@ def select_with_dataset(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[*models, *datasets], outputs=[model, dataset, table]):
         import json
         import shutil
         from pathlib import Path

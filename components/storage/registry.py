@@ -299,7 +299,9 @@ class Registry:
             if cost := self.store.get(_cost_key(model, version)):
                 (temporary / TRAINING_COST).write_bytes(cost.data)
             if not bundle.fingerprint.startswith(version):
-                raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
+                raise DamagedError(
+                    f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}"
+                )
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:

@@ -31,7 +31,7 @@ def train(
     """
     from textgate.components.step import step_work
 
-    with step_work():
+    with step_work(inputs=[dataset], outputs=[model, logs]):
         from pathlib import Path
 
         from pydantic import TypeAdapter

@@ -37,6 +37,9 @@ class TaskObserver(Protocol):
     def task_ran(self) -> bool:
         """Return whether the task of the current thread had a process."""
 
+    def cache_refused(self, reason: str) -> None:
+        """Handle that the cached outputs of the task of the current thread are damaged, so that it runs again."""
+
     def task_ended(self, outputs: dict[str, Any], succeeded: bool) -> None:
         """Handle the end of the task of the current thread."""
 
@@ -50,10 +53,12 @@ def observed(observer: TaskObserver) -> Iterator[None]:
     """
     _check_version()
 
-    from kfp.local import logging_utils
+    from kfp.local import cache, logging_utils
     from kfp.local.orchestrator import task_executor
 
     with (
+        # It takes cached outputs as they are.
+        _replaced(cache, "get_local_cache", _verified(cache.get_local_cache, observer)),
         # kfp.local names the iteration of a loop's task in none of the lines that it prints.
         _replaced(task_executor, "execute_single_task", _observed(task_executor.execute_single_task, observer)),
         # It indents a process's output by replacing the builtin print, which threads undo for one another.
@@ -91,6 +96,17 @@ def _observed(execute: Callable[..., Any], observer: TaskObserver) -> Callable[.
         return outputs, state
 
     return execute_observed
+
+
+def _verified(get_local_cache: Callable[[], Any], observer: TaskObserver) -> Callable[[], Any]:
+    """Return a replacement of ``get_local_cache``, which returns None if the cache is turned off."""
+    from textgate.pipelines.runners.verified_cache import VerifiedCache
+
+    def get_verified_cache() -> VerifiedCache | None:
+        cache = get_local_cache()
+        return VerifiedCache(cache.cache_root, observer.cache_refused) if cache else None
+
+    return get_verified_cache
 
 
 def _check_version() -> None:

@@ -154,6 +154,14 @@ class RunLog(io.TextIOBase):
         """See ``TaskObserver``."""
         return self._thread.task is not None and self._thread.task.ran
 
+    def cache_refused(self, reason: str) -> None:
+        """See ``TaskObserver``."""
+        message = f"it runs again, because {reason}"
+        self.write(f"{message}\n")
+        if (task := self._thread.task) is not None:
+            with self._lock:
+                self._display.step_warned(task.title, message)
+
     def task_ended(self, outputs: dict[str, Any], succeeded: bool) -> None:
         """See ``TaskObserver``."""
         task = self._thread.task

@@ -83,12 +83,26 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
     assert (first["data"]["rows_in"], first["data"]["warnings"]) == (300, [])
     assert workspace.registry() == before
 
+    # What is damaged in the cache is named and made again: a better score than the model's own, and an entry.
+    scores = run / "evaluate-2" / "evaluation" / "evaluation.json"
+    measured = str(first["metrics"]["min_f1"]["value"])
+    scores.write_text(scores.read_text().replace(measured, "0.999"))
+    (entry,) = [path for path in run.parents[1].glob("cache/*/*.json") if b"/check-labels/" in path.read_bytes()]
+    entry.write_bytes(entry.read_bytes().replace(b'"label_issues"', b'"label_issuer"'))
+
     # Limits are judged by the second gate on what the cached steps measured.
     reachable = {"max_robustness_loss": 1, "max_rejected": 1, "max_near_duplicates": 1, "min_label_rows": 1}
     limits = {"max_latency_ms": 1e-6, "max_size_mb": 1e-6, **reachable}
     changes = [argument for key, limit in limits.items() for argument in ("--set", f"gate.{key}={limit}")]
-    limited = workspace.run_json("run", "films.yaml", *changes)
-    assert outcomes(limited) == outcomes(second)
+    done = workspace.run("run", "films.yaml", *changes, "--json")
+    assert done.returncode == 0, done.stderr
+    limited = json.loads(done.stdout)
+    assert outcomes(limited) == {**outcomes(second), "evaluate-2": "done", "check-labels": "done"}
+    assert [line for line in done.stderr.splitlines() if "runs again" in line] == [
+        f"check-labels: warning: it runs again, because its cache entry {entry} was changed",
+        f"evaluate-2: warning: it runs again, because the cached {scores} was changed",
+    ]
+    assert limited["metrics"]["min_f1"] == first["metrics"]["min_f1"]
     passed = {rule["name"]: rule["passed"] for rule in limited["decisions"][-1]["rules"]}
     assert {key: passed[key] for key in limits} == {key: limit != 1e-6 for key, limit in limits.items()}
     assert "the served model (linear) answers one text of 64 tokens in" in limited["decision"]
