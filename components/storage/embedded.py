@@ -46,6 +46,8 @@ _START_SECONDS = 60.0
 _LOCK_SECONDS = 150.0
 """More than another command takes to stop a server and start one."""
 _POLL_SECONDS = 0.1
+_LOST_SECONDS = 5.0
+"""A server that has lost its folder does not end by itself."""
 _LAUNCHES = 3
 """Another program may take a port before the server does."""
 _FULL_BYTES = 64 << 20
@@ -202,7 +204,7 @@ class EmbeddedStore:
             if server and not server.has_lost(self.folder):
                 return server
             if server:
-                server.stop()
+                server.stop(_LOST_SECONDS)
             with contextlib.suppress(BlockingIOError):  # one that is not visible yet, or not from here
                 return self._launch(identity)
             time.sleep(_POLL_SECONDS)

@@ -43,7 +43,7 @@ def _client(address: str, folder: Path) -> Any:
         s3={"addressing_style": "path"},
         proxies={},
         connect_timeout=1,
-        read_timeout=10,
+        read_timeout=2,
         retries={"max_attempts": 0},
     )
     return boto3.client(
@@ -68,5 +68,5 @@ def _store_object(client: Any) -> None:
 def _last_error(folder: Path) -> str | None:
     """Return the last error in the server's log."""
     log = (folder / "weed.log").read_text("utf-8", "replace")
-    errors = re.findall(r"^(?:[EF]\d{4} \S+ \S+ \S+|panic:|fatal error:) (.+)$", log, re.MULTILINE)
+    errors = re.findall(r"^(?:[EF]\d{4} \S+ \S+|panic:|fatal error:) (.+)$", log, re.MULTILINE)
     return errors[-1] if errors else None

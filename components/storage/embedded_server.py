@@ -79,15 +79,15 @@ class Server:
         except (OSError, psutil.Error):
             return True
 
-    def stop(self) -> None:
-        """End the process, by force if it does not end in 20 seconds, and remove its sockets."""
+    def stop(self, patience: float = _STOP_SECONDS) -> None:
+        """End the process, by force if it does not end within ``patience`` seconds, and remove its sockets."""
         import psutil
 
-        for end in (self.process.terminate, self.process.kill):
+        for end, seconds in ((self.process.terminate, patience), (self.process.kill, _STOP_SECONDS)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 end()
                 self.process.resume()  # a suspended process handles no signal
-            if not psutil.wait_procs([self.process], timeout=_STOP_SECONDS)[1]:
+            if not psutil.wait_procs([self.process], timeout=seconds)[1]:
                 break
         wait_until_free(self.ports)
         remove_sockets(self.ports)
@@ -115,7 +115,7 @@ def stop_abandoned(store_id: str) -> None:
         with contextlib.suppress(OSError, psutil.Error):
             is_same = server.process.environ().get(_ID_VARIABLE) == store_id
             if is_same and _working_directory(server.process).st_nlink == 0:
-                server.stop()
+                server.stop(patience=0)
 
 
 def launch(folder: Path, store_id: str, ports: dict[str, int]) -> Server:
@@ -136,6 +136,8 @@ def launch(folder: Path, store_id: str, ports: dict[str, int]) -> Server:
         *("-logtostderr=true", "mini", "-dir=data", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-s3.config=s3.json"),
         *("-s3.localSocket=s3.sock", "-filer.localSocket=filer.sock", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-disableHttp=true"),
+        # With it, a restarted master refuses writes for 15 seconds, in case other volume servers report late.
+        "-master.resumeState=false",
         # A bucket needs at least one volume; the default limit is one volume per free GiB of the disk.
         *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", "-volume.max=1000"),
         *(f"-{name}.port={port}" for name, port in ports.items()),

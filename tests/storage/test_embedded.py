@@ -51,16 +51,6 @@ def test_a_store_keeps_its_data_over_stop_and_kill(embedded: EmbeddedStore, monk
     assert store.get("key").data == b"kept"  # type: ignore[union-attr]
 
 
-def test_two_workspaces_run_at_the_same_time(embedded: EmbeddedStore, tmp_path: Path) -> None:
-    other = EmbeddedStore(tmp_path / "other")
-    try:
-        assert embedded.start() != other.start()
-        assert embedded.status()
-        assert other.status()
-    finally:
-        other.stop()
-
-
 def test_a_process_that_reuses_the_pid_is_not_stopped(embedded: EmbeddedStore) -> None:
     embedded.start()
     state = json.loads((embedded.folder / "state.json").read_text())
@@ -74,16 +64,6 @@ def test_a_process_that_reuses_the_pid_is_not_stopped(embedded: EmbeddedStore) -
         assert embedded.start().pid != bystander.pid
     finally:
         bystander.communicate(b"\n")
-
-
-def test_two_concurrent_starts_start_one_server(embedded: EmbeddedStore) -> None:
-    script = f"""
-from pathlib import Path
-from textgate.components.storage import EmbeddedStore
-print(EmbeddedStore(Path({str(embedded.workspace)!r})).start().pid)
-"""
-    starts = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert len({start.communicate()[0] for start in starts}) == 1
 
 
 def test_connect_uses_an_endpoint_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,29 +1,29 @@
 """An embedded store belongs to one folder, by whatever path that is reached, and each folder has its own server."""
 
-import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from storage.embedded_v010 import launch_v010
 
-from textgate.components.storage import EmbeddedStore, Store
+from textgate.components.storage import EmbeddedStore, ServerAddress, Store
 
 OpenStore = Callable[[EmbeddedStore], Store]
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Path]:
-    """Return the path of a workspace; the servers of all folders beside it are stopped."""
+    """Return the path of a workspace; the servers of all folders beside it are killed."""
     yield tmp_path / "workspace"
     for folder in tmp_path.iterdir():
-        EmbeddedStore(folder).stop()
+        if address := EmbeddedStore(folder).status():
+            os.kill(address.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -89,17 +89,26 @@ def test_a_store_of_version_010_is_adopted(workspace: Path, open_store: OpenStor
     embedded = EmbeddedStore(workspace)
     pid, keys = launch_v010(embedded.folder)
     assert embedded.start().pid == pid
-    assert embedded.environment()["AWS_ACCESS_KEY_ID"] == keys["accessKey"]
     open_store(embedded).put("key", b"1")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert content(open_store(embedded), "key") == b"1"
+    assert embedded.environment()["AWS_ACCESS_KEY_ID"] == keys["accessKey"]
+    assert "[grpc.filer]" in (embedded.folder / "security.toml").read_text()
 
-    # It writes to the path where it was started: after a move, it is replaced.
+
+@pytest.mark.slow
+def test_a_server_of_version_010_is_replaced_after_a_move(workspace: Path, open_store: OpenStore) -> None:
+    # It writes to the path where it was started.
+    pid, keys = launch_v010(workspace / "store")
+    open_store(EmbeddedStore(workspace)).put("key", b"1")
     moved = EmbeddedStore(workspace.rename(workspace.with_name("moved")))
     assert content(open_store(moved), "key") == b"1"
     assert moved.start().pid != pid
     assert moved.environment()["AWS_ACCESS_KEY_ID"] == keys["accessKey"]
-    assert "[grpc.filer]" in (moved.folder / "security.toml").read_text()
 
 
+@pytest.mark.slow
 def test_a_server_whose_folder_was_moved_to_another_disk_is_stopped(workspace: Path, open_store: OpenStore) -> None:
     embedded = EmbeddedStore(workspace)
     open_store(embedded).put("key", b"1")
@@ -113,34 +122,19 @@ def test_a_server_whose_folder_was_moved_to_another_disk_is_stopped(workspace: P
         os.waitpid(left_behind.pid, os.WNOHANG)
 
 
-def test_concurrent_starts_by_different_paths_start_one_server(workspace: Path) -> None:
+def start(workspace: Path) -> ServerAddress:
+    return EmbeddedStore(workspace).start()
+
+
+def test_concurrent_starts_by_different_paths_start_one_server(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace.mkdir()
     link = workspace.with_name("link")
     link.symlink_to(workspace)
-    script = """
-import sys
-from pathlib import Path
-from textgate.components.storage import EmbeddedStore
-print(EmbeddedStore(Path(sys.argv[1])).start())
-"""
-    paths = [str(workspace), str(link), f"{workspace}/../link", "workspace"]
-    starts = [
-        subprocess.Popen([sys.executable, "-c", script, path], cwd=workspace.parent, stdout=subprocess.PIPE, text=True)
-        for path in paths
-    ]
-    addresses = {start.communicate()[0] for start in starts}
+    monkeypatch.chdir(workspace.parent)
+    paths = [workspace, link, workspace / ".." / "link", Path("workspace")]
+    with ProcessPoolExecutor(len(paths), mp_context=get_context("fork")) as processes:
+        addresses = set(processes.map(start, paths))
     assert len(addresses) == 1
-    assert addresses == {f"{EmbeddedStore(workspace).status()}\n"}
-
-
-def test_a_suspended_server_is_reported_and_can_be_stopped(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("textgate.components.storage.embedded_server._ANSWER_SECONDS", 0.2)
-    embedded = EmbeddedStore(workspace)
-    address = embedded.start()
-    os.kill(address.pid, signal.SIGSTOP)
-    status = embedded.status()
-    assert status is not None
-    assert (status.pid, status.answers) == (address.pid, False)
-    assert embedded.stop()
-    assert embedded.status() is None
-    assert json.loads((embedded.folder / "state.json").read_text())["pid"] == address.pid
+    assert addresses == {EmbeddedStore(workspace).status()}
