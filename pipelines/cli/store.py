@@ -32,12 +32,14 @@ def status(workspace: Path, as_json: bool) -> None:
     """Show whether the store is running, and its address."""
     address = EmbeddedStore(workspace).status()
     if as_json:
-        running = address is not None
-        click.echo(json.dumps({"running": running, "endpoint": address.endpoint if address else None}))
+        endpoint, answers = (address.endpoint, address.answers) if address else (None, False)
+        click.echo(json.dumps({"running": address is not None, "answers": answers, "endpoint": endpoint}))
     elif address is None:
         click.echo("the store is not running: textgate store start")
-    else:
+    elif address.answers:
         click.echo(f"the store is running at {address.endpoint} (process {address.pid})")
+    else:
+        click.echo(f"the store at {address.endpoint} (process {address.pid}) does not answer: textgate store stop")
 
 
 @store.command(epilog=example("textgate store stop"))

@@ -1,11 +1,8 @@
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,69 +51,6 @@ def test_a_store_keeps_its_data_over_stop_and_kill(embedded: EmbeddedStore, monk
     assert store.get("key").data == b"kept"  # type: ignore[union-attr]
 
 
-def test_only_the_owner_can_read_the_secrets(embedded: EmbeddedStore) -> None:
-    embedded.start()
-    assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
-    secret = embedded.environment()["AWS_SECRET_ACCESS_KEY"]
-    for path in embedded.folder.glob("*"):
-        if path.is_file() and secret in path.read_text("utf-8", "replace"):
-            assert path.name == "s3.json"
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    command = Path(f"/proc/{embedded.start().pid}/cmdline").read_text()
-    assert secret not in command
-
-
-def test_no_port_accepts_unauthenticated_requests(embedded: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    embedded.start()
-    store = client(embedded, monkeypatch)
-    store.ensure_bucket()
-    private = os.urandom(1_000_000)
-    store.put("key", private)
-    ports = json.loads((embedded.folder / "state.json").read_text())["ports"]
-    attempts = [
-        ("GET", ports["s3"], "/textgate/key"),
-        ("GET", ports["s3"], "/"),
-        ("GET", ports["filer"], "/buckets/textgate/key"),
-        ("PUT", ports["filer"], "/buckets/textgate/other"),
-        ("DELETE", ports["filer"], "/buckets/textgate/key"),
-        ("GET", ports["master"], "/col/delete?collection=textgate"),
-        ("GET", ports["master"], "/dir/assign?collection=textgate"),
-        ("GET", ports["volume"], "/admin/delete_collection?collection=textgate"),
-    ]
-    for method, port, path in attempts:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}", method=method, data=b"x" if method == "PUT" else None
-        )
-        with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(request, timeout=10)
-        assert error.value.code in (401, 403, 404), (method, path)
-    assert store.get("key").data == private  # type: ignore[union-attr]
-    assert store.get("other") is None
-
-
-def test_two_workspaces_run_at_the_same_time(embedded: EmbeddedStore, tmp_path: Path) -> None:
-    other = EmbeddedStore(tmp_path / "other")
-    try:
-        assert embedded.start() != other.start()
-        assert embedded.status()
-        assert other.status()
-    finally:
-        other.stop()
-
-
-def test_the_server_listens_on_loopback_only(embedded: EmbeddedStore) -> None:
-    pid = embedded.start().pid
-    inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
-    listening = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                listening.append(fields[1].split(":")[0])
-    assert listening
-    assert set(listening) <= {"0100007F", "00000000000000000000000001000000"}
-
-
 def test_a_process_that_reuses_the_pid_is_not_stopped(embedded: EmbeddedStore) -> None:
     embedded.start()
     state = json.loads((embedded.folder / "state.json").read_text())
@@ -130,16 +64,6 @@ def test_a_process_that_reuses_the_pid_is_not_stopped(embedded: EmbeddedStore) -
         assert embedded.start().pid != bystander.pid
     finally:
         bystander.communicate(b"\n")
-
-
-def test_two_concurrent_starts_start_one_server(embedded: EmbeddedStore) -> None:
-    script = f"""
-from pathlib import Path
-from textgate.components.storage import EmbeddedStore
-print(EmbeddedStore(Path({str(embedded.workspace)!r})).start().pid)
-"""
-    starts = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert len({start.communicate()[0] for start in starts}) == 1
 
 
 def test_connect_uses_an_endpoint_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
