@@ -43,5 +43,5 @@ def follow_reference(registry: "Registry", model: str, *, run: str, reason: str)
 def _newest_first(registry: "Registry", model: str) -> Iterator[ChannelUpdate]:
     """Yield the updates of a model, newest first; the audit is read only if the channels do not suffice."""
     current = (registry.channel(model, channel) for channel in (CHAMPION, REFERENCE))
-    yield from sorted((update for update in current if update), key=lambda update: update.time, reverse=True)
+    yield from sorted((update for update in current if update), key=lambda update: update.order, reverse=True)
     yield from registry.history(model)

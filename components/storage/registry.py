@@ -2,7 +2,7 @@
 
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
-    models/<model>/audit/<time>-<run>.json      every ChannelUpdate
+    models/<model>/audit/<sequence>-<channel>-<run>.json    every ChannelUpdate; <time>-<run>.json of textgate 0.1
     models/<model>/costs/<version>.json         cost of the version's training, if its bundle had it; written once
     models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
     judgements/<model>/<run>.json               what a run used the test split for, see ``judgements``
@@ -21,13 +21,21 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
+from textgate.components.contracts import (
+    ConflictError,
+    DamagedError,
+    GateDecision,
+    InputError,
+    ModelBundle,
+    new_folder,
+)
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
+from textgate.components.storage.damage import read_object, skip_damaged
 from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.s3 import ObjectContent, Store
@@ -149,11 +157,11 @@ class Registry:
             channel: Name of the channel.
 
         Raises:
-            InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
-                rolled back and would be champion or reference.
+            InputError: The version does not exist, or it was rolled back and would be champion or reference.
+            ConflictError: The channel no longer points at ``expected``.
         """
         self._require_version(model, version)
-        current = self._read_channel(model, channel)
+        current, others = self._read_channel(model, channel), self._channels(model).values()
         # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
         if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):
             raise InputError(block.message)
@@ -169,6 +177,8 @@ class Registry:
             reason=made.reason,
             time=made.time,
             decision=decision,
+            sequence=1 + max((other.sequence for other, _ in (*others, *([current] if current else []))), default=0),
+            after=current[0].audit_key if current else None,
         )
         if current:
             self._write_audit_entry(current[0])
@@ -178,7 +188,7 @@ class Registry:
             self.store.replace(key, _to_json(update), etag) or self.channel(model, channel) == update
         )
         if not swapped:
-            raise InputError(
+            raise ConflictError(
                 f"the {channel} of {model} has been moved by another run since it was compared "
                 f"({expected or 'nothing'} was expected, {previous or 'nothing'} was found): run again"
             )
@@ -203,7 +213,9 @@ class Registry:
         return self.blocks(model).lift(version, reason)
 
     def history(self, model: str) -> list[ChannelUpdate]:
-        """Return every update of the model's channels, newest first.
+        """Return every update of the model's channels, newest first in the order of the chain.
+
+        Damaged updates are left out, with a warning each.
 
         Raises:
             InputError: The model does not exist.
@@ -211,10 +223,10 @@ class Registry:
         self._require_model(model)
         updates = {update.audit_key: update for update, _ in self._channels(model).values()}
         for item in self.store.objects(f"models/{model}/audit/"):
-            stored = self.store.get(item.key)
-            if stored is not None:
-                updates[item.key] = ChannelUpdate.parse(stored.data, self.store.uri(item.key))
-        return sorted(updates.values(), key=lambda update: update.time, reverse=True)
+            with skip_damaged("it is left out of the history"):
+                if item.key not in updates and (read := read_object(self.store, item.key, ChannelUpdate.parse)):
+                    updates[item.key] = read[0]
+        return sorted(updates.values(), key=lambda update: update.order, reverse=True)
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
         """Download and verify a version.
@@ -238,18 +250,19 @@ class Registry:
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
-        key = f"models/{model}/channels/{channel}.json"
-        stored = self.store.get(key)
-        return (ChannelUpdate.parse(stored.data, self.store.uri(key)), stored) if stored else None
+        try:
+            return read_object(self.store, f"models/{model}/channels/{channel}.json", ChannelUpdate.parse)
+        except DamagedError as error:
+            raise DamagedError(f"{error}: textgate models repair {model} --channel {channel} rebuilds it") from error
 
     def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, ObjectContent]]:
         prefix = f"models/{model}/channels/"
         channels = {}
         for item in self.store.objects(prefix):
             channel = item.key[len(prefix) :].removesuffix(".json")
-            current = self._read_channel(model, channel)
-            if current is not None:
-                channels[channel] = current
+            with skip_damaged("it is skipped"):
+                if current := self._read_channel(model, channel):
+                    channels[channel] = current
         return channels
 
     def _write_audit_entry(self, update: ChannelUpdate) -> None:
