@@ -22,6 +22,7 @@ from textgate.serving.repository import Repository
 from textgate.serving.request_recorder import RecordedRequest
 from textgate.serving.sampling import is_sampled
 from textgate.serving.served_model import SHADOW, ServedVersion
+from textgate.serving.spool import SpoolError
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,8 @@ class Endpoint:
             for model, version in sorted(versions.items())
         ]
 
-    def feedback(self, model: str | None, request_id: str, index: int, label: str) -> None:
-        """Record the correct label of a text.
+    async def feedback(self, model: str | None, request_id: str, index: int, label: str) -> None:
+        """Record the correct label of a text; it is on the disk when this returns.
 
         Args:
             model: Name of the model; may be None if only one is served.
@@ -200,7 +201,8 @@ class Endpoint:
             label: Correct label.
 
         Raises:
-            RequestError: If the model is ambiguous or not served, or has no such label, or the request no such text.
+            RequestError: If the model is ambiguous or not served, or has no such label, or the request no such text;
+                507 if it cannot be written, 504 if that takes too long.
         """
         model = self.model_name(model)
         _check_label(model, label, self.find(model).loaded.bundle.labels)
@@ -208,7 +210,13 @@ class Endpoint:
         if index >= (MAX_INDEX if count is None else count):
             known = "" if count is None else f": it had {count}"
             raise RequestError(422, f"index: the request had no text with this index{known}")
-        self.feedback_log.add_feedback(request_id, index, model, label)
+        written = self.feedback_log.add_feedback(request_id, index, model, label)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(written), self.limits.deadline_seconds)
+        except SpoolError as error:
+            raise RequestError(507, str(error), retry_after=60) from error
+        except TimeoutError as error:
+            raise RequestError(504, "the server's disk did not take the feedback in time", retry_after=1) from error
         self.metrics.feedback.labels(model).inc()
 
     async def load(self, model: str) -> None:

@@ -46,7 +46,7 @@ class NativeApi:
     async def feedback(self, request: Request) -> Response:
         """Record the correct label of a text that was classified before."""
         body = parse_json(FeedbackRequest, request.body)
-        self.endpoint.feedback(body.model, body.request_id, body.index, body.label)
+        await self.endpoint.feedback(body.model, body.request_id, body.index, body.label)
         return json_response({"accepted": True})
 
     async def models(self, request: Request) -> Response:

@@ -32,6 +32,7 @@ _ERRORS = {
     500: "The server failed; its log has the cause.",
     503: "No model is ready.",
     504: "The deadline passed before the response was ready.",
+    507: "Feedback cannot be written to the disk of the server, or too much of it waits for the store.",
 }
 
 

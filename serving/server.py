@@ -23,7 +23,7 @@ from textgate.serving.app import Application
 from textgate.serving.batching import Batcher
 from textgate.serving.certificate import CertificateFiles
 from textgate.serving.endpoint import Endpoint, RequestLimits
-from textgate.serving.feedback import FeedbackLog
+from textgate.serving.feedback import MAX_SPOOL_BYTES, FeedbackLog
 from textgate.serving.grpc_server import GrpcServer, start_grpc
 from textgate.serving.http_server import HttpServer, listen
 from textgate.serving.keys import Keys
@@ -47,7 +47,7 @@ class ServerSettings:
     targets: Sequence[ModelRef]
     """Models to serve; if empty, every model that has a champion."""
     workspace: Path
-    """Folder for downloaded bundles."""
+    """Folder for downloaded bundles, and for feedback that the store does not have yet."""
     host: str = "127.0.0.1"
     port: int = 8080
     """HTTP port; 0 picks a free one."""
@@ -69,6 +69,8 @@ class ServerSettings:
     """Private key of the certificate, PEM."""
     log_predictions: float = 0.0
     """Share of the requests, 0 to 1, whose texts and predictions are written to the store."""
+    max_feedback_bytes: int = MAX_SPOOL_BYTES
+    """Most bytes of feedback that wait on the disk for the store."""
     linger_seconds: float = 5.0
     """Seconds after SIGTERM in which requests are still answered, and clients are told to close their connections."""
     drain_seconds: float = 20.0
@@ -103,7 +105,12 @@ async def _serve(
     repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic)
     listening = listen(settings.host, settings.port)
     batcher = Batcher(threads, limits.deadline_seconds / 2, metrics)
-    feedback_log = FeedbackLog(registry.store, settings.log_predictions)
+    feedback_log = FeedbackLog(
+        registry.store,
+        settings.workspace / "feedback" / registry.store.bucket,
+        settings.log_predictions,
+        disk=settings.max_feedback_bytes,
+    )
     endpoint = Endpoint(repository, batcher, limits, metrics, feedback_log)
     tracing = _start_tracing()
     allowed_hosts = [*LOOPBACK_HOSTS, *settings.allowed_hosts]

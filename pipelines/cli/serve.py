@@ -55,6 +55,11 @@ _PERCENT = click.FloatRange(0, 100)
     "--log-predictions", type=_PERCENT, default=0.0, help="Percentage of requests logged to the store, with texts."
 )
 @click.option(
+    "--max-feedback-mb",
+    default=256,
+    help="Maximum size in MiB of feedback that waits on disk for the store; more is refused with status 507.",
+)
+@click.option(
     "--linger-seconds",
     default=5.0,
     help="Seconds after SIGTERM in which requests are still answered, with `connection: close`.",
@@ -80,6 +85,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     log_predictions: float,
+    max_feedback_mb: int,
     linger_seconds: float,
     drain_seconds: int,
     workspace: Path,
@@ -120,6 +126,7 @@ def serve(
         certificate=tls_cert,
         private_key=tls_key,
         log_predictions=log_predictions / 100,
+        max_feedback_bytes=max_feedback_mb * 2**20,
         linger_seconds=linger_seconds,
         drain_seconds=drain_seconds,
     )

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -76,12 +77,14 @@ def write_log(
     texts: list[str] | None = None,
 ) -> None:
     """Write the server's log: different texts with the predicted labels, and the labels from feedback."""
-    log, batch = FeedbackLog(store, share=1.0), next(COUNTER)
-    for index, (text, label) in enumerate(zip(texts or new_texts(len(labels)), labels, strict=True)):
-        log.add_prediction(f"request-{batch}-{index}", "films", version, [text], [label], [0.8])
-    for index, label in enumerate(true_labels or []):
-        log.add_feedback(f"request-{batch}-{index}", 0, "films", label)
-    log.close()
+    batch = next(COUNTER)
+    with TemporaryDirectory() as spool:
+        log = FeedbackLog(store, Path(spool), share=1.0)
+        for index, (text, label) in enumerate(zip(texts or new_texts(len(labels)), labels, strict=True)):
+            log.add_prediction(f"request-{batch}-{index}", "films", version, [text], [label], [0.8])
+        for index, label in enumerate(true_labels or []):
+            log.add_feedback(f"request-{batch}-{index}", 0, "films", label)
+        log.close()
 
 
 def test_without_new_data_or_drift_nothing_is_submitted(
@@ -366,10 +369,10 @@ def test_an_alarm_about_another_metric_does_not_silence_this_one(
 
 
 def test_feedback_without_logged_predictions_does_not_say_how_many_answers_it_is_of(
-    workspace: ClusterWorkspace, champion: Champion
+    workspace: ClusterWorkspace, champion: Champion, tmp_path: Path
 ) -> None:
     trained = champion(source_version(workspace))
-    log = FeedbackLog(workspace.store)
+    log = FeedbackLog(workspace.store, tmp_path / "spool")
     for index in range(150):
         log.add_prediction(f"request-{index}", "films", trained, ["a text"], ["yes"], [0.8])
         log.add_feedback(f"request-{index}", 0, "films", "no" if index % 2 else "yes")

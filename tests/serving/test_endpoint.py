@@ -24,7 +24,7 @@ def run(store: Store, workspace: Path, test: Callable[[Endpoint], Awaitable[None
     """Run a test with an endpoint of one worker over the champions of a store."""
 
     async def run_test() -> None:
-        metrics, log = Metrics(), FeedbackLog(store)
+        metrics, log = Metrics(), FeedbackLog(store, workspace / "spool")
         repository = Repository(Registry(store), workspace, metrics, threads=1)
         repository.start([])
         batcher = Batcher(1, 5.0, metrics)
@@ -47,11 +47,11 @@ def test_feedback_for_a_text_that_does_not_exist_is_an_error(store: Store, tmp_p
             ("unknown", 10**5000, "index: the request had no text with this index"),
         ):
             with pytest.raises(RequestError, match=message) as error:
-                endpoint.feedback("small", request, index, "good")
+                await endpoint.feedback("small", request, index, "good")
             assert error.value.status == 422
             assert len(error.value.message) < 200
-        endpoint.feedback("small", "known", 1, "good")
-        endpoint.feedback("small", "unknown", 2**31 - 1, "good")
+        await endpoint.feedback("small", "known", 1, "good")
+        await endpoint.feedback("small", "unknown", 2**31 - 1, "good")
 
     run(store, tmp_path / "workspace", give_feedback)
     rows = read_feedback_log(store, "feedback", "small").select(["request_id", "index"]).to_pylist()
@@ -67,13 +67,13 @@ def test_errors_quote_only_so_much_of_labels_and_names(store: Store, tmp_path: P
 
     async def provoke(endpoint: Endpoint) -> None:
         with pytest.raises(RequestError, match=r"has no label 'yyy.*; it has short, 1 more$") as error:
-            endpoint.feedback("a-model-with-a-long-name-0", "request", 0, "y" * 100_000)
+            await endpoint.feedback("a-model-with-a-long-name-0", "request", 0, "y" * 100_000)
         assert len(error.value.message) <= 500
         with pytest.raises(RequestError, match=r"those that are: a-model.* more$") as error:
             endpoint.find("z" * 100_000)
         assert len(error.value.message) <= 500
         with pytest.raises(RequestError, match=r"name one of the served models: a-model.* more$") as error:
-            endpoint.feedback(None, "request", 0, "short")
+            await endpoint.feedback(None, "request", 0, "short")
         assert len(error.value.message) <= 500
 
     run(store, tmp_path / "workspace", provoke)

@@ -77,6 +77,12 @@ def messages() -> Iterator[Messages]:
 
 
 @pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """Folder for feedback that the store does not have yet."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[EmbeddedStore]:
     """A store that the test may stop."""
     store = EmbeddedStore(tmp_path)
@@ -85,8 +91,8 @@ def embedded(tmp_path: Path) -> Iterator[EmbeddedStore]:
     store.stop()
 
 
-def test_feedback_has_the_prediction_it_refers_to(store: Store) -> None:
-    log, before = FeedbackLog(store), datetime.now(UTC)
+def test_feedback_has_the_prediction_it_refers_to(store: Store, spool: Path) -> None:
+    log, before = FeedbackLog(store, spool), datetime.now(UTC)
     add_prediction(log, "r1", ["a good film", "dull"])
     add_prediction(log, "r1", ["dull"], model="other", version="v9")
     add_prediction(log, "r2", ["dull"])
@@ -123,8 +129,8 @@ def test_feedback_has_the_prediction_it_refers_to(store: Store) -> None:
         assert re.fullmatch(rf"feedback/(films|other)/({days})/[0-9a-f-]{{36}}\.parquet", item.key)
 
 
-def test_predictions_of_a_share_of_the_requests_are_written(store: Store) -> None:
-    log = FeedbackLog(store, share=0.4, rows=7)
+def test_predictions_of_a_share_of_the_requests_are_written(store: Store, spool: Path) -> None:
+    log = FeedbackLog(store, spool, share=0.4, rows=7)
     request_ids = [f"request {number}" for number in range(50)]
     for request in request_ids:
         add_prediction(log, request, [f"good {request}", "dull", "???"])
@@ -141,8 +147,8 @@ def test_predictions_of_a_share_of_the_requests_are_written(store: Store) -> Non
     assert 0 < len(expected) < 150
 
 
-def test_only_the_last_requests_are_remembered(store: Store) -> None:
-    log = FeedbackLog(store)
+def test_only_the_last_requests_are_remembered(store: Store, spool: Path) -> None:
+    log = FeedbackLog(store, spool)
     for number in range(REMEMBERED_REQUESTS + 1):
         add_prediction(log, str(number), ["a good film"])
         if number == 1:
@@ -166,20 +172,20 @@ def test_only_the_last_requests_are_remembered(store: Store) -> None:
     }
 
 
-def test_rows_are_written_if_they_are_many_long_or_old(store: Store) -> None:
+def test_rows_are_written_if_they_are_many_long_or_old(store: Store, spool: Path) -> None:
     written = watch_puts(store, "after-call")
-    many = FeedbackLog(store, rows=3, seconds=HOUR)
+    many = FeedbackLog(store, spool, rows=3, seconds=HOUR)
     for index in range(3):
         many.add_feedback("many", index, "films", "bad")
     written.get(timeout=WAIT)
     assert len(read_rows(store)) == 3
 
-    long = FeedbackLog(store, share=1.0, seconds=HOUR, memory=4_000_000)
+    long = FeedbackLog(store, spool, share=1.0, seconds=HOUR, memory=4_000_000)
     add_prediction(long, "long", ["x" * 1_000_000])
     written.get(timeout=WAIT)
     assert len(read_rows(store, "predictions")) == 1
 
-    old = FeedbackLog(store, seconds=0.05)
+    old = FeedbackLog(store, spool, seconds=0.05)
     old.add_feedback("old", 0, "films", "bad")
     written.get(timeout=WAIT)
     assert len(read_rows(store)) == 4
@@ -190,8 +196,8 @@ def test_rows_are_written_if_they_are_many_long_or_old(store: Store) -> None:
     assert len(read_rows(store)) == 4
 
 
-def test_rows_from_several_threads_are_all_written(store: Store) -> None:
-    log, start = FeedbackLog(store, rows=7), threading.Barrier(4)
+def test_rows_from_several_threads_are_all_written(store: Store, spool: Path) -> None:
+    log, start = FeedbackLog(store, spool, rows=7), threading.Barrier(4)
 
     def note(thread: int) -> None:
         start.wait()
@@ -208,12 +214,14 @@ def test_rows_from_several_threads_are_all_written(store: Store) -> None:
     assert found == [(str(thread), number) for thread in range(4) for number in range(250)]
 
 
-def test_after_an_outage_the_store_gets_every_row_once(embedded: EmbeddedStore, messages: Messages) -> None:
+def test_after_an_outage_the_store_gets_every_row_once(
+    embedded: EmbeddedStore, messages: Messages, spool: Path
+) -> None:
     store = store_without_retries(embedded.start().endpoint, embedded.environment())
     store.ensure_bucket()
     attempts = watch_puts(store, "before-call")
     embedded.stop()
-    log = FeedbackLog(store, rows=2, seconds=0.05)
+    log = FeedbackLog(store, spool, rows=2, seconds=0.05)
     for number in range(2):
         log.add_feedback(str(number), 0, "films", "bad")
     assert messages.get(timeout=WAIT) == "the store is away: feedback is kept and tried again"
@@ -231,7 +239,7 @@ def test_after_an_outage_the_store_gets_every_row_once(embedded: EmbeddedStore, 
     assert messages.empty()
 
 
-def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messages: Messages) -> None:
+def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messages: Messages, spool: Path) -> None:
     lost = iter([True, True])
 
     def lose(**_: object) -> None:
@@ -239,7 +247,7 @@ def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messa
             raise ReadTimeoutError(endpoint_url="http://store")
 
     store.client.meta.events.register("after-call.s3.PutObject", lose)
-    log = FeedbackLog(replace(store, patience=0), rows=1, seconds=0.05)
+    log = FeedbackLog(replace(store, patience=0), spool, rows=1, seconds=0.05)
     log.add_feedback("r", 0, "films", "bad")
     assert messages.get(timeout=WAIT).startswith("the store is away")
     assert messages.get(timeout=WAIT).startswith("the store is back")
@@ -247,42 +255,51 @@ def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messa
     assert [row["request_id"] for row in read_rows(store)] == ["r"]
 
 
-def test_during_an_outage_the_oldest_rows_are_dropped(embedded: EmbeddedStore) -> None:
+def test_during_an_outage_the_oldest_predictions_are_dropped_and_no_feedback(
+    embedded: EmbeddedStore, spool: Path
+) -> None:
     store = store_without_retries(embedded.start().endpoint, embedded.environment())
     store.ensure_bucket()
     attempts = watch_puts(store, "before-call")
     embedded.stop()
-    log = FeedbackLog(store, rows=1, seconds=HOUR, memory=20_000)
+    log = FeedbackLog(store, spool, share=1.0, rows=1, seconds=HOUR, memory=20_000)
+    for number in range(20):
+        add_prediction(log, str(number), ["a good film"])
+        attempts.get(timeout=WAIT)
     for number in range(20):
         log.add_feedback(str(number), 0, "films", "bad")
-        attempts.get(timeout=WAIT)
     embedded.start()
     log.close(WAIT)
-    kept = [int(row["request_id"]) for row in read_rows(store)]
+    assert sorted(int(row["request_id"]) for row in read_rows(store)) == list(range(20))
+    kept = [int(row["request_id"]) for row in read_rows(store, "predictions")]
     assert 2 < len(kept) < 15
     assert kept == list(range(20))[-len(kept) :]
     assert log.dropped == 20 - len(kept)
 
 
-def test_rows_lost_in_an_outage_are_logged_and_counted(
-    store: Store, environment: dict[str, str], messages: Messages
+def test_after_an_outage_until_the_end_feedback_waits_on_the_disk_for_the_next_server(
+    store: Store, environment: dict[str, str], messages: Messages, spool: Path
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        log = FeedbackLog(store_without_retries(f"http://127.0.0.1:{taken.getsockname()[1]}", environment), share=1.0)
+        away = store_without_retries(f"http://127.0.0.1:{taken.getsockname()[1]}", environment)
+        log = FeedbackLog(away, spool, share=1.0)
         add_prediction(log, "r1", ["a good film", "dull"])
-        log.add_feedback("r1", 0, "films", "bad")
+        log.add_feedback("r1", 0, "films", "bad").result(WAIT)
         log.close(WAIT)
-    assert log.dropped == 3
+    assert log.dropped == 2
     assert messages.get_nowait().startswith("the store is away")
-    assert messages.get_nowait() == "feedback is lost: the store stayed away until the end"
+    assert messages.get_nowait() == "predictions are lost: the store stayed away until the end"
+    assert messages.get_nowait() == "feedback waits on the disk for the next server"
+    FeedbackLog(store, spool).close()
+    assert [row["predicted"] for row in read_rows(store)] == ["good"]
     assert messages.empty()
 
 
-def test_a_store_that_hangs_blocks_nothing(environment: dict[str, str], messages: Messages) -> None:
+def test_a_store_that_hangs_blocks_nothing(environment: dict[str, str], messages: Messages, spool: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         hanging = store_without_retries(f"http://127.0.0.1:{server.getsockname()[1]}", environment)
-        log = FeedbackLog(hanging, share=1.0, rows=1, memory=100_000)
+        log = FeedbackLog(hanging, spool, share=1.0, rows=1, memory=100_000)
         log.add_feedback("first", 0, "films", "bad")
         connection, _ = server.accept()
         # The thread waits for the store now; new rows are still accepted at once, up to the memory limit.
@@ -290,18 +307,19 @@ def test_a_store_that_hangs_blocks_nothing(environment: dict[str, str], messages
             add_prediction(log, str(number), ["a good film"])
         assert 800 < log.dropped < 1_000
         log.close(0.01)
-        assert messages.get_nowait() == "feedback was not written in time"
+        assert messages.get_nowait() == "the log was not uploaded in time"
+        assert messages.get_nowait() == "feedback waits on the disk for the next server"
         connection.close()
     assert messages.get(timeout=WAIT).startswith("the store is away")
-    assert messages.get(timeout=WAIT).startswith("feedback is lost")
-    assert log.dropped == 1_001
+    assert messages.get(timeout=WAIT).startswith("predictions are lost")
+    assert log.dropped == 1_000
 
 
 ODD = ["", "\ud800", "a\udfffé", "\ud83d\ude00", "\x00\x1b", "漢字 👩‍👩‍👧", "x" * 100_000, "\u202e"]
 
 
-def test_odd_texts_are_stored_as_the_normalizer_reads_them(store: Store) -> None:
-    log = FeedbackLog(store, share=1.0)
+def test_odd_texts_are_stored_as_the_normalizer_reads_them(store: Store, spool: Path) -> None:
+    log = FeedbackLog(store, spool, share=1.0)
     add_prediction(log, "odd \ud800", ODD)
     for index, text in enumerate(ODD):
         log.add_feedback("odd \ud800", index, "films", text)
@@ -314,17 +332,17 @@ def test_odd_texts_are_stored_as_the_normalizer_reads_them(store: Store) -> None
     assert [row["predicted"] for row in corrected] == ["bad"] * len(ODD)
 
 
-def test_a_row_that_cannot_be_stored_affects_no_other(store: Store, messages: Messages) -> None:
-    log = FeedbackLog(store, rows=1)
+def test_a_row_that_cannot_be_stored_affects_no_other(store: Store, messages: Messages, spool: Path) -> None:
+    log = FeedbackLog(store, spool, share=1.0, rows=1)
     for index in (-1, 2**31, 10**30):
-        log.add_feedback("r1", index, "films", "bad")
-    assert log.dropped == 3
-    log.add_feedback("r1", 0, "films", 5)  # type: ignore[arg-type]
-    assert messages.get(timeout=WAIT) == "feedback is lost: it cannot be stored"
-    log.add_feedback("r1", 2**31 - 1, "films", "bad")
+        with pytest.raises(ValueError, match="no text has the index"):
+            log.add_feedback("r1", index, "films", "bad")
+    log.add_prediction("r1", "films", "v1", ["text"], [5], [0.5])  # type: ignore[list-item]
+    assert messages.get(timeout=WAIT) == "predictions are lost: they cannot be stored"
+    log.add_feedback("r2", 2**31 - 1, "films", "bad")
     log.close()
     assert [(row["index"], row["label"]) for row in read_rows(store)] == [(2**31 - 1, "bad")]
-    assert log.dropped == 4
+    assert log.dropped == 1
 
 
 def parquet(table: pa.Table) -> bytes:

@@ -163,7 +163,7 @@ def test_loading_a_bad_model_names_the_reason_and_unloading_it_ends_the_attempts
     repository.start([ModelRef("small")])
 
     async def load_and_unload() -> None:
-        batcher, log = Batcher(1, 1.0, repository.metrics), FeedbackLog(registry.store)
+        batcher, log = Batcher(1, 1.0, repository.metrics), FeedbackLog(registry.store, tmp_path / "spool")
         endpoint = Endpoint(repository, batcher, RequestLimits(), repository.metrics, log)
         for name, status in {"garbage": 422, "absent": 422, "nothing": 404, "..": 404, "\udc80" * 900: 404}.items():
             with pytest.raises(RequestError) as error:

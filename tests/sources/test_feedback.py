@@ -1,7 +1,10 @@
 """Feedback on a served model as a source."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -22,15 +25,23 @@ def bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEFAULT_BUCKET", store.bucket)
 
 
+@contextmanager
+def feedback_log(store: Store, share: float = 0.0) -> Iterator[FeedbackLog]:
+    """Yield a server's log, which is in the store afterwards."""
+    with TemporaryDirectory() as spool:
+        log = FeedbackLog(store, Path(spool), share)
+        yield log
+        log.close()
+
+
 def serve(store: Store, share: float = 1.0, requests: int = 3, model: str = "films") -> None:
     """Log requests of two texts each, all predicted ``good``, and feedback that calls the second one ``bad``."""
-    log = FeedbackLog(store, share)
-    for number in range(requests):
-        request = f"{model}-{number}"
-        log.add_prediction(request, model, "v1", [f"fine {number}", f"dull {number}"], ["good", "good"], [0.9, 0.6])
-        log.add_feedback(request, 0, model, "good")
-        log.add_feedback(request, 1, model, "bad")
-    log.close()
+    with feedback_log(store, share) as log:
+        for number in range(requests):
+            request = f"{model}-{number}"
+            log.add_prediction(request, model, "v1", [f"fine {number}", f"dull {number}"], ["good", "good"], [0.9, 0.6])
+            log.add_feedback(request, 0, model, "good")
+            log.add_feedback(request, 1, model, "bad")
 
 
 def read(uri: str, tmp_path: Path) -> list[dict[str, Any]]:
@@ -52,9 +63,8 @@ def test_feedback_is_joined_with_the_logged_texts(store: Store, tmp_path: Path) 
 
 def test_the_last_label_of_a_text_counts(store: Store, tmp_path: Path) -> None:
     serve(store, requests=1)
-    log = FeedbackLog(store)
-    log.add_feedback("films-0", 0, "films", "bad")
-    log.close()
+    with feedback_log(store) as log:
+        log.add_feedback("films-0", 0, "films", "bad")
     assert {row["text"]: row["label"] for row in read("feedback://films", tmp_path)} == {
         "fine 0": "bad",
         "dull 0": "bad",
@@ -81,9 +91,8 @@ def test_only_the_last_days_are_read(store: Store, tmp_path: Path, monkeypatch: 
 def test_the_version_changes_with_feedback_and_not_with_predictions(store: Store) -> None:
     serve(store)
     before = content_version("feedback://films")
-    log = FeedbackLog(store, 1.0)
-    log.add_prediction("more", "films", "v1", ["text"], ["good"], [0.9])
-    log.close()
+    with feedback_log(store, 1.0) as log:
+        log.add_prediction("more", "films", "v1", ["text"], ["good"], [0.9])
     assert content_version("feedback://films") == before
     serve(store, requests=1)
     assert content_version("feedback://films") != before
@@ -93,10 +102,9 @@ def test_feedback_without_a_logged_text_is_left_out_with_a_warning(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(store)
-    log = FeedbackLog(store, 0.0)
-    log.add_prediction("unlogged", "films", "v1", ["text"], ["good"], [0.9])
-    log.add_feedback("unlogged", 0, "films", "bad")
-    log.close()
+    with feedback_log(store, 0.0) as log:
+        log.add_prediction("unlogged", "films", "v1", ["text"], ["good"], [0.9])
+        log.add_feedback("unlogged", 0, "films", "bad")
     assert len(read("feedback://films", tmp_path)) == 6
     assert capsys.readouterr().out == (
         "textgate warning: 1 of the 7 labels at feedback://films are left out, because their texts were not logged: "
