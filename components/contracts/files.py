@@ -47,7 +47,8 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
+        _name(error, path)
         Path(name).unlink(missing_ok=True)
         raise
     _sync(path.parent)
@@ -90,7 +91,8 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
             if not (keep_existing and path.is_dir()):
                 raise
             shutil.rmtree(folder)
-    except BaseException:
+    except BaseException as error:
+        _name(error, path)
         shutil.rmtree(folder, ignore_errors=True)
         raise
     _sync(path.parent)
@@ -98,6 +100,12 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
 
 def _prefix(path: Path) -> str:
     return f".{path.name[:100]}-"
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Name the path in an error of the system without one: write(2) to a full disk knows no name."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)
 
 
 def _sync(path: Path) -> None:

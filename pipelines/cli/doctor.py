@@ -13,6 +13,7 @@ from typing import NamedTuple
 import click
 
 from textgate.components.contracts import InputError
+from textgate.components.machine_errors import machine_errors
 from textgate.components.storage import Store
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -76,7 +77,8 @@ def _gpu_check() -> Check:
 def _store_checks(workspace: Path, bucket: str) -> Iterator[Check]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     try:
-        store = open_store(workspace, bucket)
+        with machine_errors(workspace):
+            store = open_store(workspace, bucket)
     except InputError as error:
         yield Check("store", False, str(error))
         return
