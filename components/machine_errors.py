@@ -86,7 +86,8 @@ def _path(error: Exception, code: int, folders: Sequence[Path]) -> str | None:
     if code != errno.ENOSPC:
         return None
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    places = [*folders, temporary, Path(os.environ.get("TEXTGATE_DOWNLOADS", ".")), Path.cwd()]
+    named = (Path(os.environ[name]) for name in ("TEXTGATE_WORKSPACE", "TEXTGATE_DOWNLOADS") if name in os.environ)
+    places = [*folders, *named, temporary, Path.cwd()]
     return next((str(place) for place in places if _is_full(place)), None)
 
 

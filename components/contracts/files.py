@@ -39,16 +39,16 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         mode: Permissions of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+    with _named(path):
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _named(path), os.fdopen(handle, "wb") as file:
             yield cast(BinaryIO, file)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException as error:
-        _name(error, path)
+    except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     _sync(path.parent)
@@ -78,10 +78,12 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
             path.rmdir()
     if path.exists() and not keep_existing:
         raise FileExistsError(f"{path} exists already")
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    with _named(path):
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     folder.chmod(0o755)
     try:
-        yield folder
+        with _named(path):
+            yield folder
         for name in [*folder.rglob("*"), folder]:
             if not name.is_symlink():
                 _sync(name)
@@ -91,8 +93,7 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
             if not (keep_existing and path.is_dir()):
                 raise
             shutil.rmtree(folder)
-    except BaseException as error:
-        _name(error, path)
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     _sync(path.parent)
@@ -102,10 +103,15 @@ def _prefix(path: Path) -> str:
     return f".{path.name[:100]}-"
 
 
-def _name(error: BaseException, path: Path) -> None:
-    """Name the path in an error of the system without one: write(2) to a full disk knows no name."""
-    if isinstance(error, OSError) and error.errno and error.filename is None:
-        error.filename = str(path)
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the path in an error of the system that names none, or its temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and (error.filename is None or str(error.filename).startswith(str(path.parent / _prefix(path)))):
+            error.filename = str(path)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -166,7 +166,8 @@ def _run(
     store.ensure_bucket()
     with _exclusive(runs / f".{name}.lock", name), scratch_folder() as scratch, machine_errors(runs):
         compile_to(recipes, file, Images(image, image, content))
-        log = RunLog(runs, store, settings.display, loops, {"TMPDIR": str(scratch)})
+        environment = {"TMPDIR": str(scratch), "TEXTGATE_WORKSPACE": str(runs.parent)}
+        log = RunLog(runs, store, settings.display, loops, environment)
         try:
             with raised_signals(log.interrupt), log.capture():
                 _initialize_kfp(settings, runs, scratch)

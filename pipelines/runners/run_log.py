@@ -263,12 +263,13 @@ class RunLog(io.TextIOBase):
         """Write the log to the run's folder, wait for the uploads, and upload the log.
 
         Args:
-            succeeded: Whether the run succeeded; otherwise a failed upload does not hide why the run failed. Of an
+            succeeded: Whether the run succeeded; otherwise a failed write or upload does not hide why the run failed. Of an
                 interrupted run nothing is uploaded, and the artifacts of the steps that it interrupted are removed.
         """
         self._display.close()
         if self._run:
-            write_file(self.folder / "log.txt", "\n".join([*self._lines, self._thread.partial_line]) + "\n")
+            with contextlib.nullcontext() if succeeded else contextlib.suppress(OSError):
+                write_file(self.folder / "log.txt", "\n".join([*self._lines, self._thread.partial_line]) + "\n")
         self._uploader.shutdown(wait=not self._processes.stopped, cancel_futures=self._processes.stopped)
         if self._processes.stopped:
             for task in self._interrupted:
@@ -277,5 +278,5 @@ class RunLog(io.TextIOBase):
         with contextlib.nullcontext() if succeeded else contextlib.suppress(InputError):
             for upload in self._uploads:
                 upload.result()
-            if self._run:
+            if (self.folder / "log.txt").exists():
                 self._store.upload_file(self.folder / "log.txt", f"runs/{self._run}/log.txt")

@@ -60,11 +60,13 @@ class StepProcesses:
         try:
             if self.stopped:
                 _kill(_tree(process.pid), signal.SIGKILL)
+            # What a dead step leaves running would keep its output open, and the run waiting.
+            ending = threading.Thread(target=_end_group_after, args=(process.pid,), daemon=True)
+            ending.start()
             for line in process.stdout or ():
                 print(line, end="")
             print("\n")
-            # Not reaped yet, so that its process id still names the group.
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            ending.join()
         finally:
             self._join()
             _kill(_tree(process.pid), signal.SIGKILL)
@@ -121,6 +123,14 @@ def _is_running(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def _end_group_after(leader: int) -> None:
+    """Wait for the leader of a process group, and kill the group."""
+    with contextlib.suppress(ChildProcessError):
+        # Not reaped here, so that its process id still names the group.
+        os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT)
+        _kill(_tree(leader), signal.SIGKILL)
 
 
 def _tree(leader: int) -> list[psutil.Process]:
