@@ -103,4 +103,4 @@ def _has_no_inodes(path: Path) -> bool:
 
 def _existing(path: Path) -> Path:
     """Return the path, or the nearest folder above it that exists."""
-    return next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))  # noqa: PTH110 (Path.exists raises without permission)
+    return next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))

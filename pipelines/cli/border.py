@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import click
 
@@ -32,8 +32,8 @@ def replace_streams() -> None:
     They stay replaced: Python prints the traceback of a bug after the command. A command goes on without a standard
     error that cannot be written.
     """
-    sys.stdout = PrintableStream(Output(sys.stdout, _refuse_output))
-    sys.stderr = PrintableStream(Output(sys.stderr, lambda _: None))
+    sys.stdout = PrintableStream(cast(TextIO, Output(sys.stdout, _refuse_output)))
+    sys.stderr = PrintableStream(cast(TextIO, Output(sys.stderr, lambda _: None)))
 
 
 def _refuse_output(error: OSError) -> NoReturn:

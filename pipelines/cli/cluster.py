@@ -59,8 +59,8 @@ def submit(
     The S3 store is configured by the environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, …), here and in the cluster.
 
     Exit codes: 0 the run was started or, with --wait, completed; 1 it failed or the cluster cannot be reached; 2 the
-    recipe, an argument, the source or the token is wrong; 3 a gate rejected the model and --fail-on-reject is given; for
-    others see textgate --help.
+    recipe, an argument, the source or the token is wrong; 3 a gate rejected the model and --fail-on-reject is given;
+    for others see textgate --help.
     """
     if fail_on_reject and not wait:
         raise click.UsageError("--fail-on-reject goes with --wait")

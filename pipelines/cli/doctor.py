@@ -39,8 +39,8 @@ class Check(NamedTuple):
 def doctor(workspace: Path, bucket: str, as_json: bool) -> None:
     """Check that this machine has what a run needs.
 
-    Python, the packages, GPUs, the workspace, the store and its credentials are checked. Each line is ok or says how to fix the
-    problem. Exit code 1 if something must be fixed before a run.
+    Python, the packages, GPUs, the workspace, the store and its credentials are checked. Each line is ok or says how to
+    fix the problem. Exit code 1 if something must be fixed before a run.
     """
     checks = [*_version_checks(), _gpu_check(), _workspace_check(workspace), *_store_checks(workspace, bucket)]
     if as_json:

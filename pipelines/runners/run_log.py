@@ -263,8 +263,8 @@ class RunLog(io.TextIOBase):
         """Write the log to the run's folder, wait for the uploads, and upload the log.
 
         Args:
-            succeeded: Whether the run succeeded; otherwise a failed write or upload does not hide why the run failed. Of an
-                interrupted run nothing is uploaded, and the artifacts of the steps that it interrupted are removed.
+            succeeded: Whether the run succeeded; otherwise a failed write or upload does not hide why the run failed.
+                Of an interrupted run nothing is uploaded, and the artifacts of the interrupted steps are removed.
         """
         self._display.close()
         if self._run:

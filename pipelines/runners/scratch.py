@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from textgate.components.contracts import write_file
+from textgate.components.contracts import MachineError, write_file
 
 PREFIX = "textgate-run-"
 LOCK = ".lock"
@@ -21,9 +21,16 @@ LOCK = ".lock"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a new folder in TMPDIR, and remove it with everything that the steps have left in it."""
-    # Not tempfile's choice, which passes over a TMPDIR that is full or cannot be written.
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.environ.get("TMPDIR") or None))
+    """Yield a new folder in TMPDIR, and remove it with everything that the steps have left in it.
+
+    Raises:
+        MachineError: TMPDIR names no folder.
+    """
+    # Not tempfile's choice, which passes over a TMPDIR that is absent, full or cannot be written.
+    parent = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    if not os.path.isdir(parent):
+        raise MachineError(f"TMPDIR is {parent}, which is no folder: create it, or name another one")
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.path.abspath(parent)))
     try:
         write_file(folder / "pid", str(os.getpid()))
         with FileLock(folder / LOCK):

@@ -14,7 +14,7 @@ import psutil
 
 from textgate.pipelines.interrupts import deferred_signals
 
-_GRACE_SECONDS = 0.3
+_GRACE_SECONDS = 0.25
 """Time between SIGTERM and SIGKILL."""
 _POLL_SECONDS = 0.02
 
@@ -109,13 +109,19 @@ class StepProcesses:
 
 def _end(trees: list[list[psutil.Process]], containers: list[str]) -> None:
     """Kill the processes that are still running after the grace period, and remove the containers."""
+    _wait(trees)
+    for tree in trees:
+        _kill(tree, signal.SIGKILL)
+    _wait(trees)
+    for name in containers:
+        _remove_container(name)
+
+
+def _wait(trees: list[list[psutil.Process]]) -> None:
+    """Wait until no process of the trees runs, at most for the grace period."""
     deadline = time.monotonic() + _GRACE_SECONDS
     while time.monotonic() < deadline and any(_is_running(process) for tree in trees for process in tree):
         time.sleep(_POLL_SECONDS)
-    for tree in trees:
-        _kill(tree, signal.SIGKILL)
-    for name in containers:
-        _remove_container(name)
 
 
 def _is_running(process: psutil.Process) -> bool:

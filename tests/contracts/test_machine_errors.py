@@ -53,10 +53,10 @@ def test_a_write_to_a_full_disk_names_the_file(tmp_path: Path) -> None:
         with open("/dev/full", "wb", buffering=0) as full:
             full.write(b"x")
 
-    with pytest.raises(OSError) as raised, new_file(tmp_path / "a.json"):
+    with pytest.raises(OSError, match="No space left") as raised, new_file(tmp_path / "a.json"):
         fill()
     assert raised.value.filename == str(tmp_path / "a.json")
-    with pytest.raises(OSError) as raised, new_folder(tmp_path / "b"):
+    with pytest.raises(OSError, match="No space left") as raised, new_folder(tmp_path / "b"):
         fill()
     assert raised.value.filename == str(tmp_path / "b")
     assert list(tmp_path.iterdir()) == []

@@ -42,9 +42,7 @@ def test_a_process_gets_the_runs_variables_and_returns_its_exit_code(capsys: pyt
 
 
 @pytest.mark.parametrize("ignores", [False, True])
-def test_stopping_ends_a_step_with_everything_that_it_has_started(
-    ignores: bool, tmp_path: Path
-) -> None:
+def test_stopping_ends_a_step_with_everything_that_it_has_started(ignores: bool, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     os.mkfifo(pids)
     processes = StepProcesses({})
@@ -80,9 +78,12 @@ def test_a_signal_is_an_exception_with_the_exit_code_that_shells_report(sign: si
     handlers = [signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)]
     calls: list[str] = []
     try:
-        with pytest.raises(Interrupted) as raised, raised_signals(lambda: calls.append("outer")):
-            with raised_signals(lambda: calls.append("inner")):
-                signal.raise_signal(sign)
+        with (
+            pytest.raises(Interrupted) as raised,
+            raised_signals(lambda: calls.append("outer")),
+            raised_signals(lambda: calls.append("inner")),
+        ):
+            signal.raise_signal(sign)
         # The first signal has begun the cleanup, which others do not end.
         signal.raise_signal(signal.SIGTERM)
     finally:
@@ -107,10 +108,9 @@ def test_a_signal_between_start_and_registration_of_a_process_is_handled_after_i
     events: list[str] = []
     handlers = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
     try:
-        with pytest.raises(Interrupted), raised_signals(lambda: events.append("handled")):
-            with deferred_signals():
-                signal.raise_signal(signal.SIGTERM)
-                events.append("registered")
+        with pytest.raises(Interrupted), raised_signals(lambda: events.append("handled")), deferred_signals():
+            signal.raise_signal(signal.SIGTERM)
+            events.append("registered")
     finally:
         for each, handler in handlers.items():
             signal.signal(each, handler)
