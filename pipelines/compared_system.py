@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from textgate.components.contracts import Export, InputError, Training, new_folder, write_file
 from textgate.components.contracts.comparison import EXPORTED, MEASUREMENTS, MERGE, SERVED, TRAINED, VALIDATION
 from textgate.components.contracts.recipe.evaluate_settings import SCORES_ONLY
+from textgate.components.machine_errors import machine_errors
 
 
 class SystemSpec(BaseModel):
@@ -74,7 +75,8 @@ def train_system(spec: SystemSpec, dataset: Path, code: str, bucket: str, output
 def main(job_file: Path, error_file: Path) -> None:
     """Run the job in ``job_file``; if it fails, write the reason to ``error_file``."""
     try:
-        _run(_Job.model_validate_json(job_file.read_bytes()))
+        with machine_errors():
+            _run(_Job.model_validate_json(job_file.read_bytes()))
     except InputError as error:
         reason = str(error)
     except Exception as error:

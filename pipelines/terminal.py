@@ -5,8 +5,10 @@ clipboard, and bidirectional overrides reorder what is shown (CVE-2021-42574). `
 output and standard error, and ``Console`` is rich's with the same rule for everything but its own styles.
 """
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import rich.console
@@ -29,6 +31,48 @@ def printable(text: str) -> str:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x20 else f"\\u{code:04x}"
+
+
+class Output:
+    """Standard output or standard error that may be on a full device or a pipe that nobody reads.
+
+    The first error goes to ``on_error``; what is written after it is lost, so that Python does not fail on it at exit.
+    """
+
+    def __init__(self, stream: TextIO | None, on_error: Callable[[OSError], None]) -> None:
+        """Wrap a stream.
+
+        Args:
+            stream: The stream; None if its file descriptor is closed, as after ``>&-``.
+            on_error: Function to call with the first error.
+        """
+        self._stream = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
+        self._on_error = on_error
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        with self._errors():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._errors():
+            self._stream.flush()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # The buffer still holds what could not be written.
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, self._stream.fileno())
+            os.close(devnull)
+            self._on_error(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class PrintableStream:

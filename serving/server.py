@@ -154,7 +154,7 @@ async def _serve(
 
 
 def _catch_signals() -> asyncio.Queue[signal.Signals]:
-    """Return a queue of received SIGINT and SIGTERM; each one's second arrival ends the process at once."""
+    """Return a queue of received SIGINT, SIGTERM and SIGHUP; each one's second arrival ends the process at once."""
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -162,8 +162,9 @@ def _catch_signals() -> asyncio.Queue[signal.Signals]:
         loop.remove_signal_handler(sign)
         received.put_nowait(sign)
 
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, on_signal, sign)
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # as after nohup
+            loop.add_signal_handler(sign, on_signal, sign)
     return received
 
 

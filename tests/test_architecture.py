@@ -12,7 +12,7 @@ STEPS = {
     *("merge_quantize", "export_onnx", "promote", "record"),
 }
 GROUND = {
-    *("textgate.components.redaction", "textgate.components.step"),
+    *("textgate.components.redaction", "textgate.components.step", "textgate.components.machine_errors"),
     *("textgate.components.version", "textgate.components.contracts"),
 }
 """Modules that every package except contracts may import."""

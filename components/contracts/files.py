@@ -52,9 +52,10 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+    with _named(path):
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _named(path), os.fdopen(handle, "wb") as file:
             yield cast(BinaryIO, file)
             file.flush()
             os.fchmod(file.fileno(), mode)
@@ -90,10 +91,12 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
             path.rmdir()
     if path.exists() and not keep_existing:
         raise FileExistsError(f"{path} exists already")
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    with _named(path):
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     folder.chmod(0o755)
     try:
-        yield folder
+        with _named(path):
+            yield folder
         for name in [*folder.rglob("*"), folder]:
             if not name.is_symlink():
                 _sync(name)
@@ -134,6 +137,17 @@ def _last_change(path: Path) -> float:
 
 def _prefix(path: Path) -> str:
     return f".{path.name[:100]}-"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the path in an error of the system that names none, or its temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and (error.filename is None or str(error.filename).startswith(str(path.parent / _prefix(path)))):
+            error.filename = str(path)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -25,7 +25,9 @@ from textgate.components.contracts.text_keys import Keys, read_trained_on
 from textgate.components.contracts.training_cost import read_training_cost, write_training_cost
 from textgate.components.families import TrainingContext
 from textgate.components.families.distributed import world_size_for
+from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
+from textgate.components.step import error_line, parse_error
 from textgate.components.storage import Registry, Store
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
 from textgate.components.train.cost_meter import CostMeter
@@ -228,13 +230,14 @@ def _spawn(job: TrainingJob, inputs: TrainingInputs, processes: int) -> None:
             spawn(_process, (job, inputs, processes, Path(scratch)), processes)  # type: ignore[no-untyped-call]
         except ProcessException as error:
             # A process that ends closes the others' connections, so any of them may be the one that spawn reports.
-            for message in sorted(Path(scratch).glob("error-*")):
-                raise InputError(message.read_text("utf-8")) from error
+            for line in sorted(Path(scratch).glob("error-*")):
+                if reported := parse_error(line.read_text("utf-8")):
+                    raise reported from error
             raise
 
 
 def _process(rank: int, job: TrainingJob, inputs: TrainingInputs, processes: int, scratch: Path) -> None:
-    """Run one spawned process; an InputError is written to a file, for ``_spawn`` to raise."""
+    """Run one spawned process; an InputError or MachineError is written to a file, for ``_spawn`` to raise."""
     import torch
 
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes))
@@ -243,8 +246,9 @@ def _process(rank: int, job: TrainingJob, inputs: TrainingInputs, processes: int
     # A file as rendezvous: the usual TCP store would listen on every interface.
     init_process_group(f"file://{scratch / 'processes'}")
     try:
-        run_process(job, inputs, scratch)
+        with machine_errors(scratch):
+            run_process(job, inputs, scratch)
     except InputError as error:
-        (scratch / f"error-{rank}").write_text(str(error), "utf-8")
-        sys.exit(2)
+        write_file(scratch / f"error-{rank}", error_line(error))
+        sys.exit(error.exit_code)
     torch.distributed.destroy_process_group()

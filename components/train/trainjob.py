@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError, Resources
-from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
+from textgate.components.step import WORK_PREFIX, parse_error
 from textgate.components.train.trainjob_manifest import API, train_job
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -128,7 +128,7 @@ def _follow(cluster: _Cluster, name: str) -> None:
                     raise
             job = {}
         if logs.error:
-            raise InputError(logs.error)
+            raise logs.error
         for condition in job.get("status", {}).get("conditions", []):
             if condition["status"] == "True" and condition["type"] == "Complete":
                 return
@@ -145,8 +145,8 @@ class _Logs:
 
     cluster: _Cluster
     job: str
-    error: str = ""
-    """Message of the first InputError that a process reports."""
+    error: InputError | None = None
+    """First InputError that a process reports."""
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     """Last lines of all pods."""
     _read: dict[str, tuple[float, str]] = field(default_factory=dict)
@@ -161,8 +161,8 @@ class _Logs:
         for pod in pods:
             index = (pod.metadata.annotations or {}).get(_INDEX_ANNOTATION, "0")
             for line in self._lines(pod.metadata.name):
-                if line.startswith(ERROR_PREFIX):
-                    self.error = self.error or line.removeprefix(ERROR_PREFIX)
+                if error := parse_error(line):
+                    self.error = self.error or error
                 elif line.strip() and not line.startswith(WORK_PREFIX):
                     line = line if index == "0" else f"node {index}: {line}"
                     self.last.append(line.strip())

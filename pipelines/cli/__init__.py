@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from textgate.components.contracts import InputError
+from textgate.pipelines.cli.border import ended_by_signals, one_sentence, replace_streams
 from textgate.pipelines.cli.cluster import retrain, submit
 from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
-from textgate.pipelines.cli.help_text import example
+from textgate.pipelines.cli.help_text import EXIT_CODES, example
 from textgate.pipelines.cli.init import init
 from textgate.pipelines.cli.inspect_source import inspect
 from textgate.pipelines.cli.keys import keys
@@ -21,27 +21,29 @@ from textgate.pipelines.cli.run import compile_, run
 from textgate.pipelines.cli.schedule import schedule
 from textgate.pipelines.cli.serve import serve
 from textgate.pipelines.cli.store import store
-from textgate.pipelines.terminal import PrintableStream
 
 
 class _Group(click.Group):
-    """Group that turns an ``InputError`` into one sentence and its exit code, by default 2 as for wrong arguments.
-
-    Its output cannot control the terminal.
-    """
+    """Group whose commands end as ``border`` says."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
-        # They stay replaced: Python prints the traceback of a bug after this method.
-        sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
-        return super().main(*args, **kwargs)
+        replace_streams()
+        with ended_by_signals(), one_sentence():
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
+
+    # Here, because click turns KeyboardInterrupt, which ``Interrupted`` is, into exit code 1.
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with one_sentence():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with one_sentence():
             return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
 
 
 @click.group(
@@ -51,7 +53,8 @@ class _Group(click.Group):
         "textgate run quickstart",
         'textgate predict quickstart "a moving, beautifully acted film"',
         "textgate serve quickstart",
-    ),
+    )
+    + EXIT_CODES,
 )
 @click.version_option(package_name="textgate")
 def main() -> None:

@@ -12,6 +12,7 @@ from textgate.components.storage import Store
 from textgate.pipelines.cli.cluster_options import cluster_options, experiment_option
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, recipe_options
+from textgate.pipelines.cli.run_end import reported_end
 from textgate.pipelines.cli.run_result import exit_on_reject, print_lines, print_steps, run_json, run_lines
 from textgate.pipelines.cli.store_options import bucket_option, json_option
 from textgate.pipelines.recipes import with_feedback_of
@@ -58,7 +59,8 @@ def submit(
     The S3 store is configured by the environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, …), here and in the cluster.
 
     Exit codes: 0 the run was started or, with --wait, completed; 1 it failed or the cluster cannot be reached; 2 the
-    recipe, an argument, the source or the token is wrong; 3 a gate rejected the model and --fail-on-reject is given.
+    recipe, an argument, the source or the token is wrong; 3 a gate rejected the model and --fail-on-reject is given;
+    for others see textgate --help.
     """
     if fail_on_reject and not wait:
         raise click.UsageError("--fail-on-reject goes with --wait")
@@ -84,7 +86,9 @@ def submit(
         click.echo(json.dumps(started) if as_json else f"started {run}, version {uploaded.version_name}: {page}")
         return
     click.echo(f"started {run}: {page}", err=True)
-    result = follow(cluster, run, uploaded.steps, store, Display(sys.stderr), poll_seconds)
+    resume = f"the run goes on on the cluster: {page}"
+    with reported_end(store, recipe.model, as_json, resume):
+        result = follow(cluster, run, uploaded.steps, store, Display(sys.stderr), poll_seconds)
     if as_json:
         steps = [{"name": step.name, "outcome": step.outcome, "seconds": step.seconds} for step in result.steps]
         output = {**started, **run_json(result.record), "steps": steps, "seconds": result.seconds}

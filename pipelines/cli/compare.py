@@ -25,6 +25,7 @@ from textgate.pipelines.cli.recipe_options import (
     where_option,
     with_where,
 )
+from textgate.pipelines.cli.run_end import reported_end
 from textgate.pipelines.cli.run_result import (
     EXIT_FAILED,
     data_json,
@@ -106,7 +107,7 @@ def compare(
     fails gets a row with the reason.
 
     Exit codes: 0 the comparison completed, 1 a step or every system failed, 2 a recipe, an argument or the source is
-    wrong, 3 there is no winner or a gate rejected it, and --fail-on-reject is given.
+    wrong, 3 there is no winner or a gate rejected it, and --fail-on-reject is given; for others see textgate --help.
     """
     recipes = recipes_to_compare(names, source, where, overrides, model)
     limits = CostLimits(max_latency_ms=max_latency_ms, max_size_mb=max_size_mb)
@@ -115,7 +116,7 @@ def compare(
     from textgate.pipelines.runners.display import Display
     from textgate.pipelines.runners.local import LocalSettings, RunFailedError, run_comparison
 
-    with exit_on_failure(RunFailedError):
+    with exit_on_failure(RunFailedError), reported_end(store, recipes[0].model, as_json):
         settings = LocalSettings(workspace, store, Display(sys.stderr), runner, image)
         result = run_comparison(recipes, limits, settings)
     if as_json:

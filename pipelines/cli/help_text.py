@@ -1,4 +1,17 @@
-"""Format of the examples at the end of every ``--help``."""
+"""Format of the examples at the end of every ``--help``, and the exit codes."""
+
+EXIT_CODES = """
+
+\b
+Exit codes:
+  0    success, whether a gate promoted or rejected the model
+  1    a step or the cluster failed, or a bug
+  2    the recipe, an argument or the source is wrong
+  3    a gate rejected the model and --fail-on-reject is given
+  4    the S3 store fails or refuses a request
+  5    another process changed the same thing; run the command again
+  6    this machine: disk, permission, memory, open files, output
+  129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM"""
 
 
 def example(*commands: str) -> str:

@@ -13,6 +13,7 @@ from textgate.components.contracts import Recipe, duration
 from textgate.components.contracts.data_account import account_lines
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.recipe_options import RecipeSelection, fail_on_reject_option, recipe_options, runner_option
+from textgate.pipelines.cli.run_end import reported_end
 from textgate.pipelines.cli.run_result import (
     data_json,
     exit_on_failure,
@@ -54,14 +55,15 @@ def run(
     RECIPE is the name of a shipped recipe (textgate recipes) or the path of a YAML file.
 
     Exit codes: 0 the run completed, 1 a step failed, 2 the recipe, an argument or the source is wrong, 3 a gate
-    rejected the model and --fail-on-reject is given.
+    rejected the model and --fail-on-reject is given; for others see textgate --help. The last line of a run that fails
+    or is interrupted says whether the champion moved.
     """
     store = open_store(workspace, bucket)
 
     from textgate.pipelines.runners.display import Display
     from textgate.pipelines.runners.local import LocalSettings, RunFailedError, run_pipeline
 
-    with exit_on_failure(RunFailedError):
+    with exit_on_failure(RunFailedError), reported_end(store, selection.recipe.model, as_json):
         settings = LocalSettings(workspace, store, Display(sys.stderr), runner, selection.images.cpu)
         result = run_pipeline(selection.recipe, settings, selection.sweep)
     if as_json:

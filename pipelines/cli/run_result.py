@@ -25,7 +25,8 @@ def exit_on_failure(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        click.echo(f"Error: {redact(str(error))}", err=True)
+        for line in (f"Error: {redact(str(error))}", *getattr(error, "__notes__", ())):
+            click.echo(line, err=True)
         sys.exit(EXIT_FAILED)
 
 

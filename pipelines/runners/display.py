@@ -57,6 +57,11 @@ class Display:
         took = "" if outcome == "cached" else f" in {duration(seconds)}"
         self._console.print(f"{step}: {outcome}{took}", markup=False)
 
+    def close(self) -> None:
+        """Remove the live lines and show the cursor again."""
+        self._running.clear()
+        self._show_running()
+
     def _show_running(self) -> None:
         """Update the live lines."""
         if not self._running:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from textgate.components.contracts import InputError, RunRecord
-from textgate.components.step import ERROR_PREFIX, WORK_PREFIX
+from textgate.components.contracts import RunRecord
+from textgate.components.step import WORK_PREFIX, parse_error
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.pods import EXECUTOR_TEMPLATE
@@ -49,10 +49,13 @@ def follow(
     """
     started = time.monotonic()
     progress = _Progress(steps, display)
-    for snapshot in _poll(cluster, run, poll_seconds):
-        progress.update(snapshot)
-        if snapshot.state in _ENDED:
-            break
+    try:
+        for snapshot in _poll(cluster, run, poll_seconds):
+            progress.update(snapshot)
+            if snapshot.state in _ENDED:
+                break
+    finally:
+        display.close()
     if snapshot.state != "SUCCEEDED" or progress.failed:
         raise _failure(cluster, snapshot, progress.failed)
     return ClusterRun(load_record(store, run), progress.ended, time.monotonic() - started)
@@ -115,8 +118,8 @@ def _failure(cluster: Cluster, run: Any, failed: list[Any]) -> Exception:
     step = _failed_step(failed[0])
     lines = _log(cluster, run, failed[0])
     for line in lines:
-        if line.startswith(ERROR_PREFIX):
-            return InputError(f"step {step}: {line.removeprefix(ERROR_PREFIX)}; {page}")
+        if error := parse_error(line):
+            return type(error)(f"step {step}: {error}; {page}")
     if not lines:
         return RunFailedError(f"step {step} failed, and the cluster gives no log of it; {page}")
     last = (f"    {line}" for line in lines[-_LAST_LINES:])

@@ -6,6 +6,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,12 @@ class TaskObserver(Protocol):
     def process_output(self) -> contextlib.AbstractContextManager[None]:
         """Return the context in which the output of the task's process is printed; a cached task has no process."""
 
+    def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        """Run the process of the current thread's task and return its exit code."""
+
+    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
+        """Run the container of the current thread's task by ``start(**arguments)`` and return its exit code."""
+
     def task_ran(self) -> bool:
         """Return whether the task of the current thread had a process."""
 
@@ -53,9 +60,10 @@ def observed(observer: TaskObserver) -> Iterator[None]:
     """
     _check_version()
 
-    from kfp.local import cache, logging_utils
+    from kfp.local import cache, logging_utils, subprocess_task_handler, task_dispatcher
     from kfp.local.orchestrator import task_executor
 
+    containers = task_dispatcher.docker_task_handler  # None without the package docker
     with (
         # It takes cached outputs as they are.
         _replaced(cache, "get_local_cache", _verified(cache.get_local_cache, observer)),
@@ -65,6 +73,11 @@ def observed(observer: TaskObserver) -> Iterator[None]:
         _replaced(logging_utils, "indented_print", observer.process_output),
         # It replaces the root logger's handlers around each task, which threads undo for one another, too.
         _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
+        # It starts processes in its own process group, and keeps only whether they succeeded.
+        _replaced(subprocess_task_handler, "run_local_subprocess", observer.run_process),
+        _replaced(containers, "run_docker_container", partial(observer.run_container, containers.run_docker_container))
+        if containers
+        else contextlib.nullcontext(),
     ):
         yield
 

@@ -23,13 +23,16 @@ from textgate.components.contracts import Candidate, Candidates, InputError, Rec
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.image import IMAGE, Images
+from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
+from textgate.pipelines.interrupts import raised_signals
 from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.docker_runner import copy_source, docker_runner, image_id
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
+from textgate.pipelines.runners.scratch import scratch_folder
 from textgate.pipelines.sweep import Combination, describe
 
 __all__ = ["LocalComparison", "LocalRun", "LocalSettings", "RunFailedError", "run_comparison", "run_pipeline"]
@@ -159,22 +162,25 @@ def _run(
     file = settings.workspace / "pipelines" / f"{name}.yaml"
     file.parent.mkdir(exist_ok=True)
     store.ensure_bucket()
-    with _exclusive(runs / f".{name}.lock", name):
+    with _exclusive(runs / f".{name}.lock", name), scratch_folder() as scratch, machine_errors(runs):
         compile_to(recipes, file, Images(image, image, content))
-        log = RunLog(runs, store, settings.display, loops)
+        environment = {"TMPDIR": str(scratch), "TEXTGATE_WORKSPACE": str(runs.parent)}
+        log = RunLog(runs, store, settings.display, loops, environment)
         try:
-            with log.capture():
-                _initialize_kfp(settings, runs)
+            with raised_signals(log.interrupt), log.capture():
+                _initialize_kfp(settings, runs, scratch)
                 pipeline = components.load_component_from_file(str(file))
                 pipeline(bucket=store.bucket, source_version=version)
-        except RuntimeError as error:
-            raise log.failure(error) from error
-        finally:
-            log.finish()
+        except BaseException as error:
+            log.finish(succeeded=False)
+            if isinstance(error, RuntimeError):
+                raise log.failure(error) from error
+            raise
+        log.finish()
     return log
 
 
-def _initialize_kfp(settings: LocalSettings, runs: Path) -> None:
+def _initialize_kfp(settings: LocalSettings, runs: Path, scratch: Path) -> None:
     from kfp import local
 
     # The artifacts of a cached step are in the store that it ran against, so each store has its own cache.
@@ -183,6 +189,7 @@ def _initialize_kfp(settings: LocalSettings, runs: Path) -> None:
     local.init(
         runner=docker_runner(runs) if settings.runner == "docker" else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(runs),
+        workspace_root=str(scratch),
         enable_caching=True,
         cache_root=str(settings.workspace / "cache" / f"{settings.runner}-{address}"),
     )

@@ -8,22 +8,25 @@ import contextlib
 import io
 import logging
 import re
+import shutil
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Dataset, InputError, ProgressLine, redact
+from textgate.components.contracts import Dataset, InputError, ProgressLine, redact, write_file
 from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest
-from textgate.components.step import ERROR_PREFIX, WARNING_PREFIX, WORK_PREFIX
+from textgate.components.machine_errors import machine_error
+from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
+from textgate.pipelines.runners.step_processes import StepProcesses
 from textgate.pipelines.terminal import printable
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,6 +39,8 @@ _ITERATION = re.compile(r"-iteration-(\d+)$")
 class RunFailedError(Exception):
     """A step failed for a reason other than wrong input; the message names the step and the log file."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -44,7 +49,7 @@ class StepResult:
     name: str
     """Name in the pipeline; in a loop followed by the iteration in parentheses."""
     outcome: str
-    """done, cached or failed."""
+    """done, cached, failed or interrupted."""
     seconds: float
     work_seconds: float
     """Part of ``seconds`` in which the step worked; the rest is overhead of the pipeline."""
@@ -63,8 +68,8 @@ class _Task:
     ran: bool = False
     """Whether a process was started; otherwise the outputs come from the cache."""
     work_seconds: float = 0.0
-    error: str | None = None
-    """Message of an InputError in the step."""
+    error: InputError | None = None
+    """InputError in the step."""
     last_line: str = ""
 
     @property
@@ -82,7 +87,14 @@ class _ThreadState(threading.local):
 class RunLog(io.TextIOBase):
     """Standard output and task observer while kfp.local runs one pipeline."""
 
-    def __init__(self, runs: Path, store: Store, display: Display, loops: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        runs: Path,
+        store: Store,
+        display: Display,
+        loops: Mapping[str, Sequence[str]],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Create the log of a run that has not started.
 
         Args:
@@ -90,13 +102,16 @@ class RunLog(io.TextIOBase):
             store: Store that artifacts are uploaded to.
             display: Display of the steps' progress.
             loops: Names of the iterations of each step in a loop. Iterations of other steps are numbered parts.
+            environment: Variables that the steps' processes get besides those of this process.
         """
+        self._processes = StepProcesses(environment or {})
         self._runs, self._store, self._display, self._loops = runs, store, display, loops
         self._run = ""
         self._thread = _ThreadState()
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._failed: list[_Task] = []
+        self._interrupted: list[_Task] = []
         # One thread: artifacts are uploaded in the order of the steps while the next step runs.
         self._uploader = ThreadPoolExecutor(max_workers=1)
         self._uploads: list[Future[None]] = []
@@ -126,8 +141,10 @@ class RunLog(io.TextIOBase):
                 root.setLevel(level)
 
     def task_started(self, pipeline: str, name: str, folder: Path) -> bool:
-        """See ``TaskObserver``; skip the other iterations of a loop in which one has failed."""
+        """See ``TaskObserver``; skip what is left of an interrupted run, and of a loop in which one has failed."""
         self._run = pipeline.split("/")[0]
+        if self._processes.stopped:
+            return False
         iteration = ""
         if match := _ITERATION.search(pipeline):
             index = int(match[1])
@@ -150,6 +167,18 @@ class RunLog(io.TextIOBase):
         finally:
             self._thread.in_process_output = False
 
+    def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        """See ``TaskObserver``."""
+        return self._processes.run_process(full_command, env_vars)
+
+    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
+        """See ``TaskObserver``."""
+        return self._processes.run_container(start, **arguments)
+
+    def interrupt(self) -> None:
+        """End the running steps; the run is over."""
+        self._processes.stop()
+
     def task_ran(self) -> bool:
         """See ``TaskObserver``."""
         return self._thread.task is not None and self._thread.task.ran
@@ -169,9 +198,12 @@ class RunLog(io.TextIOBase):
             return
         self._thread.task = None
         seconds = time.perf_counter() - task.started
-        outcome = "failed" if not succeeded else "done" if task.ran else "cached"
+        interrupted = self._processes.stopped and not succeeded
+        outcome = "interrupted" if interrupted else "failed" if not succeeded else "done" if task.ran else "cached"
         with self._lock:
-            if not succeeded:
+            if interrupted:
+                self._interrupted.append(task)
+            elif not succeeded:
                 self._failed.append(task)
             elif not task.iteration:
                 self.outputs[task.name] = outputs
@@ -179,7 +211,7 @@ class RunLog(io.TextIOBase):
             if succeeded and _DATASET_STEP.fullmatch(task.name):
                 self._report_dataset(task, Dataset.open(outputs["dataset"].uri).manifest)
             self._display.step_ended(task.title, outcome, seconds)
-        if task.ran:
+        if task.ran and not self._processes.stopped:
             folder, key = self._runs / task.folder, f"runs/{task.folder.as_posix()}"
             self._uploads.append(self._uploader.submit(self._store.upload_folder, folder, key))
 
@@ -213,8 +245,8 @@ class RunLog(io.TextIOBase):
         text = line.strip()
         if progress := ProgressLine.parse(line):
             self._display.step_progress(task.title, progress.text)
-        elif text.startswith(ERROR_PREFIX):
-            task.error = text.removeprefix(ERROR_PREFIX)
+        elif error := parse_error(text):
+            task.error = error
         elif text.startswith(WORK_PREFIX):
             task.work_seconds = float(text.removeprefix(WORK_PREFIX))
         elif text.startswith(WARNING_PREFIX):
@@ -224,22 +256,35 @@ class RunLog(io.TextIOBase):
 
     def failure(self, error: RuntimeError) -> Exception:
         """Return the exception to raise after kfp.local stopped with ``error``."""
+        log = f"the log is in {self.folder / 'log.txt'}"
         if not self._failed:
-            message = f"the pipeline failed ({error})"
-        else:
-            task = self._failed[0]
-            if task.error is not None:
-                return InputError(f"{task.iteration}: {task.error}" if task.iteration else task.error)
-            message = f"step {task.title} failed" + (f": {task.last_line}" if task.last_line else "")
-        return RunFailedError(f"{message}; the log is in {self.folder / 'log.txt'}")
+            return RunFailedError(f"the pipeline failed ({error}); {log}")
+        task = self._failed[0]
+        if task.error is not None:
+            return type(task.error)(f"{task.iteration}: {task.error}") if task.iteration else task.error
+        if fault := machine_error(RuntimeError(task.last_line), [self._runs]):
+            return type(fault)(f"step {task.title} failed: {fault}; {log}")
+        message = f"step {task.title} failed" + (f": {task.last_line}" if task.last_line else "")
+        return RunFailedError(f"{message}; {log}")
 
-    def finish(self) -> None:
-        """Wait for the uploads, then write the log to the run's folder and to the store."""
-        self._uploader.shutdown()
-        for upload in self._uploads:
-            upload.result()
+    def finish(self, *, succeeded: bool = True) -> None:
+        """Write the log to the run's folder, wait for the uploads, and upload the log.
+
+        Args:
+            succeeded: Whether the run succeeded; otherwise a failed write or upload does not hide why the run failed.
+                Of an interrupted run nothing is uploaded, and the artifacts of the interrupted steps are removed.
+        """
+        self._display.close()
         if self._run:
-            path = self.folder / "log.txt"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("\n".join([*self._lines, self._thread.partial_line]) + "\n", "utf-8")
-            self._store.upload_file(path, f"runs/{self._run}/log.txt")
+            with contextlib.nullcontext() if succeeded else contextlib.suppress(OSError):
+                write_file(self.folder / "log.txt", "\n".join([*self._lines, self._thread.partial_line]) + "\n")
+        self._uploader.shutdown(wait=not self._processes.stopped, cancel_futures=self._processes.stopped)
+        if self._processes.stopped:
+            for task in self._interrupted:
+                shutil.rmtree(self._runs / task.folder, ignore_errors=True)
+            return
+        with contextlib.nullcontext() if succeeded else contextlib.suppress(InputError):
+            for upload in self._uploads:
+                upload.result()
+            if (self.folder / "log.txt").exists():
+                self._store.upload_file(self.folder / "log.txt", f"runs/{self._run}/log.txt")
