@@ -10,7 +10,8 @@
 A reader sees either the old version or the new one, whichever process dies at whatever point:
 - a version exists once its manifest does, and the manifest is written after all other files;
 - a channel points only at an existing version, and is replaced by one atomic write;
-- versions and audit entries are never changed or removed.
+- versions and audit entries are never changed, and audit entries never removed; ``removal`` removes a version that
+  nothing needs, its manifest first.
 
 A channel holds the update that set it. If a process dies after the swap and before it writes the audit entry, nothing
 is lost: ``history`` reads the channels too, and the next update writes the missing entry.
@@ -21,7 +22,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from textgate.components.contracts import GateDecision, InputError, ModelBundle, new_folder
+from textgate.components.contracts import ConflictError, GateDecision, InputError, ModelBundle, new_folder
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.training_cost import TRAINING_COST
@@ -30,6 +31,7 @@ from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.removal import claim
 from textgate.components.storage.s3 import ObjectContent, Store
 
 
@@ -113,6 +115,7 @@ class Registry:
         bundle = ModelBundle.load(folder)
         version = bundle.fingerprint[:VERSION_CHARACTERS]
         prefix = f"models/{model}/versions/{version}"
+        claim(self.store, model, version)
         for name in [*sorted(bundle.files), MANIFEST]:
             path, key = folder / name, f"{prefix}/{name}"
             if self.store.put_new(key, path.read_bytes()):
@@ -152,7 +155,10 @@ class Registry:
             InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
                 rolled back and would be champion or reference.
         """
-        self._require_version(model, version)
+        prefix = self._require_version(model, version)
+        claim(self.store, model, version)
+        if self.store.get(f"{prefix}/{MANIFEST}") is None:
+            raise ConflictError(f"{self.store.uri(prefix)} has just been removed by textgate gc: run again")
         current = self._read_channel(model, channel)
         # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
         if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):

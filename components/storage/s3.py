@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,21 @@ class ObjectSummary:
     key: str
     size: int
     etag: str
+    modified: datetime
+    """Time of the last write, by the store's clock."""
+
+
+@dataclass(frozen=True)
+class IncompleteUpload:
+    """Multipart upload that was neither completed nor aborted; its parts take space and are in no listing."""
+
+    key: str
+    upload: str
+    """Identifier of the upload."""
+    begun: datetime
+    """Time of its first request, by the store's clock."""
+    size: int
+    """Bytes of its parts."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +245,38 @@ class Store:
         with self._input_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
-                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
+                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"], item["LastModified"])
+
+    def now(self) -> datetime:
+        """Return the time of the store's clock, in whole seconds: that of its Date header."""
+        with self._input_errors():
+            response = self.client.head_bucket(Bucket=self.bucket)
+        return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+    def delete_all(self, keys: list[str]) -> None:
+        """Delete objects, 1,000 in a request, which is the limit of S3."""
+        for first in range(0, len(keys), 1000):
+            batch = {"Objects": [{"Key": key} for key in keys[first : first + 1000]], "Quiet": True}
+            with self._input_errors():
+                failed = self.client.delete_objects(Bucket=self.bucket, Delete=batch).get("Errors", [])
+            if failed:
+                raise StoreError(f"{self.uri(failed[0]['Key'])} could not be deleted: {failed[0].get('Message')}")
+
+    def incomplete_uploads(self) -> Iterator[IncompleteUpload]:
+        """Yield the multipart uploads that were neither completed nor aborted."""
+        with self._input_errors():
+            for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
+                for item in page.get("Uploads", []):
+                    parts = self.client.get_paginator("list_parts").paginate(
+                        Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"]
+                    )
+                    size = sum(part["Size"] for answer in parts for part in answer.get("Parts", []))
+                    yield IncompleteUpload(item["Key"], item["UploadId"], item["Initiated"], size)
+
+    def abort(self, upload: IncompleteUpload) -> None:
+        """Abort a multipart upload and delete its parts."""
+        with self._input_errors():
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.upload)
 
     def prefixes(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders directly below ``prefix``."""

@@ -9,6 +9,7 @@ from textgate.components.contracts import InputError
 from textgate.pipelines.cli.cluster import retrain, submit
 from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
+from textgate.pipelines.cli.garbage import gc
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.init import init
 from textgate.pipelines.cli.inspect_source import inspect
@@ -75,6 +76,7 @@ _COMMANDS = (
     serve,
     keys,
     store,
+    gc,
     doctor,
 )
 for command in _COMMANDS:
