@@ -28,6 +28,12 @@ def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def no_wait_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a store that cannot be reached up at once."""
+    monkeypatch.setattr("textgate.components.storage.retries._UNREACHABLE_SECONDS", 0.2)
+
+
 @pytest.fixture(scope="session")
 def store_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Return the environment variables of a running embedded store."""

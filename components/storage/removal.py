@@ -17,6 +17,7 @@ ends by itself: its holder begins no deletion later than ``_DELETE_SECONDS`` aft
 clock, and others ignore it after ``_LEASE_SECONDS``, which leaves time for a request that is under way.
 """
 
+import sys
 import time
 import uuid
 from collections.abc import Callable, Collection
@@ -26,7 +27,9 @@ from datetime import timedelta
 from textgate.components.contracts import StoreError
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.step import WARNING_PREFIX
 from textgate.components.storage.authorship import Authorship
+from textgate.components.storage.deletion import delete_objects, store_time
 from textgate.components.storage.s3 import ObjectSummary, Store
 
 _DELETE_SECONDS = 30
@@ -56,7 +59,9 @@ def claim(store: Store, model: str, version: str) -> None:
             store.delete(lease.key)
             return
         if not waiting:
-            print(f"waiting for textgate gc, which removes {model} {version}", flush=True)
+            print(
+                f"{WARNING_PREFIX}waiting for textgate gc, which removes {model} {version}", file=sys.stderr, flush=True
+            )
         waiting = True
         time.sleep(_POLL_SECONDS)
 
@@ -87,7 +92,7 @@ class VersionObjects:
 
     def is_younger(self, store: Store, age: timedelta) -> bool:
         """Return whether an object was written less than ``age`` ago, by the store's clock."""
-        now = store.now()
+        now = store_time(store)
         return any(now - item.modified < age for item in self.objects)
 
 
@@ -130,7 +135,7 @@ def remove_version(
         for keys in ([manifest], [*others, cost]):
             if time.monotonic() - started > _DELETE_SECONDS:
                 raise StoreError(f"removing {model} {version} took too long: run textgate gc again")
-            store.delete_all(keys)
+            delete_objects(store, keys)
         return True
     finally:
         if time.monotonic() - started < _DELETE_SECONDS:
@@ -156,4 +161,4 @@ def _lease(store: Store, model: str, version: str) -> ObjectSummary | None:
 
 
 def _has_ended(store: Store, lease: ObjectSummary) -> bool:
-    return store.now() - lease.modified > timedelta(seconds=_LEASE_SECONDS)
+    return store_time(store) - lease.modified > timedelta(seconds=_LEASE_SECONDS)

@@ -71,9 +71,12 @@ def gc(
     bucket: str,
     as_json: bool,
 ) -> None:
-    """Remove versions, runs, caches and temporary files that nothing needs.
+    """Remove versions, runs and files that nothing needs.
 
-    Also removed are checkpoints of abandoned trainings and uploads that were never completed. Kept are versions that a channel points at, champions since --older-than, the last --keep-champions before the
+    Also removed are checkpoints of abandoned trainings, uploads that were never completed, cache entries, downloads
+    and temporary files of killed processes.
+
+    Kept are versions that a channel points at, champions since --older-than, the last --keep-champions before the
     current one, blocked versions, and the runs that they come from; the audit log, the records of runs and the logs of
     servers; and everything younger than --grace, which must be longer than the longest upload.
     """

@@ -13,7 +13,13 @@ from functools import partial
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import ObjectSummary, Store
-from textgate.components.storage.s3 import IncompleteUpload
+from textgate.components.storage.deletion import (
+    IncompleteUpload,
+    abort_upload,
+    delete_objects,
+    incomplete_uploads,
+    store_time,
+)
 from textgate.pipelines.garbage.item import Garbage, Retention
 from textgate.pipelines.garbage.versions import Needed, find_versions, needed
 
@@ -39,7 +45,7 @@ def find_store_garbage(store: Store, retention: Retention) -> StoreGarbage:
     Raises:
         InputError: The store does not answer.
     """
-    now = store.now()
+    now = store_time(store)
     items: list[Garbage] = []
     by_model: dict[str, Needed] = {}
     problems: list[str] = []
@@ -83,7 +89,7 @@ def _find_folders(store: Store, prefix: str, kind: str, age: timedelta, now: dat
 
 
 def _find_uploads(store: Store, retention: Retention, now: datetime) -> Iterator[Garbage]:
-    for upload in store.incomplete_uploads():
+    for upload in incomplete_uploads(store):
         if now - upload.begun >= retention.grace:
             remove = partial(_abort, store, upload)
             yield Garbage("upload", store.uri(upload.key), 1, upload.size, "it was never completed", remove)
@@ -110,10 +116,10 @@ def _if_old(
 
 
 def _delete(store: Store, keys: list[str]) -> bool:
-    store.delete_all(keys)
+    delete_objects(store, keys)
     return True
 
 
 def _abort(store: Store, upload: IncompleteUpload) -> bool:
-    store.abort(upload)
+    abort_upload(store, upload)
     return True
