@@ -60,6 +60,7 @@ class _Result:
 @click.option(
     "--keep-champions", type=click.IntRange(0), default=3, help="Earlier champions to keep for a rollback, at any age."
 )
+@click.option("--downloads", is_flag=True, help="Include downloads, which all workspaces of a user share.")
 @store_options
 @json_option
 def gc(
@@ -67,14 +68,15 @@ def gc(
     older_than: timedelta,
     grace: timedelta,
     keep_champions: int,
+    downloads: bool,
     workspace: Path,
     bucket: str,
     as_json: bool,
 ) -> None:
     """Remove versions, runs and files that nothing needs.
 
-    Also removed are checkpoints of abandoned trainings, uploads that were never completed, cache entries, downloads
-    and temporary files of killed processes.
+    Also removed are checkpoints of abandoned trainings, uploads that were never completed, cache entries and
+    temporary files of killed processes.
 
     Kept are versions that a channel points at, champions since --older-than, the last --keep-champions before the
     current one, blocked versions, and the runs that they come from; the audit log, the records of runs and the logs of
@@ -91,7 +93,8 @@ def gc(
     try:
         with no_runs(workspace):
             if not found.problems:
-                items = find_workspace_garbage(workspace, default_downloads(), found.needed, retention)
+                shared = default_downloads() if downloads else None
+                items = find_workspace_garbage(workspace, shared, found.needed, retention)
                 _remove(items, result, as_json)
     except ConflictError as error:
         result.skipped.append(str(error))

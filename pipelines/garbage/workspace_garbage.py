@@ -57,13 +57,13 @@ def no_runs(workspace: Path) -> Iterator[None]:
 
 
 def find_workspace_garbage(
-    workspace: Path, downloads: Path, needed: Mapping[str, Needed], retention: Retention
+    workspace: Path, downloads: Path | None, needed: Mapping[str, Needed], retention: Retention
 ) -> list[Garbage]:
     """List the garbage of a workspace in which no run is under way.
 
     Args:
         workspace: Folder of the workspace.
-        downloads: Folder of downloaded sources, which other workspaces may use too.
+        downloads: Folder of downloads, which other workspaces use too; None leaves it alone.
         needed: Needed versions and runs by model.
         retention: Ages.
     """
@@ -72,13 +72,14 @@ def find_workspace_garbage(
     runs = {run for model in needed.values() for run in model.runs}
     items = [*_find_cache_entries(workspace, runs, age), *_find_runs(workspace, runs, grace, age)]
     items += _find_bundles(workspace, needed, age)
-    for folder in (workspace / "runs" / "sources", *(downloads / kind for kind in ("https", "s3", "feedback", "pypi"))):
+    shared = [downloads / kind for kind in ("https", "s3", "feedback", "pypi")] if downloads else []
+    for folder in (workspace / "runs" / "sources", *shared):
         entries = folder.iterdir() if folder.is_dir() else ()
         items += [
             _item("download", path, "it was not used for long") for path in sorted(entries) if _last_use(path) <= age
         ]
     found = [Path(item.name) for item in items]
-    for root in (workspace, downloads):
+    for root in filter(None, (workspace, downloads)):
         for path in _temporary_names(root, workspace / "store"):
             if _last_use(path) <= grace and not any(path.is_relative_to(other) for other in found):
                 items.append(_item("temporary", path, "the process that wrote it was killed"))

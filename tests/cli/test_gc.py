@@ -170,14 +170,18 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
         "ws/models/films/.0123-abcdefgh": "temporary",
         "downloads/https/abc/.data.csv-abcdefgh": "temporary",
     }
+    half = downloads / "https" / "abc" / ".data.csv-abcdefgh"
     finished = {
         f"ws/runs/{RUNS[0]}": "run",
         f"ws/models/films/{versions[0]}": "bundle",
         f"ws/models/films/{versions[2]}": "bundle",
     }
     assert collect() == broken
-    assert collect("--grace", "0") == unfinished
+    assert collect("--grace", "0", "--downloads") == unfinished
+    half.write_text("half")
     removed = collect(*EVERYTHING, "--keep-champions", "0")
+    assert half.exists()  # it may be another workspace's
+    assert collect(*EVERYTHING, "--downloads") == {"downloads/https/abc": "download"}
     expected = {**finished, "ws/cache/subprocess-1/used.json": "cache entry", f"ws/runs/{RUNS[5]}": "run"}
     assert {name: kind for name, kind in removed.items() if name.startswith("ws")} == expected
     left = {path.relative_to(workspace).as_posix() for path in workspace.rglob("*") if path.is_file()}
