@@ -44,6 +44,12 @@ class ConflictError(InputError):
     exit_code = 5
 
 
+class DamagedError(InputError):
+    """A stored object can be read, but is not what was written; an outage of the store is no damage."""
+
+    exit_code = 4
+
+
 @contextmanager
 def step_work() -> Iterator[None]:
     """Wrap the complete body of a KFP component, its imports included.

@@ -53,7 +53,7 @@ from textgate.components.contracts.recipe.training import (
 from textgate.components.contracts.run_record import Promotion, RunRecord
 from textgate.components.contracts.training_cost import TrainingCost
 from textgate.components.redaction import redact
-from textgate.components.step import ConflictError, InputError, StoreError
+from textgate.components.step import ConflictError, DamagedError, InputError, StoreError
 
 __all__ = [
     "Adapter",
@@ -62,6 +62,7 @@ __all__ = [
     "Candidates",
     "Compute",
     "ConflictError",
+    "DamagedError",
     "Dataset",
     "Distillation",
     "EmbeddingTraining",

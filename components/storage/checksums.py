@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from textgate.components.contracts import StoreError
+from textgate.components.contracts import DamagedError
 from textgate.components.storage.errors import CorruptedAnswerError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -54,7 +54,7 @@ class ReadVerifier:
 
         Raises:
             CorruptedAnswerError: It does not match and should be read again.
-            StoreError: Two reads agree that the object is damaged in the store.
+            DamagedError: Two reads agree that the object is damaged in the store.
         """
         expected, actual = stored_sha256(answer), digest.hexdigest()
         if actual == (expected or answer["ETag"].strip('"')):
@@ -63,6 +63,6 @@ class ReadVerifier:
             if self._tls or actual in self._mismatches:
                 return
         elif actual in self._mismatches:
-            raise StoreError(f"{self._uri} is damaged: its sha256 is {actual[:12]}…, but {expected[:12]}… was written")
+            raise DamagedError(f"{self._uri} is damaged: its sha256 is {actual[:12]}…, not {expected[:12]}… as written")
         self._mismatches.add(actual)
         raise CorruptedAnswerError(self._uri)

@@ -29,6 +29,7 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from textgate.components.contracts import StoreError
 from textgate.components.step import WARNING_PREFIX
@@ -43,6 +44,8 @@ _LARGEST_SKEW = timedelta(minutes=15)
 """Difference between the clocks of client and store above which S3 refuses signatures."""
 
 _UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+_BROKEN = (HTTPClientError, HTTPError, IncompleteReadError, ResponseParserError, CorruptedAnswerError)
+"""No answer, or not all of it. It is urllib3's HTTPError if the body of a refusal breaks off."""
 _NO_KEYS = (NoCredentialsError, PartialCredentialsError)
 _REPEATED_STATUS = {408, 409, 412, 429, 500, 502, 503, 504}
 """Also 409 and 412, which reach this module only if the condition of the write holds after all."""
@@ -85,7 +88,7 @@ def with_retries(request: Callable[[], _Result], client: Any, bucket: str, patie
         for attempt in count():
             try:
                 return request()
-            except (BotoCoreError, ClientError, CorruptedAnswerError, ResponseParserError) as error:
+            except (BotoCoreError, ClientError, *_BROKEN) as error:
                 limit = min(patience, _UNREACHABLE_SECONDS) if isinstance(error, _UNREACHABLE) else patience
                 delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))  # noqa: S311
                 if not _is_transient(error) or time.monotonic() + delay > began + limit:
@@ -104,7 +107,7 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status in _REPEATED_STATUS or error_code(error) in _REPEATED_CODES
-    return isinstance(error, (HTTPClientError, IncompleteReadError, ResponseParserError, CorruptedAnswerError))
+    return isinstance(error, _BROKEN)
 
 
 def _store_error(error: Exception, where: str, bucket: str) -> StoreError:
@@ -134,6 +137,10 @@ def _store_error(error: Exception, where: str, bucket: str) -> StoreError:
     return StoreConnectionError(f"{where} does not answer: {error}")
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _clock_skew(error: ClientError) -> str | None:
     """Return how far this machine's clock is off that of the store, such as "20 minutes ahead", or None if it is not.
 
@@ -141,7 +148,7 @@ def _clock_skew(error: ClientError) -> str | None:
     """
     try:
         date = parsedate_to_datetime(error.response["ResponseMetadata"]["HTTPHeaders"]["date"])
-        skew = datetime.now(UTC) - date.replace(tzinfo=UTC)
+        skew = _now() - date.replace(tzinfo=UTC)
     except (KeyError, ValueError):
         return None
     if abs(skew) <= _LARGEST_SKEW:

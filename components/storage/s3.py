@@ -113,7 +113,7 @@ class Store:
         """Return an object, or None if it does not exist.
 
         Raises:
-            StoreError: The object is damaged, or the store failed.
+            DamagedError: The object is not what was written.
         """
         verifier = ReadVerifier(self.uri(key), tls=self.tls)
 

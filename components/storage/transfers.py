@@ -75,7 +75,8 @@ def receive_file(store: "Store", key: str, path: Path) -> None:
     """Download an object into a file and verify it.
 
     Raises:
-        StoreError: The object does not exist, is damaged, or is replaced meanwhile, or the store failed.
+        DamagedError: The object is not what was written.
+        StoreError: The object does not exist or is replaced meanwhile, or the store failed.
     """
     head = store.head(key)
     if head is None:

@@ -219,7 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.proxy.wait(self.proxy.slow_seconds)
         if self.command == "PUT" and status == 200:
             etag = [(name, value) for name, value in headers if name.lower() == "etag"]
-            sums = [(n, v) for n, v in self.headers.items() if n.lower().startswith("x-amz-checksum-")]
+            kept = ("x-amz-checksum-", "x-amz-meta-")
+            sums = [(n, v) for n, v in self.headers.items() if n.lower().startswith(kept)]
             self.proxy.remember(self.path, [*etag, *sums], body)
         if self.command == "GET" and status == 200:
             if kind == "stale" and (earlier := self.proxy.earlier(self.path, answer, rng)):
@@ -227,9 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.proxy.count(kind)
             else:
                 self.proxy.remember(self.path, headers, answer)
-            if kind == "flipped_get" and answer:
-                answer = _flip(answer, rng)
-                self.proxy.count(kind)
+        if kind == "flipped_get" and status in (200, 206) and answer:
+            answer = _flip(answer, rng)
+            self.proxy.count(kind)
         self._answer(status, headers, answer, kind if kind in ("truncated", "reset_body") else None)
 
     def _ask(self, body: bytes) -> tuple[int, Headers, bytes]:
