@@ -27,6 +27,7 @@ from textgate.components.contracts.measurement import Measurements, MergeResult,
 from textgate.components.contracts.text_keys import TRAINED_ON
 from textgate.components.families import max_benchmark_tokens, open_predictor
 from textgate.components.families.speed import measure_speed
+from textgate.components.gate.champion import current_champion
 from textgate.components.gate.champion_rules import Champion, ServingCost
 from textgate.components.gate.data_rules import data_rules
 from textgate.components.gate.endpoint import endpoint_rule
@@ -128,14 +129,16 @@ def gate_served_model(
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
     dataset, sweep, gate = Dataset.open(inputs.dataset), _read_sweep(inputs.sweep), recipe.gate
     load = partial(_load, registry, recipe.model, evaluation, inputs)
-    channel = registry.channel(recipe.model)
-    champion = load(channel.version, gate.improvement) if channel else None
+    bundle = evaluation.manifest.bundle
+    current = current_champion(registry, recipe.model, run, bundle, partial(load, improvement=gate.improvement))
+    champion = current.compared
     cost = _serving_cost(inputs.exported, gate.improvement) if champion else None
     endpoint = endpoint_rule(inputs.exported, gate.endpoint)
     unseen = unseen_texts(dataset, evaluation, [inputs.exported])
     held_out = held_out_rule(dataset, evaluation, unseen)
     use = PresentUse.open(registry.judgements(recipe.model), run, dataset, [trained, evaluation])
     result = judge_served(evaluation, trained, measurements, champion, gate, cost, endpoint, held_out, use.full_uses)
+    result = current.state_damage(result)
     reference = reference_version(registry, recipe.model)
     result = use.record(check_reference(result, evaluation, champion, reference, load, recipe))
     result = check_promised_precision(result, evaluation, recipe.export)
@@ -146,9 +149,9 @@ def gate_served_model(
     report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep, issues)
     write_report(outputs.report, report)
     manifest = inputs.exported / MANIFEST
-    bundle = ModelBundle.parse(manifest.read_bytes(), str(manifest))
+    exported = ModelBundle.parse(manifest.read_bytes(), str(manifest))
     count = None if unseen is None else int(unseen.sum())
-    card = CardInputs(bundle, recipe, dataset.manifest, evaluation, trained, result, measurements, count)
+    card = CardInputs(exported, recipe, dataset.manifest, evaluation, trained, result, measurements, count)
     outputs.card.write_text(model_card(card), "utf-8")
     return result
 

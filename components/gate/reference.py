@@ -8,10 +8,17 @@ So a model must also not be worse than the reference by more than the margin.
 
 from collections.abc import Callable
 
-from textgate.components.contracts import Evaluation, GateDecision, InputError, NextReference, Recipe, Rule
+from textgate.components.contracts import (
+    Evaluation,
+    GateDecision,
+    InputError,
+    NextReference,
+    Recipe,
+    Rule,
+    StoreError,
+)
 from textgate.components.contracts.metric_names import metric_title
 from textgate.components.gate.champion_rules import Champion, margin_rule
-from textgate.components.storage import StoreConnectionError
 from textgate.components.storage.model_ref import VERSION_CHARACTERS
 
 
@@ -31,28 +38,30 @@ def check_reference(
     Args:
         decision: Decision that compares the model with the champion.
         served: Evaluation of the model that would be served.
-        champion: The current champion; None if there is none.
+        champion: The current champion, or an earlier one that stands in for it; None if there is none to compare with.
         reference: Version of the reference; None if there is no champion.
         load: Function that returns a version of the model with its predictions for the evaluated texts.
         recipe: The recipe.
 
     Raises:
-        StoreConnectionError: The store cannot be reached.
+        StoreError: The store does not answer.
     """
     version = decision.bundle[:VERSION_CHARACTERS]
-    if champion is None or reference is None:
+    if reference is None:
         return _with_reference(decision, version, "it is the first champion of the model")
-    if champion.predicted is None:  # The champion itself, or a model with other labels: not promoted.
+    if (
+        champion is not None and champion.predicted is None
+    ):  # The champion itself, or a model with other labels: not promoted.
         return decision
     title = metric_title(recipe.gate.metric, served.manifest.labels)
     if reference == version:
         return _with_reference(decision, version, "it is the reference already")
-    if reference == champion.version:
+    if champion is not None and reference == champion.version:
         (margin,) = (rule for rule in decision.rules if rule.name == "margin")
         return _with_reference(decision, *_next_reference(version, champion, margin, title))
     try:
         earlier = load(reference)
-    except StoreConnectionError:
+    except StoreError:
         raise
     except InputError as error:
         return _without_comparison(decision, version, f"the reference {reference} cannot be compared with: {error}")
@@ -62,10 +71,9 @@ def check_reference(
         return _without_comparison(decision, version, message)
     rule = margin_rule("reference_margin", f"reference {reference}", served, earlier, recipe.gate)
     if not rule.passed:
-        message = (
-            f"{rule.message}; no later champion was shown to be better than the reference (textgate models move "
-            f"{recipe.model} reference {champion.version} gives it up)"
-        )
+        message = f"{rule.message}; no later champion was shown to be better than the reference"
+        if champion is not None:
+            message += f" (textgate models move {recipe.model} reference {champion.version} gives it up)"
         rule = rule.model_copy(update={"message": message})
     judged = decision.with_rules([rule])
     return _with_reference(judged, *_next_reference(version, earlier, rule, title))

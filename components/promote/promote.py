@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, Promotion
-from textgate.components.storage import Registry, follow_reference
+from textgate.components.storage import Registry, follow_reference, repaired_channel
+from textgate.components.storage.model_ref import VERSION_CHARACTERS
+from textgate.components.storage.repair import restore_version
 
 
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
@@ -19,7 +21,8 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
         run: Name of the run, for the audit log.
 
     Raises:
-        InputError: The decision is a rejection or is about another bundle, or the champion has changed.
+        InputError: The decision is a rejection or is about another bundle.
+        ConflictError: The champion has changed.
     """
     bundle = ModelBundle.load(bundle_folder)
     if not decision.passed or decision.gate != "served":
@@ -28,8 +31,11 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
         raise InputError(
             f"gate 2 judged the bundle {decision.bundle[:12]}, not {bundle.fingerprint[:12]} in {bundle_folder}"
         )
+    if decision.champion == bundle.fingerprint[:VERSION_CHARACTERS]:
+        # Gate 2 lets the champion itself pass only if the stored one is damaged.
+        restore_version(registry, model, bundle_folder)
     version = registry.publish(model, bundle_folder)
-    champion = registry.channel(model)
+    champion = repaired_channel(registry, model, run=run)
     if champion is None or (champion.run, champion.version) != (run, version):
         champion = registry.update_channel(
             model, version, run=run, reason=decision.message, decision=decision, expected=decision.champion

@@ -8,7 +8,8 @@ from textgate.components.storage.judgements import Judgement, Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, ModelRef
 from textgate.components.storage.reference import follow_reference, reference_version
 from textgate.components.storage.registry import Registry
-from textgate.components.storage.rollback import roll_back
+from textgate.components.storage.repair import Repair, plan_repair, repair_channel, repaired_channel
+from textgate.components.storage.rollback import former_champions, roll_back
 from textgate.components.storage.s3 import DEFAULT_BUCKET, ObjectContent, ObjectSummary, Store
 
 __all__ = [
@@ -25,11 +26,16 @@ __all__ = [
     "ObjectContent",
     "ObjectSummary",
     "Registry",
+    "Repair",
     "ServerAddress",
     "Store",
     "StoreConnectionError",
     "connect",
     "follow_reference",
+    "former_champions",
+    "plan_repair",
     "reference_version",
+    "repair_channel",
+    "repaired_channel",
     "roll_back",
 ]

@@ -3,15 +3,18 @@
     models/<model>/blocks/<version>.json      the last Block of the version, replaced by compare-and-swap
 
 A version is named after the fingerprint of its bundle, so a later run that produces the same bundle is blocked too.
+A block that is damaged holds, because it may not have been lifted.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import ConflictError, InputError
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.parse import parse_json
 from textgate.components.storage.authorship import Authorship
-from textgate.components.storage.s3 import ObjectContent, Store
+from textgate.components.storage.damage import DamagedObjectError, read_object
+from textgate.components.storage.s3 import Store
 
 
 class Block(FrozenModel):
@@ -26,8 +29,9 @@ class Block(FrozenModel):
     @property
     def message(self) -> str:
         """When and why the version was rolled back, and the command that lifts the block."""
+        day = self.blocked.time[:10] or "an unknown day"
         return (
-            f"{self.version} was rolled back on {self.blocked.time[:10]} because {self.blocked.reason}: "
+            f"{self.version} was rolled back on {day} because {self.blocked.reason}: "
             f"textgate models unblock {self.model} {self.version} lifts it"
         )
 
@@ -51,19 +55,25 @@ class Blocks:
         return stored[0] if stored and stored[0].lifted is None else None
 
     def add(self, version: str, reason: str) -> Block:
-        """Block a version.
+        """Block a version, or return the block that another process adds at the same time.
 
         Raises:
-            InputError: Another process has changed the block at the same time.
+            ConflictError: Another process has lifted the block at the same time.
         """
         stored = self._read(version)
-        return self._write(Block(model=self.model, version=version, blocked=Authorship.now(reason)), stored)
+        try:
+            return self._write(Block(model=self.model, version=version, blocked=Authorship.now(reason)), stored)
+        except ConflictError:
+            if block := self.active(version):
+                return block
+            raise
 
     def lift(self, version: str, reason: str) -> Block:
         """Lift the block of a version.
 
         Raises:
-            InputError: The version is not blocked, or another process has changed the block at the same time.
+            InputError: The version is not blocked.
+            ConflictError: Another process has changed the block at the same time.
         """
         stored = self._read(version)
         if stored is None or stored[0].lifted:
@@ -73,19 +83,22 @@ class Blocks:
             )
         return self._write(stored[0].model_copy(update={"lifted": Authorship.now(reason)}), stored)
 
-    def _read(self, version: str) -> tuple[Block, ObjectContent] | None:
-        stored = self.store.get(self._key(version))
-        return (
-            (parse_json(Block, stored.data, self.store.uri(self._key(version)), "a block"), stored) if stored else None
-        )
+    def _read(self, version: str) -> tuple[Block, str] | None:
+        """Return the block of a version and its ETag, or None if there is none."""
+        try:
+            read = read_object(self.store, self._key(version), partial(parse_json, Block, what="a block"))
+            return (read[0], read[1].etag) if read else None
+        except DamagedObjectError as error:
+            unknown = Authorship(actor="unknown", time="", reason=f"of a reason that cannot be read ({error})")
+            return Block(model=self.model, version=version, blocked=unknown), error.etag
 
-    def _write(self, block: Block, replaced: tuple[Block, ObjectContent] | None) -> Block:
-        key, etag = self._key(block.version), replaced[1].etag if replaced else None
+    def _write(self, block: Block, replaced: tuple[Block, str] | None) -> Block:
+        key, etag = self._key(block.version), replaced[1] if replaced else None
         # A write that is retried because its response was lost conflicts with its own first attempt: no real conflict.
         if not self.store.replace(key, (block.model_dump_json(indent=2) + "\n").encode("utf-8"), etag):
             current = self._read(block.version)
             if current is None or current[0] != block:
-                raise InputError(f"{self.store.uri(key)} has been changed by another process: run again")
+                raise ConflictError(f"{self.store.uri(key)} has been changed by another process: run again")
         return block
 
     def _key(self, version: str) -> str:

@@ -7,11 +7,15 @@ They are not under ``models/``, because a model whose candidates were all reject
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from pydantic import Field
 
 from textgate.components.contracts import Estimate
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.contracts.metric_names import GateMetric
 from textgate.components.contracts.parse import parse_json
+from textgate.components.storage.damage import read_object, skip_damaged
 from textgate.components.storage.s3 import Store
 
 
@@ -35,6 +39,14 @@ class Judgement(FrozenModel):
     """Number of texts of the test split."""
     sketch: list[str]
     """Sketch of the keys of these texts; see ``key_sketch``."""
+    sequence: int = Field(default=0, ge=0, exclude_if=lambda sequence: sequence == 0)
+    """One more than that of every judgement of the model that the run could read (a Lamport timestamp, as in
+    ``ChannelUpdate``); 0 in judgements before 0.2, which are older than all others and ordered by time."""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Sort key of the judgements of a model, the oldest first."""
+        return self.sequence, "" if self.sequence else self.time, self.run
 
     def is_of(self, bundles: Sequence[str]) -> bool:
         """Return whether a run with these bundles has the same candidate, as far as both runs came."""
@@ -49,16 +61,13 @@ class Judgements:
     model: str
 
     def all(self) -> list[Judgement]:
-        """Return the judgement of every run, newest first.
-
-        Raises:
-            InputError: A judgement is damaged.
-        """
-        objects = ((item.key, self.store.get(item.key)) for item in self.store.objects(f"judgements/{self.model}/"))
-        judgements = [
-            parse_json(Judgement, stored.data, self.store.uri(key), "a judgement") for key, stored in objects if stored
-        ]
-        return sorted(judgements, key=lambda judgement: (judgement.time, judgement.run), reverse=True)
+        """Return the judgement of every run, newest first; damaged ones are left out, with a warning each."""
+        judgements = []
+        for item in self.store.objects(f"judgements/{self.model}/"):
+            with skip_damaged("it is not counted as a use of the test split"):
+                if read := read_object(self.store, item.key, partial(parse_json, Judgement, what="a judgement")):
+                    judgements.append(read[0])
+        return sorted(judgements, key=lambda judgement: judgement.order, reverse=True)
 
     def earlier(self, run: str, bundles: Sequence[str]) -> list[Judgement]:
         """Return the last judgement of each other candidate, newest first.
@@ -77,7 +86,14 @@ class Judgements:
                 candidates.append(judgement)
         return candidates
 
-    def save(self, judgement: Judgement) -> None:
-        """Save the judgement of a run; a repetition of the run replaces it, and is no second use."""
+    def save(self, judgement: Judgement) -> Judgement:
+        """Save the judgement of a run as the newest; a repetition of the run replaces it, and is no second use.
+
+        Returns:
+            The judgement with its sequence number.
+        """
+        sequence = 1 + max((other.sequence for other in self.all()), default=0)
+        judgement = judgement.model_copy(update={"sequence": sequence})
         key = f"judgements/{self.model}/{judgement.run}.json"
         self.store.put(key, (judgement.model_dump_json(indent=2) + "\n").encode("utf-8"))
+        return judgement

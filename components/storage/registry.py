@@ -2,7 +2,7 @@
 
     models/<model>/versions/<version>/...       a bundle; written once, its manifest last
     models/<model>/channels/<channel>.json      the last ChannelUpdate, replaced by compare-and-swap
-    models/<model>/audit/<time>-<run>.json      every ChannelUpdate
+    models/<model>/audit/<sequence>-<channel>-<run>.json    every ChannelUpdate; <time>-<run>.json of textgate 0.1
     models/<model>/costs/<version>.json         cost of the version's training, if its bundle had it; written once
     models/<model>/blocks/<version>.json        a rolled-back version that must not become champion, see ``blocks``
     judgements/<model>/<run>.json               what a run used the test split for, see ``judgements``
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from textgate.components.contracts import (
     ConflictError,
+    DamagedError,
     GateDecision,
     InputError,
     ModelBundle,
@@ -35,7 +36,8 @@ from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.training_cost import TRAINING_COST
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
-from textgate.components.storage.channel_update import ChannelUpdate
+from textgate.components.storage.channel_update import ChannelUpdate, sequence_of
+from textgate.components.storage.damage import DamagedObjectError, read_object, skip_damaged, verify_files
 from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.removal import claim
@@ -49,9 +51,12 @@ class Registry:
     store: Store
 
     def models(self) -> dict[str, dict[str, str]]:
-        """Return the version that each channel points at, by model and channel, sorted."""
+        """Return the version that each channel points at, by model and channel, sorted.
+
+        Damaged channels are left out, with a warning each.
+        """
         return {
-            model: {channel: update.version for channel, (update, _) in self._channels(model).items()}
+            model: {channel: update.version for channel, update in self.channels(model).items()}
             for model in self.store.prefixes("models/")
         }
 
@@ -71,9 +76,30 @@ class Registry:
         return [version for version in versions if f"models/{model}/versions/{version}/{MANIFEST}" in keys]
 
     def channel(self, model: str, channel: str = CHAMPION) -> ChannelUpdate | None:
-        """Return the last update of a channel, or None if the model or the channel does not exist."""
-        current = self._read_channel(model, channel)
+        """Return the last update of a channel, or None if the model or the channel does not exist.
+
+        Raises:
+            DamagedError: The channel cannot be read; ``repair_channel`` rebuilds it.
+        """
+        try:
+            current = self._read_channel(model, channel)
+        except DamagedError as error:
+            raise DamagedError(f"{error}: {_repair_hint(model, channel)}") from error
         return current[0] if current else None
+
+    def channel_names(self, model: str) -> list[str]:
+        """Return the names of a model's channels, damaged ones included, sorted."""
+        prefix = f"models/{model}/channels/"
+        return [item.key[len(prefix) :].removesuffix(".json") for item in self.store.objects(prefix)]
+
+    def channels(self, model: str) -> dict[str, ChannelUpdate]:
+        """Return the last update of each channel that can be read, and log a warning for each that cannot."""
+        channels = {}
+        for channel in self.channel_names(model):
+            with skip_damaged(f"it is skipped, and {_repair_hint(model, channel)}"):
+                if current := self._read_channel(model, channel):
+                    channels[channel] = current[0]
+        return channels
 
     def resolve(self, ref: ModelRef) -> str:
         """Return the version that a reference points at.
@@ -95,13 +121,28 @@ class Registry:
         """Read the manifest of a version.
 
         Raises:
-            InputError: The model or version does not exist, or the manifest is damaged.
+            InputError: The model or version does not exist.
+            DamagedError: The manifest is damaged.
         """
         prefix = self._require_version(model, version)
-        stored = self.store.get(f"{prefix}/{MANIFEST}")
-        if stored is None:
-            raise InputError(f"{self.store.uri(prefix)} has lost its {MANIFEST}")
-        return ModelBundle.parse(stored.data, self.store.uri(f"{prefix}/{MANIFEST}"))
+        read = read_object(self.store, f"{prefix}/{MANIFEST}", ModelBundle.parse)
+        if read is None:
+            raise DamagedError(f"{self.store.uri(prefix)} has lost its {MANIFEST}")
+        return read[0]
+
+    def verify(self, model: str, version: str) -> None:
+        """Check that a version is intact: its manifest, names and sizes of its files, the sha256 of those up to 64 MiB.
+
+        Raises:
+            InputError: The model does not exist.
+            DamagedError: The version has no manifest, or is damaged.
+        """
+        if version not in self.versions(model):
+            raise DamagedError(f"the model {model} has no complete version {version}")
+        bundle, prefix = self.bundle(model, version), f"models/{model}/versions/{version}"
+        if not bundle.fingerprint.startswith(version):
+            raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
+        verify_files(self.store, prefix, bundle)
 
     def publish(self, model: str, folder: Path) -> str:
         """Upload a bundle as a version; files that are there already with the same content are not sent again.
@@ -145,31 +186,44 @@ class Registry:
         decision: GateDecision | None = None,
         channel: str = CHAMPION,
     ) -> ChannelUpdate:
-        """Point a channel at a version by compare-and-swap.
+        """Point a channel at a version by compare-and-swap, after the version is verified.
 
         Args:
             model: Name of the model.
             version: Version to point at.
             run: Run that makes the change.
             reason: Why, for the audit.
-            expected: Version that the channel must still point at; None if it must not exist yet.
+            expected: Version that the channel must still point at; None if it must not exist yet, or be damaged.
             decision: Decision of the gate on which the change rests.
             channel: Name of the channel.
 
         Raises:
-            InputError: The version does not exist, the channel no longer points at ``expected``, or the version was
-                rolled back and would be champion or reference.
+            InputError: The version does not exist, or it was rolled back and would be champion or reference.
+            DamagedError: The version is damaged, or the channel is and ``expected`` names a version.
+            ConflictError: The channel no longer points at ``expected``.
         """
         prefix = self._require_version(model, version)
         claim(self.store, model, version)
         if self.store.get(f"{prefix}/{MANIFEST}") is None:
             raise ConflictError(f"{self.store.uri(prefix)} has just been removed by textgate gc: run again")
-        current = self._read_channel(model, channel)
+        self.verify(model, version)
+        key = _channel_key(model, channel)
+        current: ChannelUpdate | None = None
+        etag: str | None = None
+        unknown = 0
+        try:
+            if read := self._read_channel(model, channel):
+                current, etag = read[0], read[1].etag
+        except DamagedObjectError as error:
+            if expected is not None:
+                raise
+            # Its audit entry may never have been written, so its number may be one more than all that are known.
+            etag, unknown = error.etag, 1
         # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
         if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):
             raise InputError(block.message)
-        made = Authorship.now(reason)
-        previous, etag = (current[0].version, current[1].etag) if current else (None, None)
+        before = current or (self._last_audited(model, channel) if unknown else None)
+        made, previous = Authorship.now(reason), current.version if current else None
         update = ChannelUpdate(
             model=model,
             channel=channel,
@@ -180,16 +234,15 @@ class Registry:
             reason=made.reason,
             time=made.time,
             decision=decision,
+            sequence=1 + unknown + self._last_sequence(model, current),
+            after=before.audit_key if before else None,
         )
         if current:
-            self._write_audit_entry(current[0])
-        key = f"models/{model}/channels/{channel}.json"
+            self._write_audit_entry(current)
         # A write that is retried because its response was lost conflicts with its own first attempt: no real conflict.
-        swapped = previous == expected and (
-            self.store.replace(key, _to_json(update), etag) or self.channel(model, channel) == update
-        )
+        swapped = previous == expected and (self.store.replace(key, _to_json(update), etag) or self._has_made(update))
         if not swapped:
-            raise InputError(
+            raise ConflictError(
                 f"the {channel} of {model} has been moved by another run since it was compared "
                 f"({expected or 'nothing'} was expected, {previous or 'nothing'} was found): run again"
             )
@@ -214,18 +267,20 @@ class Registry:
         return self.blocks(model).lift(version, reason)
 
     def history(self, model: str) -> list[ChannelUpdate]:
-        """Return every update of the model's channels, newest first.
+        """Return every update of the model's channels, newest first in the order of the chain.
+
+        Damaged updates are left out, with a warning each.
 
         Raises:
             InputError: The model does not exist.
         """
         self._require_model(model)
-        updates = {update.audit_key: update for update, _ in self._channels(model).values()}
+        updates = {update.audit_key: update for update in self.channels(model).values()}
         for item in self.store.objects(f"models/{model}/audit/"):
-            stored = self.store.get(item.key)
-            if stored is not None:
-                updates[item.key] = ChannelUpdate.parse(stored.data, self.store.uri(item.key))
-        return sorted(updates.values(), key=lambda update: update.time, reverse=True)
+            with skip_damaged("it is left out of the history"):
+                if item.key not in updates and (read := read_object(self.store, item.key, ChannelUpdate.parse)):
+                    updates[item.key] = read[0]
+        return sorted(updates.values(), key=lambda update: update.order, reverse=True)
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
         """Download and verify a version.
@@ -236,32 +291,39 @@ class Registry:
             folder: Folder to create; it is not created if the bundle does not match its manifest.
 
         Raises:
-            InputError: The version does not exist, or a file in the store has been changed.
+            InputError: The version does not exist.
+            DamagedError: A file in the store has been changed.
         """
         prefix = self._require_version(model, version)
         with new_folder(folder) as temporary:
             self.store.download_folder(prefix, temporary)
-            bundle = ModelBundle.load(temporary)
+            try:
+                bundle = ModelBundle.load(temporary)
+            except InputError as error:
+                raise DamagedError(f"{self.store.uri(prefix)} is damaged: {error}") from error
             if cost := self.store.get(_cost_key(model, version)):
                 (temporary / TRAINING_COST).write_bytes(cost.data)
         if not bundle.fingerprint.startswith(version):
-            raise InputError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
+            raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
     def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
-        key = f"models/{model}/channels/{channel}.json"
-        stored = self.store.get(key)
-        return (ChannelUpdate.parse(stored.data, self.store.uri(key)), stored) if stored else None
+        return read_object(self.store, _channel_key(model, channel), ChannelUpdate.parse)
 
-    def _channels(self, model: str) -> dict[str, tuple[ChannelUpdate, ObjectContent]]:
-        prefix = f"models/{model}/channels/"
-        channels = {}
-        for item in self.store.objects(prefix):
-            channel = item.key[len(prefix) :].removesuffix(".json")
-            current = self._read_channel(model, channel)
-            if current is not None:
-                channels[channel] = current
-        return channels
+    def _last_audited(self, model: str, channel: str) -> ChannelUpdate | None:
+        return next((update for update in self.history(model) if update.channel == channel), None)
+
+    def _last_sequence(self, model: str, current: ChannelUpdate | None) -> int:
+        """Return the highest sequence number of the model's channels and audit entries, damaged entries included."""
+        entries = [sequence_of(item.key) for item in self.store.objects(f"models/{model}/audit/")]
+        pointers = [update.sequence for update in self.channels(model).values()]
+        return max([*entries, *pointers, current.sequence if current else 0])
+
+    def _has_made(self, update: ChannelUpdate) -> bool:
+        """Return whether an update was made whose response was lost; a later one has written its audit entry."""
+        pointer = read_object(self.store, _channel_key(update.model, update.channel), ChannelUpdate.parse)
+        entry = read_object(self.store, update.audit_key, ChannelUpdate.parse)
+        return update in [read[0] for read in (pointer, entry) if read]
 
     def _write_audit_entry(self, update: ChannelUpdate) -> None:
         self.store.put_new(update.audit_key, _to_json(update))
@@ -279,6 +341,14 @@ class Registry:
         if version not in known:
             raise InputError(f"the model {model} has no version {version!r}; it has {', '.join(known) or 'none'}")
         return f"models/{model}/versions/{version}"
+
+
+def _channel_key(model: str, channel: str) -> str:
+    return f"models/{model}/channels/{channel}.json"
+
+
+def _repair_hint(model: str, channel: str) -> str:
+    return f"textgate models repair {model} --channel {channel} rebuilds it"
 
 
 def _cost_key(model: str, version: str) -> str:

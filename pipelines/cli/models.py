@@ -6,8 +6,17 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from textgate.components.contracts import DamagedError
 from textgate.components.contracts.formatting import megabytes
-from textgate.components.storage import ChannelUpdate, ModelRef, Registry, roll_back
+from textgate.components.storage import (
+    ChannelUpdate,
+    ModelRef,
+    Registry,
+    plan_repair,
+    repair_channel,
+    repaired_channel,
+    roll_back,
+)
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -28,7 +37,8 @@ def models() -> None:
 def list_(workspace: Path, bucket: str, as_json: bool) -> None:
     """List the models and the version of each channel.
 
-    Versions that were rolled back, and so are blocked, are listed as channel "blocked".
+    Versions that were rolled back, and so are blocked, are listed as channel "blocked". A channel that cannot be read
+    is named in a warning and left out.
     """
     registry = Registry(open_store(workspace, bucket))
     by_model = registry.models()
@@ -110,7 +120,8 @@ def card(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
 def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
     """Show the audit log of MODEL's channels and blocks.
 
-    Each line says who moved a channel, or blocked a version, when and why, newest first.
+    Each line says who moved a channel, or blocked a version, when and why, newest first. Moves are in the order in
+    which they were made, even if the clocks of those who made them differ.
     """
     registry = Registry(open_store(workspace, bucket))
     updates, blocks = registry.history(model), registry.blocks(model).all()
@@ -121,14 +132,20 @@ def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
         }
         click.echo(json.dumps(output, ensure_ascii=False))
         return
-    lines = [(update.time, _move_text(update), update.actor, update.reason) for update in updates]
-    for block in blocks:
-        events = {"blocked": block.blocked, "unblocked": block.lifted}
-        lines += [
-            (made.time, f"{block.version} {event}", made.actor, made.reason) for event, made in events.items() if made
-        ]
-    for time, change, actor, reason in sorted(lines, reverse=True):
-        click.echo(f"{time}  {change}  {actor}: {reason}")
+    events = [
+        (made.time, f"{made.time}  {block.version} {event}  {made.actor}: {made.reason}")
+        for block in blocks
+        for event, made in (("unblocked", block.lifted), ("blocked", block.blocked))
+        if made
+    ]
+    events.sort(reverse=True)
+    # Blocks are not part of the chain, so they are placed by time; moves keep the order of the chain.
+    for update in updates:
+        while events and events[0][0] > update.time:
+            click.echo(events.pop(0)[1])
+        click.echo(f"{update.time}  {_move_text(update)}  {update.actor}: {update.reason}")
+    for _, line in events:
+        click.echo(line)
 
 
 def _move_text(update: ChannelUpdate) -> str:
@@ -139,27 +156,47 @@ def _move_text(update: ChannelUpdate) -> str:
 @models.command(
     epilog=example(
         "textgate models rollback quickstart --reason 'calls praise a complaint'",
-        "textgate models rollback quickstart --to 605127f62e6b --reason 'calls praise a complaint'",
+        "textgate models rollback quickstart --from 0c3f8a71b2de --to 605127f62e6b --reason 'calls praise a complaint'",
     )
 )
 @click.argument("model")
 @click.option(
-    "--to", "version", show_default="the last champion before it that is not blocked", help="Version to restore."
+    "--to",
+    "version",
+    show_default="the last champion before it that is not blocked",
+    help="Former champion to restore.",
+)
+@click.option(
+    "--from",
+    "replaced",
+    metavar="VERSION",
+    show_default="the champion when the command starts",
+    help="Version to roll back from; if it was rolled back already, nothing changes.",
 )
 @click.option("--reason", help="Reason for the audit log and for a later decision on the same version; required.")
 @store_options
 @json_option
-def rollback(model: str, version: str | None, reason: str | None, workspace: Path, bucket: str, as_json: bool) -> None:
+def rollback(
+    model: str,
+    version: str | None,
+    replaced: str | None,
+    reason: str | None,
+    workspace: Path,
+    bucket: str,
+    as_json: bool,
+) -> None:
     """Restore an earlier champion of MODEL and block the current one.
 
-    A run that produces the blocked version again is rejected until textgate models unblock lifts the block.
+    Each rollback goes back to the champion before, never forward. If another version than --from is the champion, the
+    command changes nothing and its exit code is 5. A run that produces the blocked version again is rejected until
+    textgate models unblock lifts the block.
     """
     if reason is None:
         raise click.UsageError(
             "say why with --reason TEXT: the audit log and the decision of a later run on the same version quote it"
         )
     registry = Registry(open_store(workspace, bucket))
-    update = roll_back(registry, model, version, run="rollback", reason=reason)
+    update = roll_back(registry, model, version, run="rollback", reason=reason, replaced=replaced)
     if as_json:
         click.echo(update.model_dump_json())
     else:
@@ -193,7 +230,35 @@ def move(model: str, channel: str, version: str, reason: str, workspace: Path, b
     champion cannot be moved by hand: a run that passes its gates, or a rollback, moves it.
     """
     registry = Registry(open_store(workspace, bucket))
-    current = registry.channel(model, channel)
+    current = repaired_channel(registry, model, channel, run="move")
     expected = current.version if current else None
     update = registry.update_channel(model, version, run="move", reason=reason, expected=expected, channel=channel)
     click.echo(update.model_dump_json() if as_json else f"{model}: {channel} is {update.version}")
+
+
+@models.command(epilog=example("textgate models repair films --dry-run", "textgate models repair films"))
+@click.argument("model")
+@click.option("--channel", show_default="every channel", help="Channel to repair.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@store_options
+@json_option
+def repair(model: str, channel: str | None, dry_run: bool, workspace: Path, bucket: str, as_json: bool) -> None:
+    """Rebuild the channels of MODEL that cannot be read.
+
+    A channel that cannot be read is pointed at the version of its last update in the audit log that is intact and not
+    blocked; the audit log says so. The exit code is 4 if a channel then still points at no intact version.
+    """
+    registry = Registry(open_store(workspace, bucket))
+    registry.versions(model)  # raises if the model does not exist
+    repairs = [
+        plan_repair(registry, model, name) if dry_run else repair_channel(registry, model, name, run="repair")
+        for name in ([channel] if channel else registry.channel_names(model))
+    ]
+    if as_json:
+        output = [{**repair.model_dump(), "repaired": bool(repair.damage and repair.version)} for repair in repairs]
+        click.echo(json.dumps({"model": model, "dry_run": dry_run, "channels": output}))
+    else:
+        for repair in repairs:
+            click.echo(f"{model}: {'would be: ' if dry_run and repair.damage else ''}{repair.message}")
+    if damaged := [repair.channel for repair in repairs if not repair.complete]:
+        raise DamagedError(f"{', '.join(damaged)} of {model} still points at no intact version")

@@ -1,0 +1,104 @@
+"""Damaged objects: read twice before they count as damaged, then named in the log and skipped.
+
+A damaged object is one that the store returns and that is not what was written. What the store does not return, because
+it is unreachable or answers with an error, is an outage, which the store's own errors report.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TypeVar
+
+from textgate.components.contracts import DamagedError, InputError, ModelBundle
+from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.storage.s3 import ObjectContent, Store
+
+_LOGGER = logging.getLogger("textgate.registry")
+_LARGEST_READ = 64 * 2**20
+"""Bytes of the largest file whose sha256 is checked before a channel moves; of larger ones only the size is."""
+_Content = TypeVar("_Content")
+
+
+class DamagedObjectError(DamagedError):
+    """Damaged object of the store."""
+
+    def __init__(self, message: str, etag: str) -> None:
+        super().__init__(message)
+        self.etag = etag
+        """ETag of the damaged content, with which it can be replaced by compare-and-swap."""
+
+
+def read_object(
+    store: Store, key: str, parse: Callable[[bytes, str], _Content]
+) -> tuple[_Content, ObjectContent] | None:
+    """Read and parse an object, or return None if it does not exist.
+
+    An object that cannot be parsed is read once more, because the connection may have changed it.
+
+    Args:
+        store: Store of the object.
+        key: Key of the object.
+        parse: Function of the bytes and the name of the object in error messages; it raises InputError.
+
+    Raises:
+        DamagedObjectError: The object cannot be parsed.
+    """
+    where = store.uri(key)
+    if (stored := store.get(key)) is None:
+        return None
+    with suppress(InputError):
+        return parse(stored.data, where), stored
+    if (stored := store.get(key)) is None:
+        return None
+    try:
+        return parse(stored.data, where), stored
+    except InputError as error:
+        raise DamagedObjectError(str(error), stored.etag) from error
+
+
+@contextmanager
+def skip_damaged(consequence: str) -> Iterator[None]:
+    """Log a DamagedError of the body as a warning and go on after it.
+
+    Args:
+        consequence: What is done without the object, the end of the sentence.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        _warn_once(f"{error}: {consequence}")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning once per process; a command reads the same objects several times."""
+    _LOGGER.warning("Warning: %s", message)
+
+
+def verify_files(store: Store, prefix: str, bundle: ModelBundle) -> None:
+    """Check the stored files of a bundle against its manifest: names and sizes, and the sha256 of files up to 64 MiB.
+
+    Raises:
+        DamagedError: A file is missing, not listed, or has another size or sha256, in two attempts.
+    """
+    if _damage(store, prefix, bundle) and (damage := _damage(store, prefix, bundle)):
+        raise DamagedError(damage)
+
+
+def _damage(store: Store, prefix: str, bundle: ModelBundle) -> str | None:
+    sizes = {item.key[len(prefix) + 1 :]: item.size for item in store.objects(f"{prefix}/")}
+    for name in sorted(sizes.keys() - bundle.files.keys() - {MANIFEST}):
+        return f"{store.uri(f'{prefix}/{name}')} is not in the manifest"
+    for name, entry in bundle.files.items():
+        where = store.uri(f"{prefix}/{name}")
+        if name not in sizes:
+            return f"{where} is missing"
+        if sizes[name] != entry.size:
+            return f"{where} has {sizes[name]:,} bytes instead of {entry.size:,}"
+        if entry.size <= _LARGEST_READ:
+            stored = store.get(f"{prefix}/{name}")
+            if stored is None or hashlib.sha256(stored.data).hexdigest() != entry.sha256:
+                return f"{where} has been changed: its sha256 is not that of the manifest"
+    return None
