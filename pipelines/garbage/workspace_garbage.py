@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,18 @@ def find_workspace_garbage(
         for path in _temporary_names(root, workspace / "store"):
             if _last_use(path) <= grace and not any(path.is_relative_to(other) for other in found):
                 items.append(_item("temporary", path, "the process that wrote it was killed"))
+    items += [
+        _item("temporary", path, "the run that wrote it was killed") for path in _scratch() if _last_use(path) <= grace
+    ]
     return items
+
+
+def _scratch() -> Iterator[Path]:
+    """Yield this user's folders of temporary files of runs (``textgate-run-…`` in TMPDIR) that no run holds locked."""
+    for lock in sorted(Path(tempfile.gettempdir()).glob("textgate-run-*/.lock")):
+        if lock.lstat().st_uid == os.getuid():
+            with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
+                yield lock.parent
 
 
 def _find_cache_entries(workspace: Path, keep: set[str], oldest: float) -> Iterator[Garbage]:

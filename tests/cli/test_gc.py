@@ -22,7 +22,9 @@ RUNS = [f"films-2026-01-0{day}-03-00-00-000000" for day in range(1, 7)]
 
 @pytest.fixture(autouse=True)
 def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of downloads, which is empty."""
+    """Return the folder of downloads, which is empty, and set that of temporary files."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("TEXTGATE_DOWNLOADS", str(tmp_path / "downloads"))
     return tmp_path / "downloads"
 
@@ -193,6 +195,18 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
         "runs/.films.lock",
         "runs/.gc.lock",
     }
+
+
+def test_temporary_files_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(
+    collect: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name in ("killed", "running"):
+        (tmp_path / "tmp" / f"textgate-run-{name}").mkdir()
+        (tmp_path / "tmp" / f"textgate-run-{name}" / ".lock").touch()
+    with FileLock(tmp_path / "tmp" / "textgate-run-running" / ".lock"):
+        assert collect() == {}
+        assert collect("--grace", "0") == {"tmp/textgate-run-killed": "temporary"}
+    assert (tmp_path / "tmp" / "textgate-run-running").is_dir()
 
 
 def test_a_run_under_way_keeps_its_workspace(store: Store, tmp_path: Path) -> None:
