@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from textgate.components.contracts import ConflictError
 from textgate.components.storage import Registry, Store, removal, roll_back
-from textgate.components.storage.removal import VersionObjects, remove_version
+from textgate.components.storage.deletion import store_time
+from textgate.components.storage.removal import VersionObjects, claim, remove_version
 
 WriteBundle = Callable[[Path, bytes], Path]
 EVERYTHING = ("--older-than", "0", "--grace", "0")
@@ -220,6 +221,21 @@ def test_a_run_under_way_keeps_its_workspace(store: Store, tmp_path: Path) -> No
     assert unfinished.is_dir()
     assert run(*arguments).stdout.endswith("removed 1 run: 0.0 MB\n")
     assert not unfinished.exists()
+
+
+def test_a_version_that_was_claimed_after_it_was_found_is_not_removed(
+    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = VersionObjects.read(store, "films", versions[0])
+    newest = max(item.modified for item in found.objects)
+    while store_time(store) <= newest:  # times are whole seconds
+        pass
+    claim(store, "films", versions[0])
+    (claimed,) = (item.modified for item in store.objects(f"claims/films/{versions[0]}"))
+    monkeypatch.setattr(removal, "store_time", lambda _: claimed)
+    assert not remove_version(store, found, claimed - newest, set, "unused")
+    monkeypatch.setattr(removal, "store_time", lambda _: claimed + (claimed - newest))
+    assert remove_version(store, found, claimed - newest, set, "unused")
 
 
 @pytest.mark.parametrize("age", [timedelta(hours=1), timedelta()])

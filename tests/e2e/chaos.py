@@ -146,10 +146,15 @@ class Scenario:
             self.fail(f"undisturbed textgate {' '.join(arguments)} ended with {process.returncode}: {last[0]}")
         return output
 
-    def kill_run(self) -> None:
-        """Start a run, and kill it in one of the next three steps that it has not completed."""
+    def kill_run(self, kills: int) -> None:
+        """Start a run, and kill it in one of the next steps that it has not completed.
+
+        Args:
+            kills: Number of kills, this one included, over which the remaining steps are spread.
+        """
         remaining = [step for step in STEPS if step not in self.done]
-        target = self.rng.choice(["start", *remaining[:3]])
+        # The promotion twice, because it is short.
+        target = self.rng.choice(["start", *remaining[: len(remaining) // kills + 1], *["promote"] * (kills < 3)])
         mode, delay = self.rng.choice(MODES), self.rng.uniform(0, _LONGEST_DELAY)
         process, current = self.start("run", "films.yaml"), "start"
         killer = Thread(target=self.disturb, args=(process, mode, delay))
@@ -279,8 +284,8 @@ class Scenario:
 
     def run(self, kills: int) -> Outcome:
         """Kill runs, let the last one finish, and check the result."""
-        for _ in range(kills):
-            self.kill_run()
+        for left in range(kills, 0, -1):
+            self.kill_run(left)
             self.check()
             if self.rng.random() < 0.4:
                 self.disturb_registry()
