@@ -27,6 +27,7 @@ from datetime import timedelta
 from textgate.components.contracts import StoreError
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.frozen_model import FrozenModel
+from textgate.components.contracts.parse import parse_json
 from textgate.components.step import WARNING_PREFIX
 from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.deletion import delete_objects, store_time
@@ -140,6 +141,16 @@ def remove_version(
     finally:
         if time.monotonic() - started < _DELETE_SECONDS:
             store.delete(f"removing/{model}/{version}")
+
+
+def removals(store: Store, model: str) -> list[Removal]:
+    """Return the removals of a model's versions, oldest first.
+
+    Raises:
+        InputError: A record is damaged.
+    """
+    stored = ((item.key, store.get(item.key)) for item in store.objects(f"models/{model}/removals/"))
+    return [parse_json(Removal, found.data, store.uri(key), "a removal") for key, found in stored if found]
 
 
 def _acquire(store: Store, model: str, version: str) -> bool:

@@ -73,8 +73,9 @@ def test_versions_are_kept_for_channels_rollbacks_and_blocks_and_removals_are_re
 
     # Nothing of the audit is gone, and the removals are recorded.
     assert registry.history("films") == history
-    keys = [item.key for item in store.objects("models/films/removals/")]
-    records = [json.loads(stored.data) for key in keys if (stored := store.get(key))]
+    where = ("--workspace", str(tmp_path / "ws"), "--bucket", store.bucket)
+    records = run_json("models", "history", "films", *where)["removals"]
+    assert f"  {lost} removed  " in run("models", "history", "films", *where).stdout
     assert {record["version"] for record in records} == {versions[1], versions[2], lost}
     assert all(record["removed"]["actor"] and record["bytes"] for record in records)
     assert not list(store.objects("removing/"))
