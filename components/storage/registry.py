@@ -10,7 +10,8 @@
 A reader sees either the old version or the new one, whichever process dies at whatever point:
 - a version exists once its manifest does, and the manifest is written after all other files;
 - a channel points only at an existing version, and is replaced by one atomic write;
-- versions and audit entries are never changed or removed.
+- versions and audit entries are never changed, and audit entries never removed; ``removal`` removes a version that
+  nothing needs, its manifest first.
 
 A channel holds the update that set it. If a process dies after the swap and before it writes the audit entry, nothing
 is lost: ``history`` reads the channels too, and the next update writes the missing entry.
@@ -40,6 +41,7 @@ from textgate.components.storage.damage import read_object, skip_damaged, verify
 from textgate.components.storage.errors import DamagedObjectError
 from textgate.components.storage.judgements import Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.removal import claim
 from textgate.components.storage.s3 import ObjectContent, Store
 
 
@@ -162,6 +164,7 @@ class Registry:
         bundle = ModelBundle.load(folder)
         version = bundle.fingerprint[:VERSION_CHARACTERS]
         prefix = f"models/{model}/versions/{version}"
+        claim(self.store, model, version)
         for name in [*sorted(bundle.files), MANIFEST]:
             path, key = folder / name, f"{prefix}/{name}"
             sha256 = bundle.files[name].sha256 if name in bundle.files else file_sha256(path)
@@ -200,7 +203,10 @@ class Registry:
             DamagedError: The version is damaged, or the channel is and ``expected`` names a version.
             ConflictError: The channel no longer points at ``expected``.
         """
-        self._require_version(model, version)
+        prefix = self._require_version(model, version)
+        claim(self.store, model, version)
+        if self.store.get(f"{prefix}/{MANIFEST}") is None:
+            raise ConflictError(f"{self.store.uri(prefix)} has just been removed by textgate gc: run again")
         self.verify(model, version)
         key = _channel_key(model, channel)
         current: ChannelUpdate | None = None

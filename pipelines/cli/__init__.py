@@ -9,6 +9,7 @@ from textgate.pipelines.cli.border import ended_by_signals, one_sentence, replac
 from textgate.pipelines.cli.cluster import retrain, submit
 from textgate.pipelines.cli.compare import compare
 from textgate.pipelines.cli.doctor import doctor
+from textgate.pipelines.cli.garbage import gc
 from textgate.pipelines.cli.help_text import EXIT_CODES, example
 from textgate.pipelines.cli.init import init
 from textgate.pipelines.cli.inspect_source import inspect
@@ -78,6 +79,7 @@ _COMMANDS = (
     serve,
     keys,
     store,
+    gc,
     doctor,
 )
 for command in _COMMANDS:

@@ -17,6 +17,7 @@ from textgate.components.storage import (
     repaired_channel,
     roll_back,
 )
+from textgate.components.storage.removal import removals
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.registry_models import model_argument, model_card, version_option
 from textgate.pipelines.cli.store_options import json_option, store_options
@@ -118,17 +119,19 @@ def card(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
 @store_options
 @json_option
 def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Show the audit log of MODEL's channels and blocks.
+    """Show the audit log of MODEL's channels, blocks and removed versions.
 
-    Each line says who moved a channel, or blocked a version, when and why, newest first. Moves are in the order in
-    which they were made, even if the clocks of those who made them differ.
+    Each line says who moved a channel, or blocked or removed a version, when and why, newest first. Moves are in the
+    order in which they were made, even if the clocks of those who made them differ.
     """
     registry = Registry(open_store(workspace, bucket))
     updates, blocks = registry.history(model), registry.blocks(model).all()
+    removed = removals(registry.store, model)
     if as_json:
         output = {
             "moves": [update.model_dump(mode="json") for update in updates],
             **({"blocks": [block.model_dump(mode="json") for block in blocks]} if blocks else {}),
+            **({"removals": [removal.model_dump(mode="json") for removal in removed]} if removed else {}),
         }
         click.echo(json.dumps(output, ensure_ascii=False))
         return
@@ -138,8 +141,11 @@ def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
         for event, made in (("unblocked", block.lifted), ("blocked", block.blocked))
         if made
     ]
+    for removal in removed:
+        made = removal.removed
+        events.append((made.time, f"{made.time}  {removal.version} removed  {made.actor}: {made.reason}"))
     events.sort(reverse=True)
-    # Blocks are not part of the chain, so they are placed by time; moves keep the order of the chain.
+    # Blocks and removals are not part of the chain, so they are placed by time; moves keep the order of the chain.
     for update in updates:
         while events and events[0][0] > update.time:
             click.echo(events.pop(0)[1])

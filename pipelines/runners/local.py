@@ -27,6 +27,7 @@ from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
+from textgate.pipelines.garbage.workspace_garbage import GC_LOCK
 from textgate.pipelines.interrupts import raised_signals
 from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.runners.display import Display
@@ -200,7 +201,9 @@ def _exclusive(lock: Path, name: str) -> Iterator[None]:
     """Hold a lock: runs of the same name share the compiled file and compete for the same champion."""
     held = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        # Not while textgate gc removes artifacts of earlier runs.
+        with FileLock(lock.with_name(GC_LOCK)):
+            held.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
             f"a run of {name} is under way in this workspace: wait for it or use another --workspace"
