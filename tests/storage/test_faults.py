@@ -70,7 +70,7 @@ def test_a_read_that_fails_is_repeated(store: Store, remote: Store, faulty_store
             remote.download_file(key, tmp_path / key)
             assert (tmp_path / key).read_bytes() == data
         assert faulty_store.injected[kind] == 4
-    for kind in ("reset", "truncated", "503"):
+    for kind in ("reset", "reset_body", "truncated", "503"):
         faulty_store.once(kind, "GET", "list-type=2")
         assert [item.key for item in remote.objects("")] == ["key", "other"]
         # The body of a refusal breaks off.
