@@ -107,6 +107,17 @@ def test_a_file_in_parts_survives_faults(
     assert "Uploads" not in store.client.list_multipart_uploads(Bucket=store.bucket)
 
 
+def test_a_listing_is_right_whatever_bit_is_flipped(store: Store, remote: Store, faulty_store: FaultyStore) -> None:
+    for key in ("a/1", "a/2", "b/1"):
+        store.put(key, b"1")
+    for _ in range(15):
+        faulty_store.once("flipped_get", "GET", "list-type=2")
+        assert [item.key for item in remote.objects("")] == ["a/1", "a/2", "b/1"]
+        faulty_store.once("flipped_get", "GET", "list-type=2")
+        assert remote.prefixes("") == ["a", "b"]
+    assert faulty_store.injected == {"flipped_get": 30}
+
+
 def test_an_object_that_is_damaged_in_the_store_is_named(
     part_size: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
