@@ -108,14 +108,16 @@ def test_a_file_in_parts_survives_faults(
 
 
 def test_a_listing_is_right_whatever_bit_is_flipped(store: Store, remote: Store, faulty_store: FaultyStore) -> None:
-    for key in ("a/1", "a/2", "b/1"):
-        store.put(key, b"1")
-    for _ in range(15):
+    # Long names, so that most flipped bits are in a name.
+    folders = [letter * 200 for letter in "abcd"]
+    for folder in folders:
+        store.put(f"{folder}/{folder}", b"1")
+    for _ in range(8):
         faulty_store.once("flipped_get", "GET", "list-type=2")
-        assert [item.key for item in remote.objects("")] == ["a/1", "a/2", "b/1"]
+        assert [item.key for item in remote.objects("")] == [f"{folder}/{folder}" for folder in folders]
         faulty_store.once("flipped_get", "GET", "list-type=2")
-        assert remote.prefixes("") == ["a", "b"]
-    assert faulty_store.injected == {"flipped_get": 30}
+        assert remote.prefixes("") == folders
+    assert faulty_store.injected == {"flipped_get": 16}
 
 
 def test_an_object_that_is_damaged_in_the_store_is_named(
