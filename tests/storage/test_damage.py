@@ -19,7 +19,7 @@ from textgate.components.storage import (
     repaired_channel,
     roll_back,
 )
-from textgate.components.storage.repair import restore_version
+from textgate.components.storage.restore import restore_version
 
 WriteBundle = Callable[[Path, bytes], Path]
 CHAMPION_KEY = "models/model/channels/champion.json"
@@ -170,7 +170,7 @@ def test_the_bundle_of_a_damaged_version_restores_it(
     registry, version = Registry(store), versions[2]
     for name in ("weights.bin", "bundle.json"):
         store.put(f"models/model/versions/{version}/{name}", b"{}")
-    restore_version(registry, "model", bundles[2])
+    restore_version(store, "model", bundles[2])
     assert registry.publish("model", bundles[2]) == version
     assert registry.download("model", version, tmp_path / "copy") == ModelBundle.load(bundles[2])
 
