@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from families.tiny import write_tiny
+from faults.s3_proxy import FaultyStore
 from words import linear_bundle
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, dataset_writer
@@ -25,6 +26,12 @@ def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "TEXTGATE_")) and name != "AWS_CA_BUNDLE":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a store that cannot be reached up at once."""
+    monkeypatch.setattr("textgate.components.storage.retries._UNREACHABLE_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +57,14 @@ def store(environment: dict[str, str]) -> Store:
     store = Store.from_environment(f"test-{uuid.uuid4().hex[:12]}")
     store.ensure_bucket()
     return store
+
+
+@pytest.fixture
+def faulty_store(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
+    """Return a proxy of the store that injects faults; it is the endpoint of the test's environment."""
+    with FaultyStore(environment["AWS_ENDPOINT_URL_S3"]) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+        yield proxy
 
 
 @pytest.fixture(scope="module")

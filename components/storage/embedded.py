@@ -25,7 +25,8 @@ from pydantic import BaseModel, ValidationError
 
 from textgate.components.contracts import InputError
 from textgate.components.storage.ports import find_free_ports, wait_until_free
-from textgate.components.storage.s3 import Store, endpoint
+from textgate.components.storage.s3 import Store
+from textgate.components.storage.s3_settings import endpoint
 
 if TYPE_CHECKING:
     import psutil
@@ -261,7 +262,7 @@ def _client(address: str, folder: Path) -> Store:
             retries={"max_attempts": 0},
         ),
     )
-    return Store(client, _PROBE_BUCKET)
+    return Store(client, _PROBE_BUCKET, patience=0)
 
 
 def _binary() -> str:

@@ -17,7 +17,6 @@ is lost: ``history`` reads the channels too, and the next update writes the miss
 """
 
 import difflib
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from textgate.components.contracts import (
     GateDecision,
     InputError,
     ModelBundle,
+    StoreError,
+    file_sha256,
     new_folder,
 )
 from textgate.components.contracts.bundle import MANIFEST
@@ -131,7 +132,7 @@ class Registry:
         verify_files(self.store, prefix, bundle)
 
     def publish(self, model: str, folder: Path) -> str:
-        """Upload a bundle as a version; files that exist already with the same content are kept.
+        """Upload a bundle as a version; files that are there already with the same content are not sent again.
 
         Args:
             model: Name of the model.
@@ -141,8 +142,8 @@ class Registry:
             The version: the first 12 characters of the bundle's fingerprint.
 
         Raises:
-            InputError: The folder is not a bundle or does not match its manifest, or the version exists with other
-                content.
+            InputError: The folder is not a bundle or does not match its manifest.
+            StoreError: The version exists with other content, or the store failed.
         """
         if not MODEL_NAME.fullmatch(model):
             raise InputError(f"{model!r} is no name for a model: 1 to 63 lower-case letters, digits and inner hyphens")
@@ -151,11 +152,9 @@ class Registry:
         prefix = f"models/{model}/versions/{version}"
         for name in [*sorted(bundle.files), MANIFEST]:
             path, key = folder / name, f"{prefix}/{name}"
-            if self.store.put_new(key, path.read_bytes()):
-                continue
-            stored = self.store.get(key)
-            if stored is None or hashlib.sha256(stored.data).digest() != hashlib.sha256(path.read_bytes()).digest():
-                raise InputError(f"{self.store.uri(key)} exists with other bytes: a version is never changed")
+            sha256 = bundle.files[name].sha256 if name in bundle.files else file_sha256(path)
+            if not self.store.upload_new_file(path, key, sha256):
+                raise StoreError(f"{self.store.uri(key)} exists with other bytes: a version is never changed")
         cost = folder / TRAINING_COST
         if cost.is_file():
             # Outside of the version, which never changes: a later training of the same model costs something else.

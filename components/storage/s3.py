@@ -2,83 +2,30 @@
 
 The registry depends on conditional writes: PUT with If-None-Match and If-Match, as in the Amazon S3 API reference,
 PutObject. Stores answer a failed condition with 404, 409 or 412, so all three are treated alike.
+
+One policy repeats every request (``retries``), every object is written and read with checksums (``checksums``), and
+large files are sent and received in parts (``transfers``).
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from textgate.components.contracts import InputError, StoreError
+from textgate.components.contracts import InputError
+from textgate.components.storage.checksums import ReadVerifier, content_md5
+from textgate.components.storage.errors import ABSENT, CONDITION_FAILED, error_code
+from textgate.components.storage.s3_settings import new_client
+from textgate.components.storage.transfers import receive_file, send_file, send_new_file
 
 DEFAULT_BUCKET = "textgate"
+PATIENCE = 60.0
+"""Seconds for which a request is repeated."""
 
-_CONDITION_FAILED = {"404", "409", "412", "NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict"}
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
-_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-
-
-def endpoint() -> str | None:
-    """Return the S3 endpoint of the environment or of the profile in boto3's configuration file, or None.
-
-    Raises:
-        InputError: AWS_PROFILE names a profile that does not exist, or the configuration file is malformed.
-    """
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
-    environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if environment:
-        return environment
-    try:
-        session = Session()
-        profile = session.get_scoped_config()
-        if session.get_config_variable("ignore_configured_endpoint_urls"):
-            return None
-        services = session.full_config.get("services", {}).get(profile.get("services"), {})
-    except BotoCoreError as error:
-        raise InputError(f"the AWS configuration cannot be used: {error}") from error
-    return services.get("s3", {}).get("endpoint_url") or profile.get("endpoint_url") or None
-
-
-def aws_variables() -> dict[str, str]:
-    """Return the settings of boto3's configuration files as variables, for a process that cannot read the files.
-
-    Raises:
-        InputError: See ``endpoint``, or the credentials cannot be loaded.
-    """
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
-    session, address = Session(), endpoint()
-    try:
-        credentials = session.get_credentials()
-        keys = credentials.get_frozen_credentials() if credentials else None
-        values = {
-            "AWS_ENDPOINT_URL_S3": address,
-            "AWS_REGION": os.environ.get("AWS_REGION") or session.get_config_variable("region"),
-            "AWS_ACCESS_KEY_ID": keys and keys.access_key,
-            "AWS_SECRET_ACCESS_KEY": keys and keys.secret_key,
-            "AWS_SESSION_TOKEN": keys and keys.token,
-        }
-    except BotoCoreError as error:
-        raise InputError(f"the AWS credentials cannot be loaded: {error}") from error
-    return {name: value for name, value in values.items() if value}
-
-
-def _is_loopback(url: str | None) -> bool:
-    with suppress(ValueError):
-        host = urlsplit(url or "").hostname
-        return host == "localhost" or ip_address(host or "").is_loopback
-    return False
-
-
-class StoreConnectionError(StoreError):
-    """No connection to the store: an error of the store as a whole, not of one object."""
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -102,67 +49,49 @@ class ObjectSummary:
 class Store:
     """One bucket.
 
-    Every method raises InputError if the store refuses the request or does not answer; it is a StoreConnectionError if
-    there is no connection.
+    Every method repeats its requests and raises StoreError if they fail in the end; it is a StoreConnectionError if the
+    store does not answer, so that another object would fail as well.
     """
 
     client: Any
     """S3 client of boto3."""
     bucket: str
+    patience: float = PATIENCE
+    """Seconds after which a request is not repeated any more; 0 for one attempt."""
 
     @classmethod
-    def from_environment(cls, bucket: str = DEFAULT_BUCKET) -> "Store":
-        """Create a store from the variables and the configuration file that boto3 reads.
-
-        Addresses are path-style unless the profile sets ``addressing_style``; the region is us-east-1 unless one is
-        set. A store on this machine is not reached through a proxy.
+    def from_environment(cls, bucket: str = DEFAULT_BUCKET, patience: float = PATIENCE) -> "Store":
+        """Create a store from the variables and the configuration file that boto3 reads; see ``new_client``.
 
         Raises:
             InputError: The settings are malformed.
         """
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-        from botocore.session import Session
+        return cls(new_client(patience), bucket, patience)
 
-        address = endpoint()
-        config = Config(
-            # None is the environment's.
-            proxies={} if _is_loopback(address) else None,
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 3},
-            # Many stores do not support the checksums that newer clients add by default.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
-        # Not the default session, which keeps the first credentials it has read.
-        try:
-            settings = Session()
-            s3 = settings.get_scoped_config().get("s3")
-            style = s3.get("addressing_style") if isinstance(s3, dict) else None
-            config = config.merge(Config(s3={"addressing_style": style or "path"}))
-            session = boto3.session.Session(botocore_session=settings)
-            region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
-            return cls(session.client("s3", endpoint_url=address, region_name=region, config=config), bucket)
-        except (ValueError, BotoCoreError) as error:
-            raise InputError(
-                f"the AWS settings of the environment name no S3 store: {error} (an endpoint is http://host:port)"
-            ) from error
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is protected by TLS."""
+        return str(self.client.meta.endpoint_url).startswith("https:")
 
     def uri(self, key: str) -> str:
         """Return the s3:// URI of a key."""
         return f"s3://{self.bucket}/{key}"
 
+    def request(self, request: Callable[[], _Result], size: int = 0) -> _Result:
+        """Call a function that sends one request of ``size`` bytes, repeatedly if it fails; see ``with_retries``."""
+        from textgate.components.storage.retries import with_retries
+
+        return with_retries(request, self.client, self.bucket, self.patience, size)
+
     def ensure_bucket(self) -> None:
         """Create the bucket, in the client's region, if it does not exist."""
         from botocore.exceptions import ClientError
 
-        with self._input_errors():
+        def request() -> None:
             try:
                 self.client.head_bucket(Bucket=self.bucket)
             except ClientError as error:
-                if _code(error) not in _ABSENT:
+                if error_code(error) not in ABSENT:
                     raise
                 # Another process may have created it in the meantime.
                 region = self.client.meta.region_name
@@ -171,30 +100,43 @@ class Store:
                 with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
                     self.client.create_bucket(Bucket=self.bucket, **options)
 
-    def get(self, key: str) -> ObjectContent | None:
-        """Return an object, or None if it does not exist."""
-        from botocore.exceptions import ClientError
+        self.request(request)
 
-        with self._input_errors():
-            try:
-                response = self.client.get_object(Bucket=self.bucket, Key=key)
-            except ClientError as error:
-                if _code(error) in _ABSENT:
-                    return None
-                raise
-            return ObjectContent(response["Body"].read(), response["ETag"])
+    def head(self, key: str) -> dict[str, Any] | None:
+        """Return the answer of HeadObject (``ContentLength``, ``ETag``, ``Metadata``), or None without the object."""
+        return self._unless_absent(lambda: dict(self.client.head_object(Bucket=self.bucket, Key=key)))
+
+    def get(self, key: str) -> ObjectContent | None:
+        """Return an object, or None if it does not exist.
+
+        Raises:
+            DamagedError: The object is not what was written.
+        """
+        verifier = ReadVerifier(self.uri(key), tls=self.tls)
+
+        def request() -> ObjectContent:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            data = answer["Body"].read()
+            digest = verifier.new_digest(answer)
+            digest.update(data)
+            verifier.check(answer, digest)
+            return ObjectContent(data, answer["ETag"])
+
+        return self._unless_absent(request)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing an existing one."""
-        with self._input_errors():
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
+        self.request(lambda: self._put(key, data), size=len(data))
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write a new object; return False if it exists already."""
-        return self._put_if(key, data, IfNoneMatch="*")
+        """Write a new object; return False if it exists already with other content."""
+        return self.replace(key, data, None)
 
     def replace(self, key: str, data: bytes, etag: str | None) -> bool:
         """Replace an object if it is unchanged (compare-and-swap).
+
+        If the condition fails, the object is read back. It may be the own write: the answer to an earlier attempt was
+        lost, or the network sent the request twice.
 
         Args:
             key: Key of the object.
@@ -202,60 +144,56 @@ class Store:
             etag: ETag that the object must still have; None if it must not exist.
 
         Returns:
-            False if the object has changed.
+            False if the object has changed, and not to ``data``.
         """
-        return self.put_new(key, data) if etag is None else self._put_if(key, data, IfMatch=etag)
-
-    def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
         from botocore.exceptions import ClientError
 
-        with self._input_errors():
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+
+        def request() -> bool:
             try:
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=data, **condition)
+                self._put(key, data, **condition)
             except ClientError as error:
-                if _code(error) in _CONDITION_FAILED:
-                    return False
-                raise
+                if error_code(error) not in CONDITION_FAILED:
+                    raise
+                current = self.get(key)
+                if current is not None and current.data == data:
+                    return True
+                if (current.etag if current else None) == etag:  # a concurrent write failed, or the answer is stale
+                    raise
+                return False
             return True
+
+        return self.request(request, size=len(data))
 
     def delete(self, key: str) -> None:
         """Delete an object if it exists."""
-        with self._input_errors():
-            self.client.delete_object(Bucket=self.bucket, Key=key)
+        self.request(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
 
     def objects(self, prefix: str) -> Iterator[ObjectSummary]:
         """Yield the objects below ``prefix``, sorted by key."""
-        with self._input_errors():
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                for item in page.get("Contents", []):
-                    yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
+        for page in self._pages(Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield ObjectSummary(item["Key"], item["Size"], item["ETag"])
 
     def prefixes(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders directly below ``prefix``."""
         names: list[str] = []
-        with self._input_errors():
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
-            )
-            for page in pages:
-                names += [item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", [])]
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            names += [item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", [])]
         return sorted(names)
 
     def upload_file(self, path: Path, key: str) -> None:
-        """Upload a file, in multiple parts if it is large."""
-        from boto3.exceptions import S3UploadFailedError
+        """Upload a file, replacing an existing object; see ``transfers``."""
+        send_file(self, path, key)
 
-        with self._input_errors():
-            try:
-                self.client.upload_file(str(path), self.bucket, key)
-            except S3UploadFailedError as error:
-                raise InputError(f"{path} could not be written to {self.uri(key)}: {error}") from error
+    def upload_new_file(self, path: Path, key: str, sha256: str) -> bool:
+        """Upload a file with this sha256 unless the object exists; return False if it exists with other content."""
+        return send_new_file(self, path, key, sha256)
 
     def download_file(self, key: str, path: Path) -> None:
-        """Download an object into a file."""
-        with self._input_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.client.download_file(self.bucket, key, str(path))
+        """Download an object into a file, and verify it; see ``transfers``."""
+        receive_file(self, key, path)
 
     def upload_folder(self, folder: Path, prefix: str) -> None:
         """Upload every file below ``folder``, sorted by name; symbolic links are skipped."""
@@ -279,41 +217,36 @@ class Store:
                 raise InputError(f"the key {self.uri(key)} would be written outside the folder it is read into")
             self.download_file(key, path)
 
-    @contextmanager
-    def _input_errors(self) -> Iterator[None]:
-        """Raise InputError with one sentence for errors that the user can fix; no message contains a secret."""
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            ConnectTimeoutError,
-            EndpointConnectionError,
-            NoCredentialsError,
-            PartialCredentialsError,
-            ProxyConnectionError,
-            SSLError,
+    def _put(self, key: str, data: bytes, **condition: str) -> None:
+        self.client.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=data,
+            ContentMD5=content_md5(data),
+            Metadata={"sha256": hashlib.sha256(data).hexdigest()},
+            **condition,
         )
 
-        where = f"the store at {self.client.meta.endpoint_url}"
-        try:
-            yield
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise StoreConnectionError(
-                f"{where} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                "or any other that boto3 reads"
-            ) from error
-        except ClientError as error:
-            code = _code(error)
-            if code in _DENIED:
-                raise InputError(f"{where} refuses these credentials for the bucket {self.bucket} ({code})") from error
-            if code == "NoSuchBucket":
-                raise InputError(f"{where} has no bucket {self.bucket}: create it or name another") from error
-            raise InputError(f"{where} answered {code}: {error.response['Error'].get('Message', '')}") from error
-        except (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError) as error:
-            raise StoreConnectionError(f"{where} cannot be reached: {error}") from error
-        except (Boto3Error, BotoCoreError) as error:
-            raise InputError(f"{where} cannot be reached: {error}") from error
+    def _pages(self, **options: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing."""
+        start: dict[str, str] = {}
+        while True:
+            arguments = {"Bucket": self.bucket, **options, **start}
+            page = self.request(partial(self.client.list_objects_v2, **arguments))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            start = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def _unless_absent(self, request: Callable[[], _Result]) -> _Result | None:
+        from botocore.exceptions import ClientError
 
-def _code(error: Any) -> str:
-    return str(error.response["Error"]["Code"])
+        def request_unless_absent() -> _Result | None:
+            try:
+                return request()
+            except ClientError as error:
+                if error_code(error) in ABSENT:
+                    return None
+                raise
+
+        return self.request(request_unless_absent)

@@ -125,4 +125,5 @@ def serve(
     )
     # Not open_store, which needs a reachable store: without one, the versions served last are served again.
     connect(workspace)
-    serve_models(settings, Registry(Store.from_environment(bucket)))
+    # While the store is away, one request must not take much longer than the interval of the polls.
+    serve_models(settings, Registry(Store.from_environment(bucket, patience=min(max(poll_seconds, 1.0), 5.0))))

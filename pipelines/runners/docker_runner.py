@@ -10,7 +10,7 @@ from typing import Any
 
 from textgate.components.contracts import InputError, Source
 from textgate.components.sources import content_version
-from textgate.components.storage.s3 import aws_variables
+from textgate.components.storage.s3_settings import aws_variables
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _AWS_FILES = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}

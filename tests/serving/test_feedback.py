@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def store_without_retries(endpoint: str, credentials: dict[str, str], bucket: st
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
         config=config,
     )
-    return Store(client, bucket)
+    return Store(client, bucket, patience=0)
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ def test_an_object_whose_response_was_lost_is_not_duplicated(store: Store, messa
             raise ReadTimeoutError(endpoint_url="http://store")
 
     store.client.meta.events.register("after-call.s3.PutObject", lose)
-    log = FeedbackLog(store, rows=1, seconds=0.05)
+    log = FeedbackLog(replace(store, patience=0), rows=1, seconds=0.05)
     log.add_feedback("r", 0, "films", "bad")
     assert messages.get(timeout=WAIT).startswith("the store is away")
     assert messages.get(timeout=WAIT).startswith("the store is back")

@@ -9,7 +9,7 @@ import pytest
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
 from textgate.components.storage.embedded import connect
-from textgate.components.storage.s3 import endpoint
+from textgate.components.storage.s3_settings import endpoint
 from textgate.pipelines.runners.docker_runner import _environment
 
 CLOSED_PORT = "http://127.0.0.1:9"

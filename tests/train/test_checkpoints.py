@@ -111,7 +111,7 @@ def test_after_a_kill_during_an_upload_the_previous_checkpoint_is_restored(
     ("damage", "message"),
     [
         ("content", "its file model/state has another sha256"),
-        ("missing", " answered "),
+        ("missing", "does not exist"),
         ("manifest", "its checkpoint.json names no files"),
         ("outside", "its file ../model would be outside its folder"),
     ],
