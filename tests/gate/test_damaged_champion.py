@@ -46,6 +46,7 @@ def test_a_damaged_champion_is_replaced_and_the_one_before_it_is_compared_with(
     assert message in newest.reason
 
 
+@pytest.mark.slow
 def test_the_reference_stays_if_the_champion_after_it_is_damaged(promotions: Promotions) -> None:
     promotions.run(100)
     assert promotions.run(110).passed
@@ -57,6 +58,7 @@ def test_the_reference_stays_if_the_champion_after_it_is_damaged(promotions: Pro
     assert decision.reference.version == promotions.version(100)
 
 
+@pytest.mark.slow
 def test_the_champion_before_a_damaged_one_is_promoted_again(promotions: Promotions) -> None:
     promotions.run(100)
     promotions.run(95)
@@ -94,6 +96,7 @@ def test_the_reference_is_compared_with_if_the_champion_has_no_other_before_it(p
     assert f"differs from champion {promotions.version(50)} by -0.05" in rule(decision, "margin")
 
 
+@pytest.mark.slow
 def test_a_blocked_champion_does_not_stand_in_for_a_damaged_one(promotions: Promotions) -> None:
     promotions.run(100)
     promotions.run(40)
