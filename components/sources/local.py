@@ -50,7 +50,8 @@ def unchanged(uri: str, version_: str) -> Iterator[None]:
         ConflictError: The path has another version, or changes before the body ends.
     """
     path = _existing_path(uri)
-    before = _settled_state(path)
+    before = _state(path)
+    _wait_for_next_tick(before)
     if version(uri) != version_:
         raise changed(uri)
     try:
@@ -79,14 +80,13 @@ def _state(path: Path) -> _State:
     return sorted(state)
 
 
-def _settled_state(path: Path) -> _State:
-    """Return the state of a path when its next change will get another time than its last one."""
-    newest = max((entry[-1] for entry in _state(path)), default=0)
+def _wait_for_next_tick(state: _State) -> None:
+    """Wait until the next change of a path will get another time than the last one."""
+    newest = max((entry[-1] for entry in state), default=0)
     tick = _TICK_SECONDS if newest % 1_000_000_000 else _COARSE_TICK_SECONDS
     age = time.time() - newest / 1e9
     if 0 <= age < tick:
         time.sleep(tick - age)
-    return _state(path)
 
 
 def _existing_path(uri: str) -> Path:

@@ -1,13 +1,14 @@
 """File digests and atomically created folders."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgate.components.contracts import file_sha256, new_file, new_folder, write_file
+from textgate.components.contracts import file_sha256, new_file, new_folder, remove_leftovers, write_file
 
 
 @settings(deadline=None, max_examples=30)
@@ -90,3 +91,31 @@ def test_a_failed_writer_leaves_the_file_as_it_was(tmp_path: Path, error: type[B
         raise error
     assert (tmp_path / "file").read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_link_stays_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    link.symlink_to(target)
+    write_file(link, "first")
+    write_file(link, "second")
+    assert (link.is_symlink(), target.read_text()) == (True, "second")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "third")
+    assert os.read(reader, 10) == b"third"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_leftovers_of_killed_processes_are_removed_when_they_are_a_day_old(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".data.csv-abcd1234", ".hidden", "data-abcd1234")]
+    old_file, old_folder, growing = (tmp_path / f".{name}-abcd123_" for name in ("file", "folder", "growing"))
+    for path in (*kept, old_file):
+        path.write_text("part")
+    for folder in (old_folder, growing):
+        folder.mkdir()
+        (folder / "part").write_text("part")
+    for path in (old_file, old_folder, old_folder / "part", growing, *kept[1:]):
+        os.utime(path, (0, 0))
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, growing])

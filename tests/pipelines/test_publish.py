@@ -259,5 +259,5 @@ def test_the_code_in_the_card_works(publisher: Publisher) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{load_bundle(publisher.folder / 'first').predict(['a text of yours'])}\n"
-    (downloaded,) = (publisher.folder / "downloads" / "bundles").iterdir()
+    (downloaded,) = (publisher.folder / "downloads" / "bundles").glob("[!.]*")
     assert ModelBundle.load(downloaded).fingerprint.startswith(publisher.version)
