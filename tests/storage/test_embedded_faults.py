@@ -191,4 +191,5 @@ def test_no_moment_at_which_a_start_is_killed_prevents_the_next(
         store.put(f"key-{index}", b"kept")
         stored.append(f"key-{index}")
         assert sorted(item.key for item in store.objects("key-")) == sorted(stored)
+        assert {content.data for key in stored if (content := store.get(key))} == {b"kept"}
         os.kill(embedded.start().pid, signal.SIGKILL)
