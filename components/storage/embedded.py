@@ -34,6 +34,7 @@ from textgate.components.storage.embedded_server import (
     SERVICES,
     Server,
     find_server,
+    is_held,
     launch,
     stop_abandoned,
 )
@@ -122,8 +123,12 @@ class EmbeddedStore:
             raise StoreError(failure)
 
     def status(self) -> ServerAddress | None:
-        """Return the address of the running server, or None if it does not run."""
-        server = self._server()
+        """Return the address of the running server, or None if it does not run.
+
+        Raises:
+            StoreError: It runs where this process cannot see it.
+        """
+        server = self._visible_server()
         return _address(server, answers=server.answers()) if server else None
 
     def stop(self) -> bool:
@@ -131,8 +136,12 @@ class EmbeddedStore:
 
         Returns:
             False if the server was not running.
+
+        Raises:
+            InputError: The folder cannot be locked.
+            StoreError: The server runs where this process cannot see it.
         """
-        if self._server() is None:
+        if self._visible_server() is None:
             return False
         with self._lock():
             server = self._server()
@@ -160,6 +169,20 @@ class EmbeddedStore:
     def _server(self) -> Server | None:
         state = self._state()
         return find_server(self.folder, state.pid if state else None)
+
+    def _visible_server(self) -> Server | None:
+        for _ in range(2):  # a command that launches the server holds the folder for a moment before
+            server = self._server()
+            if server or not is_held(self.folder):
+                return server
+            time.sleep(_POLL_SECONDS)
+        raise self._out_of_sight()
+
+    def _out_of_sight(self) -> StoreError:
+        return StoreError(
+            f"the embedded store in {self.folder} runs where this command cannot see it, in another container or on "
+            "another machine: stop it there, or name another folder with --workspace"
+        )
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -208,10 +231,7 @@ class EmbeddedStore:
             with contextlib.suppress(BlockingIOError):  # one that is not visible yet, or not from here
                 return self._launch(identity)
             time.sleep(_POLL_SECONDS)
-        raise StoreError(
-            f"the embedded store in {self.folder} runs where this command cannot see it, in another container or on "
-            "another machine: stop it there, or name another folder with --workspace"
-        )
+        raise self._out_of_sight()
 
     def _launch(self, identity: _Identity) -> Server:
         state = self._state()

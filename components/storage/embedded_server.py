@@ -161,6 +161,19 @@ def launch(folder: Path, store_id: str, ports: dict[str, int]) -> Server:
     return Server(psutil.Process(process.pid), ports)
 
 
+def is_held(folder: Path) -> bool:
+    """Return whether a server holds the folder, also one in another container."""
+    try:
+        if (folder / "server.lock").exists():
+            with _hold(folder):
+                pass
+    except BlockingIOError:
+        return True
+    except OSError:  # the folder cannot be written
+        return False
+    return False
+
+
 def _servers(pid: int | None) -> Iterator[Server]:
     """Yield the server with a process id if it is one, then all servers of the machine that this process can see."""
     import psutil

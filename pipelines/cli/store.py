@@ -39,7 +39,8 @@ def status(workspace: Path, as_json: bool) -> None:
     elif address.answers:
         click.echo(f"the store is running at {address.endpoint} (process {address.pid})")
     else:
-        click.echo(f"the store at {address.endpoint} (process {address.pid}) does not answer: textgate store stop")
+        process = f"the store at {address.endpoint} (process {address.pid})"
+        click.echo(f"{process} does not answer; if that lasts, end it: textgate store stop")
 
 
 @store.command(epilog=example("textgate store stop"))

@@ -133,8 +133,9 @@ def test_a_server_that_cannot_be_seen_is_not_joined_by_another(
         # As in a container with processes of its own.
         container.setattr("textgate.components.storage.embedded.find_server", lambda *_: None)
         container.setattr("textgate.components.storage.embedded._START_SECONDS", 0.3)
-        with pytest.raises(StoreError, match="runs where this command cannot see it"):
-            shared.start()
+        for command in (shared.start, shared.status, shared.stop):
+            with pytest.raises(StoreError, match="runs where this command cannot see it"):
+                command()
     assert shared.start() == address
 
 
@@ -190,4 +191,5 @@ def test_no_moment_at_which_a_start_is_killed_prevents_the_next(
         store.put(f"key-{index}", b"kept")
         stored.append(f"key-{index}")
         assert sorted(item.key for item in store.objects("key-")) == sorted(stored)
+        assert {content.data for key in stored if (content := store.get(key))} == {b"kept"}
         os.kill(embedded.start().pid, signal.SIGKILL)
