@@ -1,10 +1,16 @@
-"""The registry's channels, read so that an unreachable store is tried only once in each round of polling."""
+"""The registry's channels, read so that an unreachable store is tried only once in each round of polling.
 
-from dataclasses import dataclass
+A channel never goes back: a pointer that is older than one that was read before is a stale read, of a cache or a
+replica, and is not taken.
+"""
 
-from textgate.components.contracts import InputError
+import logging
+from dataclasses import dataclass, field
+
+from textgate.components.contracts import InputError, StoreError
 from textgate.components.inference.failures import describe, failures_as
-from textgate.components.storage import ModelRef, Registry, StoreConnectionError
+from textgate.components.storage import ChannelUpdate, ModelRef, Registry, StoreConnectionError
+from textgate.serving.log import log_event
 
 
 @dataclass
@@ -14,6 +20,10 @@ class Channels:
     registry: Registry
     outage: StoreConnectionError | None = None
     """Why the store could not be reached in this round; None if it could."""
+    _newest: dict[tuple[str, str], ChannelUpdate] = field(default_factory=dict)
+    """Newest pointer that was read, by model and channel."""
+    _stale: set[tuple[str, str]] = field(default_factory=set)
+    """Channels whose last pointer was older than the newest one."""
 
     def model_names(self) -> list[str]:
         """Return the names of all models.
@@ -32,7 +42,8 @@ class Channels:
 
         Raises:
             StoreConnectionError: If the store cannot be reached.
-            InputError: If the channel cannot be read.
+            StoreError: If the store fails on this request.
+            InputError: If the channel is damaged.
         """
         if self.outage:
             raise self.outage
@@ -41,7 +52,28 @@ class Channels:
         except StoreConnectionError as error:
             self.outage = error
             raise
-        return pointer.version if pointer else None
+        return self._newer(pointer).version if pointer else None
+
+    def _newer(self, pointer: ChannelUpdate) -> ChannelUpdate:
+        """Return a pointer, or the newest one that was read of its channel if it is older; 0 is an unknown sequence."""
+        key = (pointer.model, pointer.channel)
+        newest = self._newest.get(key)
+        if newest and 0 < pointer.sequence < newest.sequence:
+            if key not in self._stale:
+                self._stale.add(key)
+                log_event(
+                    "the store answers with an older pointer, which is not taken: restart the server if the registry "
+                    "was restored from a backup",
+                    logging.WARNING,
+                    model=pointer.model,
+                    channel=pointer.channel,
+                    version=pointer.version,
+                    newer=newest.version,
+                )
+            return newest
+        self._stale.discard(key)
+        self._newest[key] = pointer
+        return pointer
 
     def has_moved(self, target: ModelRef, version: str) -> bool:
         """Return True if a channel points at another version than ``version``.
@@ -86,7 +118,7 @@ class Channels:
             try:
                 with failures_as(InputError):
                     pointer = self.registry.channel(model)
-            except StoreConnectionError:
+            except StoreError:
                 raise
             except InputError:
                 continue

@@ -8,10 +8,10 @@ from operator import eq
 
 import numpy as np
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, StoreError
 from textgate.components.inference.explain import Contribution, erase
 from textgate.components.inference.failures import describe
-from textgate.components.storage import ModelRef, StoreConnectionError
+from textgate.components.storage import ModelRef
 from textgate.serving.batch import BatchPrediction
 from textgate.serving.batching import Batcher
 from textgate.serving.errors import ModelRefusedError, RequestError, list_names, shorten
@@ -223,7 +223,7 @@ class Endpoint:
         """Load a model of the registry, or update it to the version that its channel points at.
 
         Raises:
-            RequestError: 404 if it does not exist, 422 if it cannot be served, 503 if the store cannot be reached.
+            RequestError: 404 if it does not exist, 422 if it cannot be served, 503 if the store fails.
         """
         served = self.repository.models.get(model)
         target = served.target if served else ModelRef(model)
@@ -231,7 +231,7 @@ class Endpoint:
             await asyncio.to_thread(self.repository.load, target)
         except InputError as error:
             status = 422 if isinstance(error, ModelRefusedError) else 404
-            raise RequestError(503 if isinstance(error, StoreConnectionError) else status, describe(error)) from error
+            raise RequestError(503 if isinstance(error, StoreError) else status, describe(error)) from error
 
     async def unload(self, model: str) -> None:
         """Stop serving a model, or trying to.

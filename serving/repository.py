@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from textgate.components.contracts import InputError
+from textgate.components.contracts import InputError, StoreError
 from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
 from textgate.serving.channels import Channels
@@ -24,7 +24,7 @@ from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.model_table import ModelTable
 from textgate.serving.refusals import Refusal, Refusals
-from textgate.serving.served_model import CHALLENGER, SHADOW, ServedModel, ServedVersion, channel_of
+from textgate.serving.served_model import ServedModel, ServedVersion, channel_of
 from textgate.serving.workspace import Workspace, check_names
 
 _Role = Literal["main", "challenger", "shadow"]
@@ -66,8 +66,8 @@ class Repository:
         self._unloaded: dict[str, str] = {}
         """Models that were unloaded, and their champions then; they are added again when the champion changes."""
         self._refusals = Refusals(self.metrics)
-        self._restored: set[str] = set()
-        """Models for which the version that was served last was tried."""
+        self._restored: set[tuple[str, str]] = set()
+        """Models and channels for which the version that was served last was tried."""
         self._logged: set[str] = set()
         """What is logged only once until it is over."""
 
@@ -101,9 +101,10 @@ class Repository:
         """
         self.channels.outage = None
         if self._adds_new_models:
-            self._run_step("the registry could not be listed", self._add_new_models)
+            self._run_step(self._add_new_models)
         for model in list(self._wanted):
-            self._run_step("a model could not be updated", partial(self._follow_model, model))
+            for role in self._roles():
+                self._run_step(partial(self._follow_role, model, role), model, role)
         if self.channels.outage is None:
             self._logged.discard("outage")
         if self.models:
@@ -116,7 +117,7 @@ class Repository:
         """Start to serve a model, or update it to its newest version.
 
         Raises:
-            StoreConnectionError: If the store cannot be reached.
+            StoreError: If the store cannot be reached or fails.
             ModelRefusedError: If the version cannot be served; it is tried again later.
             InputError: If the model or channel does not exist.
         """
@@ -130,7 +131,8 @@ class Repository:
             served = self.models.get(target.model)
             if served is None or served.target != target or served.main.version != version:
                 self._take_or_refuse(target, "main", version)
-            self._follow_other_roles(target.model)
+            for role in self._roles()[1:]:
+                self._follow_role(target.model, role)
 
     def unload(self, model: str) -> None:
         """Stop serving a model, or trying to; requests that are already running finish.
@@ -151,15 +153,21 @@ class Repository:
             self.table.remove(model)
             self._delete_unused()
 
-    def _run_step(self, event: str, step: Callable[[], None]) -> None:
+    def _run_step(self, step: Callable[[], None], model: str = "", role: _Role = "main") -> None:
         """Run a step of ``follow`` and log what it raises."""
+        key, fields = f"store {model} {role}", {"model": model or None, "role": role if model else None}
         try:
             with self._lock, failures_as(InputError):
                 step()
         except StoreConnectionError as error:
             self._log_once("outage", "the store does not answer", reason=describe(error))
+        except StoreError as error:
+            self._log_once(key, "the store failed: it is tried again soon", **fields, reason=describe(error))
         except InputError as error:
-            log_event(event, logging.ERROR, error.__cause__, reason=describe(error))
+            event = "a model could not be updated" if model else "the registry could not be listed"
+            log_event(event, logging.ERROR, error.__cause__, **fields, reason=describe(error))
+        else:
+            self._logged.discard(key)
 
     def _log_once(self, key: str, event: str, **fields: object) -> None:
         if key not in self._logged:
@@ -180,30 +188,36 @@ class Repository:
                 self._wanted[name] = target
                 self._unloaded.pop(name, None)
 
-    def _follow_model(self, model: str) -> None:
+    def _roles(self) -> list[_Role]:
+        """Return the roles that are served, the main one first."""
+        roles: list[_Role] = ["main"]
+        if self.traffic.challenger_share:
+            roles.append("challenger")
+        if self.traffic.shadow_share > 0:
+            roles.append("shadow")
+        return roles
+
+    def _follow_role(self, model: str, role: _Role) -> None:
         target = self._wanted.get(model)
         if target is None:  # unloaded since
             return
-        self._follow_channel(target, "main")
-        if model in self.models:
-            self._follow_other_roles(model)
-
-    def _follow_other_roles(self, model: str) -> None:
-        if self.traffic.challenger_share:
-            self._follow_channel(ModelRef(model, CHALLENGER), "challenger")
-        if self.traffic.shadow_share > 0:
-            self._follow_channel(ModelRef(model, SHADOW), "shadow")
+        if role == "main":
+            self._follow_channel(target, role)
+        elif model in self.models:
+            self._follow_channel(ModelRef(model, role), role)  # the channel has the name of the role
 
     def _follow_channel(self, target: ModelRef, role: _Role) -> None:
         """Load what a channel points at into a role, unless it is there already or was refused a moment ago.
 
+        After a start, what cannot be loaded is replaced by what the channel served last.
+
         Raises:
-            StoreConnectionError: If the store cannot be reached.
+            StoreError: If the store cannot be reached or fails.
         """
         model, channel, served = target.model, channel_of(target), self.models.get(target.model)
+        current: ServedVersion | None = getattr(served, role) if served else None
         try:
             version = target.version or self._read_or_refuse(target)
-            current: ServedVersion | None = getattr(served, role) if served else None
             if version is None:
                 self._empty(target, role)
             elif served and current and current.version == version and (role != "main" or served.target == target):
@@ -211,11 +225,11 @@ class Repository:
             elif not self._refusals.is_recent(model, channel, version):
                 self._take_or_refuse(target, role, version)
         except ModelRefusedError:
-            if served is None:
-                self._take_last(target)
-        except StoreConnectionError:
-            if served is None:
-                self._take_last(target)
+            if current is None:
+                self._take_last(target, role)
+        except StoreError:
+            if current is None:
+                self._take_last(target, role)
             raise
 
     def _empty(self, target: ModelRef, role: _Role) -> None:
@@ -226,19 +240,21 @@ class Repository:
             key, reason = f"model {target.model}", self.channels.why_missing(target)
             self._log_once(key, "no version to serve yet", model=target.model, reason=reason)
         elif served is not None and role != "main" and getattr(served, role):
-            self._put(served.with_version(role, None))
+            self._put(served.with_version(role, None), target, None)
 
     def _take_or_refuse(self, target: ModelRef, role: _Role, version: str) -> None:
         """Open a version and serve it in a role.
 
         Raises:
-            StoreConnectionError: If the store cannot be reached.
+            StoreError: If the store cannot be reached or fails; the version is not refused for that.
             ModelRefusedError: If the version cannot be served.
         """
         try:
             opened = self._open(target, version)
-        except StoreConnectionError as error:
-            self.channels.outage = error
+        except StoreError as error:
+            if isinstance(error, StoreConnectionError):
+                self.channels.outage = error
+            self._delete_unused()
             raise
         except InputError as error:
             retry_seconds = math.inf if isinstance(error, OpeningTimeoutError) else None
@@ -266,16 +282,15 @@ class Repository:
         served = self.models.get(target.model)
         if served is None or role == "main":
             others = (served.challenger, served.shadow) if served else ()
-            self._put(ServedModel(target, opened, *others))
+            self._put(ServedModel(target, opened, *others), target, opened.version)
         else:
-            self._put(served.with_version(role, opened))
-        self._disk.remember_version(target, opened.version)
+            self._put(served.with_version(role, opened), target, opened.version)
 
-    def _take_last(self, target: ModelRef) -> None:
+    def _take_last(self, target: ModelRef, role: _Role) -> None:
         """After a start, serve the version of a channel that was served last, instead of one that cannot be served."""
-        if target.model in self._restored:
+        if (target.model, target.channel) in self._restored:
             return
-        self._restored.add(target.model)
+        self._restored.add((target.model, target.channel))
         fields = {"model": target.model, "channel": target.channel}
         try:
             with failures_as(InputError):
@@ -283,14 +298,16 @@ class Repository:
                 version = self._disk.last_version(target)
                 if version is None or self._refusals.is_recent(target.model, target.channel, version):
                     return
-                self._serve(target, "main", self._open(target, version))
+                self._serve(target, role, self._open(target, version))
         except InputError as error:
             log_event("the version served last cannot be served", logging.WARNING, **fields, reason=describe(error))
         else:
             log_event("the version served last is served again", logging.WARNING, **fields, version=version)
 
-    def _put(self, served: ServedModel) -> None:
+    def _put(self, served: ServedModel, target: ModelRef, version: str | None) -> None:
+        """Serve a model whose channel now has this version, and write that down before the predecessor is deleted."""
         self.table.put(served)
+        self._disk.remember_version(target, version)
         self._delete_unused()
 
     def _delete_unused(self) -> None:
@@ -303,14 +320,14 @@ class Repository:
         """Return the version that a channel points at, or None.
 
         Raises:
-            StoreConnectionError: If the store cannot be reached.
-            ModelRefusedError: If the channel cannot be read.
+            StoreError: If the store cannot be reached or fails.
+            ModelRefusedError: If the channel is damaged.
         """
         try:
             with failures_as(InputError):
                 check_names(target)
                 return self.channels.version(target)
-        except StoreConnectionError:
+        except StoreError:
             raise
         except InputError as error:
             if not self._refusals.is_recent(target.model, target.channel, ""):
