@@ -16,7 +16,7 @@ from typing import ClassVar
 from textgate.components.redaction import redact
 
 _ERROR = "textgate error"
-_ERROR_LINE = re.compile(rf"{_ERROR}(?: (\d+))?: (.*)")
+_ERROR_LINE = re.compile(rf"{_ERROR}(?: (\d+))?: (.*)", re.DOTALL)
 WARNING_PREFIX = "textgate warning: "
 """Beginning of a line that a run shows on the terminal, not only in its log."""
 WORK_PREFIX = "textgate worked seconds: "
