@@ -23,8 +23,8 @@ _SENTENCES = {
     errno.EPERM: f"{{user}} has no permission for {{path}}: change its mode or owner, or {_OTHER_FOLDER}",
     errno.ENOTDIR: f"{{path}} is below a file, not a folder: {_OTHER_FOLDER}",
     errno.EIO: f"the disk of {{path}} fails with an input/output error: see the system's log, or {_OTHER_FOLDER}",
-    errno.EMFILE: "{path} cannot be opened: this process has its {files} files open; allow more (ulimit -n)",
-    errno.ENFILE: "{path} cannot be opened: this machine has too many open files; end other processes",
+    errno.EMFILE: "this process cannot open more than {files} files: allow more (ulimit -n)",
+    errno.ENFILE: "this machine cannot open more files: end other processes",
     errno.ENOMEM: "this machine has no memory left: end other processes, or set smaller batches in the recipe",
 }
 _TEXTS = {os.strerror(code): code for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM)}

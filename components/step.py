@@ -17,7 +17,7 @@ from textgate.components.checksums import Artifact, damage, record_checksums
 from textgate.components.redaction import redact
 
 _ERROR = "textgate error"
-_ERROR_LINE = re.compile(rf"{_ERROR}(?: (\d+))?: (.*)")
+_ERROR_LINE = re.compile(rf"{_ERROR}(?: (\d+))?: (.*)", re.DOTALL)
 WARNING_PREFIX = "textgate warning: "
 """Beginning of a line that a run shows on the terminal, not only in its log."""
 WORK_PREFIX = "textgate worked seconds: "

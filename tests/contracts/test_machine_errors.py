@@ -17,7 +17,7 @@ from textgate.components.step import error_line, parse_error
         (OSError(errno.EDQUOT, "", "/data/x"), "the disk quota of user "),
         (OSError(errno.EROFS, "", "/data/x"), "/data/x is on a read-only file system: name another folder"),
         (OSError(errno.EACCES, "", "/data/x"), "has no permission for /data/x: change its mode or owner"),
-        (OSError(errno.EMFILE, "", "/data/x"), "files open; allow more (ulimit -n)"),
+        (OSError(errno.EMFILE, "", "/data/x"), " files: allow more (ulimit -n)"),
         (OSError(errno.EIO, "", "/data/x"), "the disk of /data/x fails with an input/output error"),
         (MemoryError(), "this machine has no memory left"),
         (OSError(errno.ENOMEM, ""), "this machine has no memory left"),

@@ -54,15 +54,19 @@ FAULTS = {
         rerun=f"TMPDIR=disk {RUN}",
     ),
     "absent TMPDIR": Fault(f"TMPDIR=absent {RUN}", "TMPDIR is absent, which is no folder"),
-    "no home": Fault(f"chmod 777 . disk; env -u HOME {AS_NAMELESS} {ON_DISK}", "user 54321 has no home folder: set HOME"),
+    "no home": Fault(
+        f"chmod 777 . disk; env -u HOME {AS_NAMELESS} {ON_DISK}", "user 54321 has no home folder: set HOME"
+    ),
     "no permission": Fault(
         f"mkdir disk/workspace; chmod 500 disk/workspace; HOME=/tmp {AS_NAMELESS} {ON_DISK}",
         "user 54321 has no permission for ",
     ),
     "below a file": Fault(f"{RUN} --workspace films.yaml/workspace", "films.yaml/workspace/runs is below a file"),
-    "open files": Fault(f"(ulimit -n 12; exec {RUN})", "files open; allow more (ulimit -n)"),
+    "open files": Fault(f"(ulimit -n 12; exec {RUN})", "cannot open more than 12 files: allow more (ulimit -n)"),
     "full output": Fault(f"{RUN} >/dev/full", "standard output cannot be written: No space left on device"),
-    "closed pipe": Fault(f"({RUN}; echo $? >code) | true; exit $(cat code)", "standard output cannot be written: Broken"),
+    "closed pipe": Fault(
+        f"({RUN}; echo $? >code) | true; exit $(cat code)", "standard output cannot be written: Broken"
+    ),
 }
 
 

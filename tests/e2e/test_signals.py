@@ -159,9 +159,7 @@ def test_a_signal_ends_every_process_of_a_training_and_every_iteration_of_a_swee
     training = f"{{family: transformer, base_model: {tiny_encoder}, {settings}}}"
     (workspace.folder / "encoder.yaml").write_text(recipe.replace("{family: linear, min_df: 1}", training))
     unmoved = (CACHED, "the champion of films did not move")
-    two = interrupt(
-        workspace, signal.SIGTERM, "train: epoch", "run", "encoder.yaml", TEXTGATE_PROCESSES="2"
-    )
+    two = interrupt(workspace, signal.SIGTERM, "train: epoch", "run", "encoder.yaml", TEXTGATE_PROCESSES="2")
     check(two, signal.SIGTERM, *unmoved)
     sweep = ("run", "encoder.yaml", "--sweep", "train.learning_rate=1e-3,2e-3")
     check(interrupt(workspace, signal.SIGINT, "train (", *sweep, wait=4), signal.SIGINT, *unmoved)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
-from textgate.components.contracts import Source
+from textgate.components.contracts import Source, StoreError
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
@@ -40,6 +40,33 @@ def test_a_step_without_outputs_has_failed_even_with_exit_code_0(tmp_path: Path,
             two_steps()
     log.finish()
     assert [(step.name, step.outcome) for step in log.steps] == [("first", "failed")]
+
+
+@dsl.component(base_image="unused", install_kfp_package=False)
+def loses_store() -> None:
+    """End as a step does whose store is gone."""
+    from textgate.components.step import StoreError, step_work
+
+    with step_work():
+        raise StoreError("the store is gone")
+
+
+@dsl.pipeline(name="store-gone")
+def store_gone() -> None:
+    """Run the step that loses its store."""
+    loses_store()
+
+
+def test_a_run_fails_with_the_error_and_the_exit_code_of_its_step(tmp_path: Path, store: Store) -> None:
+    log = RunLog(tmp_path, store, Display(io.StringIO()), {})
+    with log.capture():
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path), workspace_root=str(tmp_path))
+        with pytest.raises(RuntimeError) as raised:
+            store_gone()
+    log.finish(succeeded=False)
+    failure = log.failure(raised.value)
+    assert isinstance(failure, StoreError)
+    assert (str(failure), failure.exit_code) == ("the store is gone", 4)
 
 
 @dsl.component(base_image="unused", install_kfp_package=False)
