@@ -57,7 +57,7 @@ def current_champion(
     """
     update = repaired_channel(registry, model, run=run)
     if update is None:
-        lost = CHAMPION in registry.channel_names(model)
+        lost = CHAMPION in registry.channel_log(model).names()
         damage = f"the {CHAMPION} channel of {model} cannot be read, and the audit log names no intact version"
         version, earlier = None, []
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 from textgate.components.contracts import GateDecision, InputError, ModelBundle, Promotion
 from textgate.components.storage import Registry, follow_reference, repaired_channel
 from textgate.components.storage.model_ref import VERSION_CHARACTERS
-from textgate.components.storage.repair import restore_version
+from textgate.components.storage.restore import restore_version
 
 
 def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision: GateDecision, run: str) -> Promotion:
@@ -33,7 +33,7 @@ def promote_bundle(registry: Registry, model: str, bundle_folder: Path, decision
         )
     if decision.champion == bundle.fingerprint[:VERSION_CHARACTERS]:
         # Gate 2 lets the champion itself pass only if the stored one is damaged.
-        restore_version(registry, model, bundle_folder)
+        restore_version(registry.store, model, bundle_folder)
     version = registry.publish(model, bundle_folder)
     champion = repaired_channel(registry, model, run=run)
     if champion is None or (champion.run, champion.version) != (run, version):

@@ -8,11 +8,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from textgate.components.contracts import DamagedError, InputError, ModelBundle
-from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts.bundle import MANIFEST, FileEntry
 from textgate.components.storage.s3 import ObjectContent, Store
 
 _LOGGER = logging.getLogger("textgate.registry")
@@ -45,17 +45,23 @@ def read_object(
     Raises:
         DamagedObjectError: The object cannot be parsed.
     """
-    where = store.uri(key)
-    if (stored := store.get(key)) is None:
-        return None
-    with suppress(InputError):
-        return parse(stored.data, where), stored
+    with suppress(DamagedError):
+        return _read(store, key, parse)
+    # Listed before the second attempt: compare-and-swap with this ETag replaces nothing that was written after it.
+    etag = next((item.etag for item in store.objects(key) if item.key == key), "")
+    try:
+        return _read(store, key, parse)
+    except DamagedError as error:
+        raise DamagedObjectError(str(error), etag) from error
+
+
+def _read(store: Store, key: str, parse: Callable[[bytes, str], _Content]) -> tuple[_Content, ObjectContent] | None:
     if (stored := store.get(key)) is None:
         return None
     try:
-        return parse(stored.data, where), stored
+        return parse(stored.data, store.uri(key)), stored
     except InputError as error:
-        raise DamagedObjectError(str(error), stored.etag) from error
+        raise DamagedError(str(error)) from error
 
 
 @contextmanager
@@ -83,22 +89,30 @@ def verify_files(store: Store, prefix: str, bundle: ModelBundle) -> None:
     Raises:
         DamagedError: A file is missing, not listed, or has another size or sha256, in two attempts.
     """
-    if _damage(store, prefix, bundle) and (damage := _damage(store, prefix, bundle)):
+    if _wrong_size(store, prefix, bundle) and (damage := _wrong_size(store, prefix, bundle)):
         raise DamagedError(damage)
+    for name, entry in bundle.files.items():
+        if (
+            entry.size <= _LARGEST_READ
+            and read_object(store, f"{prefix}/{name}", partial(check_content, entry)) is None
+        ):
+            raise DamagedError(f"{store.uri(f'{prefix}/{name}')} is missing")
 
 
-def _damage(store: Store, prefix: str, bundle: ModelBundle) -> str | None:
+def _wrong_size(store: Store, prefix: str, bundle: ModelBundle) -> str | None:
+    """Return what is wrong with the names and sizes of the stored files, or None."""
     sizes = {item.key[len(prefix) + 1 :]: item.size for item in store.objects(f"{prefix}/")}
     for name in sorted(sizes.keys() - bundle.files.keys() - {MANIFEST}):
         return f"{store.uri(f'{prefix}/{name}')} is not in the manifest"
     for name, entry in bundle.files.items():
-        where = store.uri(f"{prefix}/{name}")
         if name not in sizes:
-            return f"{where} is missing"
+            return f"{store.uri(f'{prefix}/{name}')} is missing"
         if sizes[name] != entry.size:
-            return f"{where} has {sizes[name]:,} bytes instead of {entry.size:,}"
-        if entry.size <= _LARGEST_READ:
-            stored = store.get(f"{prefix}/{name}")
-            if stored is None or hashlib.sha256(stored.data).hexdigest() != entry.sha256:
-                return f"{where} has been changed: its sha256 is not that of the manifest"
+            return f"{store.uri(f'{prefix}/{name}')} has {sizes[name]:,} bytes instead of {entry.size:,}"
     return None
+
+
+def check_content(entry: FileEntry, data: bytes, where: str) -> None:
+    """Raise InputError unless the bytes are those of a file in a manifest; ``where`` names the file."""
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise InputError(f"{where} has been changed: its sha256 is not that of the manifest")

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.contracts import (
-    ConflictError,
     DamagedError,
     GateDecision,
     InputError,
@@ -34,14 +33,14 @@ from textgate.components.contracts import (
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.model_name import MODEL_NAME
 from textgate.components.contracts.training_cost import TRAINING_COST
-from textgate.components.storage.authorship import Authorship
 from textgate.components.storage.blocks import Block, Blocks
-from textgate.components.storage.channel_update import ChannelUpdate, sequence_of
-from textgate.components.storage.damage import DamagedObjectError, read_object, skip_damaged, verify_files
+from textgate.components.storage.channel_log import ChannelLog
+from textgate.components.storage.channel_update import ChannelUpdate
+from textgate.components.storage.damage import read_object, verify_files
 from textgate.components.storage.judgements import Judgements
-from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS, ModelRef
+from textgate.components.storage.model_ref import CHAMPION, VERSION_CHARACTERS, ModelRef
 from textgate.components.storage.removal import claim
-from textgate.components.storage.s3 import ObjectContent, Store
+from textgate.components.storage.s3 import Store
 
 
 @dataclass(frozen=True)
@@ -81,25 +80,15 @@ class Registry:
         Raises:
             DamagedError: The channel cannot be read; ``repair_channel`` rebuilds it.
         """
-        try:
-            current = self._read_channel(model, channel)
-        except DamagedError as error:
-            raise DamagedError(f"{error}: {_repair_hint(model, channel)}") from error
-        return current[0] if current else None
-
-    def channel_names(self, model: str) -> list[str]:
-        """Return the names of a model's channels, damaged ones included, sorted."""
-        prefix = f"models/{model}/channels/"
-        return [item.key[len(prefix) :].removesuffix(".json") for item in self.store.objects(prefix)]
+        return self.channel_log(model).last_update(channel)
 
     def channels(self, model: str) -> dict[str, ChannelUpdate]:
         """Return the last update of each channel that can be read, and log a warning for each that cannot."""
-        channels = {}
-        for channel in self.channel_names(model):
-            with skip_damaged(f"it is skipped, and {_repair_hint(model, channel)}"):
-                if current := self._read_channel(model, channel):
-                    channels[channel] = current[0]
-        return channels
+        return self.channel_log(model).channels()
+
+    def channel_log(self, model: str) -> ChannelLog:
+        """Return the channels of a model, which need not exist, and their audit log."""
+        return ChannelLog(self.store, model)
 
     def resolve(self, ref: ModelRef) -> str:
         """Return the version that a reference points at.
@@ -207,47 +196,8 @@ class Registry:
         if self.store.get(f"{prefix}/{MANIFEST}") is None:
             raise ConflictError(f"{self.store.uri(prefix)} has just been removed by textgate gc: run again")
         self.verify(model, version)
-        key = _channel_key(model, channel)
-        current: ChannelUpdate | None = None
-        etag: str | None = None
-        unknown = 0
-        try:
-            if read := self._read_channel(model, channel):
-                current, etag = read[0], read[1].etag
-        except DamagedObjectError as error:
-            if expected is not None:
-                raise
-            # Its audit entry may never have been written, so its number may be one more than all that are known.
-            etag, unknown = error.etag, 1
-        # Checked after the channel is read: a rollback that blocks the version later changes the channel, too.
-        if channel in (CHAMPION, REFERENCE) and (block := self.blocks(model).active(version)):
-            raise InputError(block.message)
-        before = current or (self._last_audited(model, channel) if unknown else None)
-        made, previous = Authorship.now(reason), current.version if current else None
-        update = ChannelUpdate(
-            model=model,
-            channel=channel,
-            version=version,
-            previous=previous,
-            run=run,
-            actor=made.actor,
-            reason=made.reason,
-            time=made.time,
-            decision=decision,
-            sequence=1 + unknown + self._last_sequence(model, current),
-            after=before.audit_key if before else None,
-        )
-        if current:
-            self._write_audit_entry(current)
-        # A write that is retried because its response was lost conflicts with its own first attempt: no real conflict.
-        swapped = previous == expected and (self.store.replace(key, _to_json(update), etag) or self._has_made(update))
-        if not swapped:
-            raise ConflictError(
-                f"the {channel} of {model} has been moved by another run since it was compared "
-                f"({expected or 'nothing'} was expected, {previous or 'nothing'} was found): run again"
-            )
-        self._write_audit_entry(update)
-        return update
+        log = self.channel_log(model)
+        return log.update(channel, version, run=run, reason=reason, expected=expected, decision=decision)
 
     def blocks(self, model: str) -> Blocks:
         """Return the blocked versions of a model, which need not exist."""
@@ -275,12 +225,7 @@ class Registry:
             InputError: The model does not exist.
         """
         self._require_model(model)
-        updates = {update.audit_key: update for update in self.channels(model).values()}
-        for item in self.store.objects(f"models/{model}/audit/"):
-            with skip_damaged("it is left out of the history"):
-                if item.key not in updates and (read := read_object(self.store, item.key, ChannelUpdate.parse)):
-                    updates[item.key] = read[0]
-        return sorted(updates.values(), key=lambda update: update.order, reverse=True)
+        return self.channel_log(model).history()
 
     def download(self, model: str, version: str, folder: Path) -> ModelBundle:
         """Download and verify a version.
@@ -307,27 +252,6 @@ class Registry:
             raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         return bundle
 
-    def _read_channel(self, model: str, channel: str) -> tuple[ChannelUpdate, ObjectContent] | None:
-        return read_object(self.store, _channel_key(model, channel), ChannelUpdate.parse)
-
-    def _last_audited(self, model: str, channel: str) -> ChannelUpdate | None:
-        return next((update for update in self.history(model) if update.channel == channel), None)
-
-    def _last_sequence(self, model: str, current: ChannelUpdate | None) -> int:
-        """Return the highest sequence number of the model's channels and audit entries, damaged entries included."""
-        entries = [sequence_of(item.key) for item in self.store.objects(f"models/{model}/audit/")]
-        pointers = [update.sequence for update in self.channels(model).values()]
-        return max([*entries, *pointers, current.sequence if current else 0])
-
-    def _has_made(self, update: ChannelUpdate) -> bool:
-        """Return whether an update was made whose response was lost; a later one has written its audit entry."""
-        pointer = read_object(self.store, _channel_key(update.model, update.channel), ChannelUpdate.parse)
-        entry = read_object(self.store, update.audit_key, ChannelUpdate.parse)
-        return update in [read[0] for read in (pointer, entry) if read]
-
-    def _write_audit_entry(self, update: ChannelUpdate) -> None:
-        self.store.put_new(update.audit_key, _to_json(update))
-
     def _require_model(self, model: str) -> None:
         known = self.store.prefixes("models/")
         if model not in known:
@@ -343,17 +267,5 @@ class Registry:
         return f"models/{model}/versions/{version}"
 
 
-def _channel_key(model: str, channel: str) -> str:
-    return f"models/{model}/channels/{channel}.json"
-
-
-def _repair_hint(model: str, channel: str) -> str:
-    return f"textgate models repair {model} --channel {channel} rebuilds it"
-
-
 def _cost_key(model: str, version: str) -> str:
     return f"models/{model}/costs/{version}.json"
-
-
-def _to_json(update: ChannelUpdate) -> bytes:
-    return (update.model_dump_json(indent=2) + "\n").encode("utf-8")

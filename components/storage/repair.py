@@ -1,14 +1,10 @@
-"""Repair: rebuild a channel that cannot be read from the audit log, and a version from the bundle that it was."""
+"""Repair: rebuild a channel that cannot be read from the audit log."""
 
-import hashlib
-from pathlib import Path
-
-from textgate.components.contracts import ConflictError, DamagedError, InputError, ModelBundle
-from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.contracts import ConflictError, DamagedError, InputError
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.storage.channel_update import ChannelUpdate
-from textgate.components.storage.damage import DamagedObjectError, read_object, skip_damaged
-from textgate.components.storage.model_ref import CHAMPION, REFERENCE, VERSION_CHARACTERS
+from textgate.components.storage.damage import skip_damaged
+from textgate.components.storage.model_ref import CHAMPION, REFERENCE
 from textgate.components.storage.registry import Registry
 
 
@@ -118,29 +114,3 @@ def repaired_channel(registry: Registry, model: str, channel: str = CHAMPION, *,
     except ConflictError:
         return registry.channel(model, channel)
     return registry.channel(model, channel) if repair.version else None
-
-
-def restore_version(registry: Registry, model: str, folder: Path) -> None:
-    """Replace the damaged files of a version by those of the bundle that the version is named after.
-
-    A version never changes: its name and its manifest say which bytes are right.
-
-    Args:
-        registry: Registry with the version.
-        model: Name of the model.
-        folder: Folder of the bundle.
-    """
-    bundle, store = ModelBundle.load(folder), registry.store
-    prefix = f"models/{model}/versions/{bundle.fingerprint[:VERSION_CHARACTERS]}"
-    files = dict(bundle.files)
-    try:
-        manifest = read_object(store, f"{prefix}/{MANIFEST}", ModelBundle.parse)
-    except DamagedObjectError as error:
-        store.replace(f"{prefix}/{MANIFEST}", (folder / MANIFEST).read_bytes(), error.etag)
-        manifest = None
-    if manifest is not None:
-        files = {name: entry for name, entry in files.items() if manifest[0].files.get(name) == entry}
-    for name, entry in files.items():
-        stored = store.get(f"{prefix}/{name}")
-        if stored is not None and hashlib.sha256(stored.data).hexdigest() != entry.sha256:
-            store.replace(f"{prefix}/{name}", (folder / name).read_bytes(), stored.etag)

@@ -258,7 +258,7 @@ def repair(model: str, channel: str | None, dry_run: bool, workspace: Path, buck
     registry.versions(model)  # raises if the model does not exist
     repairs = [
         plan_repair(registry, model, name) if dry_run else repair_channel(registry, model, name, run="repair")
-        for name in ([channel] if channel else registry.channel_names(model))
+        for name in ([channel] if channel else registry.channel_log(model).names())
     ]
     if as_json:
         output = [{**repair.model_dump(), "repaired": bool(repair.damage and repair.version)} for repair in repairs]
