@@ -6,7 +6,7 @@ is noticed on the way to the store, in the store, and on the way back.
 
 Objects of other programs and of earlier versions have no such metadata. Their ETag is their MD5 unless they were
 written in parts or are encrypted with a key of KMS. An object with neither is read until two reads agree; over TLS,
-which detects changed bytes itself, one read suffices.
+which detects changed bytes itself, one read suffices. The same holds for listings, which carry no checksum.
 """
 
 import base64

@@ -13,7 +13,7 @@ class StoreConnectionError(StoreError):
 
 
 class CorruptedAnswerError(Exception):
-    """An object, named by its URI, arrived with other bytes than were stored; it should be read again."""
+    """An object or a listing, named in the message, arrived with other bytes and should be read again."""
 
 
 def error_code(error: Any) -> str:

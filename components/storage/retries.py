@@ -133,7 +133,7 @@ def _store_error(error: Exception, where: str, bucket: str) -> StoreError:
     if isinstance(error, _UNREACHABLE):
         return StoreConnectionError(f"{where} cannot be reached: {error}")
     if isinstance(error, CorruptedAnswerError):
-        return StoreConnectionError(f"{error} arrives with other bytes than were stored, at every attempt")
+        return StoreConnectionError(f"{error} arrives with other bytes at every attempt")
     return StoreConnectionError(f"{where} does not answer: {error}")
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from textgate.components.contracts import InputError
 from textgate.components.storage.checksums import ReadVerifier, content_md5
-from textgate.components.storage.errors import ABSENT, CONDITION_FAILED, error_code
+from textgate.components.storage.errors import ABSENT, CONDITION_FAILED, CorruptedAnswerError, error_code
 from textgate.components.storage.s3_settings import new_client
 from textgate.components.storage.transfers import receive_file, send_file, send_new_file
 
@@ -234,12 +234,20 @@ class Store:
         """Yield the pages of a listing."""
         start: dict[str, str] = {}
         while True:
-            arguments = {"Bucket": self.bucket, **options, **start}
-            page = self.request(partial(self.client.list_objects_v2, **arguments))
+            page = self.request(partial(self._page, Bucket=self.bucket, **options, **start))
             yield page
             if not page.get("IsTruncated"):
                 return
             start = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, **arguments: str) -> dict[str, Any]:
+        """Return a page of a listing, which carries no checksum: without TLS two answers must agree."""
+        page = dict(self.client.list_objects_v2(**arguments))
+        if not self.tls:
+            again = self.client.list_objects_v2(**arguments)
+            if any(page.get(name) != again.get(name) for name in ("Contents", "CommonPrefixes", "IsTruncated")):
+                raise CorruptedAnswerError(f"the listing of {self.uri(arguments['Prefix'])}")
+        return page
 
     def _unless_absent(self, request: Callable[[], _Result]) -> _Result | None:
         from botocore.exceptions import ClientError

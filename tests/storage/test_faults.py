@@ -70,7 +70,7 @@ def test_a_read_that_fails_is_repeated(store: Store, remote: Store, faulty_store
             remote.download_file(key, tmp_path / key)
             assert (tmp_path / key).read_bytes() == data
         assert faulty_store.injected[kind] == 4
-    for kind in ("reset", "truncated", "503"):
+    for kind in ("reset", "reset_body", "truncated", "503"):
         faulty_store.once(kind, "GET", "list-type=2")
         assert [item.key for item in remote.objects("")] == ["key", "other"]
         # The body of a refusal breaks off.
@@ -105,6 +105,19 @@ def test_a_file_in_parts_survives_faults(
         assert (tmp_path / "copy").read_bytes() == path.read_bytes()
     assert faulty_store.injected.total() == 6
     assert "Uploads" not in store.client.list_multipart_uploads(Bucket=store.bucket)
+
+
+def test_a_listing_is_right_whatever_bit_is_flipped(store: Store, remote: Store, faulty_store: FaultyStore) -> None:
+    # Long names, so that most flipped bits are in a name.
+    folders = [letter * 200 for letter in "abcd"]
+    for folder in folders:
+        store.put(f"{folder}/{folder}", b"1")
+    for _ in range(8):
+        faulty_store.once("flipped_get", "GET", "list-type=2")
+        assert [item.key for item in remote.objects("")] == [f"{folder}/{folder}" for folder in folders]
+        faulty_store.once("flipped_get", "GET", "list-type=2")
+        assert remote.prefixes("") == folders
+    assert faulty_store.injected == {"flipped_get": 16}
 
 
 def test_an_object_that_is_damaged_in_the_store_is_named(
