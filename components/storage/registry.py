@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textgate.components.contracts import (
+    ConflictError,
     DamagedError,
     GateDecision,
     InputError,

@@ -119,7 +119,7 @@ def card(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
 @store_options
 @json_option
 def history(model: str, workspace: Path, bucket: str, as_json: bool) -> None:
-    """Show the audit log of MODEL's channels, blocks and removed versions.
+    """Show the moves, blocks and removed versions of MODEL.
 
     Each line says who moved a channel, or blocked or removed a version, when and why, newest first. Moves are in the
     order in which they were made, even if the clocks of those who made them differ.

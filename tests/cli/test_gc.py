@@ -42,22 +42,29 @@ def collect(store: Store, tmp_path: Path) -> Callable[..., Any]:
     return collect
 
 
+Promote = Callable[[int], list[str]]
+
+
 @pytest.fixture
-def versions(store: Store, tmp_path: Path, write_bundle: WriteBundle) -> list[str]:
-    """Return five versions of the model films, which were its champion one after the other, by runs of their own."""
-    registry, versions = Registry(store), list[str]()
-    for index, name in enumerate(RUNS[:5]):
-        version = registry.publish("films", write_bundle(tmp_path / f"bundle{index}", str(index).encode()))
-        expected = versions[-1] if versions else None
-        registry.update_channel("films", version, run=name, reason="better", expected=expected)
-        versions.append(version)
-    return versions
+def promote(store: Store, tmp_path: Path, write_bundle: WriteBundle) -> Promote:
+    """Return a function that makes versions of films its champion one after the other, by runs of their own."""
+
+    def promote(count: int) -> list[str]:
+        registry, versions = Registry(store), list[str]()
+        for index, name in enumerate(RUNS[:count]):
+            version = registry.publish("films", write_bundle(tmp_path / f"bundle{index}", str(index).encode()))
+            expected = versions[-1] if versions else None
+            registry.update_channel("films", version, run=name, reason="better", expected=expected)
+            versions.append(version)
+        return versions
+
+    return promote
 
 
 def test_versions_are_kept_for_channels_rollbacks_and_blocks_and_removals_are_recorded(
-    store: Store, versions: list[str], collect: Callable[..., Any], tmp_path: Path, write_bundle: WriteBundle
+    store: Store, promote: Promote, collect: Callable[..., Any], tmp_path: Path, write_bundle: WriteBundle
 ) -> None:
-    registry = Registry(store)
+    registry, versions = Registry(store), promote(5)
     registry.update_channel("films", versions[0], run="move", reason="try", expected=None, channel="challenger")
     lost = registry.publish("films", write_bundle(tmp_path / "lost", b"lost"))
     history = registry.history("films")
@@ -92,47 +99,48 @@ def test_versions_are_kept_for_channels_rollbacks_and_blocks_and_removals_are_re
 
 
 def test_unfinished_uploads_runs_checkpoints_and_exchanged_files_are_removed(
-    store: Store, versions: list[str], collect: Callable[..., Any]
+    store: Store, promote: Promote, collect: Callable[..., Any]
 ) -> None:
+    versions = promote(2)
     store.put("models/films/versions/0123456789ab/weights.bin", b"half")
     store.put("checkpoints/abc/checkpoint.json", b"{}")
     store.put("checkpoints/abc/123", b"weights")
     store.put("nodes/job/given/job.json", b"{}")
     store.client.create_multipart_upload(Bucket=store.bucket, Key="models/films/versions/large")
     record = b"{}"
-    for name in (RUNS[1], RUNS[4]):
+    for name in RUNS[:2]:
         for file in ("record.json", "decisions/served.json", "train/model/weights.bin"):
             store.put(f"runs/{name}/{file}", record)
     store.put(f"runs/{RUNS[5]}/train/model/weights.bin", b"weights")
     store.put("feedback/films/2026-01-01/a.parquet", b"rows")
 
     assert collect() == {}
-    removed = collect(*EVERYTHING, "--keep-champions", "3")
-    assert removed == {
+    assert collect(*EVERYTHING) == {
         "models/films/versions/0123456789ab/": "incomplete version",
-        f"models/films/versions/{versions[0]}/": "version",
         "models/films/versions/large": "upload",
         "checkpoints/abc/": "checkpoint",
         "nodes/job/": "files between nodes",
         f"runs/{RUNS[5]}/": "run",
     }
-    assert f"runs/{RUNS[1]}/train/model/weights.bin" in {item.key for item in store.objects("runs/")}
-    removed = collect(*EVERYTHING, "--keep-champions", "0")
-    assert removed[f"runs/{RUNS[1]}/"] == "run"
+    assert collect(*EVERYTHING, "--keep-champions", "0") == {
+        f"models/films/versions/{versions[0]}/": "version",
+        f"runs/{RUNS[0]}/": "run",
+    }
     left = {item.key for item in store.objects("") if item.key.startswith(("runs", "check", "nodes", "feed"))}
     assert left == {
+        f"runs/{RUNS[0]}/record.json",
+        f"runs/{RUNS[0]}/decisions/served.json",
         f"runs/{RUNS[1]}/record.json",
         f"runs/{RUNS[1]}/decisions/served.json",
-        f"runs/{RUNS[4]}/record.json",
-        f"runs/{RUNS[4]}/decisions/served.json",
-        f"runs/{RUNS[4]}/train/model/weights.bin",
+        f"runs/{RUNS[1]}/train/model/weights.bin",
         "feedback/films/2026-01-01/a.parquet",
     }
 
 
 def test_nothing_of_a_model_is_removed_while_a_pointer_cannot_be_read(
-    store: Store, versions: list[str], collect: Callable[..., Any], tmp_path: Path
+    store: Store, promote: Promote, collect: Callable[..., Any], tmp_path: Path
 ) -> None:
+    promote(1)
     store.put("models/films/channels/challenger.json", b"{}")
     store.put(f"runs/{RUNS[1]}/train/model/weights.bin", b"weights")
     assert collect(*EVERYTHING, "--keep-champions", "0") == {}
@@ -142,9 +150,9 @@ def test_nothing_of_a_model_is_removed_while_a_pointer_cannot_be_read(
 
 
 def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
-    store: Store, versions: list[str], collect: Callable[..., Any], tmp_path: Path, downloads: Path
+    store: Store, promote: Promote, collect: Callable[..., Any], tmp_path: Path, downloads: Path
 ) -> None:
-    workspace = tmp_path / "ws"
+    workspace, versions, served = tmp_path / "ws", promote(2), "0123456789ab"
 
     def write(path: str, content: str = "content") -> Path:
         file = workspace / path
@@ -152,7 +160,7 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
         file.write_text(content)
         return file
 
-    for name in (*RUNS[4:], RUNS[0]):
+    for name in (*RUNS[:2], RUNS[5]):
         write(f"runs/{name}/ingest/dataset/data.parquet")
         write(f"runs/{name}/train/model/weights.bin")
     write(f"runs/{RUNS[0]}/record/executor_output.json")
@@ -160,9 +168,9 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
         "cache/subprocess-1/used.json", json.dumps({"dataset": {"uri": f"{workspace}/runs/{RUNS[5]}/ingest/dataset"}})
     )
     write("cache/subprocess-1/broken.json", json.dumps({"dataset": {"uri": f"{workspace}/runs/gone/ingest/dataset"}}))
-    for version in versions[:3]:
+    for version in (*versions, served):
         write(f"models/films/{version}/bundle.json")
-    write("channels/films/champion", versions[1])
+    write("channels/films/champion", served)
     write("models/films/.0123-abcdefgh/weights.bin")
     write("runs/.films.lock", "")
     (downloads / "https" / "abc").mkdir(parents=True)
@@ -178,7 +186,6 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
     finished = {
         f"ws/runs/{RUNS[0]}": "run",
         f"ws/models/films/{versions[0]}": "bundle",
-        f"ws/models/films/{versions[2]}": "bundle",
     }
     assert collect() == broken
     assert collect("--grace", "0", "--downloads") == unfinished
@@ -190,9 +197,10 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
     assert {name: kind for name, kind in removed.items() if name.startswith("ws")} == expected
     left = {path.relative_to(workspace).as_posix() for path in workspace.rglob("*") if path.is_file()}
     assert left == {
-        f"runs/{RUNS[4]}/ingest/dataset/data.parquet",
-        f"runs/{RUNS[4]}/train/model/weights.bin",
+        f"runs/{RUNS[1]}/ingest/dataset/data.parquet",
+        f"runs/{RUNS[1]}/train/model/weights.bin",
         f"models/films/{versions[1]}/bundle.json",
+        f"models/films/{served}/bundle.json",
         "channels/films/champion",
         "runs/.films.lock",
         "runs/.gc.lock",
@@ -225,14 +233,15 @@ def test_a_run_under_way_keeps_its_workspace(store: Store, tmp_path: Path) -> No
 
 
 def test_a_version_that_was_claimed_after_it_was_found_is_not_removed(
-    store: Store, versions: list[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, promote: Promote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = VersionObjects.read(store, "films", versions[0])
+    (version,) = promote(1)
+    found = VersionObjects.read(store, "films", version)
     newest = max(item.modified for item in found.objects)
     while store_time(store) <= newest:  # times are whole seconds
         pass
-    claim(store, "films", versions[0])
-    (claimed,) = (item.modified for item in store.objects(f"claims/films/{versions[0]}"))
+    claim(store, "films", version)
+    (claimed,) = (item.modified for item in store.objects(f"claims/films/{version}"))
     monkeypatch.setattr(removal, "store_time", lambda _: claimed)
     assert not remove_version(store, found, claimed - newest, set, "unused")
     monkeypatch.setattr(removal, "store_time", lambda _: claimed + (claimed - newest))
@@ -241,9 +250,9 @@ def test_a_version_that_was_claimed_after_it_was_found_is_not_removed(
 
 @pytest.mark.parametrize("age", [timedelta(hours=1), timedelta()])
 def test_a_version_that_is_about_to_be_pointed_at_is_not_removed_under_the_move(
-    age: timedelta, store: Store, versions: list[str]
+    age: timedelta, store: Store, promote: Promote
 ) -> None:
-    registry, outcome = Registry(store), list[Any]()
+    registry, versions, outcome = Registry(store), promote(2), list[Any]()
     found = VersionObjects.read(store, "films", versions[0])
     for item in found.objects:
         if item.key.startswith("claims/"):
@@ -280,8 +289,9 @@ def test_a_version_that_is_about_to_be_pointed_at_is_not_removed_under_the_move(
 
 
 def test_a_removal_that_was_killed_is_completed_by_another_one(
-    store: Store, versions: list[str], collect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store: Store, promote: Promote, collect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    versions = promote(2)
     store.put(f"removing/films/{versions[0]}", b"another process")
     store.delete(f"models/films/versions/{versions[0]}/bundle.json")
     assert collect(*EVERYTHING) == {}
