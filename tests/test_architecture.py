@@ -181,7 +181,6 @@ WRITERS = {
 WHOLE = {"new_file", "new_folder", "dataset_writer", "TemporaryDirectory", "shared_temporary_folder"}
 """Context managers in whose body a write goes to a temporary name."""
 TEMPORARY = "a temporary folder, or one inside ``new_folder``, that the caller passes"
-OWN_RULES = "has rules of its own for files that others read"
 MEMORY = "no file: memory, a pipe or the kernel"
 OTHER_WRITES = {
     "components/contracts/files.py": "the implementation",
@@ -204,11 +203,10 @@ OTHER_WRITES = {
         ),
         TEMPORARY,
     ),
-    "components/storage/embedded.py": OWN_RULES,
-    "pipelines/runners/run_log.py": OWN_RULES,
-    "serving/workspace.py": OWN_RULES,
+    "components/storage/embedded_server.py": "a log that another process writes",
+    "pipelines/garbage/workspace_garbage.py": "renamed to be removed",
     "components/storage/runs.py": MEMORY,
-    "serving/feedback.py": MEMORY,
+    "serving/log_objects.py": MEMORY,
 }
 """Files and packages that write otherwise, and why nobody takes a part of what they write for the whole."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from textgate.components.contracts import ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
-from textgate.components.storage.damage import DamagedObjectError, check_content, read_object
+from textgate.components.storage.damage import check_content, read_object
+from textgate.components.storage.errors import DamagedObjectError
 from textgate.components.storage.model_ref import VERSION_CHARACTERS
 from textgate.components.storage.s3 import Store
 
