@@ -24,20 +24,10 @@ from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.model_table import ModelTable
 from textgate.serving.refusals import Refusal, Refusals
-from textgate.serving.served_model import ServedModel, ServedVersion, channel_of
+from textgate.serving.served_model import ServedModel, ServedVersion, TrafficSplit, channel_of
 from textgate.serving.workspace import Workspace, check_names
 
 _Role = Literal["main", "challenger", "shadow"]
-
-
-@dataclass(frozen=True)
-class TrafficSplit:
-    """Shares of the requests (0 to 1) for the versions other than the main one."""
-
-    challenger_share: float = 0.0
-    """Share that the challenger answers."""
-    shadow_share: float = 0.0
-    """Share that the shadow answers in addition to the main version, for comparison only."""
 
 
 @dataclass

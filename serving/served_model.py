@@ -22,6 +22,16 @@ _MAX_CHANGE = 4.0
 """Factor within which one measurement counts, so that an odd batch does not spoil the moving average."""
 
 
+@dataclass(frozen=True)
+class TrafficSplit:
+    """Shares of the requests (0 to 1) for the versions other than the main one."""
+
+    challenger_share: float = 0.0
+    """Share that the challenger answers."""
+    shadow_share: float = 0.0
+    """Share that the shadow answers in addition to the main version, for comparison only."""
+
+
 @dataclass(eq=False)
 class ServedVersion:
     """Version of a model that is loaded and warmed up."""

@@ -29,9 +29,10 @@ from textgate.serving.http_server import HttpServer, listen
 from textgate.serving.keys import Keys
 from textgate.serving.log import log_event, start_log
 from textgate.serving.metrics import Metrics
-from textgate.serving.repository import Repository, TrafficSplit
+from textgate.serving.repository import Repository
 from textgate.serving.routes import all_routes
 from textgate.serving.rsgi import RsgiApplication
+from textgate.serving.served_model import TrafficSplit
 from textgate.serving.watched_files import WatchedFiles
 
 if TYPE_CHECKING:

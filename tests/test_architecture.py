@@ -205,7 +205,9 @@ OTHER_WRITES = {
     ),
     "components/storage/embedded_server.py": "a log that another process writes",
     "pipelines/garbage/workspace_garbage.py": "renamed to be removed",
+    "serving/spool.py": "an append-only log whose records have checksums",
     "components/storage/runs.py": MEMORY,
+    "pipelines/terminal.py": MEMORY,
     "serving/log_objects.py": MEMORY,
 }
 """Files and packages that write otherwise, and why nobody takes a part of what they write for the whole."""

@@ -101,7 +101,7 @@ def serve(
     v2.
     """
     from textgate.serving.endpoint import RequestLimits
-    from textgate.serving.repository import TrafficSplit
+    from textgate.serving.served_model import TrafficSplit
     from textgate.serving.server import ServerSettings
     from textgate.serving.server import serve as serve_models
 

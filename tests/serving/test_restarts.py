@@ -11,7 +11,8 @@ from words import write_words
 from textgate.components.contracts import StoreError
 from textgate.components.storage import Registry, Store
 from textgate.serving.metrics import Metrics
-from textgate.serving.repository import Repository, TrafficSplit
+from textgate.serving.repository import Repository
+from textgate.serving.served_model import TrafficSplit
 
 NOWHERE = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
 SHARES = ("--challenger-share", "50", "--shadow-share", "100")
