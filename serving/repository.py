@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from textgate.components.contracts import InputError, StoreError
 from textgate.components.inference.failures import describe, failures_as
@@ -24,10 +23,8 @@ from textgate.serving.log import log_event
 from textgate.serving.metrics import Metrics
 from textgate.serving.model_table import ModelTable
 from textgate.serving.refusals import Refusal, Refusals
-from textgate.serving.served_model import ServedModel, ServedVersion, TrafficSplit, channel_of
+from textgate.serving.served_model import Role, ServedModel, ServedVersion, TrafficSplit, channel_of
 from textgate.serving.workspace import Workspace, check_names
-
-_Role = Literal["main", "challenger", "shadow"]
 
 
 @dataclass
@@ -93,7 +90,7 @@ class Repository:
         if self._adds_new_models:
             self._run_step(self._add_new_models)
         for model in list(self._wanted):
-            for role in self._roles():
+            for role in self.traffic.roles:
                 self._run_step(partial(self._follow_role, model, role), model, role)
         if self.channels.outage is None:
             self._logged.discard("outage")
@@ -121,7 +118,7 @@ class Repository:
             served = self.models.get(target.model)
             if served is None or served.target != target or served.main.version != version:
                 self._take_or_refuse(target, "main", version)
-            for role in self._roles()[1:]:
+            for role in self.traffic.roles[1:]:
                 self._follow_role(target.model, role)
 
     def unload(self, model: str) -> None:
@@ -143,7 +140,7 @@ class Repository:
             self.table.remove(model)
             self._delete_unused()
 
-    def _run_step(self, step: Callable[[], None], model: str = "", role: _Role = "main") -> None:
+    def _run_step(self, step: Callable[[], None], model: str = "", role: Role = "main") -> None:
         """Run a step of ``follow`` and log what it raises."""
         key, fields = f"store {model} {role}", {"model": model or None, "role": role if model else None}
         try:
@@ -178,16 +175,7 @@ class Repository:
                 self._wanted[name] = target
                 self._unloaded.pop(name, None)
 
-    def _roles(self) -> list[_Role]:
-        """Return the roles that are served, the main one first."""
-        roles: list[_Role] = ["main"]
-        if self.traffic.challenger_share:
-            roles.append("challenger")
-        if self.traffic.shadow_share > 0:
-            roles.append("shadow")
-        return roles
-
-    def _follow_role(self, model: str, role: _Role) -> None:
+    def _follow_role(self, model: str, role: Role) -> None:
         target = self._wanted.get(model)
         if target is None:  # unloaded since
             return
@@ -196,7 +184,7 @@ class Repository:
         elif model in self.models:
             self._follow_channel(ModelRef(model, role), role)  # the channel has the name of the role
 
-    def _follow_channel(self, target: ModelRef, role: _Role) -> None:
+    def _follow_channel(self, target: ModelRef, role: Role) -> None:
         """Load what a channel points at into a role, unless it is there already or was refused a moment ago.
 
         After a start, what cannot be loaded is replaced by what the channel served last.
@@ -214,15 +202,13 @@ class Repository:
                 self._refusals.remove(model, channel)
             elif not self._refusals.is_recent(model, channel, version):
                 self._take_or_refuse(target, role, version)
-        except ModelRefusedError:
+        except (ModelRefusedError, StoreError) as error:
             if current is None:
                 self._take_last(target, role)
-        except StoreError:
-            if current is None:
-                self._take_last(target, role)
-            raise
+            if isinstance(error, StoreError):
+                raise
 
-    def _empty(self, target: ModelRef, role: _Role) -> None:
+    def _empty(self, target: ModelRef, role: Role) -> None:
         """Serve nothing in the role of a channel that points at no version; a main version stays."""
         served = self.models.get(target.model)
         self._refusals.remove(target.model, channel_of(target))
@@ -232,7 +218,7 @@ class Repository:
         elif served is not None and role != "main" and getattr(served, role):
             self._put(served.with_version(role, None), target, None)
 
-    def _take_or_refuse(self, target: ModelRef, role: _Role, version: str) -> None:
+    def _take_or_refuse(self, target: ModelRef, role: Role, version: str) -> None:
         """Open a version and serve it in a role.
 
         Raises:
@@ -268,7 +254,7 @@ class Repository:
             opened.test_f1 = self.channels.test_f1(target, version)
             return opened
 
-    def _serve(self, target: ModelRef, role: _Role, opened: ServedVersion) -> None:
+    def _serve(self, target: ModelRef, role: Role, opened: ServedVersion) -> None:
         served = self.models.get(target.model)
         if served is None or role == "main":
             others = (served.challenger, served.shadow) if served else ()
@@ -276,7 +262,7 @@ class Repository:
         else:
             self._put(served.with_version(role, opened), target, opened.version)
 
-    def _take_last(self, target: ModelRef, role: _Role) -> None:
+    def _take_last(self, target: ModelRef, role: Role) -> None:
         """After a start, serve the version of a channel that was served last, instead of one that cannot be served."""
         if (target.model, target.channel) in self._restored:
             return

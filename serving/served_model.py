@@ -22,6 +22,10 @@ _MAX_CHANGE = 4.0
 """Factor within which one measurement counts, so that an odd batch does not spoil the moving average."""
 
 
+Role = Literal["main", "challenger", "shadow"]
+"""What a version is for a model."""
+
+
 @dataclass(frozen=True)
 class TrafficSplit:
     """Shares of the requests (0 to 1) for the versions other than the main one."""
@@ -30,6 +34,12 @@ class TrafficSplit:
     """Share that the challenger answers."""
     shadow_share: float = 0.0
     """Share that the shadow answers in addition to the main version, for comparison only."""
+
+    @property
+    def roles(self) -> list[Role]:
+        """Roles that are served, the main one first."""
+        shares: dict[Role, float] = {"main": 1, "challenger": self.challenger_share, "shadow": self.shadow_share}
+        return [role for role, share in shares.items() if share > 0]
 
 
 @dataclass(eq=False)
