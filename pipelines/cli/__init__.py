@@ -50,12 +50,12 @@ class _Group(click.Group):
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog=example(
+    epilog=EXIT_CODES
+    + example(
         "textgate run quickstart",
         'textgate predict quickstart "a moving, beautifully acted film"',
         "textgate serve quickstart",
-    )
-    + EXIT_CODES,
+    ),
 )
 @click.version_option(package_name="textgate")
 def main() -> None:

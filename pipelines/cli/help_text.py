@@ -1,8 +1,6 @@
 """Format of the examples at the end of every ``--help``, and the exit codes."""
 
-EXIT_CODES = """
-
-\b
+EXIT_CODES = """\b
 Exit codes:
   0    success, whether a gate promoted or rejected the model
   1    a step or the cluster failed, or a bug
@@ -11,7 +9,9 @@ Exit codes:
   4    the S3 store fails or refuses a request
   5    another process changed the same thing; run the command again
   6    this machine: disk, permission, memory, open files, output
-  129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM"""
+  129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM
+
+"""
 
 
 def example(*commands: str) -> str:

@@ -74,10 +74,11 @@ def test_a_failure_names_the_step_and_ends_with_its_last_lines(workspace: Cluste
     workspace.server.plan = Plan(STEPS, fails_at="train", log=log)
     result = workspace.run("submit", "films.yaml", "--wait", "--poll-seconds", "0")
     assert result.exit_code == 1
-    *_, first, last = (line for line in result.stderr.splitlines() if not line.startswith("    line"))
+    *_, first, last, champion = (line for line in result.stderr.splitlines() if not line.startswith("    line"))
     assert first.startswith("Error: step train failed; the run is at http://127.0.0.1:")
     assert first.endswith("; its last lines:")
     assert last == "    RuntimeError: CUDA out of memory"
+    assert champion == "the champion of films did not move"
     assert "    line 29" in result.stderr.splitlines()
     assert "line 20" not in result.stderr
     assert "train: failed in 1m00s" in result.stderr
