@@ -53,6 +53,7 @@ def write_inspection_page(path: Path, inspection: Inspection, recipe_yaml: str |
         footnote=_FOOTNOTE,
     )
     try:
+        path.parent.resolve(strict=True)  # a mistyped folder is not created
         write_page(
             path,
             layout,
