@@ -4,6 +4,7 @@ Runs and ``textgate gc`` exclude each other in a workspace, because a run uses a
 """
 
 import contextlib
+import fcntl
 import math
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def _find_bundles(workspace: Path, needed: Mapping[str, Needed], oldest: float) 
         if not _VERSION.fullmatch(folder.name) or folder.name in served or (model and folder.name in model.versions):
             continue
         if _last_use(folder) <= oldest:
-            yield _item("bundle", folder, "no channel points at it")
+            yield _item("bundle", folder, "no channel points at it", _remove_bundle)
 
 
 def _temporary_names(root: Path, store: Path) -> Iterator[Path]:
@@ -163,10 +164,10 @@ def _artifacts(entry: Path) -> list[Path]:
     return [Path(uri).absolute() for uri in uris if "://" not in uri]
 
 
-def _item(kind: str, path: Path, reason: str) -> Garbage:
+def _item(kind: str, path: Path, reason: str, remove: Callable[[Path], bool] | None = None) -> Garbage:
     files = [path] if not path.is_dir() else [file for file in path.rglob("*") if not file.is_dir()]
     size = sum(file.lstat().st_size for file in files)
-    return Garbage(kind, str(path), len(files), size, reason, partial(_remove, path))
+    return Garbage(kind, str(path), len(files), size, reason, partial(remove or _remove, path))
 
 
 def _remove(path: Path) -> bool:
@@ -176,6 +177,18 @@ def _remove(path: Path) -> bool:
     else:
         path.unlink(missing_ok=True)
     return True
+
+
+def _remove_bundle(folder: Path) -> bool:
+    """Remove a bundle unless a server has it open, which then holds a shared lock on the folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _remove(folder)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _last_use(path: Path) -> float:

@@ -1,6 +1,8 @@
 """`textgate gc`: what it removes from the store and the workspace, what it keeps, and that it is safe beside moves."""
 
+import fcntl
 import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -205,6 +207,16 @@ def test_the_workspace_keeps_what_the_champion_the_cache_and_the_server_use(
         "runs/.films.lock",
         "runs/.gc.lock",
     }
+
+
+def test_a_bundle_that_a_server_has_open_stays(collect: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "ws" / "models" / "films" / "0123456789ab"
+    folder.mkdir(parents=True)
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    assert collect(*EVERYTHING) == {}
+    os.close(handle)
+    assert collect(*EVERYTHING) == {"ws/models/films/0123456789ab": "bundle"}
 
 
 def test_temporary_files_of_a_killed_run_are_removed_and_those_of_a_running_one_stay(
