@@ -192,8 +192,8 @@ def test_a_bundle_larger_than_a_put_is_published_in_bounded_memory_and_not_sent_
     sent.clear()
     store.delete(f"models/model/versions/{version}/bundle.json")
     assert registry.publish("model", bundle) == version
-    assert len(sent) == 1
-    assert sent[0] < 100_000
+    assert len(sent) == 2, "the claim and the manifest"
+    assert max(sent) < 100_000
 
 
 def test_a_store_that_hangs_is_given_up_after_a_visible_wait(
@@ -271,7 +271,13 @@ def operations(remote: Store, tmp_path: Path, write_bundle: WriteBundle, part_si
     return _Operations(Registry(remote), bundles, tmp_path)
 
 
-@pytest.mark.parametrize("number", [12, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(100, marks=pytest.mark.slow),
+        pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
 def test_no_registry_operation_fails_at_12_percent_faults(
     number: int, operations: _Operations, faulty_store: FaultyStore
 ) -> None:
@@ -288,7 +294,7 @@ def test_at_50_percent_faults_an_operation_succeeds_or_fails_with_a_sentence(
     operations: _Operations, faulty_store: FaultyStore, store: Store, tmp_path: Path
 ) -> None:
     faulty_store.rates = {kind: rate * 50 / 12 for kind, rate in {**READS, **WRITES}.items()}
-    operations.run(100)
+    operations.run(30)
     print(faulty_store.requests, "requests,", dict(faulty_store.injected), operations.failures)
     assert not operations.wrong
     assert all("\n" not in sentence and " " in sentence for sentence in operations.failures)
