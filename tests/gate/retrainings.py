@@ -26,7 +26,7 @@ class MemoryStore:
     content: dict[str, bytes] = field(default_factory=dict)
 
     def objects(self, prefix: str) -> Iterator[SimpleNamespace]:
-        return (SimpleNamespace(key=key) for key in sorted(self.content) if key.startswith(prefix))
+        return (SimpleNamespace(key=key, etag="") for key in sorted(self.content) if key.startswith(prefix))
 
     def get(self, key: str) -> SimpleNamespace:
         return SimpleNamespace(data=self.content[key])

@@ -233,12 +233,13 @@ def test_a_missing_model_version_or_card_is_named(publisher: Publisher) -> None:
     assert publisher.hub.requests == []
 
 
-def test_a_changed_bundle_in_the_workspace_is_not_pushed(publisher: Publisher) -> None:
+def test_a_changed_bundle_in_the_workspace_is_downloaded_again(publisher: Publisher) -> None:
     publisher.run_json("words", "--to", "hf://org/words", "--dry-run")
     (vocabulary,) = publisher.folder.glob(".textgate/models/words/*/vocabulary.json")
     vocabulary.write_text("[]")
-    assert "vocabulary.json has been changed" in publisher.fail("words", "--to", "hf://org/words")
-    assert publisher.hub.requests == []
+    publisher.run_json("words", "--to", "hf://org/words")
+    pushed = publisher.hub.repositories["org/words"].main["vocabulary.json"]
+    assert pushed == publisher.stored(publisher.version)["vocabulary.json"] != b"[]"
 
 
 def test_models_card_prints_the_card(publisher: Publisher) -> None:

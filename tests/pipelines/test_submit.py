@@ -132,7 +132,7 @@ def test_an_unreadable_store_is_reported_before_anything_runs(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     result = workspace.run("submit", "films.yaml", "--wait")
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "refuses these credentials" in result.stderr
     assert workspace.server.runs == {}
 

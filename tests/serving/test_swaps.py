@@ -26,6 +26,12 @@ def swap(registry: Registry, version: str, channel: str = "champion") -> None:
     registry.update_channel("small", version, run="test", reason="test", expected=expected, channel=channel)
 
 
+def point_at_damaged(registry: Registry, model: str, version: str, expected: str | None) -> None:
+    """Move a champion channel to a damaged version, which ``Registry.update_channel`` would refuse."""
+    log = registry.channel_log(model)
+    log.update("champion", version, run="test", reason="test", expected=expected, decision=None)
+
+
 def metric(server: ServerProcess, name: str, **labels: str) -> float:
     for family in text_string_to_metric_families(server.get("/metrics").text):
         for sample in family.samples:
@@ -76,7 +82,7 @@ def test_a_damaged_version_is_refused_and_the_current_one_stays(
     version = registry.publish("small", other_bundle)
     registry.store.put(f"models/small/versions/{version}/vocabulary.json", b"[]")
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
-        swap(registry, version)
+        point_at_damaged(registry, "small", version, expected=version_of(served_bundle))
         line = server.wait_for("version refused", version=version)
         assert "vocabulary.json" in line["reason"]
         assert server.classify(["a"]).json()["version"] == version_of(served_bundle)
@@ -142,7 +148,7 @@ def test_without_names_a_model_that_gets_a_champion_is_loaded(
     with start_server(environment, registry.store.bucket, tmp_path, served_bundle, "--poll-seconds", "0.02") as server:
         version = registry.publish("damaged", other_bundle)
         registry.store.put(f"models/damaged/versions/{version}/vocabulary.json", b"[]")
-        registry.update_channel("damaged", version, run="test", reason="test", expected=None)
+        point_at_damaged(registry, "damaged", version, expected=None)
         assert server.wait_for("version refused")["model"] == "damaged"
         promote(registry, other_bundle, "late")
         server.wait_for("serving", model="late")

@@ -147,7 +147,7 @@ def test_a_step_ends_with_the_sentence_and_exit_code_5(
         output = SimpleNamespace(path=str(tmp_path / "raw"), metadata={})
         ingest.python_func(source=source.model_dump_json(), source_version=version, code="", dataset=output)
     assert ended.value.code == 5
-    assert f"textgate error: {file} changed while the run started: run again\n" in capsys.readouterr().out
+    assert f"textgate error 5: {file} changed while the run started: run again\n" in capsys.readouterr().out
     # The id of a scheduled run is no version: the present content is read, and its version is known afterwards.
     ingest.python_func(source=source.model_dump_json(), source_version="9e1f-2c", code="", dataset=output)
     assert Dataset.open(tmp_path / "raw").manifest.source_version == content_version(str(file)) != version
@@ -191,7 +191,7 @@ def test_feedback_that_came_later_is_left_out_and_removed_feedback_is_a_conflict
 ) -> None:
     monkeypatch.setattr(feedback, "DEFAULT_BUCKET", store.bucket)
 
-    log = FeedbackLog(store, 1.0)
+    log = FeedbackLog(store, tmp_path / "spool", 1.0)
     log.add_prediction("request", "films", "v1", ["fine", "dull"], ["good", "good"], [0.9, 0.6])
     log.add_feedback("request", 0, "films", "good")
     log.add_feedback("request", 1, "films", "bad")
