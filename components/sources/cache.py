@@ -6,6 +6,7 @@ digest beside the content.
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,7 +43,7 @@ def fetch_once(target: Path, uri: str, is_intact: Callable[[], bool], download: 
         remove_leftovers(target.parent)
         with _exclusive(target, uri):
             if target.exists() and not is_intact():
-                print(f"{target} is damaged: {uri} is fetched again", flush=True)
+                print(f"{target} is damaged: {uri} is fetched again", file=sys.stderr, flush=True)
                 shutil.rmtree(target) if target.is_dir() else target.unlink()
             if not target.exists():
                 download()
@@ -110,7 +111,7 @@ def _exclusive(target: Path, uri: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=_SILENT_SECONDS)
     except Timeout:
-        print(f"waiting for another process that fetches {uri}", flush=True)
+        print(f"waiting for another process that fetches {uri}", file=sys.stderr, flush=True)
         lock.acquire()
     try:
         yield

