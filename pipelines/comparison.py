@@ -21,6 +21,7 @@ from textgate.components.storage import DEFAULT_BUCKET
 from textgate.pipelines.compared_system import SystemSpec
 from textgate.pipelines.pods import PIPELINE_CONFIG, largest_resources
 from textgate.pipelines.steps import ServedCandidate, Steps
+from textgate.pipelines.task_stacks import without_source_lines
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -45,6 +46,7 @@ def system(dataset: dsl.Input[dsl.Dataset], recipe: str, code: str, bucket: str,
         return train_system(spec, Path(dataset.path), code, bucket, Path(result.path))
 
 
+@without_source_lines()
 def comparison_pipeline(recipes: Sequence[Recipe], limits: CostLimits, images: Images | None = None) -> Any:
     """Return the pipeline that compares recipes, which share ``source``, ``preprocess``, ``gate`` and ``model``.
 

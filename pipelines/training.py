@@ -27,8 +27,10 @@ from textgate.pipelines.pods import PIPELINE_CONFIG
 from textgate.pipelines.shards import sharded_dataset, sharded_ingest
 from textgate.pipelines.steps import ServedCandidate, Steps
 from textgate.pipelines.sweep import Combination
+from textgate.pipelines.task_stacks import without_source_lines
 
 
+@without_source_lines()
 def training_pipeline(recipe: Recipe, images: Images | None = None, sweep: Sequence[Combination] = ()) -> Any:
     """Return the pipeline of a recipe, or of a sweep over it, of which the best model goes on.
 

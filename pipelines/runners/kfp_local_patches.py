@@ -1,4 +1,4 @@
-"""Patches of ``kfp.local`` that make a run observable; the only module that replaces parts of kfp.
+"""Patches of ``kfp.local`` that make a run observable; the only module that replaces parts of it.
 
 ``kfp.local`` reports its tasks only as printed text. The patches pass each task's start, output and end to a
 ``TaskObserver``. They replace internals, so they apply to exactly one version of kfp.
