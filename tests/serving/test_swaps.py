@@ -40,6 +40,7 @@ def metric(server: ServerProcess, name: str, **labels: str) -> float:
     return 0.0
 
 
+@pytest.mark.slow
 def test_swaps_under_load_fail_no_request_and_mix_no_versions(
     registry: Registry, environment: dict[str, str], served_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
