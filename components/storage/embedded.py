@@ -50,7 +50,7 @@ _POLL_SECONDS = 0.1
 _LOST_SECONDS = 5.0
 """A server that has lost its folder does not end by itself."""
 _LAUNCHES = 3
-"""Another program may take a port before the server does."""
+"""Number of servers that are tried, if each ends at once."""
 _FULL_BYTES = 64 << 20
 """Free space below which a failure is the disk's, not the server's."""
 
@@ -116,9 +116,9 @@ class EmbeddedStore:
                     state = _State(pid=server.process.pid, ports=server.ports)
                     write_file(self.folder / "state.json", state.model_dump_json(), mode=0o600)
                     return _address(server, answers=True)
-                lost_a_port = not server.is_alive() and not wait_until_free(server.ports)
                 failure = self._failure(server, problem)
-                if not lost_a_port:
+                # Another program may have taken a port first, or the server that was found was being ended.
+                if server.is_alive():
                     break
             raise StoreError(failure)
 

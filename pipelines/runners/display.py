@@ -9,6 +9,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from textgate.components.contracts import duration
+from textgate.pipelines.interrupts import deferred_signals
 from textgate.pipelines.terminal import Console
 
 _SECONDS_BETWEEN_PLAIN_LINES = 5.0
@@ -63,7 +64,11 @@ class Display:
         self._show_running()
 
     def _show_running(self) -> None:
-        """Update the live lines."""
+        """Update the live lines; an interruption halfway would leave a display that cannot be stopped."""
+        with deferred_signals():
+            self._update_live()
+
+    def _update_live(self) -> None:
         if not self._running:
             if self._live is not None:
                 self._live.stop()

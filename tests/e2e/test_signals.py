@@ -186,7 +186,7 @@ def test_the_cursor_of_the_terminal_is_shown_again(workspace: Any) -> None:
                 command.send_signal(signal.SIGTERM)
             shown += piece
     os.close(ours)
-    assert command.wait() == 143
+    assert command.wait() == 143, shown.decode()
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
     assert b"the champion of films did not move" in shown
 

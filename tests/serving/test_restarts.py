@@ -45,6 +45,12 @@ def test_a_restart_without_names_and_store_serves_champion_challenger_and_shadow
         assert served(server) == versions
 
 
+def point_at_damaged(registry: Registry, version: str, expected: str) -> None:
+    """Move the champion to a damaged version, which ``Registry.update_channel`` would refuse."""
+    log = registry.channel_log("small")
+    log.update("champion", version, run="test", reason="test", expected=expected, decision=None)
+
+
 @pytest.mark.slow
 def test_the_last_version_is_written_down_only_when_it_is_served(
     registry: Registry, environment: dict[str, str], tmp_path: Path
@@ -55,7 +61,7 @@ def test_the_last_version_is_written_down_only_when_it_is_served(
     with start_server(environment, bucket, workspace, good, *FOLLOW) as server:
         version = registry.publish("small", bad)
         registry.store.put(f"models/small/versions/{version}/vocabulary.json", b"[]")
-        registry.update_channel("small", version, run="test", reason="test", expected=first)
+        point_at_damaged(registry, version, first)
         server.wait_for("version refused", version=version)
         server.process.kill()
     with start_server(environment | NOWHERE, bucket, workspace, good) as server:
