@@ -89,12 +89,12 @@ def submit(
     resume = f"the run goes on on the cluster: {page}"
     with reported_end(store, recipe.model, as_json, resume):
         result = follow(cluster, run, uploaded.steps, store, Display(sys.stderr), poll_seconds)
-    if as_json:
-        steps = [{"name": step.name, "outcome": step.outcome, "seconds": step.seconds} for step in result.steps]
-        output = {**started, **run_json(result.record), "steps": steps, "seconds": result.seconds}
-        click.echo(json.dumps(output, ensure_ascii=False))
-    else:
-        _print_result(result, page)
+        if as_json:
+            steps = [{"name": step.name, "outcome": step.outcome, "seconds": step.seconds} for step in result.steps]
+            output = {**started, **run_json(result.record), "steps": steps, "seconds": result.seconds}
+            click.echo(json.dumps(output, ensure_ascii=False))
+        else:
+            _print_result(result, page)
     exit_on_reject(result.record, fail_on_reject)
 
 

@@ -119,10 +119,10 @@ def compare(
     with exit_on_failure(RunFailedError), reported_end(store, recipes[0].model, as_json):
         settings = LocalSettings(workspace, store, Display(sys.stderr), runner, image)
         result = run_comparison(recipes, limits, settings)
-    if as_json:
-        click.echo(json.dumps(_as_json(result), ensure_ascii=False))
-    else:
-        _print_result(result, recipes[0].model)
+        if as_json:
+            click.echo(json.dumps(_as_json(result), ensure_ascii=False))
+        else:
+            _print_result(result, recipes[0].model)
     if all(system.failed for system in result.comparison.systems):
         sys.exit(EXIT_FAILED)
     exit_on_reject(result.record, fail_on_reject)

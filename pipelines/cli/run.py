@@ -66,10 +66,10 @@ def run(
     with exit_on_failure(RunFailedError), reported_end(store, selection.recipe.model, as_json):
         settings = LocalSettings(workspace, store, Display(sys.stderr), runner, selection.images.cpu)
         result = run_pipeline(selection.recipe, settings, selection.sweep)
-    if as_json:
-        click.echo(json.dumps(_as_json(result), ensure_ascii=False))
-    else:
-        _print_result(result, selection.recipe)
+        if as_json:
+            click.echo(json.dumps(_as_json(result), ensure_ascii=False))
+        else:
+            _print_result(result, selection.recipe)
     exit_on_reject(result.record, fail_on_reject)
 
 

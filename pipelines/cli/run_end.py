@@ -3,11 +3,11 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
-from textgate.components.contracts import InputError, redact
+from textgate.components.contracts import InputError, MachineError, redact
 from textgate.components.storage import Registry, Store
 from textgate.pipelines.interrupts import Interrupted
 
@@ -50,7 +50,8 @@ def reported_end(store: Store, model: str, as_json: bool, resume: str = CACHED) 
                 "champion": after or None,
                 "champion_moved": moved,
             }
-            click.echo(json.dumps(result, ensure_ascii=False))
+            with suppress(MachineError):  # the output may be what cannot be written
+                click.echo(json.dumps(result, ensure_ascii=False))
         raise
 
 

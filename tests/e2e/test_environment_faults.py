@@ -5,6 +5,7 @@ namespaces.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sysconfig
@@ -92,7 +93,7 @@ def test_a_fault_of_the_machine_is_one_sentence_and_the_next_run_succeeds(worksp
     assert "Traceback" not in failed.stdout + failed.stderr
     assert failed.returncode == fault.code
     last = failed.stderr.splitlines()[-1]
-    if "started\n" in failed.stderr:
+    if "started\n" in failed.stderr:  # also if only the result could not be printed
         assert last.startswith("the champion of films ")
     rerun = shell(workspace, fault.rerun)
     assert rerun.returncode == 0, rerun.stderr
@@ -113,7 +114,7 @@ def test_doctor_says_that_the_workspace_cannot_be_written(workspace: Any) -> Non
     (workspace.folder / "disk").mkdir()
     done = shell(workspace, mounted("ro", f"{TEXTGATE} doctor --workspace disk"))
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("fix ")]
-    assert line.startswith("fix  workspace: disk/doctor is on a read-only file system: name another folder")
+    assert re.match(r"fix  workspace: \S*disk/doctor is on a read-only file system: name another folder", line)
     assert (done.returncode, done.stderr) == (1, "")
 
 

@@ -141,7 +141,7 @@ def test_a_signal_ends_a_run_in_each_phase_and_the_next_run_goes_on(workspace: A
     assert {outcomes[name] for name in ("ingest", "preprocess", "check-labels", "train", "evaluate")} == {"cached"}
 
     # After the promotion the last line names the new champion.
-    change = ("--set", "train.C=3", "--set", "gate.max_loss_vs_champion=0.5")
+    change = ("--set", "train.C=3", "--set", "gate.margin=0.5")
     moved = interrupt(workspace, signal.SIGINT, "record: started", *run, *change)
     version = workspace.run_json("models", "list")["models"][0]["channels"]["champion"]
     if version != completed["version"]:

@@ -274,7 +274,7 @@ def operations(remote: Store, tmp_path: Path, write_bundle: WriteBundle, part_si
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(100, marks=pytest.mark.slow),
+        pytest.param(40, marks=pytest.mark.slow),
         pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
     ],
 )
