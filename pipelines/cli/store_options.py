@@ -13,7 +13,7 @@ workspace_option = click.option(
     "--workspace",
     "--home",
     "workspace",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     default=DEFAULT_WORKSPACE,
     envvar=["TEXTGATE_WORKSPACE", "TEXTGATE_HOME"],
     help="Folder of the embedded store, the runs and the caches.",
