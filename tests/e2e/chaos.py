@@ -230,8 +230,8 @@ class Scenario:
             self.audit[item.key] = stored.data if stored else b""
         champions = [update for update in history if update.channel == "champion"]
         for later, earlier in pairwise(champions):
-            if later.previous != earlier.version:
-                self.fail(f"the audit has a gap: {later.version} came after {later.previous}, not {earlier.version}")
+            if later.after != earlier.audit_key:
+                self.fail(f"the audit has a gap: {later.audit_key} came after {later.after}, not {earlier.audit_key}")
 
     def disturb_registry(self) -> None:
         """Kill a command on the registry, or damage a pointer and kill its repair."""
