@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from textgate.components.contracts.files import sync_path
 from textgate.serving.log import log_event
 
 Record = Sequence[Any]
@@ -147,7 +148,7 @@ class Spool:
                 break
             os.close(file)
         for folder in (self.folder, *self.folder.parents[:2]):
-            _sync(folder)
+            sync_path(folder)
         return file, path
 
     def _abandon(self) -> None:
@@ -217,13 +218,3 @@ def _write(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _sync(folder: Path) -> None:
-    """Write the names in a folder to the disk, where the file system can."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # EINVAL: not every file system syncs folders
-            os.fsync(handle)
-    finally:
-        os.close(handle)

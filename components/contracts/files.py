@@ -64,7 +64,7 @@ def new_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_path(path.parent)
 
 
 def write_file(path: Path, content: bytes | str, mode: int = 0o644) -> None:
@@ -99,7 +99,7 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
             yield folder
         for name in [*folder.rglob("*"), folder]:
             if not name.is_symlink():
-                _sync(name)
+                sync_path(name)
         try:
             folder.rename(path)
         except OSError:
@@ -109,7 +109,7 @@ def new_folder(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _sync(path.parent)
+    sync_path(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -150,8 +150,8 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
-def _sync(path: Path) -> None:
-    """Write a file or the names in a folder to the disk, where the file system can."""
+def sync_path(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk (fsync), where the file system can."""
     handle = os.open(path, os.O_RDONLY)
     try:
         with suppress(OSError):  # EINVAL: not every file system syncs folders

@@ -1,25 +1,12 @@
 """Commands that read and move the channel ``reference``."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from cli.in_process import run, run_json
 from words import write_words
 
 from textgate.components.storage import REFERENCE, Registry, Store
-from textgate.pipelines.cli import main
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
-
-
-def run_json(*arguments: str) -> Any:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
