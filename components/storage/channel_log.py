@@ -105,7 +105,6 @@ class ChannelLog:
         )
         if current:
             self._write_audit_entry(current)
-        # A write that is retried because its response was lost conflicts with its own first attempt: no real conflict.
         swapped = previous == expected and (
             self.store.replace(self._key(channel), _to_json(update), etag) or self._has_made(update)
         )
@@ -127,9 +126,12 @@ class ChannelLog:
         return max([*entries, *pointers, current.sequence if current else 0])
 
     def _has_made(self, update: ChannelUpdate) -> bool:
-        """Return whether an update was made whose response was lost; a later one has written its audit entry."""
-        pointer, entry = self._read(update.channel), read_object(self.store, update.audit_key, ChannelUpdate.parse)
-        return update in [read[0] for read in (pointer, entry) if read]
+        """Return whether an update was made and replaced, so that ``Store.replace`` could not tell it from a lost race.
+
+        Its response was lost; the update that replaced it has written its audit entry.
+        """
+        entry = read_object(self.store, update.audit_key, ChannelUpdate.parse)
+        return entry is not None and entry[0] == update
 
     def _write_audit_entry(self, update: ChannelUpdate) -> None:
         self.store.put_new(update.audit_key, _to_json(update))

@@ -159,11 +159,7 @@ def _acquire(store: Store, model: str, version: str) -> bool:
     lease = _lease(store, model, version)
     if lease and not _has_ended(store, lease):
         return False
-    if store.replace(key, content, lease.etag if lease else None):
-        return True
-    # A write that is retried because its response was lost conflicts with its own first attempt.
-    stored = store.get(key)
-    return stored is not None and stored.data == content
+    return store.replace(key, content, lease.etag if lease else None)
 
 
 def _lease(store: Store, model: str, version: str) -> ObjectSummary | None:
