@@ -44,8 +44,9 @@ _LARGEST_SKEW = timedelta(minutes=15)
 """Difference between the clocks of client and store above which S3 refuses signatures."""
 
 _UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
-_BROKEN = (HTTPClientError, HTTPError, IncompleteReadError, ResponseParserError, CorruptedAnswerError)
-"""No answer, or not all of it. It is urllib3's HTTPError if the body of a refusal breaks off."""
+_BROKEN = (HTTPClientError, HTTPError, IncompleteReadError, ResponseParserError, CorruptedAnswerError, ValueError)
+"""No answer, not all of it, or a changed one. It is urllib3's HTTPError if the body of a refusal breaks off, and
+ValueError if botocore cannot parse a number or time in an answer."""
 _NO_KEYS = (NoCredentialsError, PartialCredentialsError)
 _REPEATED_STATUS = {408, 409, 412, 429, 500, 502, 503, 504}
 """Also 409 and 412, which reach this module only if the condition of the write holds after all."""

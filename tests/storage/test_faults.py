@@ -120,6 +120,21 @@ def test_a_listing_is_right_whatever_bit_is_flipped(store: Store, remote: Store,
     assert faulty_store.injected == {"flipped_get": 16}
 
 
+def test_a_listing_with_a_changed_time_is_read_again(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.put("key", b"1")
+    changed = iter([True])
+
+    def change_time(response: Any, **_: Any) -> None:
+        if next(changed, False):
+            response["body"] = response["body"].replace(b"Z</LastModified>", b"=</LastModified>")
+
+    remote.client.meta.events.register(
+        "before-parse.s3.ListObjectsV2", lambda **given: change_time(given["response_dict"])
+    )
+    assert [item.key for item in remote.objects("")] == ["key"]
+    assert next(changed, None) is None
+
+
 def test_an_object_that_is_damaged_in_the_store_is_named(
     part_size: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
