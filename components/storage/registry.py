@@ -127,9 +127,12 @@ class Registry:
             InputError: The model does not exist.
             DamagedError: The version has no manifest, or is damaged.
         """
-        if version not in self.versions(model):
+        prefix = f"models/{model}/versions/{version}"
+        read = read_object(self.store, f"{prefix}/{MANIFEST}", ModelBundle.parse)
+        if read is None:
+            self._require_model(model)
             raise DamagedError(f"the model {model} has no complete version {version}")
-        bundle, prefix = self.bundle(model, version), f"models/{model}/versions/{version}"
+        bundle = read[0]
         if not bundle.fingerprint.startswith(version):
             raise DamagedError(f"{self.store.uri(prefix)} holds the bundle {bundle.fingerprint[:12]}, not {version}")
         verify_files(self.store, prefix, bundle)
@@ -194,7 +197,7 @@ class Registry:
         """
         prefix = self._require_version(model, version)
         claim(self.store, model, version)
-        if self.store.get(f"{prefix}/{MANIFEST}") is None:
+        if self.store.head(f"{prefix}/{MANIFEST}") is None:
             raise ConflictError(f"{self.store.uri(prefix)} has just been removed by textgate gc: run again")
         self.verify(model, version)
         log = self.channel_log(model)
@@ -264,10 +267,11 @@ class Registry:
 
     def _require_version(self, model: str, version: str) -> str:
         """Return the key prefix of a version; raise InputError if the version does not exist."""
-        known = self.versions(model)
-        if version not in known:
+        prefix = f"models/{model}/versions/{version}"
+        if self.store.head(f"{prefix}/{MANIFEST}") is None:
+            known = self.versions(model)
             raise InputError(f"the model {model} has no version {version!r}; it has {', '.join(known) or 'none'}")
-        return f"models/{model}/versions/{version}"
+        return prefix
 
 
 def _cost_key(model: str, version: str) -> str:
