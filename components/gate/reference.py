@@ -49,9 +49,8 @@ def check_reference(
     version = decision.bundle[:VERSION_CHARACTERS]
     if reference is None:
         return _with_reference(decision, version, "it is the first champion of the model")
-    if (
-        champion is not None and champion.predicted is None
-    ):  # The champion itself, or a model with other labels: not promoted.
+    # The champion itself, or a model with other labels: not promoted.
+    if champion is not None and champion.predicted is None:
         return decision
     title = metric_title(recipe.gate.metric, served.manifest.labels)
     if reference == version:
