@@ -213,7 +213,12 @@ class RunLog(io.TextIOBase):
             self._display.step_ended(task.title, outcome, seconds)
         if task.ran and not self._processes.stopped:
             folder, key = self._runs / task.folder, f"runs/{task.folder.as_posix()}"
-            self._uploads.append(self._uploader.submit(self._store.upload_folder, folder, key))
+            self._uploads.append(self._uploader.submit(self._upload, folder, key))
+
+    def _upload(self, folder: Path, key: str) -> None:
+        """Upload a folder unless an earlier upload failed, because each would wait for the store in turn."""
+        if not any(upload.done() and upload.exception() for upload in self._uploads):
+            self._store.upload_folder(folder, key)
 
     def _report_dataset(self, task: _Task, dataset: DatasetManifest) -> None:
         """Show the account of a dataset, and its warnings if no process of the step has printed them."""

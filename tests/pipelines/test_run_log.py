@@ -1,6 +1,7 @@
 """Outcomes of steps in a local run."""
 
 import io
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,37 @@ def test_a_run_fails_with_the_error_and_the_exit_code_of_its_step(tmp_path: Path
     failure = log.failure(raised.value)
     assert isinstance(failure, StoreError)
     assert (str(failure), failure.exit_code) == ("the store is gone", 4)
+
+
+@dsl.pipeline(name="four-steps")
+def four_steps() -> None:
+    """Run four steps that succeed."""
+    for _ in range(4):
+        second()
+
+
+class _LostStore:
+    """Store that goes away after the last step; it counts the uploads that are tried."""
+
+    def __init__(self) -> None:
+        self.ended, self.tried = threading.Event(), 0
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        self.tried += 1
+        self.ended.wait()
+        raise StoreError("the store does not answer")
+
+
+def test_a_run_whose_store_is_lost_does_not_wait_for_it_once_per_step(tmp_path: Path) -> None:
+    store = _LostStore()
+    log = RunLog(tmp_path, store, Display(io.StringIO()), {})  # type: ignore[arg-type]
+    with log.capture():
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path), workspace_root=str(tmp_path))
+        four_steps()
+    store.ended.set()
+    with pytest.raises(StoreError, match="the store does not answer"):
+        log.finish()
+    assert store.tried == 1
 
 
 @dsl.component(base_image="unused", install_kfp_package=False)
