@@ -65,13 +65,15 @@ def _replace(
             f"the champion of {model} is {champion.version}, no longer {replaced}: look at textgate models history "
             f"{model} and, if it is to be rolled back too, name it with --from"
         )
-    version = version or _earlier_champion(registry, champion)
-    if version == champion.version:
+    if version is None:
+        version = _earlier_champion(registry, champion)
+    elif version == champion.version:
         raise InputError(f"{version} is the champion of {model} already")
-    _require_former_champion(registry, model, version)
-    if block := blocks.active(version):
-        raise InputError(block.message)
-    registry.verify(model, version)
+    else:
+        _require_former_champion(registry, model, version)
+        if block := blocks.active(version):
+            raise InputError(block.message)
+        registry.verify(model, version)
     blocks.add(champion.version, reason)
     try:
         return registry.update_channel(model, version, run=run, reason=reason, expected=champion.version)
