@@ -69,13 +69,13 @@ class LoadResult:
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
-    """Seconds of each response with status 200, sorted."""
+    """Seconds of each response with a 2xx status, sorted."""
     errors: int = 0
     """Number of responses with another status and of lost connections."""
 
     @property
     def rate(self) -> float:
-        """Responses with status 200 per second."""
+        """Responses with a 2xx status per second."""
         return len(self.latencies) / self.seconds
 
     def percentile(self, share: float) -> float:
@@ -106,7 +106,7 @@ async def _measure(port: int, requests: Sequence[bytes], clients: int, seconds: 
     reconnecting: set[asyncio.Task[None]] = set()
 
     def on_response(connection: Connection) -> None:
-        if connection.status == 200:
+        if 200 <= connection.status < 300:
             if counting:
                 result.latencies.append(time.perf_counter() - connection.sent)
             connection.send(next(endless))

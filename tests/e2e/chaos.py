@@ -1,6 +1,7 @@
 """Runs that are killed at random moments, on a store that is killed, paused or faulty, and then run again.
 
     python tests/e2e/chaos.py --runs 300 --seed 7
+    python tests/e2e/chaos.py --runs 200 --kills 200
 
 A scenario has a store, a workspace and a bucket of its own. Its run is killed (SIGKILL) again and again at a seeded
 random moment of a random step that it has not completed yet, in between ``textgate gc``, ``models move`` and ``models
@@ -50,7 +51,8 @@ CACHED = {*STEPS} - {"gate-trained", "gate-served", "promote", "record"}
 MODES = ("sound", "killed", "paused", "faulty")
 """States of the store during a kill."""
 RATES = dict.fromkeys(KINDS, 0.02)
-_KILLS_PER_SCENARIO = 6
+_DISTURBANCES_AFTER = 2
+"""Commands on the registry that are killed after the last run, when there is a champion for sure."""
 _LONGEST_DELAY = 2.0
 _LONGEST_RUN = 300.0
 _RECORDS = ("record.json", "promotion.json", "evaluation.json", "README.md", "decisions")
@@ -292,6 +294,9 @@ class Scenario:
                 self.check()
         self.finish("run", "films.yaml")
         self.check()
+        for _ in range(_DISTURBANCES_AFTER if kills else 0):
+            self.disturb_registry()
+            self.check()
         champion = self.registry.channel("films")
         self.outcome.champion = champion.version if champion else ""
         self.measure()
@@ -319,13 +324,14 @@ def scenario(seed: int, kills: int, uri: str) -> Outcome:
         return Scenario(seed, uri, stack).run(kills)
 
 
-def play(runs: int, seed: int, jobs: int) -> Outcome:
+def play(runs: int, seed: int, jobs: int, kills_per_scenario: int = 6) -> Outcome:
     """Play scenarios with at least ``runs`` killed runs, after an undisturbed one to compare with.
 
     Args:
         runs: Number of runs to kill.
         seed: Seed of the first scenario; each further one has the next number.
         jobs: Number of scenarios at the same time.
+        kills_per_scenario: Number of runs that are killed in one workspace before one is left alone.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -335,7 +341,7 @@ def play(runs: int, seed: int, jobs: int) -> Outcome:
         stack.callback(server.shutdown)
         Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_port}/films.csv"
-        kills = [min(_KILLS_PER_SCENARIO, runs - done) for done in range(0, runs, _KILLS_PER_SCENARIO)]
+        kills = [min(kills_per_scenario, runs - done) for done in range(0, runs, kills_per_scenario)]
         pool = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn")))
         futures = [pool.submit(scenario, seed + index, count, uri) for index, count in enumerate([0, *kills])]
         undisturbed, *others = [future.result() for future in futures]
@@ -370,9 +376,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=300, help="runs to kill")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="scenarios at the same time")
+    parser.add_argument("--kills", type=int, default=6, help="runs to kill in one workspace before one is left alone")
     options = parser.parse_args()
     started = time.monotonic()
-    result = play(options.runs, options.seed, options.jobs)
+    result = play(options.runs, options.seed, options.jobs, options.kills)
     for name, count in sorted(result.counts.items()):
         print(f"{count:>8,}  {name}")
     print(f"undisturbed: champion {result.champion}, left {dict(result.left)}")
