@@ -25,7 +25,7 @@ from textgate.components.record.component import record
 from textgate.components.sources import is_mutable
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
-from textgate.pipelines.pods import configure_pod, place_on_device, training_and_export
+from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, training_and_export
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
@@ -148,7 +148,8 @@ class Steps:
         """Apply the inputs of the pipeline to the recipe (JSON); return the settings and the version of the source."""
         task = configure(recipe=recipe, source_version=source_version, run=_RUN, bucket=bucket, **inputs)
         # Not cached: it determines the present version of the source, and saves the settings under the run's name.
-        outputs = self.on_cpu(task, cached=False).outputs
+        # Its errors are mostly wrong inputs, so its retries do not keep the user waiting for minutes.
+        outputs = self.on_cpu(task, cached=False).set_retry(RETRIES, "5s", 2, "300s").outputs
         return Configured(*(outputs[name] for name in Configured._fields)), outputs["source_version"]
 
     def ingest(self, source: Any, source_version: Any, *, cached: bool = True) -> Any:

@@ -20,7 +20,7 @@ def configure(
     model: str,
     learning_rate: float = None,
     epochs: float = None,
-    batch_size: int = None,
+    batch_size: float = None,
     C: float = None,  # noqa: N803 (the recipe's key)
     min_f1: float = None,
     margin: float = None,
@@ -34,8 +34,8 @@ def configure(
     min: dict[str, Any] = None,  # noqa: A002 (the recipe's key)
     min_recall: dict[str, Any] = None,
     min_precision: dict[str, Any] = None,
-    min_test_rows: int = None,
-    min_label_rows: int = None,
+    min_test_rows: float = None,
+    min_label_rows: float = None,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Outputs", [("recipe", str), ("source", str), ("source_version", str), ("training", str), ("model", str)]
 ):

@@ -44,8 +44,8 @@ def configure_run(recipe: Recipe, inputs: Mapping[str, Any], version: str, bucke
             )
         if redact(uri) != uri:
             raise InputError(
-                f"the input source is {uri}, but Kubeflow Pipelines stores and shows inputs: only textgate submit "
-                "--source takes a URL with a query or user information"
+                f"the input source {uri} has a query or user information, which Kubeflow Pipelines would show: give it "
+                "to textgate submit --source, which hides it"
             )
         changed = changed.with_sources(lambda source: with_bucket(source, bucket))
         version = ""

@@ -155,12 +155,16 @@ class KfpServer:
         return version
 
     def _references(self, body: Json) -> None:
-        reference = body["pipeline_version_reference"]
         _known(self.experiments, body["experiment_id"])
-        _known(self.pipelines, reference["pipeline_id"])
-        documents = self.files[_known(self.versions, reference["pipeline_version_id"])["pipeline_version_id"]]
+        if "pipeline_spec" in body:  # kfp.Client sends a file without uploading it first.
+            specification = body["pipeline_spec"]["pipeline_spec"]
+        else:
+            reference = body["pipeline_version_reference"]
+            _known(self.pipelines, reference["pipeline_id"])
+            version = _known(self.versions, reference["pipeline_version_id"])["pipeline_version_id"]
+            specification = self.files[version][0]
         unknown = set(body["runtime_config"]["parameters"]) - set(
-            documents[0]["root"]["inputDefinitions"]["parameters"]
+            specification["root"]["inputDefinitions"]["parameters"]
         )
         if unknown:
             raise ApiError(400, 3, f"Invalid input error: unknown parameters {sorted(unknown)}")
@@ -282,7 +286,7 @@ def _known(known: dict[str, Json], key: str) -> Json:
 
 def _filtered(known: dict[str, Json], query: Json) -> list[Json]:
     predicates = json.loads(query["filter"])["predicates"] if "filter" in query else []
-    assert all(one["operation"] == "EQUALS" for one in predicates)
+    assert all(one["operation"] in ("EQUALS", 1) for one in predicates)  # kfp.Client sends the enum's number.
     return [one for one in known.values() if all(one[p["key"]] == p["stringValue"] for p in predicates)]
 
 

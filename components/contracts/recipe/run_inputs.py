@@ -14,13 +14,15 @@ from textgate.components.contracts.recipe.recipe import Recipe
 from textgate.components.contracts.recipe.section import RecipeSection
 from textgate.components.step import InputError
 
-TRAIN_INPUTS: dict[str, type] = {"learning_rate": float, "epochs": float, "batch_size": int, "C": float}
+TRAIN_INPUTS: dict[str, type] = dict.fromkeys(("learning_rate", "epochs", "batch_size", "C"), float)
 """Keys of ``train``, or of ``train.head``, that are inputs of a family that has them."""
 GATE_INPUTS: dict[str, type] = {
-    **dict.fromkeys(("min_f1", "margin", "max_latency_ms", "max_size_mb", "max_robustness_loss"), float),
+    **dict.fromkeys(
+        ("min_f1", "margin", "min_test_rows", "max_latency_ms", "max_size_mb", "max_robustness_loss"), float
+    ),
     **dict.fromkeys(("min_slice_accuracy", "max_rejected", "max_near_duplicates", "max_label_issues"), float),
     **dict.fromkeys(("min", "min_recall", "min_precision"), dict),
-    **dict.fromkeys(("min_test_rows", "min_label_rows"), int),
+    "min_label_rows": float,
 }
 """Limits of ``gate``, inputs where the recipe has a value."""
 
@@ -34,7 +36,7 @@ class RunInput:
     key: str
     """Path of the recipe's key, such as ``gate.min_f1``."""
     kind: type
-    """str, int, float or dict."""
+    """str, float or dict. Numbers are float, integers too: kfp.local has no optional input of type int."""
     value: Any
     """Value in the recipe, which is the default."""
     description: str
