@@ -27,7 +27,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from textgate.components.contracts import InputError, StoreError, write_file
+from textgate.components.contracts import ConflictError, InputError, StoreError, write_file
 from textgate.components.storage.embedded_probe import find_problem
 from textgate.components.storage.embedded_secrets import credentials
 from textgate.components.storage.embedded_server import (
@@ -101,6 +101,7 @@ class EmbeddedStore:
 
         Raises:
             InputError: The server is not installed, or its folder cannot be written.
+            ConflictError: Another command has been starting or stopping the server for long.
             StoreError: The server does not answer within a minute.
         """
         running, state = self._server(), self._state()
@@ -139,6 +140,7 @@ class EmbeddedStore:
 
         Raises:
             InputError: The folder cannot be locked.
+            ConflictError: See ``start``.
             StoreError: The server runs where this process cannot see it.
         """
         if self._visible_server() is None:
@@ -194,7 +196,7 @@ class EmbeddedStore:
             with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):
                 yield
         except Timeout as error:
-            raise StoreError(
+            raise ConflictError(
                 f"another command has been starting or stopping the store of {self.workspace} for "
                 f"{_LOCK_SECONDS:.0f} seconds: end it and try again"
             ) from error

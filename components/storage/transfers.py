@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgate.components.contracts import ConflictError, InputError, StoreError, file_sha256, new_file
+from textgate.components.contracts import ConflictError, StoreError, file_sha256, new_file
 from textgate.components.storage.checksums import ReadVerifier, content_md5, stored_sha256
 from textgate.components.storage.errors import (
     CONDITION_FAILED,
@@ -37,7 +37,7 @@ def send_file(store: "Store", path: Path, key: str) -> None:
     """Upload a file, replacing an existing object.
 
     Raises:
-        InputError: The file changed while it was read.
+        ConflictError: The file changed while it was read.
         StoreError: The store failed.
     """
     _send(store, path, key, file_sha256(path), new=False)
@@ -56,7 +56,7 @@ def send_new_file(store: "Store", path: Path, key: str, sha256: str) -> bool:
         False if the object exists with other content.
 
     Raises:
-        InputError: The file has another sha256.
+        ConflictError: The file has another sha256.
         StoreError: The store failed.
     """
     existing = store.head(key)
@@ -134,7 +134,7 @@ def _send(store: "Store", path: Path, key: str, sha256: str, *, new: bool) -> bo
 
 def _require(path: Path, unchanged: bool) -> None:
     if not unchanged:
-        raise InputError(f"{path} changed while it was uploaded: run again when it is complete")
+        raise ConflictError(f"{path} changed while it was uploaded: run again when it is complete")
 
 
 def _send_part(store: "Store", upload: dict[str, str], number: int, data: bytes) -> dict[str, Any]:
