@@ -62,13 +62,26 @@ def send_new_file(store: "Store", path: Path, key: str, sha256: str) -> bool:
     existing = store.head(key)
     if existing is None:
         return _send(store, path, key, sha256, new=True)
-    if stored := stored_sha256(existing):
-        return stored == sha256
-    # An object of an earlier version.
+    return object_sha256(store, key, existing) == sha256
+
+
+def object_sha256(store: "Store", key: str, head: dict[str, Any]) -> str:
+    """Return the hex sha256 that an object was written with, or else, as for one of 0.1, that of its content.
+
+    Args:
+        store: Store of the object.
+        key: Key of the object.
+        head: Answer of HeadObject.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    if stored := stored_sha256(head):
+        return stored
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "object"
         receive_file(store, key, copy)
-        return file_sha256(copy) == sha256
+        return file_sha256(copy)
 
 
 def receive_file(store: "Store", key: str, path: Path, etag: str | None = None) -> None:
