@@ -6,7 +6,7 @@ from textgate.components.sources.feedback import with_bucket
 from textgate.components.sources.hub import HubDataset, fetch_hub_bundle, parse_hub_uri
 from textgate.components.sources.references import download_version, fetch_bundle, is_mutable, is_path, resolve_ref
 from textgate.components.sources.s3_objects import list_s3_files
-from textgate.components.sources.schemes import content_version, fetch
+from textgate.components.sources.schemes import cache_version, content_version, fetch, unchanged
 from textgate.components.sources.source_urls import SOURCE_URLS, SourceUrls
 from textgate.components.sources.source_version import joined, pinned, source_version
 
@@ -14,6 +14,7 @@ __all__ = [
     "SOURCE_URLS",
     "HubDataset",
     "SourceUrls",
+    "cache_version",
     "content_version",
     "default_downloads",
     "download_version",
@@ -29,5 +30,6 @@ __all__ = [
     "pinned",
     "resolve_ref",
     "source_version",
+    "unchanged",
     "with_bucket",
 ]
