@@ -4,6 +4,7 @@ Each method of ``Steps`` adds one task to the pipeline that is being compiled. A
 recipe that it needs, so that it stays cached when other sections change.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +13,14 @@ from kfp import dsl
 
 from textgate.components.check_labels.component import check_labels
 from textgate.components.configure.component import configure
-from textgate.components.contracts import Compute, EvaluateSettings, Recipe, Resources, bundle_references
+from textgate.components.contracts import (
+    Compute,
+    EvaluateSettings,
+    FromBaseModel,
+    Recipe,
+    Resources,
+    bundle_references,
+)
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
 from textgate.components.gate.component import gate_served, gate_trained
@@ -22,7 +30,7 @@ from textgate.components.merge_quantize.component import merge_quantize
 from textgate.components.preprocess.component import preprocess
 from textgate.components.promote.component import promote
 from textgate.components.record.component import record
-from textgate.components.sources import is_mutable
+from textgate.components.sources import cache_version, is_mutable
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, training_and_export
@@ -78,6 +86,8 @@ class Steps:
     trains_on_device: bool
     exports_on_device: bool
     caches_training: bool
+    base_models: str
+    """Versions of the base models that are files or folders of this machine, by path, as JSON."""
 
     @classmethod
     def for_recipes(cls, name: str, recipes: Sequence[Recipe], resources: Resources, images: Images) -> "Steps":
@@ -90,6 +100,9 @@ class Steps:
             images: Container images of the steps.
         """
         on_device = [recipe for recipe in recipes if recipe.train.uses_accelerator]
+        base_models = {recipe.train.base_model for recipe in recipes if isinstance(recipe.train, FromBaseModel)}
+        versions = {uri: cache_version(uri) for uri in sorted(base_models)}
+        references = [name for recipe in recipes for name in bundle_references(recipe.train)]
         return cls(
             name,
             resources,
@@ -98,8 +111,9 @@ class Steps:
             trains_on_device=bool(on_device),
             # A Hugging Face folder is loaded in PyTorch to be measured and judged.
             exports_on_device=any(recipe.export.needs_torch for recipe in on_device),
-            # A bundle that is named without its version may be another one in the next run.
-            caches_training=not any(is_mutable(name) for recipe in recipes for name in bundle_references(recipe.train)),
+            # A bundle or base model that is named without its version may be another one in the next run.
+            caches_training=None not in versions.values() and not any(map(is_mutable, references)),
+            base_models=json.dumps({uri: version for uri, version in versions.items() if version}),
         )
 
     def code(self, step: str) -> str:
@@ -179,12 +193,13 @@ class Steps:
     def train(self, dataset: Any, settings: Any, bucket: Any) -> Any:
         """Train a model by the section ``train`` (JSON); return its bundle."""
         arguments = {"dataset": dataset, "name": self.name, "training": settings, "bucket": bucket}
+        arguments |= {"code": self.code("train"), "base_models": self.base_models}
         if self.resources.nodes == 1:
-            task = self.on_device(train(**arguments, code=self.code("train")))
+            task = self.on_device(train(**arguments))
             return task.set_caching_options(self.caches_training).outputs["model"]
         # The step itself only creates a TrainJob, whose pods request the resources and use the step's image.
         nodes = self.resources.model_dump_json(exclude={"export", "shards"})
-        task = train(**arguments, code=self.code("train"), nodes=nodes)
+        task = train(**arguments, nodes=nodes)
         self.on_cpu(task, cached=self.caches_training, compute=Compute(hours=self.resources.hours))
         if self.resources.accelerator:
             task.set_container_image(self.images.gpu)

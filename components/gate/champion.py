@@ -62,7 +62,7 @@ def current_champion(
         version, earlier = None, []
     else:
         try:
-            return CurrentChampion(update.version, _load_intact(registry, model, update.version, load))
+            return CurrentChampion(update.version, _load(registry, model, update.version, load))
         except DamagedError as error:
             lost, damage, version = True, str(error), update.version
         earlier = former_champions(registry, model)
@@ -72,23 +72,16 @@ def current_champion(
     for candidate in dict.fromkeys([*earlier, *([reference] if reference else [])]):
         if candidate != version and not bundle.startswith(candidate) and not registry.blocks(model).active(candidate):
             with skip_damaged("it is not compared with"):
-                return CurrentChampion(version, _load_intact(registry, model, candidate, load), damage)
+                return CurrentChampion(version, _load(registry, model, candidate, load), damage)
     return CurrentChampion(version, None, damage)
 
 
-def _load_intact(registry: Registry, model: str, version: str, load: Callable[[str], Champion]) -> Champion:
-    """Load a version, at the second attempt if the first finds it damaged.
+def _load(registry: Registry, model: str, version: str, load: Callable[[str], Champion]) -> Champion:
+    """Load a version; the registry itself reads twice what looks damaged.
 
     Raises:
         DamagedError: The version is damaged, or has no manifest.
     """
-    try:
-        return _load_version(registry, model, version, load)
-    except DamagedError:
-        return _load_version(registry, model, version, load)
-
-
-def _load_version(registry: Registry, model: str, version: str, load: Callable[[str], Champion]) -> Champion:
     if version not in registry.versions(model):
         raise DamagedError(f"the model {model} has no complete version {version}")
     return load(version)

@@ -45,6 +45,9 @@ class PresentUse:
     """Keys of the test texts, (n,) uint64; None for a dataset whose rows have none, of which nothing is counted."""
     earlier: list[EarlierUse]
     """Uses by other candidates, newest first."""
+    damaged: int = 0
+    """Number of judgements that cannot be read. Each counts as a use of all texts by another candidate, because a
+    lower count would make the rules laxer."""
 
     @classmethod
     def open(
@@ -62,16 +65,14 @@ class PresentUse:
         keys = dataset.keys(split) if split in dataset.manifest.counts else None
         if keys is None:
             return cls(judgements, run, bundles, None, [])
-        uses = [
-            EarlierUse(judgement, share_in_sketch(keys, judgement.sketch))
-            for judgement in judgements.earlier(run, bundles)
-        ]
-        return cls(judgements, run, bundles, keys, [use for use in uses if use.share > 0])
+        earlier = judgements.earlier(run, bundles)
+        uses = [EarlierUse(judgement, share_in_sketch(keys, judgement.sketch)) for judgement in earlier.readable]
+        return cls(judgements, run, bundles, keys, [use for use in uses if use.share > 0], earlier.damaged)
 
     @property
     def full_uses(self) -> float:
         """Mean number of earlier uses of a text."""
-        return sum(use.share for use in self.earlier)
+        return self.damaged + sum(use.share for use in self.earlier)
 
     def record(self, decision: GateDecision) -> GateDecision:
         """Save the judgement, and return the decision with the earlier uses of its test texts.
@@ -94,7 +95,7 @@ class PresentUse:
         )
         self.judgements.save(judgement)
         corrected = _corrected(judgement, self.earlier) if decision.gate == "served" else None
-        uses = SplitUses(candidates=len(self.earlier), full_uses=self.full_uses, corrected=corrected)
+        uses = SplitUses(candidates=len(self.earlier) + self.damaged, full_uses=self.full_uses, corrected=corrected)
         return decision.model_copy(update={"score": score.model_copy(update={"uses": uses})})
 
 

@@ -4,7 +4,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Candidate, Candidates, InputError, ModelBundle, new_folder, write_file
+from textgate.components.contracts import (
+    Candidate,
+    Candidates,
+    ConflictError,
+    InputError,
+    ModelBundle,
+    new_folder,
+    write_file,
+)
 from textgate.components.contracts.bundle import MANIFEST
 from textgate.components.contracts.metric_names import GateMetric
 
@@ -26,6 +34,7 @@ def select_best(
 
     Raises:
         InputError: A bundle is damaged, or the metric is not defined on the validation split.
+        ConflictError: The chosen bundle changes while it is copied.
         ValueError: A model was trained with other settings than those at its index.
     """
     bundles = [ModelBundle.parse((folder / MANIFEST).read_bytes(), str(folder / MANIFEST)) for folder in models]
@@ -45,7 +54,7 @@ def select_best(
     with new_folder(output) as folder:
         shutil.copytree(models[best], folder, dirs_exist_ok=True)
         if ModelBundle.load(folder) != bundles[best]:
-            raise InputError(f"the bundle {models[best]} was changed while it was copied")
+            raise ConflictError(f"the bundle {models[best]} was changed while it was copied: run again")
     candidates = [
         Candidate(settings=swept, metric=metric, score=score, chosen=index == best)
         for index, (swept, score) in enumerate(zip(settings, scores, strict=True))

@@ -13,7 +13,7 @@ from textgate.components.sources.references import (
     resolve_ref,
 )
 from textgate.components.sources.s3_objects import list_s3_files
-from textgate.components.sources.schemes import content_version, fetch
+from textgate.components.sources.schemes import cache_version, content_version, fetch, unchanged
 from textgate.components.sources.source_urls import SOURCE_URLS, SourceUrls
 from textgate.components.sources.source_version import is_version_of, joined, pinned, source_version
 
@@ -21,6 +21,7 @@ __all__ = [
     "SOURCE_URLS",
     "HubDataset",
     "SourceUrls",
+    "cache_version",
     "content_version",
     "default_downloads",
     "download_version",
@@ -38,5 +39,6 @@ __all__ = [
     "pinned",
     "resolve_ref",
     "source_version",
+    "unchanged",
     "with_bucket",
 ]

@@ -73,6 +73,23 @@ def content_version(uri: str) -> str:
     return _scheme(uri).version(uri)
 
 
+def cache_version(uri: str) -> str | None:
+    """Return a string that identifies the content behind the URI of a base model, together with the URI.
+
+    Returns:
+        An empty string for a pinned URI, the ``content_version`` of a local path, and None for what may have changed
+        when a step reads it: ``s3://``, ``https://``, and a path that does not exist on this machine.
+    """
+    if uri.startswith(("hf://", "pypi://")):
+        return ""
+    if _scheme(uri) is not _SCHEMES["file"]:
+        return None
+    try:
+        return content_version(uri)
+    except InputError:
+        return None
+
+
 def _scheme(uri: str) -> _Scheme:
     scheme = _SCHEMES.get(urlsplit(uri).scheme if "://" in uri else "file")
     if scheme is None:

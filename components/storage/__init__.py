@@ -2,7 +2,8 @@
 
 from textgate.components.storage.blocks import Block, Blocks
 from textgate.components.storage.channel_update import ChannelUpdate
-from textgate.components.storage.embedded import EmbeddedStore, ServerAddress, connect
+from textgate.components.storage.connection import connect, connect_if_possible
+from textgate.components.storage.embedded import EmbeddedStore, ServerAddress
 from textgate.components.storage.errors import StoreConnectionError
 from textgate.components.storage.judgements import Judgement, Judgements
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE, ModelRef
@@ -31,6 +32,7 @@ __all__ = [
     "Store",
     "StoreConnectionError",
     "connect",
+    "connect_if_possible",
     "follow_reference",
     "former_champions",
     "plan_repair",

@@ -15,10 +15,11 @@ from textgate.components.contracts import DamagedError, InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST, FileEntry
 from textgate.components.storage.errors import DamagedObjectError
 from textgate.components.storage.s3 import ObjectContent, Store
+from textgate.components.storage.transfers import object_sha256
 
 _LOGGER = logging.getLogger("textgate.registry")
 _LARGEST_READ = 64 * 2**20
-"""Bytes of the largest file whose sha256 is checked before a channel moves; of larger ones only the size is."""
+"""Bytes of the largest file that is read before a channel moves; a rollback does not wait for a model of many GB."""
 _Content = TypeVar("_Content")
 
 
@@ -76,7 +77,9 @@ def _warn_once(message: str) -> None:
 
 
 def verify_files(store: Store, prefix: str, bundle: ModelBundle) -> None:
-    """Check the stored files of a bundle against its manifest: names and sizes, and the sha256 of files up to 64 MiB.
+    """Check the stored files of a bundle against its manifest: their names, sizes and sha256.
+
+    Files up to 64 MiB are read. The sha256 of a larger one is that in its metadata; without it, the file is read, too.
 
     Raises:
         DamagedError: A file is missing, not listed, or has another size or sha256, in two attempts.
@@ -84,11 +87,17 @@ def verify_files(store: Store, prefix: str, bundle: ModelBundle) -> None:
     if _wrong_size(store, prefix, bundle) and (damage := _wrong_size(store, prefix, bundle)):
         raise DamagedError(damage)
     for name, entry in bundle.files.items():
-        if (
-            entry.size <= _LARGEST_READ
-            and read_object(store, f"{prefix}/{name}", partial(check_content, entry)) is None
-        ):
-            raise DamagedError(f"{store.uri(f'{prefix}/{name}')} is missing")
+        key = f"{prefix}/{name}"
+        if entry.size > _LARGEST_READ:
+            if not any(_is_written_as(entry, store, key) for _ in range(2)):
+                raise DamagedError(f"{store.uri(key)} has been changed: its sha256 is not that of the manifest")
+        elif read_object(store, key, partial(check_content, entry)) is None:
+            raise DamagedError(f"{store.uri(key)} is missing")
+
+
+def _is_written_as(entry: FileEntry, store: Store, key: str) -> bool:
+    head = store.head(key)
+    return head is not None and object_sha256(store, key, head) == entry.sha256
 
 
 def _wrong_size(store: Store, prefix: str, bundle: ModelBundle) -> str | None:

@@ -12,7 +12,6 @@ workspace becomes a store of its own, with another id, other credentials and oth
 """
 
 import contextlib
-import os
 import shutil
 import stat
 import sys
@@ -27,9 +26,9 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
-from textgate.components.contracts import InputError, StoreError, write_file
+from textgate.components.contracts import ConflictError, InputError, StoreError, write_file
 from textgate.components.storage.embedded_probe import find_problem
-from textgate.components.storage.embedded_secrets import credentials
+from textgate.components.storage.embedded_secrets import LOOPBACK, credentials
 from textgate.components.storage.embedded_server import (
     SERVICES,
     Server,
@@ -39,7 +38,6 @@ from textgate.components.storage.embedded_server import (
     stop_abandoned,
 )
 from textgate.components.storage.ports import find_free_ports, wait_until_free
-from textgate.components.storage.s3_settings import endpoint
 
 _SILENT_SECONDS = 3.0
 """Longer waits are announced."""
@@ -51,6 +49,8 @@ _LOST_SECONDS = 5.0
 """A server that has lost its folder does not end by itself."""
 _LAUNCHES = 3
 """Number of servers that are tried, if each ends at once."""
+_DISCARD_PORT = 9
+"""Port of the discard protocol (RFC 863), which no server of this machine uses."""
 _FULL_BYTES = 64 << 20
 """Free space below which a failure is the disk's, not the server's."""
 
@@ -101,6 +101,7 @@ class EmbeddedStore:
 
         Raises:
             InputError: The server is not installed, or its folder cannot be written.
+            ConflictError: Another command has been starting or stopping the server for long.
             StoreError: The server does not answer within a minute.
         """
         running, state = self._server(), self._state()
@@ -139,6 +140,7 @@ class EmbeddedStore:
 
         Raises:
             InputError: The folder cannot be locked.
+            ConflictError: See ``start``.
             StoreError: The server runs where this process cannot see it.
         """
         if self._visible_server() is None:
@@ -158,13 +160,19 @@ class EmbeddedStore:
         server = self._server()
         if server is None:
             raise InputError(f"the store of {self.workspace} is not running: textgate store start")
-        identity, secret = credentials(self.folder)
-        return {
-            "AWS_ENDPOINT_URL_S3": server.endpoint,
-            "AWS_ACCESS_KEY_ID": identity,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_REGION": "us-east-1",
-        }
+        return _variables(server.endpoint, *credentials(self.folder))
+
+    def last_environment(self) -> dict[str, str]:
+        """Return the AWS variables of the server that ran last; the next one has the same unless its ports are taken.
+
+        If they are not known, nothing answers at the endpoint.
+        """
+        state = self._state()
+        try:
+            keys = credentials(self.folder)
+        except InputError:
+            keys = "unknown", "unknown"
+        return _variables(f"http://{LOOPBACK}:{state.ports['s3'] if state else _DISCARD_PORT}", *keys)
 
     def _server(self) -> Server | None:
         state = self._state()
@@ -194,7 +202,7 @@ class EmbeddedStore:
             with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):
                 yield
         except Timeout as error:
-            raise StoreError(
+            raise ConflictError(
                 f"another command has been starting or stopping the store of {self.workspace} for "
                 f"{_LOCK_SECONDS:.0f} seconds: end it and try again"
             ) from error
@@ -253,20 +261,13 @@ class EmbeddedStore:
         return f"the embedded store in {self.folder} does not start ({problem}): its log is {self.folder / 'weed.log'}"
 
 
-def connect(workspace: Path) -> None:
-    """Set the AWS variables of this process to the workspace's embedded store, unless an endpoint is set already.
-
-    It may be set in the environment or in boto3's configuration file.
-
-    Args:
-        workspace: Folder of the workspace; its store is started if it does not run.
-    """
-    if endpoint() is None:
-        store = EmbeddedStore(workspace)
-        store.start()
-        os.environ.update(store.environment())
-        # It belongs to other keys.
-        os.environ.pop("AWS_SESSION_TOKEN", None)
+def _variables(endpoint: str, access_key: str, secret_key: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_REGION": "us-east-1",
+    }
 
 
 def _address(server: Server, *, answers: bool) -> ServerAddress:

@@ -8,6 +8,8 @@ They are not under ``models/``, because a model whose candidates were all reject
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -53,6 +55,15 @@ class Judgement(FrozenModel):
         return self.bundles[-1] in bundles or bundles[-1] in self.bundles
 
 
+class EarlierJudgements(NamedTuple):
+    """Judgements of other candidates for the same model."""
+
+    readable: list[Judgement]
+    """The last one of each candidate, newest first."""
+    damaged: int
+    """Number of runs whose judgement cannot be read."""
+
+
 @dataclass(frozen=True)
 class Judgements:
     """Judgements of the candidates of one model."""
@@ -62,15 +73,10 @@ class Judgements:
 
     def all(self) -> list[Judgement]:
         """Return the judgement of every run, newest first; damaged ones are left out, with a warning each."""
-        judgements = []
-        for item in self.store.objects(f"judgements/{self.model}/"):
-            with skip_damaged("it is not counted as a use of the test split"):
-                if read := read_object(self.store, item.key, partial(parse_json, Judgement, what="a judgement")):
-                    judgements.append(read[0])
-        return sorted(judgements, key=lambda judgement: judgement.order, reverse=True)
+        return self._read()[0]
 
-    def earlier(self, run: str, bundles: Sequence[str]) -> list[Judgement]:
-        """Return the last judgement of each other candidate, newest first.
+    def earlier(self, run: str, bundles: Sequence[str]) -> EarlierJudgements:
+        """Return the last judgement of each other candidate.
 
         A candidate that is judged again on the same texts gives no new information about them, so it counts once, and
         the candidate of ``run`` itself does not count.
@@ -80,11 +86,24 @@ class Judgements:
             bundles: Bundles of its candidate, as in ``Judgement``.
         """
         candidates: list[Judgement] = []
-        for judgement in self.all():
+        judgements, damaged = self._read()
+        for judgement in judgements:
             known = any(judgement.is_of(other.bundles) for other in candidates)
             if judgement.run != run and not judgement.is_of(bundles) and not known:
                 candidates.append(judgement)
-        return candidates
+        return EarlierJudgements(candidates, len(damaged - {run}))
+
+    def _read(self) -> tuple[list[Judgement], set[str]]:
+        """Return the judgements, newest first, and the names of the runs whose judgement is damaged."""
+        judgements, damaged = [], set()
+        for item in self.store.objects(f"judgements/{self.model}/"):
+            run = PurePosixPath(item.key).stem
+            damaged.add(run)
+            with skip_damaged("it counts as a use of the whole test split"):
+                if read := read_object(self.store, item.key, partial(parse_json, Judgement, what="a judgement")):
+                    judgements.append(read[0])
+                damaged.remove(run)
+        return sorted(judgements, key=lambda judgement: judgement.order, reverse=True), damaged
 
     def save(self, judgement: Judgement) -> Judgement:
         """Save the judgement of a run as the newest; a repetition of the run replaces it, and is no second use.

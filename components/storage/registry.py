@@ -121,7 +121,7 @@ class Registry:
         return read[0]
 
     def verify(self, model: str, version: str) -> None:
-        """Check that a version is intact: its manifest, names and sizes of its files, the sha256 of those up to 64 MiB.
+        """Check that a version is intact: its manifest, and names, sizes and sha256 of its files; see ``verify_files``.
 
         Raises:
             InputError: The model does not exist.

@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textgate.components.contracts import ConflictError, InputError, StoreError, file_sha256, new_file
+from textgate.components.contracts import ConflictError, StoreError, file_sha256, new_file
 from textgate.components.storage.checksums import ReadVerifier, content_md5, stored_sha256
 from textgate.components.storage.errors import (
     CONDITION_FAILED,
@@ -37,7 +37,7 @@ def send_file(store: "Store", path: Path, key: str) -> None:
     """Upload a file, replacing an existing object.
 
     Raises:
-        InputError: The file changed while it was read.
+        ConflictError: The file changed while it was read.
         StoreError: The store failed.
     """
     _send(store, path, key, file_sha256(path), new=False)
@@ -56,19 +56,32 @@ def send_new_file(store: "Store", path: Path, key: str, sha256: str) -> bool:
         False if the object exists with other content.
 
     Raises:
-        InputError: The file has another sha256.
+        ConflictError: The file has another sha256.
         StoreError: The store failed.
     """
     existing = store.head(key)
     if existing is None:
         return _send(store, path, key, sha256, new=True)
-    if stored := stored_sha256(existing):
-        return stored == sha256
-    # An object of an earlier version.
+    return object_sha256(store, key, existing) == sha256
+
+
+def object_sha256(store: "Store", key: str, head: dict[str, Any]) -> str:
+    """Return the hex sha256 that an object was written with, or else, as for one of 0.1, that of its content.
+
+    Args:
+        store: Store of the object.
+        key: Key of the object.
+        head: Answer of HeadObject.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    if stored := stored_sha256(head):
+        return stored
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "object"
         receive_file(store, key, copy)
-        return file_sha256(copy) == sha256
+        return file_sha256(copy)
 
 
 def receive_file(store: "Store", key: str, path: Path, etag: str | None = None) -> None:
@@ -134,7 +147,7 @@ def _send(store: "Store", path: Path, key: str, sha256: str, *, new: bool) -> bo
 
 def _require(path: Path, unchanged: bool) -> None:
     if not unchanged:
-        raise InputError(f"{path} changed while it was uploaded: run again when it is complete")
+        raise ConflictError(f"{path} changed while it was uploaded: run again when it is complete")
 
 
 def _send_part(store: "Store", upload: dict[str, str], number: int, data: bytes) -> dict[str, Any]:

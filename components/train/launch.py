@@ -26,7 +26,14 @@ from textgate.components.contracts.training_cost import read_training_cost, writ
 from textgate.components.families import TrainingContext
 from textgate.components.families.distributed import world_size_for
 from textgate.components.machine_errors import machine_errors
-from textgate.components.sources import content_version, default_downloads, fetch, fetch_bundle, resolve_ref
+from textgate.components.sources import (
+    content_version,
+    default_downloads,
+    fetch,
+    fetch_bundle,
+    resolve_ref,
+    unchanged,
+)
 from textgate.components.step import error_line, parse_error
 from textgate.components.storage import Registry, Store
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
@@ -129,6 +136,16 @@ def resolve_refs(job: TrainingJob) -> TrainingJob:
     return replace(
         job, training=replace_bundle_references(job.training, lambda reference: resolve_ref(reference, registry))
     )
+
+
+def unchanged_base_model(training: Training, versions: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
+    """Return a context in whose body the base model must have its version, if ``versions`` has one by its URI.
+
+    Raises:
+        ConflictError: On entry or exit: the base model has another version, or was changed in between.
+    """
+    uri = getattr(training, "base_model", "")
+    return unchanged(uri, versions[uri]) if uri in versions else contextlib.nullcontext()
 
 
 def create_logs_folder(logs: Path) -> None:

@@ -1,9 +1,11 @@
 """End of every command: one sentence and an exit code for each error, each signal and each broken output.
 
 Exit codes: 0 success, 1 a step or the cluster failed or a bug, 2 wrong input, 3 rejected with --fail-on-reject, 4 the
-store, 5 a conflict with another process, 6 this machine, 128 + n signal n. Errors carry theirs as ``exit_code``.
+store, 5 a conflict with another process, 6 this machine, 128 + n signal n. Errors carry theirs as ``exit_code``. A
+command whose standard output is closed by its reader, such as ``head``, ends without a word as if by SIGPIPE (141).
 """
 
+import errno
 import os
 import signal
 import socket
@@ -37,6 +39,8 @@ def replace_streams() -> None:
 
 
 def _refuse_output(error: OSError) -> NoReturn:
+    if error.errno == errno.EPIPE:
+        sys.exit(128 + signal.SIGPIPE)
     raise MachineError(f"standard output cannot be written: {error.strerror}") from error
 
 

@@ -7,9 +7,10 @@ Exit codes:
   2    the recipe, an argument or the source is wrong
   3    a gate rejected the model and --fail-on-reject is given
   4    the S3 store fails or refuses a request
-  5    another process changed the same thing; run the command again
+  5    another process changed or uses the same thing; run the command again
   6    this machine: disk, permission, memory, open files, output
   129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM
+  141  the reader of the output, such as head, has ended
 
 """
 

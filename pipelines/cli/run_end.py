@@ -50,7 +50,7 @@ def reported_end(store: Store, model: str, as_json: bool, resume: str = CACHED) 
                 "champion": after or None,
                 "champion_moved": moved,
             }
-            with suppress(MachineError):  # the output may be what cannot be written
+            with suppress(MachineError, SystemExit):  # the output may be what cannot be written
                 click.echo(json.dumps(result, ensure_ascii=False))
         raise
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from textgate.components.storage import ModelRef, Registry, Store, connect
+from textgate.components.storage import ModelRef, Registry, Store, connect_if_possible
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.store_options import store_options
 
@@ -131,6 +131,9 @@ def serve(
         drain_seconds=drain_seconds,
     )
     # Not open_store, which needs a reachable store: without one, the versions served last are served again.
-    connect(workspace)
+    if problem := connect_if_possible(workspace):
+        if not any(workspace.glob("models/*/*")):
+            raise problem
+        click.echo(f"Warning: {problem}; until it runs, the versions served last are served", err=True)
     # While the store is away, one request must not take much longer than the interval of the polls.
     serve_models(settings, Registry(Store.from_environment(bucket, patience=min(max(poll_seconds, 1.0), 5.0))))

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from textgate.components.contracts import Candidate, Candidates, InputError, Recipe, RunRecord, write_file
+from textgate.components.contracts import Candidate, Candidates, ConflictError, Recipe, RunRecord, write_file
 from textgate.components.contracts.comparison import Comparison, CostLimits
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.image import IMAGE, Images
@@ -93,8 +93,8 @@ def run_pipeline(recipe: Recipe, settings: LocalSettings, sweep: Sequence[Combin
     """Compile the pipeline of a recipe, or of a sweep over it, and run the compiled file to its end.
 
     Raises:
-        InputError: The source cannot be read, the same recipe is running in this workspace, or a step reports that its
-            input is wrong.
+        InputError: The source cannot be read, or a step reports that its input is wrong.
+        ConflictError: The same recipe is running in this workspace, or the source changes meanwhile.
         RunFailedError: A step failed for another reason.
     """
     from textgate.pipelines.training import compile_pipeline
@@ -117,7 +117,8 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
     """Compile the pipeline that compares recipes (see ``comparison_pipeline``) and run it to its end.
 
     Raises:
-        InputError: The source cannot be read, or a comparison for the same model is running in this workspace.
+        InputError: The source cannot be read.
+        ConflictError: A comparison for the same model is running in this workspace, or the source changes meanwhile.
         RunFailedError: A step failed.
     """
     from textgate.pipelines.comparison import comparison_name, compile_comparison
@@ -205,7 +206,7 @@ def _exclusive(lock: Path, name: str) -> Iterator[None]:
         with FileLock(lock.with_name(GC_LOCK)):
             held.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(
+        raise ConflictError(
             f"a run of {name} is under way in this workspace: wait for it or use another --workspace"
         ) from error
     try:

@@ -1,6 +1,8 @@
 """Last line of a run that failed: whether the champion moved."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from textgate.components.contracts import StoreError
 from textgate.components.storage import Registry, Store
-from textgate.pipelines.cli.border import one_sentence
+from textgate.pipelines.cli.border import one_sentence, replace_streams
 from textgate.pipelines.cli.run_end import reported_end
 from textgate.pipelines.runners.run_log import RunFailedError
 
@@ -56,3 +58,18 @@ def test_without_the_store_it_is_unknown_whether_the_champion_moved(
         monkeypatch.setattr(Store, "get", refuse)
         raise RunFailedError("step record failed")
     assert raised.value.__notes__ == ["unknown: the store does not answer, see `textgate models history films`"]
+
+
+def test_a_failed_run_whose_reader_has_ended_still_says_why(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", sys.stderr)
+        replace_streams()
+        with pytest.raises(SystemExit) as raised, one_sentence(), reported_end(store, "films", as_json=True):
+            raise StoreError("the store is gone")
+    assert raised.value.code == 4
+    assert capsys.readouterr().err == "Error: the store is gone\nthe champion of films did not move\n"

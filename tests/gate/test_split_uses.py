@@ -54,6 +54,18 @@ def test_each_candidate_counts_once_with_the_share_of_the_present_texts_that_it_
     assert judge(judgements, "run-4", "trained-4", "served-4", keys=KEYS[2 * ROWS :]).candidates == 0
 
 
+def test_a_damaged_judgement_counts_as_a_use_of_all_texts(judgements: Judgements) -> None:
+    for number in (1, 2):
+        judge(judgements, f"run-{number}", f"trained-{number}", f"served-{number}")
+    for damage in (b"", b'{"run": "run-1"}'):
+        judgements.store.put("judgements/model/run-1.json", damage)
+        uses = judge(judgements, "run-3", "trained-3", "served-3")
+        assert (uses.candidates, uses.full_uses, uses.corrected) == (2, pytest.approx(2.0), pytest.approx(0.8))
+    # The run itself is repeated and writes its judgement anew.
+    assert judge(judgements, "run-1", "trained-1", "served-1").candidates == 2
+    assert judge(judgements, "run-4", "trained-4", "served-4").candidates == 3
+
+
 def test_a_repeated_run_and_a_repeated_candidate_are_no_second_use(judgements: Judgements) -> None:
     for _ in range(2):
         judge(judgements, "run-1", "trained-1")

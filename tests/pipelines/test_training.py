@@ -15,6 +15,7 @@ from pipelines.specification import missing_inputs, tasks
 
 from textgate.components.contracts import Recipe
 from textgate.components.image import Images
+from textgate.components.sources import content_version
 from textgate.pipelines import code_version, recipes
 from textgate.pipelines.sweep import Combination, combinations
 from textgate.pipelines.training import compile_pipeline
@@ -140,6 +141,44 @@ def test_a_training_is_cached_only_if_the_bundles_it_builds_on_are_named_by_vers
     found = combinations(swept, lambda chosen: recipes.load("quickstart-ensemble", chosen)) if swept else ()
     train = tasks(compiled(tmp_path, recipe, sweep=found)[0])["train"]
     assert train.get("cachingOptions", {}).get("enableCache", False) is cached
+
+
+@pytest.mark.parametrize(
+    ("base_model", "cached"),
+    [
+        (f"hf://org/name@{'a' * 40}", True),
+        (f"pypi://some-data/1.0/model#sha256={'a' * 64}", True),
+        ("s3://bucket/model/", False),
+        ("https://host/model.gguf", False),
+        ("/absent/model", False),
+    ],
+)
+def test_a_training_is_cached_only_if_its_base_model_cannot_change(
+    base_model: str, cached: bool, tmp_path: Path
+) -> None:
+    recipe = recipes.load("imdb-distilbert", [f"train.base_model={base_model}"])
+    train = tasks(compiled(tmp_path, recipe)[0])["train"]
+    assert train.get("cachingOptions", {}).get("enableCache", False) is cached
+    assert base_models(train) == {}
+
+
+def test_the_version_of_a_base_model_on_this_machine_is_part_of_the_cache_key(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    recipe, found = recipes.load("imdb-distilbert", [f"train.base_model={folder}"]), []
+    for weights in (b"1", b"2", b"1"):
+        (folder / "model.safetensors").write_bytes(weights)
+        train = tasks(compiled(tmp_path, recipe)[0])["train"]
+        assert train["cachingOptions"] == {"enableCache": True}
+        found.append(base_models(train))
+        assert found[-1] == {str(folder): content_version(str(folder))}
+    assert found[0] == found[2] != found[1]
+
+
+def base_models(train: dict[str, Any]) -> dict[str, str]:
+    """Return the versions of base models by path that a train task is given."""
+    versions: dict[str, str] = json.loads(train["inputs"]["parameters"]["base_models"]["runtimeValue"]["constant"])
+    return versions
 
 
 def test_a_sweep_with_one_dataset_preprocesses_it_outside_the_loop(tmp_path: Path) -> None:

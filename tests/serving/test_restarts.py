@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from serving.server_process import ServerProcess, promote, start_server
+from cli.in_process import run
+from serving.server_process import ServerProcess, promote, promote_in_new_bucket, start_server
 from words import write_words
 
 from textgate.components.contracts import StoreError
-from textgate.components.storage import Registry, Store
+from textgate.components.storage import EmbeddedStore, Registry, Store
 from textgate.serving.metrics import Metrics
 from textgate.serving.repository import Repository
 from textgate.serving.served_model import TrafficSplit
@@ -43,6 +44,47 @@ def test_a_restart_without_names_and_store_serves_champion_challenger_and_shadow
         server.process.kill()
     with start_server(environment | NOWHERE, bucket, workspace, tmp_path, *SHARES, *FOLLOW) as server:
         assert served(server) == versions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["data", "."])
+def test_a_restart_whose_embedded_store_does_not_start_serves_the_last_versions_until_it_runs(
+    broken: str, tmp_path: Path
+) -> None:
+    """The store's data, or its whole folder, is no folder; without the latter, its address is not known either."""
+    workspace, words = tmp_path / "workspace", write_words(tmp_path / "words")
+    embedded = EmbeddedStore(workspace)
+    embedded.start()
+    try:
+        promote_in_new_bucket(embedded.environment(), "textgate", words)
+        with start_server({}, "textgate", workspace, words) as server:
+            versions = served(server)
+            server.process.kill()
+        embedded.stop()
+        folder, kept = embedded.folder / broken, tmp_path / "kept"
+        folder.rename(kept)
+        folder.write_text("no folder")
+        with start_server({}, "textgate", workspace, words, *FOLLOW) as server:
+            assert served(server) == versions
+            assert server.classify(["good"]).status_code == 200
+            (warning,) = [line["event"] for line in server.log_lines if "Warning: " in line["event"]]
+            assert "; until it runs, the versions served last are served" in warning
+            folder.unlink()
+            kept.rename(folder)
+            if broken == "data":
+                embedded.start()
+                promote_in_new_bucket(embedded.environment(), "textgate", write_words(tmp_path / "new", weight=3.0))
+                server.wait_for("serving")
+                assert served(server) != versions
+    finally:
+        embedded.stop()
+
+
+def test_a_workspace_that_has_served_nothing_needs_its_embedded_store(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("no folder")
+    result = run("serve", "--workspace", str(tmp_path))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: the embedded store cannot use {tmp_path / 'store'}")
 
 
 def point_at_damaged(registry: Registry, version: str, expected: str) -> None:

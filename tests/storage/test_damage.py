@@ -150,6 +150,29 @@ def test_moves_refuse_a_damaged_version(store: Store, versions: list[str], name:
     assert registry.blocks("model").all() == []
 
 
+@pytest.mark.parametrize("metadata", [True, False])
+def test_moves_refuse_a_large_file_with_another_sha256(
+    store: Store, versions: list[str], bundles: list[Path], metadata: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file counts as large; it is read only if another program has written it, without its sha256."""
+    monkeypatch.setattr("textgate.components.storage.damage._LARGEST_READ", 0)
+    registry, key = Registry(store), f"models/model/versions/{versions[0]}/weights.bin"
+
+    def write(data: bytes) -> None:
+        if metadata:
+            store.put(key, data)
+        else:
+            store.client.put_object(Bucket=store.bucket, Key=key, Body=data)
+
+    right = (bundles[0] / "weights.bin").read_bytes()
+    write(bytes([right[0] ^ 1]) + right[1:])
+    with pytest.raises(DamagedError, match=r"weights\.bin has been changed: its sha256 is not that of the manifest"):
+        registry.update_channel("model", versions[0], run="move", reason="r", expected=None, channel="challenger")
+    write(right)
+    registry.update_channel("model", versions[0], run="move", reason="r", expected=None, channel="challenger")
+    assert registry.models()["model"]["challenger"] == versions[0]
+
+
 def test_a_rollback_goes_past_a_damaged_version(store: Store, versions: list[str]) -> None:
     registry = Registry(store)
     store.put(f"models/model/versions/{versions[1]}/weights.bin", b"9")
@@ -215,3 +238,9 @@ def test_a_bit_that_is_flipped_on_the_way_is_no_damage(flipping: Registry, versi
     champion = flipping.channel("model")
     assert champion is not None
     flipping.verify("model", versions[2])
+
+
+def test_a_bit_that_is_flipped_in_a_download_is_no_damage(
+    flipping: Registry, versions: list[str], tmp_path: Path
+) -> None:
+    assert flipping.download("model", versions[2], tmp_path / "downloaded").fingerprint.startswith(versions[2])

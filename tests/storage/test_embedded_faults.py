@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
-from textgate.components.contracts import InputError, StoreError
+from textgate.components.contracts import ConflictError, InputError, StoreError
 from textgate.components.storage import EmbeddedStore, Store, embedded_server, ports
 from textgate.pipelines.cli import main
 
@@ -164,7 +164,7 @@ def test_a_command_that_holds_the_lock_is_waited_for_within_bounds(
 ) -> None:
     embedded.folder.mkdir(parents=True)
     monkeypatch.setattr("textgate.components.storage.embedded._LOCK_SECONDS", 0.1)
-    with FileLock(embedded.folder / ".lock"), pytest.raises(StoreError, match="another command has been starting"):
+    with FileLock(embedded.folder / ".lock"), pytest.raises(ConflictError, match="another command has been starting"):
         embedded.start()
 
 

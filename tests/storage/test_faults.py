@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from faults.s3_proxy import FaultyStore
 
-from textgate.components.contracts import DamagedError, InputError, StoreError
+from textgate.components.contracts import ConflictError, DamagedError, InputError, StoreError
 from textgate.components.storage import Registry, Store, StoreConnectionError, retries, transfers
 
 WriteBundle = Callable[[Path, bytes], Path]
@@ -170,7 +170,7 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_stored(part_size: int, 
     path = tmp_path / "file"
     for size in (1, part_size + 1):
         path.write_bytes(content(size))
-        with pytest.raises(InputError, match=r"file changed while it was uploaded"):
+        with pytest.raises(ConflictError, match=r"file changed while it was uploaded"):
             store.upload_new_file(path, "key", hashlib.sha256(b"before").hexdigest())
     assert store.head("key") is None
     assert "Uploads" not in store.client.list_multipart_uploads(Bucket=store.bucket)

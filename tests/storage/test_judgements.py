@@ -33,15 +33,19 @@ def test_the_clocks_of_runs_do_not_order_their_judgements(store: Store) -> None:
     judgements = Registry(store).judgements("model")
     ahead = judgements.save(judgement("run-a", "2026-11-28T10:00:00.000000+00:00", "served"))
     later = judgements.save(judgement("run-b", "2026-11-27T10:00:00.000000+00:00", "served"))
-    assert judgements.earlier("run-c", ["other"]) == [later]
+    assert judgements.earlier("run-c", ["other"]) == ([later], 0)
     assert judgements.all() == [later, ahead]
 
 
-def test_a_damaged_judgement_is_named_and_left_out(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_judgement_is_named_and_counted_if_it_is_of_another_run(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     judgements = Registry(store).judgements("model")
     first = judgements.save(judgement("run-a", "2026-11-28T10:00:00.000000+00:00", "served"))
     store.put("judgements/model/run-b.json", b"{]")
     assert judgements.all() == [first]
+    assert judgements.earlier("run-c", ["other"]) == ([first], 1)
+    assert judgements.earlier("run-b", ["other"]) == ([first], 0)
     assert f"{store.uri('judgements/model/run-b.json')} is not a judgement" in caplog.text
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from textgate.components.contracts import InputError
 from textgate.components.storage import Store
-from textgate.components.storage.embedded import connect
+from textgate.components.storage.connection import connect
 from textgate.components.storage.s3_settings import endpoint
 from textgate.pipelines.runners.docker_runner import _environment
 

@@ -1,5 +1,6 @@
 """The KFP component of the step ``train``."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,3 +46,16 @@ def test_a_fine_tuning_writes_its_curve_to_the_logs_and_leaves_nothing_in_the_st
     assert len(list((tmp_path / "logs").glob("events.out.tfevents.*"))) == 1
     assert not list((tmp_path / "model").rglob("events*"))
     assert list(store.objects("")) == []
+
+
+def test_a_base_model_that_is_not_the_one_of_the_cache_key_is_a_conflict(
+    dataset: Path, training: TransformerTraining, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, logs = artifact(tmp_path / "model"), artifact(tmp_path / "logs")
+    settings, versions = training.model_dump_json(), json.dumps({training.base_model: "0" * 64})
+    with pytest.raises(SystemExit) as ended:
+        train.python_func(artifact(dataset), "films", settings, "code", store.bucket, model, logs, base_models=versions)
+    assert ended.value.code == 5
+    sentence = f"textgate error 5: {training.base_model} changed while the run started: run again\n"
+    assert sentence in capsys.readouterr().out
+    assert not (tmp_path / "model").exists()
