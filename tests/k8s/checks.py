@@ -176,9 +176,9 @@ def _references(manifests: list[Manifest]) -> Iterator[str]:
             "PodDisruptionBudget": spec.get("selector"),
             "NetworkPolicy": spec.get("podSelector"),
         }.get(manifest["kind"])
-        if selector is not None and not any(selects(selector, pod) for pod in labels):
-            if _name(manifest) not in _OF_OTHERS:
-                yield f"{_name(manifest)}: its selector matches no pods"
+        unmatched = selector is not None and not any(selects(selector, pod) for pod in labels)
+        if unmatched and _name(manifest) not in _OF_OTHERS:
+            yield f"{_name(manifest)}: its selector matches no pods"
         targets = [
             f"{role['kind']}/{role['name']}" for role in (manifest.get("roleRef"), spec.get("scaleTargetRef")) if role
         ]

@@ -45,9 +45,9 @@ def custom() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Follow the page in a copy of k8s/ with a kubectl that prints what it would apply; return the folder and the output.
+    """Follow the page in a folder with a copy of k8s/ and a kubectl that prints what it would apply.
 
-    The overlay's files and the commands are those of the page, byte for byte.
+    The overlay's files and the commands are those of the page, byte for byte. Return the folder and the output.
     """
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(K8S, folder / "k8s", ignore=lambda _, names: {name for name in names if name in _SECRET_FILES})

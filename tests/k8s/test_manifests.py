@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from k8s.checks import VERSIONS, Manifest, pod_spec, problems
 from k8s.conftest import K8S
 
@@ -268,7 +267,7 @@ def test_the_train_job_of_the_train_step_is_valid(custom: dict[str, Any]) -> Non
         "nodes": 2,
         "accelerator": {"count": 1},
         "node_selector": {"nvidia.com/gpu.present": "true"},
-        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "tolerations": [{"key": "pool", "value": "gpu"}],
     }
     main = {"name": "main", "image": GPU_IMAGE, "env": [{"name": "AWS_REGION", "value": "us-east-1"}]}
     pod = {
@@ -277,6 +276,12 @@ def test_the_train_job_of_the_train_step_is_valid(custom: dict[str, Any]) -> Non
     }
     job = train_job("train-1", ["torchrun", "train.py"], Resources.model_validate(resources), pod)
     assert problems([job], {"TrainJob/train-1"}, custom) == []
+    (patch,) = job["spec"]["runtimePatches"]
+    (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    assert node["template"]["spec"]["template"]["spec"]["tolerations"] == [
+        {"key": "pool", "operator": "Equal", "value": "gpu"},
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    ]
     job["spec"]["trainer"]["nodes"] = 2
     assert "'nodes' was unexpected" in str(problems([job], set(), custom))
 
