@@ -72,7 +72,7 @@ def place_on_device(task: Any, resources: Resources) -> None:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=resources.shm)  # noqa: S108
     for key, value in resources.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
-    for toleration in resources.tolerations:
+    for toleration in resources.pod_tolerations():
         kubernetes.add_toleration(task, **toleration.model_dump())
 
 

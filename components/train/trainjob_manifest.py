@@ -76,7 +76,7 @@ def _pod_spec(resources: Resources, pod: dict[str, Any], step: dict[str, Any]) -
     return {
         **{key: pod["spec"][key] for key in copied if key in pod["spec"]},
         "nodeSelector": resources.node_selector,
-        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.tolerations],
+        "tolerations": [toleration.model_dump(exclude_none=True) for toleration in resources.pod_tolerations()],
         # GPUs of one machine exchange gradients through /dev/shm, which is limited to 64 MB by default.
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", **size}}],
         "containers": [

@@ -6,7 +6,8 @@ cd "${BASH_SOURCE[0]%/*}/../.."
 
 readonly COMMAND=${1-} CLUSTER=textgate NAMESPACE=kubeflow
 readonly KFP="github.com/kubeflow/pipelines/manifests/kustomize" KFP_VERSION=2.17.0
-readonly IMAGES=(textgate/pipeline:0.2.0 textgate/serving:0.2.0)
+[[ $(<components/version.py) =~ __version__\ =\ \"([^\"]+)\" ]]
+readonly IMAGES=("textgate/pipeline:${BASH_REMATCH[1]}" "textgate/serving:${BASH_REMATCH[1]}")
 readonly TEXTGATE=.venv/bin/textgate
 
 stop() {
@@ -59,7 +60,8 @@ up() {
   k rollout status deployment/textgate-minio --timeout=300s
   # shellcheck disable=SC2016 # the pod expands the variables
   k exec deployment/textgate-minio -- sh -c \
-    'mc alias set --quiet store http://127.0.0.1:9000 "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing store/textgate'
+    'mc alias set --quiet store http://127.0.0.1:9000 "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing "store/$1"' \
+    sh "$(setting TEXTGATE_BUCKET)"
   k wait --for=condition=available --timeout=900s deployment/ml-pipeline deployment/workflow-controller
   echo "the cluster is up; the endpoint answers once there is a model: make kind-test"
 }
@@ -84,7 +86,8 @@ try() {
   forward ml-pipeline 18888:8888 http://127.0.0.1:18888/apis/v2beta1/healthz
   forward textgate-minio 19000:9000 http://127.0.0.1:19000/minio/health/live
 
-  export AWS_ENDPOINT_URL_S3=http://127.0.0.1:19000 AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+  export AWS_ENDPOINT_URL_S3=http://127.0.0.1:19000 AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY TEXTGATE_BUCKET
+  TEXTGATE_BUCKET=$(setting TEXTGATE_BUCKET)
   AWS_ACCESS_KEY_ID=$(secret AWS_ACCESS_KEY_ID)
   AWS_SECRET_ACCESS_KEY=$(secret AWS_SECRET_ACCESS_KEY)
   "$TEXTGATE" submit quickstart --endpoint http://127.0.0.1:18888 --wait --fail-on-reject
@@ -114,6 +117,10 @@ try() {
 forward() { # SERVICE PORTS URL-TO-WAIT-FOR
   k port-forward "service/$1" "$2" >/dev/null &
   curl -fsS --retry 60 --retry-delay 1 --retry-all-errors -o /dev/null "$3" 2>/dev/null || stop "$1 does not answer"
+}
+
+setting() { # KEY
+  k get configmap textgate -o "jsonpath={.data.$1}"
 }
 
 secret() { # KEY

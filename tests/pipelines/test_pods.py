@@ -93,6 +93,10 @@ def test_the_steps_of_every_recipe_request_what_they_need(name: str, tmp_path: P
         assert found[step].platform["emptyDirMounts"] == [
             {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": resources.shm}
         ]
+        # The taint of nodes with GPUs, which no recipe has to name.
+        assert found[step].platform["tolerations"] == [
+            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+        ]
     for step in found.keys() - placed:
         assert not {"emptyDirMounts", "nodeSelector", "tolerations"} & found[step].platform.keys()
     images = {step.name: step.container["image"] for step in found.values()}
@@ -155,7 +159,7 @@ OVERRIDES = [
     "resources.shm=8G",
     "resources.accelerator={type: amd.com/gpu, count: 2}",
     "resources.node_selector={pool: gpu}",
-    "resources.tolerations=[{key: amd.com/gpu, operator: Exists, effect: NoSchedule}]",
+    "resources.tolerations=[{key: pool, value: gpu}, {key: amd.com/gpu, operator: Exists, effect: NoSchedule}]",
     "resources.export={cpu: '4', memory: 6G, hours: 2}",
 ]
 SWEEPS = [(), ("train.epochs=1,2",), ("preprocess.normalizer.lowercase=true,false",)]
@@ -174,7 +178,8 @@ def test_only_steps_on_an_accelerator_get_a_node_selector(swept: tuple[str, ...]
             assert (requested["resourceType"], requested["resourceCount"]) == ("amd.com/gpu", "2")
             assert step.platform["nodeSelector"] == {"labels": {"pool": "gpu"}}
             assert step.platform["tolerations"] == [
-                {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+                {"key": "pool", "operator": "Equal", "value": "gpu"},
+                {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
             ]
             assert step.platform["emptyDirMounts"][0]["sizeLimit"] == "8G"
         else:

@@ -233,12 +233,15 @@ def test_keys_and_tls(registry: Registry, environment: dict[str, str], served_bu
     keys.write_text("".join(f"{line}\n" for _, line in new_keys))
     keys.chmod(0o600)
     user, admin = ([("authorization", f"Bearer {key}")] for key, _ in new_keys)
-    arguments = ("--keys", str(keys), "--tls-cert", str(certificate), "--tls-key", str(private_key))
+    # As k8s/components/tls names the files.
+    tls = {"TEXTGATE_TLS_CERT": str(certificate), "TEXTGATE_TLS_KEY": str(private_key)}
+    arguments = ("--keys", str(keys))
     request = pb.ModelInferRequest(model_name="small", inputs=[TYPED])
     unload, load_again = pb.RepositoryModelUnloadRequest(model_name="small"), pb.RepositoryModelLoadRequest()
     # KServe's client puts the name of the model here.
     load_again.repository_name = "small"
-    with start_server(environment, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+    with start_server({**environment, **tls}, registry.store.bucket, tmp_path, served_bundle, *arguments) as server:
+        assert server.get("/v2/health/ready", verify=str(certificate)).status_code == 200
         trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(server.grpc, trusted) as channel:
             stub = Stub(channel)

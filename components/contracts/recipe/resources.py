@@ -66,6 +66,18 @@ class Resources(Compute):
     node_selector: dict[str, str] = {}
     """Labels that a Kubernetes node must have to run the step."""
     tolerations: list[Toleration] = []
-    """Taints of Kubernetes nodes that the step tolerates."""
+    """Taints of Kubernetes nodes that the step tolerates, besides that of nodes with the accelerator: its type as key,
+    with the effect ``NoSchedule``."""
     export: Compute = Compute()
     """CPU, memory and time limit of the steps that export, measure and judge the served model."""
+
+    def pod_tolerations(self) -> list[Toleration]:
+        """Return ``tolerations``, and the one for nodes with the accelerator.
+
+        GKE taints nodes that have GPUs, and clusters on EKS and AKS usually do. The toleration is that of Kubernetes'
+        admission plugin ``ExtendedResourceToleration``, which not every cluster enables.
+        """
+        if not self.accelerator:
+            return self.tolerations
+        implied = Toleration(key=self.accelerator.type, operator="Exists", effect="NoSchedule")
+        return self.tolerations if implied in self.tolerations else [*self.tolerations, implied]
