@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from serving.server_process import start_server
 from storage.test_judgements import judgement
 from words import write_words
@@ -23,8 +24,11 @@ from textgate.components.storage.errors import AccessDeniedError
 from textgate.components.storage.runs import save_decision, save_promotion
 from textgate.components.storage.s3_settings import ROLE_VARIABLES
 from textgate.components.train.checkpoints import StoreCheckpoints
+from textgate.pipelines.cli import main
 from textgate.pipelines.garbage import Retention, find_store_garbage
+from textgate.pipelines.pods import ROLES as STEP_ROLES
 from textgate.pipelines.runners.retraining import record_retraining
+from textgate.pipelines.runners.step_processes import StepProcesses
 
 BUCKET = "textgate"
 SOURCES = [SourceFolder(BUCKET, "data/"), SourceFolder("corpora", "films/")]
@@ -284,6 +288,51 @@ def test_a_role_finds_the_bucket_without_the_right_to_list_it(stores: Stores) ->
     stores["gc"].ensure_bucket()
     with pytest.raises(AccessDeniedError, match="list s3://textgate/models/"):
         stores["launcher"].ensure_bucket()
+
+
+RECIPE = """
+name: films
+description: made-up film reviews
+model: films
+source: {uri: s3://textgate/data/films.csv, labels: {"0": bad, "1": good}}
+train: {family: linear, min_df: 1}
+gate: {min_f1: 0.8}
+"""
+INGEST = {"ingest": "data", "ingest_part": "data"}
+
+
+@pytest.mark.slow
+def test_a_run_needs_no_more_than_the_keys_of_its_steps(
+    stores: Stores, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of two real runs, the second judged against the first's champion, holds the secrets of its pod."""
+    rows = [f"word{index % 40} word{index % 23} {['bad', 'good'][index % 2]},{index % 2}" for index in range(300)]
+    stores[None].put("data/films.csv", "\n".join(["text,label", *rows, ""]).encode())
+    (tmp_path / "films.yaml").write_text(RECIPE)
+    for name, value in {**environment, "TEXTGATE_BUCKET": BUCKET}.items():
+        monkeypatch.setenv(name, value)
+    held: dict[str, str | None] = {}
+    run_process = StepProcesses.run_process
+
+    def with_own_key(processes: StepProcesses, command: list[str], variables: dict[str, str] | None = None) -> int:
+        step = command[command.index("--function_to_execute") + 1]
+        role = {**INGEST, **STEP_ROLES}.get(step) or STEP_ROLES.get(step.replace("_", "-"))
+        held[step] = role
+        # A key for everything must not be used, and is invalid.
+        names = dict(zip(ROLE_VARIABLES, (f"{role}-access", f"{role}-secret"), strict=False)) if role else {}
+        key = {ROLE_VARIABLES[name]: value for name, value in names.items()}
+        without = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+        return run_process(processes, command, {**(variables or {}), **without, **key})
+
+    monkeypatch.setattr(StepProcesses, "run_process", with_own_key)
+    arguments = ["run", str(tmp_path / "films.yaml"), "--workspace", str(tmp_path / "workspace")]
+    for overrides in ((), ("--set", "train.C=0.01")):
+        result = CliRunner().invoke(main, [*arguments, *overrides])
+        assert result.exit_code == 0, result.output
+    assert Registry(stores["endpoint"]).channel("films")
+    without = {"preprocess", "check_labels", "evaluate", "merge_quantize", "export_onnx"}
+    assert {step for step, role in held.items() if role is None} == without
+    assert set(held.values()) == {None, "data", "train", "gate", "promote"}
 
 
 def test_no_policy_grants_more_than_objects_of_named_prefixes() -> None:
