@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from textgate.components.contracts import InputError
 
 ROLE_VARIABLES = {
-    "AWS_ACCESS_KEY_ID": "TEXTGATE_S3_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY": "TEXTGATE_S3_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN": "TEXTGATE_S3_SESSION_TOKEN",
+    "AWS_ACCESS_KEY_ID": "TEXTGATE_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "TEXTGATE_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN": "TEXTGATE_SESSION_TOKEN",
 }
 """Variable with the key of a pipeline step's role (see ``access``), by the name of boto3's variable.
 

@@ -91,3 +91,15 @@ def test_a_folder_of_sources_is_an_s3_uri_with_a_final_slash(uri: str, tmp_path:
     assert result.exit_code == 2
     assert f"--data {uri} is not of the form s3://bucket/ or s3://bucket/folder/" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_account_of_the_steps_can_neither_read_other_keys_nor_create_pods() -> None:
+    documents = yaml.safe_load_all((K8S / "components/least-privilege/account.yaml").read_text())
+    (role,) = (document for document in documents if document["kind"] == "Role")
+    allowed = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {
+        *(("workflowtaskresults", verb) for verb in ("create", "patch")),
+        *((resource, "get") for resource in ("configmaps", "secrets")),
+    }
+    (secrets,) = (rule["resourceNames"] for rule in role["rules"] if rule["resources"] == ["secrets"])
+    assert set(secrets) == {"textgate-s3-launcher", "mlpipeline-minio-artifact"}

@@ -47,7 +47,10 @@ EXPECTED = {
     "components/namespace": BASE | SERVING,
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
-    "components/gc": BASE | SERVING | {"CronJob/textgate-gc"},
+    "components/gc": BASE | SERVING | {"CronJob/textgate-gc", "ServiceAccount/textgate-gc"},
+    "components/least-privilege": BASE
+    | SERVING
+    | {f"{kind}/textgate-steps" for kind in ("ServiceAccount", "Role", "RoleBinding")},
     "components/workload-identity": BASE | SERVING | LAUNCHER,
 }
 

@@ -156,7 +156,7 @@ def check_secrets(step: Step, recipe: Recipe) -> None:
         names = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"]
         simple = {f"AWS_{name}": f"AWS_{name}" for name in names}
         assert environment_keys(secrets, "secret", "textgate-s3") == simple
-        of_role = {f"TEXTGATE_S3_{name}": f"AWS_{name}" for name in names}
+        of_role = {f"TEXTGATE_{name}": f"AWS_{name}" for name in names}
         assert environment_keys(secrets, "secret", f"textgate-s3-{role}") == of_role
     if "textgate-hub" in expected:
         assert environment_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
