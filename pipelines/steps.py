@@ -33,7 +33,7 @@ from textgate.components.record.component import record
 from textgate.components.sources import cache_version, is_mutable
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
-from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, training_and_export
+from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, schemes_in, training_and_export
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
@@ -88,6 +88,10 @@ class Steps:
     caches_training: bool
     base_models: str
     """Versions of the base models that are files or folders of this machine, by path, as JSON."""
+    base_schemes: frozenset[str]
+    """Schemes of the URIs of the base models, which are read by the steps up to the merge."""
+    trained_from: frozenset[str]
+    """Those and the schemes of the finished bundles that trainings start from."""
 
     @classmethod
     def for_recipes(cls, name: str, recipes: Sequence[Recipe], resources: Resources, images: Images) -> "Steps":
@@ -103,6 +107,7 @@ class Steps:
         base_models = {recipe.train.base_model for recipe in recipes if isinstance(recipe.train, FromBaseModel)}
         versions = {uri: cache_version(uri) for uri in sorted(base_models)}
         references = [name for recipe in recipes for name in bundle_references(recipe.train)]
+        base_schemes = schemes_in(json.dumps(sorted(base_models)))
         return cls(
             name,
             resources,
@@ -114,6 +119,8 @@ class Steps:
             # A bundle or base model that is named without its version may be another one in the next run.
             caches_training=None not in versions.values() and not any(map(is_mutable, references)),
             base_models=json.dumps({uri: version for uri, version in versions.items() if version}),
+            base_schemes=base_schemes,
+            trained_from=base_schemes | schemes_in(json.dumps(references)),
         )
 
     def code(self, step: str) -> str:
@@ -124,16 +131,23 @@ class Steps:
         """Return the same for a step whose work is done by ``module``."""
         return f"{code_version(module, self.families)} {self.images.digest}".rstrip()
 
-    # Placement: each method configures a task and returns it.
+    # Placement: each method configures a task, which reads URIs with these schemes, and returns it.
 
-    def on_cpu(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
+    def on_cpu(
+        self,
+        task: Any,
+        *,
+        cached: bool = True,
+        compute: Compute | None = None,
+        schemes: frozenset[str] = frozenset(),
+    ) -> Any:
         """Run a task on the CPU, by default with the default resources."""
-        configure_pod(task, self.name, compute or Compute())
+        configure_pod(task, self.name, compute or Compute(), schemes)
         return task.set_container_image(self.images.cpu).set_caching_options(cached)
 
-    def on_device(self, task: Any) -> Any:
+    def on_device(self, task: Any, schemes: frozenset[str]) -> Any:
         """Run a task that runs the model in PyTorch, on an accelerator if the family uses one."""
-        self.on_cpu(task, compute=self.resources)
+        self.on_cpu(task, compute=self.resources, schemes=schemes)
         return self._placed(task) if self.trains_on_device else task
 
     def for_export(self, task: Any, *, cached: bool = True) -> Any:
@@ -143,7 +157,8 @@ class Steps:
 
     def for_training_and_export(self, task: Any) -> Any:
         """Run a task that trains and exports one system of a comparison."""
-        self.on_cpu(task, cached=self.caches_training, compute=training_and_export(self.resources))
+        compute = training_and_export(self.resources)
+        self.on_cpu(task, cached=self.caches_training, compute=compute, schemes=self.trained_from)
         return self._placed(task) if self.trains_on_device else task
 
     def _placed(self, task: Any) -> Any:
@@ -163,19 +178,23 @@ class Steps:
         task = configure(recipe=recipe, source_version=source_version, run=_RUN, bucket=bucket, **inputs)
         # Not cached: it determines the present version of the source, and saves the settings under the run's name.
         # Its errors are mostly wrong inputs, so its retries do not keep the user waiting for minutes.
-        outputs = self.on_cpu(task, cached=False).set_retry(RETRIES, "5s", 2, "300s").outputs
+        outputs = self.on_cpu(task, cached=False, schemes=schemes_in(inputs["source"]))
+        outputs = outputs.set_retry(RETRIES, "5s", 2, "300s").outputs
         return Configured(*(outputs[name] for name in Configured._fields)), outputs["source_version"]
 
-    def ingest(self, source: Any, source_version: Any, *, cached: bool = True) -> Any:
+    def ingest(
+        self, source: Any, source_version: Any, *, cached: bool = True, schemes: frozenset[str] | None = None
+    ) -> Any:
         """Read a source; return the raw dataset.
 
         Args:
             source: Section ``source`` as JSON.
             source_version: Version of the content behind the URI.
             cached: False if the version is unknown: the cache cannot see that the content has changed.
+            schemes: Schemes of the source's URIs; by default those in the section.
         """
         task = ingest(source=source, source_version=source_version, code=self.code("ingest"))
-        return self.on_cpu(task, cached=cached).output
+        return self.on_cpu(task, cached=cached, schemes=schemes_in(source) if schemes is None else schemes).output
 
     def preprocess(self, raw: Any, settings: Any) -> Any:
         """Clean and split the raw dataset by the section ``preprocess`` (JSON); return the dataset."""
@@ -195,12 +214,13 @@ class Steps:
         arguments = {"dataset": dataset, "name": self.name, "training": settings, "bucket": bucket}
         arguments |= {"code": self.code("train"), "base_models": self.base_models}
         if self.resources.nodes == 1:
-            task = self.on_device(train(**arguments))
+            task = self.on_device(train(**arguments), self.trained_from)
             return task.set_caching_options(self.caches_training).outputs["model"]
         # The step itself only creates a TrainJob, whose pods request the resources and use the step's image.
         nodes = self.resources.model_dump_json(exclude={"export", "shards"})
         task = train(**arguments, nodes=nodes)
-        self.on_cpu(task, cached=self.caches_training, compute=Compute(hours=self.resources.hours))
+        compute = Compute(hours=self.resources.hours)
+        self.on_cpu(task, cached=self.caches_training, compute=compute, schemes=self.trained_from)
         if self.resources.accelerator:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]
@@ -212,7 +232,7 @@ class Steps:
         threshold = recipe.export.model_dump_json(include={"threshold", "min_precision"})
         arguments = {"export": threshold} if recipe.export.threshold else {}
         task = evaluate(dataset=dataset, model=model, settings=settings, code=self.code("evaluate"), **arguments)
-        return self.on_device(task).outputs["evaluation"]
+        return self.on_device(task, self.base_schemes).outputs["evaluation"]
 
     def gate_trained(
         self, dataset: Any, evaluation: Any, recipe: Any, bucket: Any, *, label_issues: Any = None, sweep: Any = None
@@ -225,7 +245,7 @@ class Steps:
     def merge(self, model: Any, evaluation: Any) -> Any:
         """Merge the adapter of the trained bundle; return the outputs ``merged`` and ``changes``."""
         task = merge_quantize(model=model, trained=evaluation, code=self.code("merge_quantize"))
-        return self.on_device(task).outputs
+        return self.on_device(task, self.base_schemes).outputs
 
     def export(self, dataset: Any, merged: Any, settings: str) -> Any:
         """Export the merged bundle by the section ``export`` (JSON); return ``exported`` and ``measurements``."""

@@ -18,6 +18,13 @@ _OPTIONS = [
         help="Address of the Kubeflow Pipelines API, such as http://ml-pipeline.kubeflow:8888.",
     ),
     click.option("--namespace", help="Namespace, for a multi-user Kubeflow."),
+    click.option(
+        "--service-account",
+        metavar="NAME",
+        envvar="TEXTGATE_SERVICE_ACCOUNT",
+        show_default="that of Kubeflow Pipelines",
+        help="Service account of the steps' pods.",
+    ),
     click.option("--token-env", metavar="NAME", help="Environment variable that holds a bearer token."),
     click.option(
         "--token-file",
@@ -46,6 +53,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_cluster(
         endpoint: str,
         namespace: str | None,
+        service_account: str | None,
         token_env: str | None,
         token_file: Path | None,
         cookies_env: str | None,
@@ -54,7 +62,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from textgate.pipelines.runners.cluster import Cluster, Credentials, UnavailableError
         from textgate.pipelines.runners.run_log import RunFailedError
 
-        cluster = Cluster(endpoint, namespace, Credentials.find(token_env, token_file, cookies_env))
+        cluster = Cluster(endpoint, namespace, Credentials.find(token_env, token_file, cookies_env), service_account)
         with exit_on_failure(UnavailableError, RunFailedError):
             return command(cluster=cluster, **others)
 

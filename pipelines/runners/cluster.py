@@ -65,6 +65,8 @@ class Cluster:
     endpoint: str
     namespace: str | None
     credentials: Credentials
+    service_account: str | None = None
+    """Account of the pods of the runs that are started; None for the server's default."""
 
     @cached_property
     def api(self) -> "_Api":
@@ -122,6 +124,7 @@ class Cluster:
             experiment_id=experiment,
             pipeline_version_reference=_reference(pipeline),
             runtime_config=kfp_api.V2beta1RuntimeConfig(parameters=parameters),
+            service_account=self.service_account,
         )
         return str(kfp_api.RunServiceApi(self.api).run_service_create_run(run=request).run_id)
 
@@ -185,6 +188,7 @@ class Cluster:
             mode=kfp_api.RecurringRunMode.ENABLE,
             max_concurrency="1",
             no_catchup=True,
+            service_account=self.service_account,
         )
         return self._recurring.recurring_run_service_create_recurring_run(recurring_run=request)
 

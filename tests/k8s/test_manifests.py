@@ -48,7 +48,10 @@ EXPECTED = {
     "components/tls": BASE | SERVING,
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
-    "components/gc": BASE | SERVING | {"CronJob/textgate-gc"},
+    "components/gc": BASE | SERVING | {"CronJob/textgate-gc", "ServiceAccount/textgate-gc"},
+    "components/least-privilege": BASE
+    | SERVING
+    | {f"{kind}/textgate-steps" for kind in ("ServiceAccount", "Role", "RoleBinding")},
     "components/workload-identity": BASE | SERVING | LAUNCHER,
 }
 
@@ -58,7 +61,7 @@ Rendered = Callable[[str], list[Manifest]]
 def test_every_kustomization_is_tested() -> None:
     named = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
     # The last one is a part of other components.
-    assert named == {*EXPECTED, "secrets", "components/kfp-launcher-settings"}
+    assert named == {*EXPECTED, "access", "secrets", "components/kfp-launcher-settings"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -122,6 +122,17 @@ def test_a_run_without_a_record_is_reported(workspace: ClusterWorkspace) -> None
     assert "has left no record in s3://" in result.stderr
 
 
+def test_a_run_has_the_service_account_that_is_named(
+    workspace: ClusterWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.run_json("submit", "films.yaml")
+    workspace.run_json("submit", "films.yaml", "--service-account", "trainer")
+    monkeypatch.setenv("TEXTGATE_SERVICE_ACCOUNT", "textgate-steps")
+    workspace.run_json("submit", "films.yaml")
+    accounts = [run.get("service_account") for run in workspace.server.runs.values()]
+    assert accounts == [None, "trainer", "textgate-steps"]
+
+
 def test_a_short_outage_of_the_server_does_not_stop_following_a_run(workspace: ClusterWorkspace) -> None:
     workspace.server.plan = Plan(STEPS, before=store_outputs(workspace.store, promoted=True))
     write_outputs = workspace.server.plan.before
