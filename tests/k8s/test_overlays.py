@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,13 +61,12 @@ def test_the_documented_overlay_names_each_image_once(applied: tuple[Path, str])
 
 @pytest.mark.parametrize("components", TOGETHER, ids="+".join)
 def test_components_may_be_listed_in_any_order(components: tuple[str, ...], render_overlay: Render) -> None:
-    orders = [*permutations(components, len(components))]
-    first, *others = (
-        _named(render_overlay(overlay_files(*order, namespace="films"))) for order in (orders[0], orders[-1], orders[3])
+    first, last = (
+        _named(render_overlay(overlay_files(*order, namespace="films"))) for order in (components, components[::-1])
     )
     assert _namespaces(list(first.values())) == {"films"}
     assert "ConfigMap/kfp-launcher" in first
-    assert all(other == first for other in others)
+    assert last == first
 
 
 @pytest.mark.parametrize("components", TOGETHER, ids="+".join)
@@ -80,13 +78,10 @@ def test_an_image_is_changed_in_one_place(components: tuple[str, ...], render_ov
     assert set(re.findall(r"mirror/\S+", text)) == {f"mirror/{name}:1.2.3" for name in IMAGES}
 
 
-@pytest.mark.parametrize("components", TOGETHER, ids="+".join)
-def test_the_steps_of_a_retraining_run_in_the_images_of_the_overlay(
-    components: tuple[str, ...], render_overlay: Render
-) -> None:
+def test_the_steps_of_a_retraining_run_in_the_images_of_the_overlay(render_overlay: Render) -> None:
     digest = f"sha256:{'1' * 64}"
     images = [{"name": f"textgate/{name}", "newName": f"mirror/{name}", "digest": digest} for name in IMAGES]
-    cron = _named(render_overlay(overlay_files(*components, images=images)))["CronJob/textgate-retrain"]
+    cron = _named(render_overlay(overlay_files(images=images)))["CronJob/textgate-retrain"]
     (container,) = (pod_spec(cron) or {})["containers"]
     environment = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert environment["TEXTGATE_IMAGE"] == container["image"] == f"mirror/pipeline@{digest}"
