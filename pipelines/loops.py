@@ -12,6 +12,7 @@ from kfp import dsl
 
 from textgate.components.contracts import Recipe
 from textgate.components.select.component import select, select_with_dataset
+from textgate.pipelines.pods import schemes_in
 from textgate.pipelines.steps import Steps
 from textgate.pipelines.sweep import Combination
 
@@ -19,11 +20,12 @@ from textgate.pipelines.sweep import Combination
 def ingest_out_of_domain(steps: Steps, recipe: Recipe) -> Any:
     """Return a pipeline that reads each source of ``evaluate.out_of_domain``."""
     sources = [source.model_dump_json() for source in recipe.evaluate.out_of_domain.values()]
+    schemes = schemes_in("".join(sources))
 
     @dsl.pipeline(name="out-of-domain")
     def pipeline() -> list[dsl.Dataset]:
         with dsl.ParallelFor(sources) as source:
-            raw = steps.ingest(source, source_version="", cached=False)
+            raw = steps.ingest(source, source_version="", cached=False, schemes=schemes)
         return dsl.Collected(raw)  # type: ignore[no-any-return]
 
     return pipeline

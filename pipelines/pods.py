@@ -1,5 +1,6 @@
 """Settings of the pods that run the steps on Kubernetes; ``kfp.local`` ignores them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,16 +8,29 @@ from kfp import dsl, kubernetes
 
 from textgate.components.contracts import Compute, Recipe, Resources
 from textgate.components.sources import SOURCE_URLS
+from textgate.components.storage.access import Role
+from textgate.components.storage.s3_settings import ROLE_VARIABLES
 
 S3_SECRET = "textgate-s3"  # noqa: S105 (a name)
-"""Secret with keys for the store; without it boto3 uses the pod's own identity."""
+"""Secret with a key for the complete bucket; without a key boto3 uses the pod's own identity.
+
+A role's key is in the Secret ``textgate-s3-ROLE``, and used before this one.
+"""
 HUB_SECRET = "textgate-hub"  # noqa: S105
-"""Secret with a Hugging Face token, for gated models."""
+"""Secret with a Hugging Face token, for gated models and private data sets."""
 SOURCES_SECRET = "textgate-sources"  # noqa: S105
 """Secret with complete URLs of sources, whose query or user information no pipeline stores."""
 CONFIG_MAP = "textgate"
 """Config map with the address of the store. It and the secrets are optional; k8s/base holds templates."""
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+ROLES: dict[str, Role] = {
+    "configure": "data",
+    **dict.fromkeys(("gate-trained", "gate-served", "record"), "gate"),
+    "promote": "promote",
+    "system": "train",
+    "train": "train",
+}
+"""Role of each component that uses the store itself; its artifacts are read and written by KFP's launcher."""
+_URI = re.compile(r'"([a-z0-9]+)://')
 _SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION")
 
 USER = 10001
@@ -37,8 +51,15 @@ _UNITS = {unit + i: (1024 if i else 1000) ** power for power, unit in enumerate(
 """Bytes per suffix of a Kubernetes quantity."""
 
 
-def configure_pod(task: Any, instance: str, compute: Compute) -> None:
+def schemes_in(section: Any) -> frozenset[str]:
+    """Return the schemes of the URIs in a JSON text; all that need a secret if it is known at run time only."""
+    return frozenset(_URI.findall(section)) if isinstance(section, str) else frozenset({"s3", "hf", "https"})
+
+
+def configure_pod(task: Any, instance: str, compute: Compute, schemes: frozenset[str] = frozenset()) -> None:
     """Set labels, credentials, user, CPU, memory, time limit and retries of a task's pod.
+
+    A step gets only the secrets that it needs, because it may run the code of a base model.
 
     Every step may be retried: it writes its outputs completely or not at all, and promote recognizes what an earlier
     attempt has done.
@@ -47,12 +68,18 @@ def configure_pod(task: Any, instance: str, compute: Compute) -> None:
         task: Task of the pipeline.
         instance: Value of the label ``app.kubernetes.io/instance``.
         compute: CPU, memory and time limit of one attempt.
+        schemes: Schemes of the URIs that the step reads, without those of its artifacts.
     """
     for key, value in (("name", "textgate"), ("instance", instance), ("component", task.name)):
         kubernetes.add_pod_label(task, f"app.kubernetes.io/{key}", value)
-    kubernetes.use_secret_as_env(task, S3_SECRET, {key: key for key in _KEYS}, optional=True)
-    kubernetes.use_secret_as_env(task, HUB_SECRET, {"HF_TOKEN": "HF_TOKEN"}, optional=True)
-    kubernetes.use_secret_as_env(task, SOURCES_SECRET, {SOURCE_URLS: SOURCE_URLS}, optional=True)
+    role = ROLES.get(task.component_spec.name) or ("data" if schemes & {"s3", "feedback"} else None)
+    if role:
+        kubernetes.use_secret_as_env(task, S3_SECRET, {key: key for key in ROLE_VARIABLES}, optional=True)
+        kubernetes.use_secret_as_env(task, f"{S3_SECRET}-{role}", ROLE_VARIABLES, optional=True)
+    if "hf" in schemes:
+        kubernetes.use_secret_as_env(task, HUB_SECRET, {"HF_TOKEN": "HF_TOKEN"}, optional=True)
+    if schemes & {"http", "https"}:
+        kubernetes.use_secret_as_env(task, SOURCES_SECRET, {SOURCE_URLS: SOURCE_URLS}, optional=True)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in _SETTINGS}, optional=True)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)

@@ -12,6 +12,7 @@ from kfp import dsl
 
 from textgate.components.ingest.component import ingest_part, join_parts
 from textgate.components.preprocess.component import clean_part, preprocess_parts
+from textgate.pipelines.pods import schemes_in
 from textgate.pipelines.steps import Steps
 
 
@@ -60,7 +61,8 @@ def sharded_dataset(steps: Steps, settings: str) -> Any:
 
 def _ingest_part(steps: Steps, source: Any, part: Any, source_version: Any) -> Any:
     arguments = {"source": source, "part": part, "parts": steps.resources.shards, "source_version": source_version}
-    return steps.on_cpu(ingest_part(**arguments, code=steps.code("ingest"))).outputs["dataset"]
+    task = ingest_part(**arguments, code=steps.code("ingest"))
+    return steps.on_cpu(task, schemes=schemes_in(source)).outputs["dataset"]
 
 
 def _join(steps: Steps, source: Any, raw: Any) -> Any:

@@ -4,6 +4,7 @@ Each method of ``Steps`` adds one task to the pipeline that is being compiled. A
 recipe that it needs, so that it stays cached when other sections change.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from textgate.components.record.component import record
 from textgate.components.sources import is_mutable
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
-from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, training_and_export
+from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, schemes_in, training_and_export
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
@@ -78,6 +79,10 @@ class Steps:
     trains_on_device: bool
     exports_on_device: bool
     caches_training: bool
+    base_models: frozenset[str]
+    """Schemes of the URIs of the base models, which are read by the steps up to the merge."""
+    trained_from: frozenset[str]
+    """Those and the schemes of the finished bundles that trainings start from."""
 
     @classmethod
     def for_recipes(cls, name: str, recipes: Sequence[Recipe], resources: Resources, images: Images) -> "Steps":
@@ -90,6 +95,8 @@ class Steps:
             images: Container images of the steps.
         """
         on_device = [recipe for recipe in recipes if recipe.train.uses_accelerator]
+        base_models = json.dumps([getattr(recipe.train, "base_model", "") for recipe in recipes])
+        bundles = json.dumps([name for recipe in recipes for name in bundle_references(recipe.train)])
         return cls(
             name,
             resources,
@@ -100,6 +107,8 @@ class Steps:
             exports_on_device=any(recipe.export.needs_torch for recipe in on_device),
             # A bundle that is named without its version may be another one in the next run.
             caches_training=not any(is_mutable(name) for recipe in recipes for name in bundle_references(recipe.train)),
+            base_models=schemes_in(base_models),
+            trained_from=schemes_in(base_models) | schemes_in(bundles),
         )
 
     def code(self, step: str) -> str:
@@ -110,16 +119,23 @@ class Steps:
         """Return the same for a step whose work is done by ``module``."""
         return f"{code_version(module, self.families)} {self.images.digest}".rstrip()
 
-    # Placement: each method configures a task and returns it.
+    # Placement: each method configures a task, which reads URIs with these schemes, and returns it.
 
-    def on_cpu(self, task: Any, *, cached: bool = True, compute: Compute | None = None) -> Any:
+    def on_cpu(
+        self,
+        task: Any,
+        *,
+        cached: bool = True,
+        compute: Compute | None = None,
+        schemes: frozenset[str] = frozenset(),
+    ) -> Any:
         """Run a task on the CPU, by default with the default resources."""
-        configure_pod(task, self.name, compute or Compute())
+        configure_pod(task, self.name, compute or Compute(), schemes)
         return task.set_container_image(self.images.cpu).set_caching_options(cached)
 
-    def on_device(self, task: Any) -> Any:
+    def on_device(self, task: Any, schemes: frozenset[str]) -> Any:
         """Run a task that runs the model in PyTorch, on an accelerator if the family uses one."""
-        self.on_cpu(task, compute=self.resources)
+        self.on_cpu(task, compute=self.resources, schemes=schemes)
         return self._placed(task) if self.trains_on_device else task
 
     def for_export(self, task: Any, *, cached: bool = True) -> Any:
@@ -129,7 +145,8 @@ class Steps:
 
     def for_training_and_export(self, task: Any) -> Any:
         """Run a task that trains and exports one system of a comparison."""
-        self.on_cpu(task, cached=self.caches_training, compute=training_and_export(self.resources))
+        compute = training_and_export(self.resources)
+        self.on_cpu(task, cached=self.caches_training, compute=compute, schemes=self.trained_from)
         return self._placed(task) if self.trains_on_device else task
 
     def _placed(self, task: Any) -> Any:
@@ -149,19 +166,23 @@ class Steps:
         task = configure(recipe=recipe, source_version=source_version, run=_RUN, bucket=bucket, **inputs)
         # Not cached: it determines the present version of the source, and saves the settings under the run's name.
         # Its errors are mostly wrong inputs, so its retries do not keep the user waiting for minutes.
-        outputs = self.on_cpu(task, cached=False).set_retry(RETRIES, "5s", 2, "300s").outputs
+        self.on_cpu(task, cached=False, schemes=schemes_in(inputs["source"])).set_retry(RETRIES, "5s", 2, "300s")
+        outputs = task.outputs
         return Configured(*(outputs[name] for name in Configured._fields)), outputs["source_version"]
 
-    def ingest(self, source: Any, source_version: Any, *, cached: bool = True) -> Any:
+    def ingest(
+        self, source: Any, source_version: Any, *, cached: bool = True, schemes: frozenset[str] | None = None
+    ) -> Any:
         """Read a source; return the raw dataset.
 
         Args:
             source: Section ``source`` as JSON.
             source_version: Version of the content behind the URI.
             cached: False if the version is unknown: the cache cannot see that the content has changed.
+            schemes: Schemes of the source's URIs; by default those in the section.
         """
         task = ingest(source=source, source_version=source_version, code=self.code("ingest"))
-        return self.on_cpu(task, cached=cached).output
+        return self.on_cpu(task, cached=cached, schemes=schemes_in(source) if schemes is None else schemes).output
 
     def preprocess(self, raw: Any, settings: Any) -> Any:
         """Clean and split the raw dataset by the section ``preprocess`` (JSON); return the dataset."""
@@ -180,12 +201,13 @@ class Steps:
         """Train a model by the section ``train`` (JSON); return its bundle."""
         arguments = {"dataset": dataset, "name": self.name, "training": settings, "bucket": bucket}
         if self.resources.nodes == 1:
-            task = self.on_device(train(**arguments, code=self.code("train")))
+            task = self.on_device(train(**arguments, code=self.code("train")), self.trained_from)
             return task.set_caching_options(self.caches_training).outputs["model"]
         # The step itself only creates a TrainJob, whose pods request the resources and use the step's image.
         nodes = self.resources.model_dump_json(exclude={"export", "shards"})
         task = train(**arguments, code=self.code("train"), nodes=nodes)
-        self.on_cpu(task, cached=self.caches_training, compute=Compute(hours=self.resources.hours))
+        compute = Compute(hours=self.resources.hours)
+        self.on_cpu(task, cached=self.caches_training, compute=compute, schemes=self.trained_from)
         if self.resources.accelerator:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]
@@ -197,7 +219,7 @@ class Steps:
         threshold = recipe.export.model_dump_json(include={"threshold", "min_precision"})
         arguments = {"export": threshold} if recipe.export.threshold else {}
         task = evaluate(dataset=dataset, model=model, settings=settings, code=self.code("evaluate"), **arguments)
-        return self.on_device(task).outputs["evaluation"]
+        return self.on_device(task, self.base_models).outputs["evaluation"]
 
     def gate_trained(
         self, dataset: Any, evaluation: Any, recipe: Any, bucket: Any, *, label_issues: Any = None, sweep: Any = None
@@ -210,7 +232,7 @@ class Steps:
     def merge(self, model: Any, evaluation: Any) -> Any:
         """Merge the adapter of the trained bundle; return the outputs ``merged`` and ``changes``."""
         task = merge_quantize(model=model, trained=evaluation, code=self.code("merge_quantize"))
-        return self.on_device(task).outputs
+        return self.on_device(task, self.base_models).outputs
 
     def export(self, dataset: Any, merged: Any, settings: str) -> Any:
         """Export the merged bundle by the section ``export`` (JSON); return ``exported`` and ``measurements``."""

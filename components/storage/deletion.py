@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 from textgate.components.contracts import StoreError
+from textgate.components.storage.errors import access_denied
 from textgate.components.storage.s3 import Store
 
+_LEASES = "removing/"
 _BATCH = 1000
 """Limit of S3, see DeleteObjects in the Amazon S3 API reference."""
 
@@ -28,8 +30,12 @@ class IncompleteUpload:
 
 
 def store_time(store: Store) -> datetime:
-    """Return the time of the store's clock, in whole seconds: that of its Date header."""
-    response = store.request(partial(store.client.head_bucket, Bucket=store.bucket))
+    """Return the time of the store's clock, in whole seconds: that of the Date header of a listing.
+
+    Everybody who compares ages may list the leases; HEAD of the bucket needs the right to list all of it.
+    """
+    request = partial(store.client.list_objects_v2, Bucket=store.bucket, Prefix=_LEASES, MaxKeys=1)
+    response = store.request(request, key=_LEASES)
     return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
@@ -37,12 +43,16 @@ def delete_objects(store: Store, keys: list[str]) -> None:
     """Delete objects, 1,000 in a request.
 
     Raises:
+        AccessDeniedError: The key of the store has no right to delete an object.
         StoreError: The store does not answer, or an object could not be deleted.
     """
     for first in range(0, len(keys), _BATCH):
         batch = {"Objects": [{"Key": key} for key in keys[first : first + _BATCH]], "Quiet": True}
         answer = store.request(partial(store.client.delete_objects, Bucket=store.bucket, Delete=batch))
         for error in answer.get("Errors", []):
+            if error.get("Code") == "AccessDenied":
+                where = f"the store at {store.client.meta.endpoint_url}"
+                raise access_denied(where, "delete", store.uri(error["Key"]), error["Key"])
             raise StoreError(f"{store.uri(error['Key'])} could not be deleted: {error.get('Message')}")
 
 

@@ -4,6 +4,7 @@ from textgate.components.contracts import ConflictError, DamagedError, InputErro
 from textgate.components.contracts.frozen_model import FrozenModel
 from textgate.components.storage.channel_update import ChannelUpdate
 from textgate.components.storage.damage import skip_damaged
+from textgate.components.storage.errors import AccessDeniedError
 from textgate.components.storage.model_ref import CHAMPION, REFERENCE
 from textgate.components.storage.registry import Registry
 
@@ -105,7 +106,8 @@ def repaired_channel(registry: Registry, model: str, channel: str = CHAMPION, *,
 
     Returns:
         None if the model or the channel does not exist, or cannot be read and not be repaired; ``update_channel``
-        replaces it then.
+        replaces it then. Without the right to repair it, which only promote has, the update that it would be rebuilt
+        from.
     """
     with skip_damaged("it is repaired"):
         return registry.channel(model, channel)
@@ -113,4 +115,8 @@ def repaired_channel(registry: Registry, model: str, channel: str = CHAMPION, *,
         repair = repair_channel(registry, model, channel, run=run)
     except ConflictError:
         return registry.channel(model, channel)
+    except AccessDeniedError:
+        version = plan_repair(registry, model, channel).version
+        updates = (update for update in registry.history(model) if update.channel == channel)
+        return next((update for update in updates if update.version == version), None)
     return registry.channel(model, channel) if repair.version else None

@@ -33,7 +33,14 @@ from urllib3.exceptions import HTTPError
 
 from textgate.components.contracts import StoreError
 from textgate.components.step import WARNING_PREFIX
-from textgate.components.storage.errors import CorruptedAnswerError, StoreConnectionError, error_code
+from textgate.components.storage.access import Operation
+from textgate.components.storage.errors import (
+    AccessDeniedError,
+    CorruptedAnswerError,
+    StoreConnectionError,
+    access_denied,
+    error_code,
+)
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 _UNREACHABLE_SECONDS = 10.0
@@ -59,12 +66,22 @@ _REPEATED_CODES = {
     "XAmzContentChecksumMismatch",
     "XAmzContentSHA256Mismatch",
 }
-_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
+_NO_RIGHT = {"403", "AccessDenied"}
+_DENIED = {*_NO_RIGHT, "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
+_OPERATIONS: dict[str, Operation] = {
+    **dict.fromkeys(("GetObject", "HeadObject"), "read"),
+    **dict.fromkeys(("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "write"),
+    "ListObjectsV2": "list",
+    "DeleteObject": "delete",
+}
+"""What a role needs for an operation of S3."""
 
 _Result = TypeVar("_Result")
 
 
-def with_retries(request: Callable[[], _Result], client: Any, bucket: str, patience: float, size: int = 0) -> _Result:
+def with_retries(
+    request: Callable[[], _Result], client: Any, bucket: str, patience: float, size: int = 0, key: str | None = None
+) -> _Result:
     """Call ``request`` until it succeeds, fails for good, or ``patience`` seconds have passed.
 
     A line on standard error says that it is waiting, after 5 seconds and one more for each MiB of ``size``.
@@ -75,8 +92,10 @@ def with_retries(request: Callable[[], _Result], client: Any, bucket: str, patie
         bucket: Bucket that it uses, for messages.
         patience: Seconds after which no further attempt begins; 0 for one attempt.
         size: Bytes of the request.
+        key: Key of the object, or prefix of the listing, for messages.
 
     Raises:
+        AccessDeniedError: The key of the store has no right to this request.
         StoreError: It failed.
     """
     where, began = f"the store at {client.meta.endpoint_url}", time.monotonic()
@@ -93,7 +112,7 @@ def with_retries(request: Callable[[], _Result], client: Any, bucket: str, patie
                 limit = min(patience, _UNREACHABLE_SECONDS) if isinstance(error, _UNREACHABLE) else patience
                 delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))  # noqa: S311
                 if not _is_transient(error) or time.monotonic() + delay > began + limit:
-                    raise _store_error(error, where, bucket) from error
+                    raise _store_error(error, where, bucket, key) from error
             time.sleep(delay)
     finally:
         shown.cancel()
@@ -111,7 +130,7 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, _BROKEN)
 
 
-def _store_error(error: Exception, where: str, bucket: str) -> StoreError:
+def _store_error(error: Exception, where: str, bucket: str, key: str | None) -> StoreError:
     """Return the error with one sentence for the user; it contains no secret."""
     if isinstance(error, _NO_KEYS):
         return StoreConnectionError(
@@ -126,7 +145,10 @@ def _store_error(error: Exception, where: str, bucket: str) -> StoreError:
                     f"{where} refuses requests because the clock of this machine is {skew or 'too far from its own'}: "
                     f"set the clock; S3 accepts a difference of {_LARGEST_SKEW.seconds // 60} minutes"
                 )
-            return StoreError(f"{where} refuses these credentials for the bucket {bucket} ({code})")
+            if code in _NO_RIGHT and key is not None and (operation := _OPERATIONS.get(error.operation_name)):
+                return access_denied(where, operation, f"s3://{bucket}/{key}", key)
+            kind = AccessDeniedError if code in _NO_RIGHT else StoreError
+            return kind(f"{where} refuses these credentials for the bucket {bucket} ({code})")
         if code == "NoSuchBucket":
             return StoreError(f"{where} has no bucket {bucket}: create it or name another")
         kind = StoreConnectionError if _is_transient(error) else StoreError

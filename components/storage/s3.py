@@ -18,7 +18,13 @@ from typing import Any, TypeVar
 
 from textgate.components.contracts import InputError
 from textgate.components.storage.checksums import ReadVerifier, content_md5
-from textgate.components.storage.errors import ABSENT, CONDITION_FAILED, CorruptedAnswerError, error_code
+from textgate.components.storage.errors import (
+    ABSENT,
+    CONDITION_FAILED,
+    AccessDeniedError,
+    CorruptedAnswerError,
+    error_code,
+)
 from textgate.components.storage.s3_settings import new_client
 from textgate.components.storage.transfers import receive_file, send_file, send_new_file
 
@@ -80,11 +86,11 @@ class Store:
         """Return the s3:// URI of a key."""
         return f"s3://{self.bucket}/{key}"
 
-    def request(self, request: Callable[[], _Result], size: int = 0) -> _Result:
+    def request(self, request: Callable[[], _Result], size: int = 0, key: str | None = None) -> _Result:
         """Call a function that sends one request of ``size`` bytes, repeatedly if it fails; see ``with_retries``."""
         from textgate.components.storage.retries import with_retries
 
-        return with_retries(request, self.client, self.bucket, self.patience, size)
+        return with_retries(request, self.client, self.bucket, self.patience, size, key)
 
     def ensure_bucket(self) -> None:
         """Create the bucket, in the client's region, if it does not exist."""
@@ -103,11 +109,15 @@ class Store:
                 with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
                     self.client.create_bucket(Bucket=self.bucket, **options)
 
-        self.request(request)
+        try:
+            self.request(request)
+        except AccessDeniedError:
+            # It needs the right to list the complete bucket, which no role has. Roles that need a bucket list models.
+            next(self.objects("models/"), None)
 
     def head(self, key: str) -> dict[str, Any] | None:
         """Return the answer of HeadObject (``ContentLength``, ``ETag``, ``Metadata``), or None without the object."""
-        return self._unless_absent(lambda: dict(self.client.head_object(Bucket=self.bucket, Key=key)))
+        return self._unless_absent(key, lambda: dict(self.client.head_object(Bucket=self.bucket, Key=key)))
 
     def get(self, key: str) -> ObjectContent | None:
         """Return an object, or None if it does not exist.
@@ -125,11 +135,11 @@ class Store:
             verifier.check(answer, digest)
             return ObjectContent(data, answer["ETag"])
 
-        return self._unless_absent(request)
+        return self._unless_absent(key, request)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing an existing one."""
-        self.request(lambda: self._put(key, data), size=len(data))
+        self.request(lambda: self._put(key, data), size=len(data), key=key)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write a new object; return False if it exists already with other content."""
@@ -167,11 +177,11 @@ class Store:
                 return False
             return True
 
-        return self.request(request, size=len(data))
+        return self.request(request, size=len(data), key=key)
 
     def delete(self, key: str) -> None:
         """Delete an object if it exists."""
-        self.request(lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
+        self.request(lambda: self.client.delete_object(Bucket=self.bucket, Key=key), key=key)
 
     def objects(self, prefix: str) -> Iterator[ObjectSummary]:
         """Yield the objects below ``prefix``, sorted by key."""
@@ -235,7 +245,7 @@ class Store:
         """Yield the pages of a listing."""
         start: dict[str, str] = {}
         while True:
-            page = self.request(partial(self._page, Bucket=self.bucket, **options, **start))
+            page = self.request(partial(self._page, Bucket=self.bucket, **options, **start), key=options["Prefix"])
             yield page
             if not page.get("IsTruncated"):
                 return
@@ -250,7 +260,12 @@ class Store:
                 raise CorruptedAnswerError(f"the listing of {self.uri(arguments['Prefix'])}")
         return page
 
-    def _unless_absent(self, request: Callable[[], _Result]) -> _Result | None:
+    def _unless_absent(self, key: str, request: Callable[[], _Result]) -> _Result | None:
+        """Return the result of a request that reads an object, or None if the object does not exist.
+
+        S3 answers 403 instead of 404 unless the key has the right to list the complete bucket (Amazon S3 API reference,
+        GetObject). A role may list some prefixes only, so the object's key is listed then.
+        """
         from botocore.exceptions import ClientError
 
         def request_unless_absent() -> _Result | None:
@@ -261,4 +276,10 @@ class Store:
                     return None
                 raise
 
-        return self.request(request_unless_absent)
+        try:
+            return self.request(request_unless_absent, key=key)
+        except AccessDeniedError:
+            with suppress(AccessDeniedError):
+                if all(item.key != key for item in self.objects(key)):
+                    return None
+            raise

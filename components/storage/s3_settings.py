@@ -8,6 +8,17 @@ from urllib.parse import urlsplit
 
 from textgate.components.contracts import InputError
 
+ROLE_VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "TEXTGATE_S3_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "TEXTGATE_S3_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN": "TEXTGATE_S3_SESSION_TOKEN",
+}
+"""Variable with the key of a pipeline step's role (see ``access``), by the name of boto3's variable.
+
+They have names of their own because Argo merges two variables of one name into one. The step's key is used before any
+that boto3 finds, which is how a step without a role's Secret falls back to the Secret for everything.
+"""
+
 
 def endpoint() -> str | None:
     """Return the S3 endpoint of the environment or of the profile in boto3's configuration file, or None.
@@ -58,7 +69,7 @@ def aws_variables() -> dict[str, str]:
 
 
 def new_client(patience: float) -> Any:
-    """Return an S3 client of boto3 for the variables and the configuration file that boto3 reads.
+    """Return an S3 client of boto3 for the key of the step's role, or else the credentials that boto3 finds.
 
     Addresses are path-style unless the profile sets ``addressing_style``; the region is us-east-1 unless one is set. A
     store on this machine is not reached through a proxy. The client sends each request once: ``retries`` repeats it.
@@ -93,7 +104,8 @@ def new_client(patience: float) -> Any:
         config = config.merge(Config(s3={"addressing_style": style or "path"}))
         session = boto3.session.Session(botocore_session=settings)
         region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
-        return session.client("s3", endpoint_url=address, region_name=region, config=config)
+        key = {name.lower(): os.environ.get(variable) or None for name, variable in ROLE_VARIABLES.items()}
+        return session.client("s3", endpoint_url=address, region_name=region, config=config, **key)
     except (ValueError, BotoCoreError) as error:
         raise InputError(
             f"the AWS settings of the environment name no S3 store: {error} (an endpoint is http://host:port)"

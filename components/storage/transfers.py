@@ -95,7 +95,7 @@ def receive_file(store: "Store", key: str, path: Path, etag: str | None = None) 
         with suppress(CorruptedAnswerError), new_file(path) as file:
             digest = verifier.new_digest(head)
             for start in range(0, head["ContentLength"], PART_SIZE):
-                data = store.request(partial(_receive_part, store, key, head, start))
+                data = store.request(partial(_receive_part, store, key, head, start), key=key)
                 digest.update(data)
                 file.write(data)
             verifier.check(head, digest)
@@ -114,7 +114,8 @@ def _send(store: "Store", path: Path, key: str, sha256: str, *, new: bool) -> bo
         store.put(key, data)
         return True
     target = {"Bucket": store.bucket, "Key": key}
-    created = store.request(lambda: store.client.create_multipart_upload(**target, Metadata={"sha256": sha256}))
+    create = partial(store.client.create_multipart_upload, **target, Metadata={"sha256": sha256})
+    created = store.request(create, key=key)
     upload = {**target, "UploadId": created["UploadId"]}
     try:
         parts: list[dict[str, Any]] = []
@@ -122,9 +123,10 @@ def _send(store: "Store", path: Path, key: str, sha256: str, *, new: bool) -> bo
         with path.open("rb") as file:
             while data := file.read(max(PART_SIZE, ceil(size / _MAX_PARTS))):
                 digest.update(data)
-                parts.append(store.request(partial(_send_part, store, upload, len(parts) + 1, data), size=len(data)))
+                send = partial(_send_part, store, upload, len(parts) + 1, data)
+                parts.append(store.request(send, size=len(data), key=key))
         _require(path, digest.hexdigest() == sha256)
-        return store.request(partial(_complete, store, upload, parts, sha256, new=new))
+        return store.request(partial(_complete, store, upload, parts, sha256, new=new), key=key)
     except BaseException:
         impatient = replace(store, patience=0)
         with suppress(StoreError):

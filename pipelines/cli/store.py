@@ -1,4 +1,4 @@
-"""``textgate store``: the embedded S3 server of a workspace."""
+"""``textgate store``: the embedded S3 server of a workspace, and the keys of a cluster's store."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from textgate.components.storage import EmbeddedStore
+from textgate.pipelines.cli.access import access
 from textgate.pipelines.cli.help_text import example
 from textgate.pipelines.cli.store_options import json_option, workspace_option
 
 
 @click.group(epilog=example("textgate store start", "textgate store status --json"))
 def store() -> None:
-    """Start, inspect and stop the embedded S3 store.
+    """Run the embedded S3 store, and make keys for another.
 
     All other commands use the endpoint in AWS_ENDPOINT_URL_S3 instead of the embedded store if it is set.
     """
@@ -48,3 +49,6 @@ def status(workspace: Path, as_json: bool) -> None:
 def stop(workspace: Path) -> None:
     """Stop the store; its data are kept."""
     click.echo("stopped" if EmbeddedStore(workspace).stop() else "the store was not running")
+
+
+store.add_command(access)

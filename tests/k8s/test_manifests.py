@@ -56,7 +56,7 @@ Rendered = Callable[[str], list[Manifest]]
 
 def test_every_kustomization_is_tested() -> None:
     named = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
-    assert named == {*EXPECTED, "secrets"}
+    assert named == {*EXPECTED, "access", "secrets"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -22,6 +22,7 @@ ON_DEVICE = {"train", "evaluate", "merge-quantize"}
 SERVED = {"export-onnx", "evaluate-2", "gate-served"}
 LIGHT = {"ingest", "preprocess", "check-labels", "gate-trained", "record"}
 STEPS = ON_DEVICE | SERVED | LIGHT | {"promote"}
+STEP_ROLES = {"gate-trained": "gate", "gate-served": "gate", "record": "gate", "promote": "promote", "train": "train"}
 SELECTS = {"select", "select-with-dataset"}
 CLASSICAL = {"imdb-tfidf", "quickstart-ensemble", "quickstart-tfidf", "toxic-lsa", "toxic-word2vec"}
 ON_GPU = {
@@ -121,11 +122,7 @@ def check_step(step: Step, recipe: Recipe) -> None:
         "app.kubernetes.io/component": step.name,
     }
     assert step.platform["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
-    keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
-    secrets = step.platform["secretAsEnv"]
-    assert environment_keys(secrets, "secret", "textgate-s3") == {key: key for key in keys}
-    assert environment_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
-    assert environment_keys(secrets, "secret", "textgate-sources") == {SOURCE_URLS: SOURCE_URLS}
+    check_secrets(step, recipe)
     settings = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"]
     assert environment_keys(step.platform["configMapAsEnv"], "configMap", "textgate") == {key: key for key in settings}
 
@@ -140,6 +137,56 @@ def check_step(step: Step, recipe: Recipe) -> None:
         assert code == " ".join([code_version(step_module(component), families), *DIGESTS])
     elif "run" in arguments:
         assert arguments["run"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
+
+
+def check_secrets(step: Step, recipe: Recipe) -> None:
+    """Check that a step gets the key of its role, the hub's token and the URLs only if it needs them."""
+    read = [getattr(recipe.train, "base_model", "")] if step.name in ON_DEVICE else []
+    read += bundle_references(recipe.train) if step.name == "train" else []
+    read += [recipe.source.uri] if step.name == "ingest" else []
+    role = STEP_ROLES.get(step.name) or ("data" if any(uri.startswith(("s3:", "feedback:")) for uri in read) else None)
+    expected = {"textgate-s3", f"textgate-s3-{role}"} if role else set()
+    expected |= {"textgate-hub"} if any(uri.startswith("hf:") for uri in read) else set()
+    expected |= {"textgate-sources"} if any(uri.startswith("http") for uri in read) else set()
+    secrets = step.platform.get("secretAsEnv", [])
+    assert {secret["secretName"] for secret in secrets} == expected
+    if "bucket" in step.task["inputs"]["parameters"]:
+        assert role, "a step that uses the store needs a role"
+    if role:
+        names = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"]
+        simple = {f"AWS_{name}": f"AWS_{name}" for name in names}
+        assert environment_keys(secrets, "secret", "textgate-s3") == simple
+        of_role = {f"TEXTGATE_S3_{name}": f"AWS_{name}" for name in names}
+        assert environment_keys(secrets, "secret", f"textgate-s3-{role}") == of_role
+    if "textgate-hub" in expected:
+        assert environment_keys(secrets, "secret", "textgate-hub") == {"HF_TOKEN": "HF_TOKEN"}
+    if "textgate-sources" in expected:
+        assert environment_keys(secrets, "secret", "textgate-sources") == {SOURCE_URLS: SOURCE_URLS}
+    # Argo merges the variables of one name into one, whose secret may not exist.
+    variables = [pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]]
+    assert len(variables) == len(set(variables))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "step", "secrets"),
+    [
+        (["source.uri=s3://textgate/data/films.csv"], "ingest", {"textgate-s3", "textgate-s3-data"}),
+        (["source.uri=feedback://films"], "ingest", {"textgate-s3", "textgate-s3-data"}),
+        (["source.uri=https://example.org/films.csv"], "ingest", {"textgate-sources"}),
+        (["source.uri=hf://org/films"], "ingest", {"textgate-hub"}),
+        (["source.corrections=s3://textgate/data/fixes.csv"], "ingest", {"textgate-s3", "textgate-s3-data"}),
+        (["train.base_model=s3://textgate/data/bert/"], "evaluate", {"textgate-s3", "textgate-s3-data"}),
+        (["train.base_model=s3://textgate/data/bert/"], "evaluate-2", set()),
+        (["evaluate.out_of_domain={other: {uri: hf://org/films}}"], "ingest", {"textgate-hub"}),
+    ],
+    ids=str,
+)
+def test_a_step_gets_the_secrets_of_what_it_reads(
+    overrides: list[str], step: str, secrets: set[str], tmp_path: Path
+) -> None:
+    # A pipeline may have several steps of one name: those in a loop.
+    found = [one for one in steps(*compiled(tmp_path, recipes.load("quickstart", overrides))) if one.name == step]
+    assert secrets in [{secret["secretName"] for secret in one.platform.get("secretAsEnv", [])} for one in found]
 
 
 def test_the_lists_of_recipes_are_complete() -> None:
