@@ -178,8 +178,8 @@ class Steps:
         task = configure(recipe=recipe, source_version=source_version, run=_RUN, bucket=bucket, **inputs)
         # Not cached: it determines the present version of the source, and saves the settings under the run's name.
         # Its errors are mostly wrong inputs, so its retries do not keep the user waiting for minutes.
-        outputs = self.on_cpu(task, cached=False, schemes=schemes_in(inputs["source"]))
-        outputs = outputs.set_retry(RETRIES, "5s", 2, "300s").outputs
+        self.on_cpu(task, cached=False, schemes=schemes_in(inputs["source"])).set_retry(RETRIES, "5s", 2, "300s")
+        outputs = task.outputs
         return Configured(*(outputs[name] for name in Configured._fields)), outputs["source_version"]
 
     def ingest(

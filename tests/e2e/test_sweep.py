@@ -145,7 +145,8 @@ def test_a_wrong_sweep_starts_nothing(workspace: Any, sweep: str, sentence: str)
 
 
 def test_compile_writes_the_sweep_as_a_loop(workspace: Any) -> None:
-    done = workspace.run("compile", "films.yaml", *SWEEP, "-o", "sweep.yaml")
+    source = ("--source", "s3://textgate/films.csv")
+    done = workspace.run("compile", "films.yaml", *source, *SWEEP, "-o", "sweep.yaml")
     assert done.returncode == 0, done.stderr
     specification = next(yaml.safe_load_all((workspace.folder / "sweep.yaml").read_text()))
     loop = specification["components"]["comp-sweep"]["dag"]["tasks"]["for-loop-2"]

@@ -3,6 +3,7 @@
 import json
 import random
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipelines.cluster_workspace import ClusterWorkspace
 from pipelines.specification import missing_inputs, tasks
 
 from textgate.components.contracts import Recipe, RunRecord
-from textgate.components.contracts.recipe.run_inputs import run_inputs
+from textgate.components.contracts.recipe.run_inputs import RunInput, run_inputs
 from textgate.components.sources import content_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
@@ -82,6 +83,24 @@ def test_each_step_gets_its_section_from_configure_and_nothing_else_of_the_recip
         "gate-trained.recipe": "recipe",
         "gate-served.recipe": "recipe",
         "promote.model": "model",
+    }
+
+
+def test_only_configure_and_ingest_get_the_secrets_of_every_source_that_may_be_given(tmp_path: Path) -> None:
+    recipe = recipes.load("quickstart-tfidf")
+
+    def secrets(inputs: Sequence[RunInput]) -> dict[str, set[str]]:
+        path = tmp_path / "pipeline.yaml"
+        compile_pipeline(recipe, path, inputs=inputs)
+        _, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
+        executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        return {name: {one["secretName"] for one in pod.get("secretAsEnv", [])} for name, pod in executors.items()}
+
+    complete = {"textgate-s3", "textgate-s3-data", "textgate-hub", "textgate-sources"}
+    assert secrets(run_inputs(recipe)) == {
+        **secrets([]),
+        "exec-configure": complete,
+        "exec-ingest": complete,
     }
 
 

@@ -15,13 +15,14 @@ from storage.test_judgements import judgement
 from words import write_words
 
 from textgate.components.contracts import GateDecision, ModelBundle, Rule, StoreError
+from textgate.components.contracts.run_configuration import RunConfiguration
 from textgate.components.promote.promote import promote_bundle
 from textgate.components.record.record import record_run
 from textgate.components.storage import EmbeddedStore, Registry, Store, repaired_channel
 from textgate.components.storage.access import ROLES, Role, SourceFolder, policy, seaweedfs_config
 from textgate.components.storage.deletion import delete_objects, incomplete_uploads
 from textgate.components.storage.errors import AccessDeniedError
-from textgate.components.storage.runs import save_decision, save_promotion
+from textgate.components.storage.runs import save_configuration, save_decision, save_promotion
 from textgate.components.storage.s3_settings import ROLE_VARIABLES
 from textgate.components.train.checkpoints import StoreCheckpoints
 from textgate.pipelines.cli import main
@@ -85,8 +86,8 @@ OPERATIONS: dict[str, tuple[Callable[[Store, Path], Any], set[Role]]] = {
         {"configure", "data", "retrain"},
     ),
     "save a checkpoint": (lambda store, _: store.put("checkpoints/a/checkpoint.json", b""), {"train"}),
-    "save the inputs of a run": (
-        lambda store, _: store.put("runs/run/configuration.json", b""),
+    "save what the inputs of a run changed": (
+        lambda store, _: save_configuration(store, "run", RunConfiguration(recipe={}, source_version="v")),
         {"configure", "gate"},
     ),
     "write a run's files": (lambda store, _: store.put("runs/run/record.json", b""), {"gate"}),
