@@ -97,6 +97,7 @@ OPERATIONS: dict[str, tuple[Callable[[Store, Path], Any], set[Role]]] = {
     ),
     "publish a version": (lambda store, folder: Registry(store).publish("words", folder), {"promote"}),
     "move a channel": (lambda store, _: _move(store), {"promote"}),
+    "overwrite a channel": (lambda store, _: store.put("models/old/channels/champion.json", b""), {"promote"}),
     "read models": (
         lambda store, _: Registry(store).bundle("words", Registry(store).versions("words")[0]),
         {"train", "gate", "promote", "endpoint", "retrain", "gc"},
@@ -248,7 +249,8 @@ def test_the_server_serves_and_logs_with_the_key_of_the_endpoint(
 
 def test_gc_removes_with_its_key_what_nothing_needs(stores: Stores, words: Path) -> None:
     store = stores[None]
-    store.delete("models/old/audit/1.json")  # damaged, so that no run would be removed
+    for key in ("audit/1.json", "channels/champion.json"):  # damaged, so that no run would be removed
+        store.delete(f"models/old/{key}")
     version = Registry(store).publish("forgotten", words)
     store.put("runs/forgotten/train/log.txt", b"1")
     store.put("checkpoints/forgotten/checkpoint.json", b"1")
