@@ -9,16 +9,17 @@ import io
 import logging
 import re
 import shutil
+import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Dataset, InputError, ProgressLine, redact, write_file
+from textgate.components.contracts import Dataset, InputError, MachineError, ProgressLine, redact, write_file
 from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.machine_errors import machine_error
@@ -26,6 +27,7 @@ from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
+from textgate.pipelines.runners.step_containers import StepContainers
 from textgate.pipelines.runners.step_processes import StepProcesses
 from textgate.pipelines.terminal import printable
 
@@ -34,6 +36,8 @@ _DATASET_STEP = re.compile(r"(ingest|join-parts|preprocess|preprocess-parts)(-\d
 """Steps that write a complete dataset, whose rows are accounted for on the terminal."""
 _PREPARED_BY = ("preprocess", "preprocess-parts", "select-with-dataset")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit codes of a step that SIGKILL ended, or whose shell reports that."""
 
 
 class RunFailedError(Exception):
@@ -94,6 +98,7 @@ class RunLog(io.TextIOBase):
         display: Display,
         loops: Mapping[str, Sequence[str]],
         environment: Mapping[str, str] | None = None,
+        containers: StepContainers | None = None,
     ) -> None:
         """Create the log of a run that has not started.
 
@@ -103,8 +108,9 @@ class RunLog(io.TextIOBase):
             display: Display of the steps' progress.
             loops: Names of the iterations of each step in a loop. Iterations of other steps are numbered parts.
             environment: Variables that the steps' processes get besides those of this process.
+            containers: Containers of the steps, if they are no processes.
         """
-        self._processes = StepProcesses(environment or {})
+        self._processes, self._containers = StepProcesses(environment or {}), containers
         self._runs, self._store, self._display, self._loops = runs, store, display, loops
         self._run = ""
         self._thread = _ThreadState()
@@ -169,15 +175,39 @@ class RunLog(io.TextIOBase):
 
     def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """See ``TaskObserver``."""
-        return self._processes.run_process(full_command, env_vars)
+        return self._exited(self._processes.run_process(full_command, env_vars))
 
-    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
-        """See ``TaskObserver``."""
-        return self._processes.run_container(start, **arguments)
+    def run_container(self, command: list[str], variables: dict[str, str]) -> int:
+        """See ``TaskObserver``; an error of the engine is one of the task."""
+        assert self._containers is not None  # noqa: S101
+        try:
+            return self._exited(self._containers.run(self._run, command, variables))
+        except InputError as error:
+            self._fail(error)
+            return error.exit_code
 
     def interrupt(self) -> None:
         """End the running steps; the run is over."""
         self._processes.stop()
+        if self._containers is not None:
+            self._containers.stop()
+
+    def _exited(self, code: int) -> int:
+        """Return the exit code of a task; if it was killed, so that it could not say why it failed, say so."""
+        if code in _KILLED and not self._processes.stopped and (task := self._thread.task) is not None:
+            self._fail(
+                MachineError(
+                    f"step {task.title} was killed (SIGKILL), as Linux does when memory runs out: end other processes, "
+                    "or set smaller batches in the recipe"
+                )
+            )
+        return code
+
+    def _fail(self, error: InputError) -> None:
+        """Record why the current thread's task failed, unless it has said so."""
+        self.write(f"{error}\n")
+        if (task := self._thread.task) is not None and task.error is None:
+            task.error = error
 
     def task_ran(self) -> bool:
         """See ``TaskObserver``."""
