@@ -130,11 +130,13 @@ def _workspace_id(runs: Path) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the system's text for the error below others, such as "Connection refused"."""
+    """Return the system's text for the error that is the cause of others, such as "Connection refused"."""
     below: BaseException | None = error
     while below is not None:
+        if isinstance(below, TimeoutError):
+            return f"no answer in {_ANSWER_SECONDS} s"
         if isinstance(below, OSError) and below.strerror:
-            return f"{below.strerror}"
+            return str(below.strerror)
         below = below.__cause__ or below.__context__
     return _one_line(error)
 

@@ -99,7 +99,7 @@ def _find_containers(workspace: Path) -> Iterator[Garbage]:
     with contextlib.suppress(InputError):  # without an engine that answers nothing of them runs
         for container in step_containers(workspace / "runs"):
             remove = partial(_remove_step_container, container.name)
-            yield Garbage("container", container.name, 0, 0, f"the run {container.run} was killed", remove)
+            yield Garbage("container", container.name, 0, 0, f"the run {container.run} has ended", remove)
 
 
 def _remove_step_container(name: str) -> bool:

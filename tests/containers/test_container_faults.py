@@ -11,13 +11,16 @@ import sysconfig
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from containers.engine import Images, docker
 from containers.engine_proxy import EngineProxy
+
+from textgate.components.contracts import InputError
+from textgate.pipelines.container_engine import local_image
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,7 +50,6 @@ class Workspace:
     folder: Path
     environment: dict[str, str]
     image: str
-    sockets: list[Path] = field(default_factory=list)
 
     def run(self, *arguments: str, engine: str = "", image: str = "") -> subprocess.Popen[str]:
         """Start ``textgate run films.yaml --runner docker``.
@@ -82,9 +84,8 @@ class Workspace:
         return ended
 
     def socket(self) -> Path:
-        """Return the path of a new socket; one in the test's folder may be too long."""
-        self.sockets.append(Path(f"/tmp/textgate-test-{uuid.uuid4().hex[:8]}.sock"))
-        return self.sockets[-1]
+        """Return the path of a new socket."""
+        return self.folder / f"{uuid.uuid4().hex[:8]}.sock"
 
     def containers(self) -> list[str]:
         """Return the names of the containers of all runs in this workspace."""
@@ -113,8 +114,6 @@ def workspace(images: Images, store_environment: dict[str, str], tmp_path: Path)
     yield workspace
     for name in workspace.containers():
         docker("rm", "--force", "--volumes", name)
-    for path in workspace.sockets:
-        path.unlink()
     assert docker("volume", "ls", "--quiet").split() == volumes
 
 
@@ -155,10 +154,21 @@ def test_a_step_refuses_an_artifact_that_was_damaged_since_its_step_wrote_it(wor
     assert workspace.containers() == []
 
 
+TWO_AT_ONCE = ("--sweep", "preprocess.normalizer.lowercase=true,false")
+
+
 @pytest.mark.parametrize(
-    ("sign", "request_"), [(signal.SIGHUP, "create"), (signal.SIGINT, "start"), (signal.SIGTERM, "logs")]
+    ("sign", "request_", "number", "arguments"),
+    [
+        (signal.SIGHUP, "create", 1, ()),
+        (signal.SIGINT, "start", 1, ()),
+        (signal.SIGTERM, "logs", 3, TWO_AT_ONCE),
+    ],
+    ids=["before a container", "before its start", "in two containers"],
 )
-def test_a_signal_ends_the_run_and_its_container(workspace: Workspace, sign: signal.Signals, request_: str) -> None:
+def test_a_signal_ends_the_run_and_its_containers(
+    workspace: Workspace, sign: signal.Signals, request_: str, number: int, arguments: tuple[str, ...]
+) -> None:
     command, sent = None, 0.0
 
     def send() -> None:
@@ -167,32 +177,12 @@ def test_a_signal_ends_the_run_and_its_container(workspace: Workspace, sign: sig
         sent = time.monotonic()
         command.send_signal(sign)
 
-    with EngineProxy(workspace.socket(), request_, send) as engine:
-        command = workspace.run(engine=engine.host)
+    with EngineProxy(workspace.socket(), request_, send, number) as engine:
+        command = workspace.run(*arguments, engine=engine.host)
         code, lines = workspace.end(command)
         seconds = time.monotonic() - sent
     assert code == 128 + sign, lines
     assert lines[-2:] == [f"interrupted by {sign.name}: {CACHED}", UNMOVED]
-    assert seconds < SECONDS
-    assert workspace.are_removed()
-
-
-def test_a_signal_ends_the_containers_of_a_sweep(workspace: Workspace) -> None:
-    command, sent = None, 0.0
-
-    def send() -> None:
-        nonlocal sent
-        assert command is not None
-        sent = time.monotonic()
-        command.send_signal(signal.SIGTERM)
-
-    # Its second and third container are two at the same time.
-    with EngineProxy(workspace.socket(), "logs", send, number=3) as engine:
-        command = workspace.run("--sweep", "preprocess.normalizer.lowercase=true,false", engine=engine.host)
-        code, lines = workspace.end(command)
-        seconds = time.monotonic() - sent
-    assert code == 143, lines
-    assert lines[-2:] == [f"interrupted by SIGTERM: {CACHED}", UNMOVED]
     assert seconds < SECONDS
     assert workspace.are_removed()
 
@@ -213,7 +203,7 @@ def killed_run(workspace: Workspace) -> str:
     return name
 
 
-def test_gc_and_the_next_run_remove_the_container_of_a_killed_run(workspace: Workspace) -> None:
+def test_gc_and_the_next_run_remove_the_container_of_a_killed_run_only(workspace: Workspace) -> None:
     name = killed_run(workspace)
     gc = [TEXTGATE, "gc", "--json"]
     done = subprocess.run(gc, cwd=workspace.folder, env=workspace.environment, capture_output=True, text=True)
@@ -222,24 +212,18 @@ def test_gc_and_the_next_run_remove_the_container_of_a_killed_run(workspace: Wor
     assert removed == [("container", name)]
     assert workspace.containers() == []
 
-    killed_run(workspace)
-    code, lines = workspace.end(workspace.run("--set", "name=other", "--set", "source.text=nowhere"))
-    assert code == 2, lines
-    assert workspace.containers() == []
-
-
-def test_the_container_of_another_run_that_is_under_way_stays(workspace: Workspace) -> None:
-    ended: list[Ended] = []
-    stayed: list[str] = []
-
     def run_other() -> None:
+        # The run that is under way has removed the container of the killed one, and its own stays.
         before = workspace.containers()
-        ended.append(workspace.end(workspace.run("--set", "name=other", "--set", "source.text=nowhere")))
-        stayed.extend(set(before) & set(workspace.containers()))
+        other = workspace.end(workspace.run("--set", "name=other", "--set", "source.text=nowhere"))
+        containers.extend([before, workspace.containers()])
+        assert other[0] == 2, other[1]
 
+    name, containers = killed_run(workspace), list[list[str]]()
     code, lines = workspace.run_with("start", run_other, "--set", "source.label=nowhere")
-    assert (code, ended[0][0]) == (2, 2), lines
-    assert len(stayed) == 1
+    assert code == 2, lines
+    assert (len(containers[0]), containers[1]) == (1, containers[0])
+    assert name not in containers[0]
     assert workspace.containers() == []
 
 
@@ -278,14 +262,12 @@ def fails(ended: Ended, code: int, sentence: str) -> None:
     assert ended[1][-1] == UNMOVED
 
 
-def test_an_engine_that_does_not_answer_is_one_sentence_and_no_fault_of_the_recipe(workspace: Workspace) -> None:
-    absent = workspace.end(workspace.run(engine="unix:///nowhere/docker.sock"))
-    fails(absent, 6, r"the Docker engine does not answer \(No such file or directory\): start it or see .*")
+def test_an_engine_that_dies_during_a_step_is_no_fault_of_the_recipe(workspace: Workspace) -> None:
     proxies: list[EngineProxy] = []
     with EngineProxy(workspace.socket(), "logs", lambda: proxies[0].cut()) as proxy:
         proxies.append(proxy)
-        dead = workspace.end(workspace.run(engine=proxy.host))
-    fails(dead, 6, r"the Docker engine does not answer \(.+\): start it or see `docker info`, and run again")
+        ended = workspace.end(workspace.run(engine=proxy.host))
+    fails(ended, 6, r"the Docker engine does not answer \(.+\): start it or see `docker info`, and run again")
 
 
 def test_an_image_that_there_is_not_is_one_sentence(workspace: Workspace) -> None:
@@ -295,7 +277,9 @@ def test_an_image_that_there_is_not_is_one_sentence(workspace: Workspace) -> Non
         2,
         rf"there is no image {absent} on this machine, and it cannot be pulled \(.*refused\): build it .*",
     )
-    fails(workspace.end(workspace.run(image="A B")), 2, r"the Docker engine refuses a request: .*invalid reference.*")
+    with pytest.raises(InputError, match=r"the Docker engine refuses a request: .*invalid reference") as raised:
+        local_image("A B")
+    assert raised.value.exit_code == 2
 
 
 def test_a_container_that_another_process_ends_is_one_sentence(workspace: Workspace) -> None:
