@@ -9,7 +9,6 @@ import io
 import logging
 import re
 import shutil
-import signal
 import threading
 import time
 import warnings
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import Dataset, InputError, MachineError, ProgressLine, redact, write_file
+from textgate.components.contracts import Dataset, InputError, ProgressLine, redact, write_file
 from textgate.components.contracts.data_account import account_lines
 from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.machine_errors import machine_error
@@ -28,7 +27,7 @@ from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
 from textgate.pipelines.runners.step_containers import StepContainers
-from textgate.pipelines.runners.step_processes import StepProcesses
+from textgate.pipelines.runners.step_processes import StepProcesses, killed_error
 from textgate.pipelines.terminal import printable
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,8 +35,6 @@ _DATASET_STEP = re.compile(r"(ingest|join-parts|preprocess|preprocess-parts)(-\d
 """Steps that write a complete dataset, whose rows are accounted for on the terminal."""
 _PREPARED_BY = ("preprocess", "preprocess-parts", "select-with-dataset")
 _ITERATION = re.compile(r"-iteration-(\d+)$")
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-"""Exit codes of a step that SIGKILL ended, or whose shell reports that."""
 
 
 class RunFailedError(Exception):
@@ -194,13 +191,9 @@ class RunLog(io.TextIOBase):
 
     def _exited(self, code: int) -> int:
         """Return the exit code of a task; if it was killed, so that it could not say why it failed, say so."""
-        if code in _KILLED and not self._processes.stopped and (task := self._thread.task) is not None:
-            self._fail(
-                MachineError(
-                    f"step {task.title} was killed (SIGKILL), as Linux does when memory runs out: end other processes, "
-                    "or set smaller batches in the recipe"
-                )
-            )
+        task = self._thread.task
+        if task is not None and not self._processes.stopped and (error := killed_error(task.title, code)):
+            self._fail(error)
         return code
 
     def _fail(self, error: InputError) -> None:

@@ -10,11 +10,22 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
+from textgate.components.contracts import MachineError
 from textgate.pipelines.interrupts import deferred_signals
 
 _GRACE_SECONDS = 0.25
 """Time between SIGTERM and SIGKILL."""
 _POLL_SECONDS = 0.02
+
+
+def killed_error(step: str, code: int) -> MachineError | None:
+    """Return the error of a step that SIGKILL ended, also if its shell reports that by an exit code; else None."""
+    if code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return None
+    return MachineError(
+        f"step {step} was killed (SIGKILL), as Linux does when memory runs out: end other processes, or set smaller "
+        "batches in the recipe"
+    )
 
 
 class StepProcesses:
