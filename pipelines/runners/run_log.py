@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
+from textgate.pipelines.runners.running_task import RunningTask, ThreadState
 from textgate.pipelines.runners.step_containers import StepContainers
 from textgate.pipelines.runners.step_processes import StepProcesses, killed_error
 from textgate.pipelines.terminal import printable
@@ -56,35 +57,6 @@ class StepResult:
     """Part of ``seconds`` in which the step worked; the rest is overhead of the pipeline."""
 
 
-@dataclass
-class _Task:
-    """A step that runs in one thread."""
-
-    name: str
-    iteration: str
-    """Name of the loop's iteration, such as the combination of a sweep; empty outside a loop."""
-    folder: Path
-    """Folder of its artifacts below the folder of all runs."""
-    started: float = field(default_factory=time.perf_counter)
-    ran: bool = False
-    """Whether a process was started; otherwise the outputs come from the cache."""
-    work_seconds: float = 0.0
-    error: InputError | None = None
-    """InputError in the step."""
-    last_line: str = ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.name} ({self.iteration})" if self.iteration else self.name
-
-
-class _ThreadState(threading.local):
-    task: _Task | None = None
-    in_process_output: bool = False
-    """Whether printed lines come from the step's process rather than from kfp.local."""
-    partial_line: str = ""
-
-
 class RunLog(io.TextIOBase):
     """Standard output and task observer while kfp.local runs one pipeline."""
 
@@ -110,11 +82,11 @@ class RunLog(io.TextIOBase):
         self._processes, self._containers = StepProcesses(environment or {}), containers
         self._runs, self._store, self._display, self._loops = runs, store, display, loops
         self._run = ""
-        self._thread = _ThreadState()
+        self._thread = ThreadState()
         self._lock = threading.Lock()
         self._lines: list[str] = []
-        self._failed: list[_Task] = []
-        self._interrupted: list[_Task] = []
+        self._failed: list[RunningTask] = []
+        self._interrupted: list[RunningTask] = []
         # One thread: artifacts are uploaded in the order of the steps while the next step runs.
         self._uploader = ThreadPoolExecutor(max_workers=1)
         self._uploads: list[Future[None]] = []
@@ -154,7 +126,7 @@ class RunLog(io.TextIOBase):
             iteration = self._loops[name][index] if name in self._loops else f"part {index}"
         if iteration and self._failed:
             return False
-        self._thread.task = _Task(name, iteration, folder)
+        self._thread.task = RunningTask(name, iteration, folder)
         return True
 
     @contextlib.contextmanager
@@ -243,7 +215,7 @@ class RunLog(io.TextIOBase):
         if not any(upload.done() and upload.exception() for upload in self._uploads):
             self._store.upload_folder(folder, key)
 
-    def _report_dataset(self, task: _Task, dataset: DatasetManifest) -> None:
+    def _report_dataset(self, task: RunningTask, dataset: DatasetManifest) -> None:
         """Show the account of a dataset, and its warnings if no process of the step has printed them."""
         for line in account_lines(dataset):
             self._display.step_reported(task.title, line)
@@ -264,7 +236,7 @@ class RunLog(io.TextIOBase):
                 self._add_line(redact(printable(_ANSI.sub("", line).rstrip())), self._thread.task)
         return len(text)
 
-    def _add_line(self, line: str, task: _Task | None) -> None:
+    def _add_line(self, line: str, task: RunningTask | None) -> None:
         from_process = task is not None and self._thread.in_process_output
         prefix = f"{task.iteration}: " if task is not None and task.iteration and line else ""
         self._lines.append(f"{prefix}{'    ' if from_process else ''}{line}")
