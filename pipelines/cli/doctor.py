@@ -145,6 +145,6 @@ def _refuses_damage(store: Store, key: str) -> bool:
         # Not by the store's own methods, which repeat a write that arrives damaged.
         store.client.put_object(Bucket=store.bucket, Key=key, Body=b"damaged", ContentMD5=wrong)
     except ClientError as error:
-        return error.response["Error"]["Code"] == "BadDigest"
+        return bool(error.response["Error"]["Code"] == "BadDigest")
     store.delete(key)
     return False
