@@ -1,5 +1,7 @@
 """``textgate doctor``: check that this machine has what a run needs."""
 
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+from botocore.exceptions import ClientError
 
 from textgate.components.contracts import InputError, write_file
 from textgate.components.machine_errors import machine_errors
@@ -103,6 +106,11 @@ def _store_checks(workspace: Path, bucket: str) -> Iterator[Check]:
         lambda: _refuses_overwriting(store, key),
         "a second conditional write of one key is refused, so promotions cannot overwrite each other",
     )
+    yield _store_check(
+        "checksums",
+        lambda: _refuses_damage(store, key),
+        "a write that does not match its Content-MD5 is refused, so damage on the way to the store is sent again",
+    )
 
 
 def _store_check(name: str, check: Callable[[], bool], success: str) -> Check:
@@ -111,7 +119,9 @@ def _store_check(name: str, check: Callable[[], bool], success: str) -> Check:
             return Check(name, True, success)
     except InputError as error:
         return Check(name, False, str(error))
-    return Check(name, False, "the store does not do this: use one that honours If-Match and If-None-Match on PUT")
+    return Check(
+        name, False, "the store does not do this: use one that honours If-Match, If-None-Match and Content-MD5 on PUT"
+    )
 
 
 def _can_write(store: Store, key: str) -> bool:
@@ -127,3 +137,14 @@ def _refuses_overwriting(store: Store, key: str) -> bool:
     stale = store.replace(key, b"3", '"0"')
     store.delete(key)
     return first and not second and not stale
+
+
+def _refuses_damage(store: Store, key: str) -> bool:
+    wrong = base64.b64encode(hashlib.md5(b"textgate", usedforsecurity=False).digest()).decode()
+    try:
+        # Not by the store's own methods, which repeat a write that arrives damaged.
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=b"damaged", ContentMD5=wrong)
+    except ClientError as error:
+        return bool(error.response["Error"]["Code"] == "BadDigest")
+    store.delete(key)
+    return False

@@ -75,8 +75,8 @@ def gc(
 ) -> None:
     """Remove versions, runs and files that nothing needs.
 
-    Also removed are checkpoints of abandoned trainings, uploads that were never completed, cache entries and
-    temporary files of killed processes.
+    Also removed are checkpoints of abandoned trainings, uploads that were never completed, cache entries,
+    temporary files of killed processes, and containers of killed runs.
 
     Kept are versions that a channel points at, champions since --older-than, the last --keep-champions before the
     current one, blocked versions, and the runs that they come from; the audit log, the records of runs and the logs of

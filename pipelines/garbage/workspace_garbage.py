@@ -1,4 +1,4 @@
-"""Garbage on this machine: run folders, cache entries, downloads, bundles, and temporary names of killed processes.
+"""Garbage on this machine: run folders, cache entries, downloads, bundles, what killed processes leave behind.
 
 Runs and ``textgate gc`` exclude each other in a workspace, because a run uses artifacts of earlier ones.
 """
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from textgate.components.contracts import ConflictError
+from textgate.components.contracts import ConflictError, InputError
+from textgate.pipelines.container_engine import remove_container, step_containers
 from textgate.pipelines.garbage.item import Garbage, Retention
 from textgate.pipelines.garbage.versions import Needed
 
@@ -88,7 +89,22 @@ def find_workspace_garbage(
     items += [
         _item("temporary", path, "the run that wrote it was killed") for path in _scratch() if _last_use(path) <= grace
     ]
-    return items
+    return [*items, *_find_containers(workspace)]
+
+
+def _find_containers(workspace: Path) -> Iterator[Garbage]:
+    """Yield the containers of runs of this workspace, whatever their age: one that still runs is at work for no run."""
+    if not any(workspace.glob("cache/docker-*")):  # no run here was with --runner docker
+        return
+    with contextlib.suppress(InputError):  # without an engine that answers nothing of them runs
+        for container in step_containers(workspace / "runs"):
+            remove = partial(_remove_step_container, container.name)
+            yield Garbage("container", container.name, 0, 0, f"the run {container.run} has ended", remove)
+
+
+def _remove_step_container(name: str) -> bool:
+    remove_container(name)
+    return True
 
 
 def _scratch() -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Containers for the steps of a local run (``--runner docker``).
+"""What containers of the steps of a local run need (``--runner docker``): environment, image and sources.
 
 A container sees only the folder of the runs, so sources, certificates and downloads are placed in it.
 """
@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from textgate.components.contracts import ConflictError, InputError, Source, write_file
+from textgate.components.contracts import ConflictError, Source, write_file
 from textgate.components.sources import content_version, fetch_verified
 from textgate.components.storage.s3_settings import aws_variables
 
@@ -18,41 +18,14 @@ _PREFIXES = ("AWS_", "HF_", "PIP_", "WANDB_", "MLFLOW_", "TEXTGATE_PROCESSES", "
 
 
 def docker_runner(runs: Path) -> Any:
-    """Return the kfp runner that starts a container per step.
+    """Return the kfp runner by which the steps run in containers (see ``StepContainers``).
 
     Args:
-        runs: Folder of the runs, which kfp mounts.
+        runs: Folder of the runs.
     """
-    from docker.types import Mount
     from kfp import local
 
-    # The store listens on this machine's loopback interface, and artifacts must belong to the user who started the
-    # run. As on a cluster, a container can write only to the run's folder and to a volume that is deleted with it.
-    return local.DockerRunner(
-        environment=_environment(runs),
-        network_mode="host",
-        user=f"{os.getuid()}:{os.getgid()}",
-        read_only=True,
-        mounts=[Mount("/tmp", None)],  # noqa: S108
-    )
-
-
-def image_id(image: str) -> str:
-    """Return the id of the local image with this name, or an empty string if the engine has not pulled it yet.
-
-    Raises:
-        InputError: The Python package docker is missing, or no Docker engine answers.
-    """
-    try:
-        import docker
-
-        return str(docker.from_env().images.get(image).id)
-    except ImportError as error:
-        raise InputError("--runner docker needs the Python package docker: pip install docker") from error
-    except docker.errors.ImageNotFound:
-        return ""
-    except docker.errors.DockerException as error:
-        raise InputError(f"--runner docker needs a Docker engine that answers: {error}") from error
+    return local.DockerRunner(environment=_environment(runs))
 
 
 def copy_source(source: Source, runs: Path) -> Source:

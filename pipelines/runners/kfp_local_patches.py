@@ -6,7 +6,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,8 +37,8 @@ class TaskObserver(Protocol):
     def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """Run the process of the current thread's task and return its exit code."""
 
-    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
-        """Run the container of the current thread's task by ``start(**arguments)`` and return its exit code."""
+    def run_container(self, command: list[str], variables: dict[str, str]) -> int:
+        """Run the current thread's task in a container with this command and environment; return its exit code."""
 
     def task_ran(self) -> bool:
         """Return whether the task of the current thread had a process."""
@@ -75,7 +74,8 @@ def observed(observer: TaskObserver) -> Iterator[None]:
         _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
         # It starts processes in its own process group, and keeps only whether they succeeded.
         _replaced(subprocess_task_handler, "run_local_subprocess", observer.run_process),
-        _replaced(containers, "run_docker_container", partial(observer.run_container, containers.run_docker_container))
+        # Its containers are removed before their exit code is read, and by nobody if this process is killed.
+        _replaced(containers, "DockerTaskHandler", _container_handler(observer))
         if containers
         else contextlib.nullcontext(),
     ):
@@ -99,8 +99,7 @@ def _observed(execute: Callable[..., Any], observer: TaskObserver) -> Callable[.
         call["unique_pipeline_id"] = pipeline.split("/")[0]
         try:
             outputs, state = execute(**call)
-            # A container that was removed before its exit code was read counts as successful in kfp.local. Writing this
-            # file is the last thing a step does.
+            # Writing this file is the last thing a step does.
             written = Path(call["pipeline_root"]) / folder / "executor_output.json"
             if observer.task_ran() and not written.exists():
                 outputs, state = {}, status.Status.FAILURE
@@ -109,6 +108,27 @@ def _observed(execute: Callable[..., Any], observer: TaskObserver) -> Callable[.
         return outputs, state
 
     return execute_observed
+
+
+def _container_handler(observer: TaskObserver) -> type:
+    """Return a replacement of ``DockerTaskHandler``."""
+    from kfp.local import status
+    from kfp.local.task_handler_interface import ITaskHandler
+
+    class ContainerHandler(ITaskHandler):  # type: ignore[misc]
+        """A task and its container."""
+
+        def __init__(
+            self, image: str, full_command: list[str], pipeline_root: str, runner: Any, env_vars: dict[str, str]
+        ) -> None:
+            self._command, self._variables = full_command, env_vars
+
+        def run(self) -> Any:
+            """Run the container and return its status."""
+            code = observer.run_container(self._command, self._variables)
+            return status.Status.FAILURE if code else status.Status.SUCCESS
+
+    return ContainerHandler
 
 
 def _verified(get_local_cache: Callable[[], Any], observer: TaskObserver) -> Callable[[], Any]:

@@ -27,13 +27,15 @@ from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
+from textgate.pipelines.container_engine import local_image, pull_image
 from textgate.pipelines.garbage.workspace_garbage import GC_LOCK
 from textgate.pipelines.interrupts import raised_signals
 from textgate.pipelines.recipes import with_feedback_of
 from textgate.pipelines.runners.display import Display
-from textgate.pipelines.runners.docker_runner import copy_source, docker_runner, image_id
+from textgate.pipelines.runners.docker_runner import copy_source, docker_runner
 from textgate.pipelines.runners.run_log import RunFailedError, RunLog, StepResult
 from textgate.pipelines.runners.scratch import scratch_folder
+from textgate.pipelines.runners.step_containers import StepContainers, remove_abandoned
 from textgate.pipelines.sweep import Combination, describe
 
 __all__ = ["LocalComparison", "LocalRun", "LocalSettings", "RunFailedError", "run_comparison", "run_pipeline"]
@@ -157,17 +159,19 @@ def _run(
     store, image = settings.store, settings.image
     recipes = [with_feedback_of(recipe, store.bucket) for recipe in recipes]
     version = source_version(recipes[0].source)
-    content = ""
+    content, containers = "", None
     if settings.runner == "docker":
+        content = _find_image(image, settings.display)
+        remove_abandoned(runs)
         recipes = [recipe.with_sources(lambda source: copy_source(source, runs)) for recipe in recipes]
-        content = image_id(image)
+        containers = StepContainers(image, content, runs, name)
     file = settings.workspace / "pipelines" / f"{name}.yaml"
     file.parent.mkdir(exist_ok=True)
     store.ensure_bucket()
     with _exclusive(runs / f".{name}.lock", name), scratch_folder() as scratch, machine_errors(runs):
         compile_to(recipes, file, Images(image, image, content))
         environment = {"TMPDIR": str(scratch), "TEXTGATE_WORKSPACE": str(runs.parent)}
-        log = RunLog(runs, store, settings.display, loops, environment)
+        log = RunLog(runs, store, settings.display, loops, environment, containers)
         try:
             with raised_signals(log.interrupt), log.capture():
                 _initialize_kfp(settings, runs, scratch)
@@ -180,6 +184,14 @@ def _run(
             raise
         log.finish()
     return log
+
+
+def _find_image(image: str, display: Display) -> str:
+    """Return the id of an image, which is pulled if this machine does not have it."""
+    if found := local_image(image):
+        return found
+    display.step_reported("image", f"pulling {image}")
+    return pull_image(image)
 
 
 def _initialize_kfp(settings: LocalSettings, runs: Path, scratch: Path) -> None:

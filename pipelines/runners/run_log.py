@@ -12,9 +12,9 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
-from textgate.pipelines.runners.step_processes import StepProcesses
+from textgate.pipelines.runners.running_task import RunningTask, ThreadState
+from textgate.pipelines.runners.step_containers import StepContainers
+from textgate.pipelines.runners.step_processes import StepProcesses, killed_error
 from textgate.pipelines.terminal import printable
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -55,35 +57,6 @@ class StepResult:
     """Part of ``seconds`` in which the step worked; the rest is overhead of the pipeline."""
 
 
-@dataclass
-class _Task:
-    """A step that runs in one thread."""
-
-    name: str
-    iteration: str
-    """Name of the loop's iteration, such as the combination of a sweep; empty outside a loop."""
-    folder: Path
-    """Folder of its artifacts below the folder of all runs."""
-    started: float = field(default_factory=time.perf_counter)
-    ran: bool = False
-    """Whether a process was started; otherwise the outputs come from the cache."""
-    work_seconds: float = 0.0
-    error: InputError | None = None
-    """InputError in the step."""
-    last_line: str = ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.name} ({self.iteration})" if self.iteration else self.name
-
-
-class _ThreadState(threading.local):
-    task: _Task | None = None
-    in_process_output: bool = False
-    """Whether printed lines come from the step's process rather than from kfp.local."""
-    partial_line: str = ""
-
-
 class RunLog(io.TextIOBase):
     """Standard output and task observer while kfp.local runs one pipeline."""
 
@@ -94,6 +67,7 @@ class RunLog(io.TextIOBase):
         display: Display,
         loops: Mapping[str, Sequence[str]],
         environment: Mapping[str, str] | None = None,
+        containers: StepContainers | None = None,
     ) -> None:
         """Create the log of a run that has not started.
 
@@ -103,15 +77,16 @@ class RunLog(io.TextIOBase):
             display: Display of the steps' progress.
             loops: Names of the iterations of each step in a loop. Iterations of other steps are numbered parts.
             environment: Variables that the steps' processes get besides those of this process.
+            containers: Containers of the steps, if they are no processes.
         """
-        self._processes = StepProcesses(environment or {})
+        self._processes, self._containers = StepProcesses(environment or {}), containers
         self._runs, self._store, self._display, self._loops = runs, store, display, loops
         self._run = ""
-        self._thread = _ThreadState()
+        self._thread = ThreadState()
         self._lock = threading.Lock()
         self._lines: list[str] = []
-        self._failed: list[_Task] = []
-        self._interrupted: list[_Task] = []
+        self._failed: list[RunningTask] = []
+        self._interrupted: list[RunningTask] = []
         # One thread: artifacts are uploaded in the order of the steps while the next step runs.
         self._uploader = ThreadPoolExecutor(max_workers=1)
         self._uploads: list[Future[None]] = []
@@ -151,7 +126,7 @@ class RunLog(io.TextIOBase):
             iteration = self._loops[name][index] if name in self._loops else f"part {index}"
         if iteration and self._failed:
             return False
-        self._thread.task = _Task(name, iteration, folder)
+        self._thread.task = RunningTask(name, iteration, folder)
         return True
 
     @contextlib.contextmanager
@@ -169,15 +144,35 @@ class RunLog(io.TextIOBase):
 
     def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """See ``TaskObserver``."""
-        return self._processes.run_process(full_command, env_vars)
+        return self._exited(self._processes.run_process(full_command, env_vars))
 
-    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
-        """See ``TaskObserver``."""
-        return self._processes.run_container(start, **arguments)
+    def run_container(self, command: list[str], variables: dict[str, str]) -> int:
+        """See ``TaskObserver``; an error of the engine is one of the task."""
+        assert self._containers is not None  # noqa: S101
+        try:
+            return self._exited(self._containers.run(self._run, command, variables))
+        except InputError as error:
+            self._fail(error)
+            return error.exit_code
 
     def interrupt(self) -> None:
         """End the running steps; the run is over."""
         self._processes.stop()
+        if self._containers is not None:
+            self._containers.stop()
+
+    def _exited(self, code: int) -> int:
+        """Return the exit code of a task; if it was killed, so that it could not say why it failed, say so."""
+        task = self._thread.task
+        if task is not None and not self._processes.stopped and (error := killed_error(task.title, code)):
+            self._fail(error)
+        return code
+
+    def _fail(self, error: InputError) -> None:
+        """Record why the current thread's task failed, unless it has said so."""
+        self.write(f"{error}\n")
+        if (task := self._thread.task) is not None and task.error is None:
+            task.error = error
 
     def task_ran(self) -> bool:
         """See ``TaskObserver``."""
@@ -220,7 +215,7 @@ class RunLog(io.TextIOBase):
         if not any(upload.done() and upload.exception() for upload in self._uploads):
             self._store.upload_folder(folder, key)
 
-    def _report_dataset(self, task: _Task, dataset: DatasetManifest) -> None:
+    def _report_dataset(self, task: RunningTask, dataset: DatasetManifest) -> None:
         """Show the account of a dataset, and its warnings if no process of the step has printed them."""
         for line in account_lines(dataset):
             self._display.step_reported(task.title, line)
@@ -241,7 +236,7 @@ class RunLog(io.TextIOBase):
                 self._add_line(redact(printable(_ANSI.sub("", line).rstrip())), self._thread.task)
         return len(text)
 
-    def _add_line(self, line: str, task: _Task | None) -> None:
+    def _add_line(self, line: str, task: RunningTask | None) -> None:
         from_process = task is not None and self._thread.in_process_output
         prefix = f"{task.iteration}: " if task is not None and task.iteration and line else ""
         self._lines.append(f"{prefix}{'    ' if from_process else ''}{line}")

@@ -1,4 +1,4 @@
-"""Processes and containers of a run's steps, which end with the step and with the run."""
+"""Processes of a run's steps, which end with the step and with the run."""
 
 import contextlib
 import os
@@ -6,12 +6,11 @@ import signal
 import subprocess
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import psutil
 
+from textgate.components.contracts import MachineError
 from textgate.pipelines.interrupts import deferred_signals
 
 _GRACE_SECONDS = 0.25
@@ -19,8 +18,18 @@ _GRACE_SECONDS = 0.25
 _POLL_SECONDS = 0.02
 
 
+def killed_error(step: str, code: int) -> MachineError | None:
+    """Return the error of a step that SIGKILL ended, also if its shell reports that by an exit code; else None."""
+    if code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return None
+    return MachineError(
+        f"step {step} was killed (SIGKILL), as Linux does when memory runs out: end other processes, or set smaller "
+        "batches in the recipe"
+    )
+
+
 class StepProcesses:
-    """Processes and containers of the steps that run now.
+    """Processes of the steps that run now.
 
     Each process leads a process group of its own, so a Ctrl-C on the terminal reaches the run only, and the run ends
     the groups with everything that they have started.
@@ -34,7 +43,6 @@ class StepProcesses:
         """
         self._environment = environment
         self._running: set[int] = set()
-        self._containers: set[str] = set()
         self._ending: threading.Thread | None = None
         self.stopped = False
         """Whether ``stop`` was called; a process that is started later is killed at once."""
@@ -76,29 +84,13 @@ class StepProcesses:
                 process.stdout.close()
         return process.returncode
 
-    def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
-        """Run a container and return its exit code.
-
-        Args:
-            start: ``kfp.local.docker_task_handler.run_docker_container``, which this method replaces.
-            arguments: Its arguments.
-        """
-        name = f"textgate-{uuid.uuid4().hex[:12]}"
-        self._containers.add(name)
-        try:
-            return start(**arguments, name=name)
-        finally:
-            if self.stopped:
-                _remove_container(name)
-            self._containers.discard(name)
-
     def stop(self) -> None:
-        """End every process with SIGTERM, after a grace period with SIGKILL, and every container; do not wait."""
+        """End every process with SIGTERM, after a grace period with SIGKILL; do not wait."""
         self.stopped = True
-        trees, containers = [_tree(pid) for pid in self._running], list(self._containers)
+        trees = [_tree(pid) for pid in self._running]
         for tree in trees:
             _kill(tree, signal.SIGTERM)
-        self._ending = threading.Thread(target=_end, args=(trees, containers), daemon=True)
+        self._ending = threading.Thread(target=_end, args=(trees,), daemon=True)
         self._ending.start()
 
     def _join(self) -> None:
@@ -107,14 +99,12 @@ class StepProcesses:
             self._ending.join(2 * _GRACE_SECONDS)
 
 
-def _end(trees: list[list[psutil.Process]], containers: list[str]) -> None:
-    """Kill the processes that are still running after the grace period, and remove the containers."""
+def _end(trees: list[list[psutil.Process]]) -> None:
+    """Kill the processes that are still running after the grace period."""
     _wait(trees)
     for tree in trees:
         _kill(tree, signal.SIGKILL)
     _wait(trees)
-    for name in containers:
-        _remove_container(name)
 
 
 def _wait(trees: list[list[psutil.Process]]) -> None:
@@ -156,14 +146,3 @@ def _kill(tree: list[psutil.Process], sign: signal.Signals) -> None:
     for process in tree[1:]:
         with contextlib.suppress(psutil.Error):
             process.send_signal(sign)
-
-
-def _remove_container(name: str) -> None:
-    import docker
-
-    with contextlib.suppress(docker.errors.DockerException):
-        client = docker.from_env()
-        try:
-            client.containers.get(name).remove(force=True)
-        finally:
-            client.close()

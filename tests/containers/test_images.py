@@ -112,7 +112,7 @@ def test_the_quickstart_promotes_with_containers_as_steps(images: Images, promot
     assert promoted["steps"][-1]["name"] == "record"
     assert len(promoted["steps"]) == 12
     log = (Path(promoted["folder"]) / "log.txt").read_text("utf-8")
-    assert log.count(f"Found image '{images.pipeline}'") == 12
+    assert log.count(f" of image {images.pipeline} (sha256:") == 12
 
 
 def test_a_step_that_fails_in_its_container_fails_the_run(

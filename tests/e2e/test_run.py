@@ -264,7 +264,7 @@ def test_the_other_commands_print_their_results(workspace: Any, tmp_path: Path) 
     assert (tmp_path / "out.yaml").exists()
     checks = {check["name"]: check for check in workspace.run_json("doctor")["checks"]}
     assert all(check["ok"] for check in checks.values())
-    assert {"store", "writable", "conditional writes", "gpu", "torch", "python"} <= checks.keys()
+    assert {"store", "writable", "conditional writes", "checksums", "gpu", "torch", "python"} <= checks.keys()
 
     wrong = workspace.run("doctor", AWS_SECRET_ACCESS_KEY="wrong-secret")
     assert wrong.returncode == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
-from textgate.components.contracts import Source, StoreError
+from textgate.components.contracts import MachineError, Source, StoreError
 from textgate.components.ingest.ingest import ingest_source
 from textgate.components.storage import Store
 from textgate.pipelines.runners.display import Display
@@ -68,6 +68,33 @@ def test_a_run_fails_with_the_error_and_the_exit_code_of_its_step(tmp_path: Path
     failure = log.failure(raised.value)
     assert isinstance(failure, StoreError)
     assert (str(failure), failure.exit_code) == ("the store is gone", 4)
+
+
+@dsl.component(base_image="unused", install_kfp_package=False)
+def runs_out_of_memory() -> None:
+    """End as Linux ends a process if there is no memory left."""
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dsl.pipeline(name="no-memory")
+def no_memory() -> None:
+    """Run the step that runs out of memory."""
+    runs_out_of_memory()
+
+
+def test_a_step_that_was_killed_is_no_failure_of_the_step(tmp_path: Path, store: Store) -> None:
+    log = RunLog(tmp_path, store, Display(io.StringIO()), {})
+    with log.capture():
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
+        with pytest.raises(RuntimeError) as raised:
+            no_memory()
+    log.finish(succeeded=False)
+    failure = log.failure(raised.value)
+    assert isinstance(failure, MachineError)
+    assert str(failure).startswith("step runs-out-of-memory was killed (SIGKILL), as Linux does when memory runs out: ")
 
 
 @dsl.pipeline(name="four-steps")
