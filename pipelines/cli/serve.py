@@ -49,8 +49,8 @@ _PERCENT = click.FloatRange(0, 100)
     multiple=True,
     help="Host name, besides localhost, that requests may name while there are no API keys (repeatable).",
 )
-@click.option("--tls-cert", type=_FILE, help="TLS certificate chain (PEM).")
-@click.option("--tls-key", type=_FILE, help="TLS private key (PEM).")
+@click.option("--tls-cert", type=_FILE, envvar="TEXTGATE_TLS_CERT", help="TLS certificate chain (PEM).")
+@click.option("--tls-key", type=_FILE, envvar="TEXTGATE_TLS_KEY", help="TLS private key (PEM).")
 @click.option(
     "--log-predictions", type=_PERCENT, default=0.0, help="Percentage of requests logged to the store, with texts."
 )

@@ -27,7 +27,7 @@ def test_every_image_tag_is_the_version(folder: str) -> None:
     tags = {(path.name, tag) for path in files for tag in TAG.findall(path.read_text("utf-8"))}
     assert {tag for _, tag in tags} <= {__version__}, tags
     if folder == "k8s":
-        assert {"serving.yaml", "retrain.yaml", "config.yaml", "kind.sh"} <= {name for name, _ in tags}
+        assert {"serving.yaml", "retrain.yaml", "gc.yaml", "runtime.yaml", "kind.sh"} <= {name for name, _ in tags}
 
 
 def test_the_default_images_have_the_version_as_tag() -> None:

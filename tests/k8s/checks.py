@@ -17,6 +17,8 @@ Manifest = dict[str, Any]
 VERSIONS = list(dict.fromkeys(kubernetes.all_versions()))[-3:]
 # The schemas are one megabyte, which would be parsed again for every manifest.
 kubernetes.schema_contents = cache(kubernetes.schema_contents)
+_OF_OTHERS = {"NetworkPolicy/textgate-store"}
+"""Policies for pods of Kubeflow Pipelines: its SeaweedFS."""
 _SERVERS = {"Deployment", "StatefulSet", "DaemonSet", "ServingRuntime", "InferenceService"}
 
 
@@ -88,7 +90,7 @@ def _cron(manifest: Manifest) -> Iterator[str]:
 
 
 def _pods(manifest: Manifest) -> Iterator[str]:
-    spec = _pod_spec(manifest)
+    spec = pod_spec(manifest)
     containers = spec.get("containers", []) if spec else []
     for container in [*(spec or {}).get("initContainers", []), *containers]:
         name = container.get("name")
@@ -99,11 +101,11 @@ def _pods(manifest: Manifest) -> Iterator[str]:
                 if probe not in container:
                     yield f"container {container.get('name')}: it has no {probe}"
     model = spec.get("model") if spec else None
-    if model and model.get("storageUri"):  # KServe's own runtime has limits for small models
+    if model and model.get("runtime") != "textgate":  # KServe's own runtime has limits for small models
         yield from (f"model: {problem}" for problem in _resources(model))
 
 
-def _pod_spec(manifest: Manifest) -> Manifest | None:
+def pod_spec(manifest: Manifest) -> Manifest | None:
     """Return the pod spec of a manifest, if it has one."""
     spec = manifest.get("spec") or {}
     if manifest["kind"] == "ServingRuntime":
@@ -113,6 +115,25 @@ def _pod_spec(manifest: Manifest) -> Manifest | None:
     if manifest["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
     return spec["template"]["spec"] if "template" in spec else None
+
+
+def pod_labels(manifest: Manifest) -> dict[str, str] | None:
+    """Return the labels of the pods that a manifest creates; None if it creates none."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "InferenceService":
+        return dict(spec["predictor"].get("labels", {}))
+    if manifest["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return dict(spec["template"]["metadata"].get("labels", {})) if "template" in spec else None
+
+
+def selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Return whether a label selector (matchLabels, and matchExpressions with the operator In) matches."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(expression["operator"] == "In" for expression in expressions)
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(expression["key"]) in expression["values"] for expression in expressions
+    )
 
 
 def _container(container: Manifest, pod: Manifest) -> Iterator[str]:
@@ -147,21 +168,21 @@ def _resources(container: Manifest) -> Iterator[str]:
 def _references(manifests: list[Manifest]) -> Iterator[str]:
     """Yield references to manifests that do not exist, and selectors that match no pods."""
     names = {_name(manifest) for manifest in manifests}
-    labels = [
-        manifest["spec"]["template"]["metadata"]["labels"]
-        for manifest in manifests
-        if manifest["kind"] in ("Deployment", "StatefulSet")
-    ]
+    labels = [pod for manifest in manifests if (pod := pod_labels(manifest)) is not None]
     for manifest in manifests:
         spec = manifest.get("spec", {})
-        selector = {"Service": spec.get("selector"), "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels")}
-        wanted = selector.get(manifest["kind"])
-        if wanted is not None and not any(wanted.items() <= pod.items() for pod in labels):
-            yield f"{_name(manifest)}: its selector matches no pods"
+        selector = {
+            "Service": {"matchLabels": spec.get("selector")},
+            "PodDisruptionBudget": spec.get("selector"),
+            "NetworkPolicy": spec.get("podSelector"),
+        }.get(manifest["kind"])
+        if selector is not None and not any(selects(selector, pod) for pod in labels):
+            if _name(manifest) not in _OF_OTHERS:
+                yield f"{_name(manifest)}: its selector matches no pods"
         targets = [
             f"{role['kind']}/{role['name']}" for role in (manifest.get("roleRef"), spec.get("scaleTargetRef")) if role
         ]
-        pod = _pod_spec(manifest) or {}
+        pod = pod_spec(manifest) or {}
         if "serviceAccountName" in pod:
             targets.append(f"ServiceAccount/{pod['serviceAccountName']}")
         for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:

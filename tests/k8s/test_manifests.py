@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from k8s.checks import VERSIONS, Manifest, problems
+from k8s.checks import VERSIONS, Manifest, pod_spec, problems
 from k8s.conftest import K8S
 
 from textgate.components.contracts import ModelBundle, Resources
@@ -27,7 +27,7 @@ BASE = {
     *("ConfigMap/textgate", "CronJob/textgate-retrain"),
     *("ServiceAccount/textgate-serving", "ServiceAccount/textgate-retrain"),
     *(f"{kind}/textgate-{name}" for kind in ("Role", "RoleBinding") for name in ("submit", "train")),
-    *(f"NetworkPolicy/textgate-{name}" for name in ("default-deny", "serving", "retrain", "store")),
+    *(f"NetworkPolicy/textgate-{name}" for name in ("default", "serving", "retrain", "store")),
 }
 LAUNCHER = {"ConfigMap/kfp-launcher"}
 EXPECTED = {
@@ -36,15 +36,17 @@ EXPECTED = {
         *(BASE | SERVING) - {"HorizontalPodAutoscaler/textgate-serving"},
         *(f"{kind}/textgate-minio" for kind in ("Deployment", "Service", "PersistentVolumeClaim", "NetworkPolicy")),
     },
-    "overlays/gpu": {
+    "components/gpu": {
         *(BASE | SERVING),
         *(f"{kind}/textgate-llm" for kind in ("ConfigMap", "Deployment", "Service", "NetworkPolicy")),
     },
-    "overlays/kserve": {
+    "components/kserve": {
         *BASE,
-        *("ServingRuntime/textgate", "InferenceService/quickstart", "InferenceService/clickbait-mistral-7b"),
+        *("ServingRuntime/textgate", "InferenceService/quickstart", "NetworkPolicy/textgate-knative"),
+        *(f"{kind}/textgate-llm" for kind in ("ConfigMap", "InferenceService", "NetworkPolicy")),
     },
-    "components/namespace": BASE | SERVING,
+    "components/profile": BASE | SERVING,
+    "components/tls": BASE | SERVING,
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
     "components/gc": BASE | SERVING | {"CronJob/textgate-gc"},
@@ -56,7 +58,8 @@ Rendered = Callable[[str], list[Manifest]]
 
 def test_every_kustomization_is_tested() -> None:
     named = {str(path.parent.relative_to(K8S)) for path in K8S.rglob("kustomization.yaml")}
-    assert named == {*EXPECTED, "secrets"}
+    # The last one is a part of other components.
+    assert named == {*EXPECTED, "secrets", "components/kfp-launcher-settings"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -64,7 +67,7 @@ def test_a_kustomization_renders_to_valid_manifests(
     name: str, rendered: Rendered, request: pytest.FixtureRequest
 ) -> None:
     # The schemas take seconds to build, so they are requested only if needed.
-    custom = request.getfixturevalue("custom") if name == "overlays/kserve" else {}
+    custom = request.getfixturevalue("custom") if name == "components/kserve" else {}
     assert problems(rendered(name), EXPECTED[name], custom) == []
     named = {f"{manifest['kind']}/{manifest['metadata']['name']}" for manifest in rendered(name)}
     assert named == EXPECTED[name]
@@ -75,13 +78,6 @@ def test_the_three_newest_minor_versions_are_checked() -> None:
     assert len(minors) == 3
     assert minors[0] >= (1, 35)
     assert [minor for _, minor in minors] == list(range(minors[0][1], minors[0][1] + 3))
-
-
-@pytest.mark.parametrize("name", ["overlays/kind", "overlays/gpu", "overlays/kserve"])
-def test_everything_of_an_overlay_is_in_one_namespace(name: str, rendered: Rendered) -> None:
-    assert {manifest["metadata"]["namespace"] for manifest in rendered(name)} == {"kubeflow"}
-    subjects = [subject for manifest in rendered(name) for subject in manifest.get("subjects", [])]
-    assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
 
 
 @pytest.mark.parametrize("name", [name for name, names in EXPECTED.items() if "Deployment/textgate-serving" in names])
@@ -192,6 +188,10 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
         lambda named: named["ConfigMap/textgate"].update(kind="Secret"),
         "a secret must not be in git",
     ),
+    "a policy of nothing": (
+        _set("NetworkPolicy/textgate-retrain", podSelector={"matchLabels": {"app": "x"}}),
+        "NetworkPolicy/textgate-retrain: its selector matches no pods",
+    ),
     "a service of nothing": (_set("Service/textgate-serving", selector={"app": "x"}), "its selector matches no pods"),
     "no account": (
         lambda named: named.pop("ServiceAccount/textgate-serving"),
@@ -228,8 +228,12 @@ BROKEN_KSERVE: dict[str, tuple[Callable[[dict[str, Manifest]], Any], str]] = {
         lambda named: named["ServingRuntime/textgate"]["spec"]["containers"][0]["securityContext"].pop("runAsUser"),
         "it may run as root",
     ),
+    "pods that no policy selects": (
+        lambda named: named["InferenceService/quickstart"]["spec"]["predictor"].pop("labels"),
+        "NetworkPolicy/textgate-serving: its selector matches no pods",
+    ),
     "a model without limits": (
-        lambda named: named["InferenceService/clickbait-mistral-7b"]["spec"]["predictor"]["model"].pop("resources"),
+        lambda named: named["InferenceService/textgate-llm"]["spec"]["predictor"]["model"].pop("resources"),
         "model: it has no memory in its limits",
     ),
 }
@@ -242,11 +246,11 @@ def test_a_fault_is_found(case: str, rendered: Rendered) -> None:
 
 @pytest.mark.parametrize("case", BROKEN_KSERVE)
 def test_a_fault_of_a_custom_resource_is_found(case: str, rendered: Rendered, custom: dict[str, Any]) -> None:
-    _assert_broken("overlays/kserve", *BROKEN_KSERVE[case], rendered, custom)
+    _assert_broken("components/kserve", *BROKEN_KSERVE[case], rendered, custom)
 
 
 def test_a_kind_without_a_schema_is_a_problem(rendered: Rendered) -> None:
-    named = problems(rendered("overlays/kserve"), EXPECTED["overlays/kserve"], {})
+    named = problems(rendered("components/kserve"), EXPECTED["components/kserve"], {})
     assert any("Couldn't find schema for kind InferenceService" in problem for problem in named)
 
 
@@ -296,23 +300,6 @@ def test_git_ignores_the_secrets() -> None:
     assert all(line.endswith("=") for example in examples for line in example.read_text().split())
 
 
-@pytest.mark.parametrize("name", ["kfp-launcher-seaweedfs", "kfp-launcher-s3-keys", "workload-identity"])
-def test_the_launcher_has_an_endpoint_and_credentials(name: str, rendered: Rendered) -> None:
-    """The keys are those of backend/src/v2/config/s3.go of kubeflow/pipelines, which ignores unknown ones."""
-    (launcher,) = (m["data"] for m in rendered(f"components/{name}") if m["metadata"]["name"] == "kfp-launcher")
-    assert launcher["defaultPipelineRoot"].startswith("s3://")
-    (provider,) = yaml.safe_load(launcher["providers"]).items()
-    assert provider[0] == "s3"
-    default = provider[1]["default"]
-    assert default.keys() - {"forcePathStyle"} == {"endpoint", "region", "disableSSL", "credentials"}
-    assert "://" not in default["endpoint"]
-    if name == "workload-identity":
-        assert default["credentials"] == {"fromEnv": True}
-    else:
-        assert default["credentials"]["fromEnv"] is False
-        assert set(default["credentials"]["secretRef"]) == {"secretName", "accessKeyKey", "secretKeyKey"}
-
-
 def test_workload_identity_names_a_role_and_no_keys(rendered: Rendered) -> None:
     accounts = [m for m in rendered("components/workload-identity") if m["kind"] == "ServiceAccount"]
     assert len(accounts) == 2
@@ -324,15 +311,17 @@ def test_the_pod_of_an_llm_downloads_its_version(
 ) -> None:
     """Run the script in the manifest against a real store; a changed file is an error."""
     version = Registry(store).publish("films", bundle_folder)
-    (pod,) = (
-        manifest["spec"]["template"]["spec"]
-        for manifest in rendered("overlays/gpu")
-        if (manifest["kind"], manifest["metadata"]["name"]) == ("Deployment", "textgate-llm")
-    )
-    (container,) = pod["initContainers"]
-    assert container["command"] == ["python", "-c"]
-    script, folder = container["args"]
-    assert folder == "/models/model"
+    scripts = set()
+    for name, server in (("gpu", "vllm serve {}"), ("kserve", "--model_dir={}")):
+        pods = [pod_spec(manifest) or {} for manifest in rendered(f"components/{name}")]
+        (pod,) = (pod for pod in pods if "initContainers" in pod)
+        (container,) = pod["initContainers"]
+        assert container["command"] == ["python", "-c"]
+        script, folder = container["args"]
+        scripts.add(script)
+        containers = pod["containers"] if "containers" in pod else [pod["model"]]
+        assert server.format(folder) in " ".join([*containers[0].get("command", []), *containers[0]["args"]])
+    (script,) = scripts
 
     def fetch(into: Path) -> subprocess.CompletedProcess[str]:
         settings = {"MODEL": "films", "VERSION": version, "TEXTGATE_BUCKET": store.bucket}
