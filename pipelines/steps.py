@@ -4,13 +4,14 @@ Each method of ``Steps`` adds one task to the pipeline that is being compiled. A
 recipe that it needs, so that it stays cached when other sections change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
 from textgate.components.check_labels.component import check_labels
+from textgate.components.configure.component import configure
 from textgate.components.contracts import Compute, EvaluateSettings, Recipe, Resources, bundle_references
 from textgate.components.evaluate.component import evaluate
 from textgate.components.export_onnx.component import export_onnx
@@ -28,6 +29,19 @@ from textgate.pipelines.pods import configure_pod, place_on_device, training_and
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+
+
+class Configured(NamedTuple):
+    """Settings of a run: strings, or outputs of the step ``configure``."""
+
+    recipe: Any
+    """Complete recipe as JSON."""
+    source: Any
+    """Section ``source`` as JSON."""
+    training: Any
+    """Section ``train`` as JSON."""
+    model: Any
+    """Name of the model in the registry."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,15 @@ class Steps:
         """Add the exit handler, which writes the run record; return its task."""
         return self.on_cpu(record(recipe=recipe, run=_RUN, source_version=source_version, bucket=bucket), cached=False)
 
+    def configure(
+        self, recipe: str, source_version: Any, bucket: Any, inputs: Mapping[str, Any]
+    ) -> tuple[Configured, Any]:
+        """Apply the inputs of the pipeline to the recipe (JSON); return the settings and the version of the source."""
+        task = configure(recipe=recipe, source_version=source_version, run=_RUN, bucket=bucket, **inputs)
+        # Not cached: it determines the present version of the source, and saves the settings under the run's name.
+        outputs = self.on_cpu(task, cached=False).outputs
+        return Configured(*(outputs[name] for name in Configured._fields)), outputs["source_version"]
+
     def ingest(self, source: Any, source_version: Any, *, cached: bool = True) -> Any:
         """Read a source; return the raw dataset.
 
@@ -176,7 +199,7 @@ class Steps:
         return self.on_device(task).outputs["evaluation"]
 
     def gate_trained(
-        self, dataset: Any, evaluation: Any, recipe: str, bucket: Any, *, label_issues: Any = None, sweep: Any = None
+        self, dataset: Any, evaluation: Any, recipe: Any, bucket: Any, *, label_issues: Any = None, sweep: Any = None
     ) -> Any:
         """Add the first gate; return its verdict."""
         arguments = {"dataset": dataset, "trained": evaluation, "recipe": recipe, "run": _RUN, "bucket": bucket}
@@ -194,7 +217,7 @@ class Steps:
         return self.for_export(task).outputs
 
     def judge_and_promote(
-        self, candidate: ServedCandidate, model: str, bucket: Any, *, out_of_domain: Any = None, sweep: Any = None
+        self, candidate: ServedCandidate, model: Any, bucket: Any, *, out_of_domain: Any = None, sweep: Any = None
     ) -> None:
         """Evaluate the bundle that would be served, add the second gate, and promote the bundle if it passes.
 

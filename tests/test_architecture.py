@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STEPS = {
     *("ingest", "preprocess", "train", "select", "evaluate", "compare", "gate", "check_labels"),
-    *("merge_quantize", "export_onnx", "promote", "record"),
+    *("configure", "merge_quantize", "export_onnx", "promote", "record"),
 }
 GROUND = {
     *("textgate.components.redaction", "textgate.components.step", "textgate.components.machine_errors"),

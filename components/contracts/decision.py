@@ -122,12 +122,18 @@ class GateDecision(FrozenModel):
     reference: NextReference | None = Field(default=None, exclude_if=lambda reference: reference is None)
     """Reference after a promotion; None for gate 1, for a bundle that is the champion or has other labels, and in
     decisions before 0.2."""
+    changes: list[str] = Field(default=[], exclude_if=lambda changes: not changes)
+    """Values of the recipe that the inputs of the pipeline changed, such as ``gate.min_f1 0.5 instead of 0.8``."""
     rules: list[Rule] = Field(min_length=1)
     """Results of all rules, in the order they were checked."""
 
     def with_rules(self, rules: Iterable[Rule]) -> "GateDecision":
         """Return the decision with further rules at the end."""
         return self.model_copy(update={"rules": [*self.rules, *rules]})
+
+    def with_changes(self, changes: Iterable[str]) -> "GateDecision":
+        """Return the decision with the values of the recipe that were changed for its run."""
+        return self.model_copy(update={"changes": list(changes)})
 
     @property
     def passed(self) -> bool:
@@ -148,12 +154,15 @@ class GateDecision(FrozenModel):
     def message(self) -> str:
         """Decision as a sentence with the messages of the rules that failed, or of all rules if none did.
 
-        A gap to the validation split that is larger than chance explains is at the end.
+        A gap to the validation split that is larger than chance explains is at the end, and then the values that were
+        changed for this run.
         """
         rules = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
         messages = [rule.message for rule in rules]
         if self.score and self.score.gap_is_large and self.score.gap_message:
             messages.append(self.score.gap_message)
+        if self.changes:
+            messages.append(f"changed for this run: {', '.join(self.changes)}")
         return f"{self.verdict}: {'; '.join(messages)}"
 
     @property

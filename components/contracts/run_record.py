@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from textgate.components.contracts.decision import GateDecision
 from textgate.components.contracts.frozen_model import FrozenModel
 
@@ -25,7 +27,9 @@ class RunRecord(FrozenModel):
     run: str
     """Identifier of the run."""
     recipe: dict[str, Any]
-    """Recipe with all overrides applied."""
+    """Recipe with all overrides and inputs of the pipeline applied."""
+    changes: list[str] = Field(default=[], exclude_if=lambda changes: not changes)
+    """Values that the inputs of the pipeline changed, such as ``gate.min_f1 0.5 instead of 0.8``."""
     source_version: str = ""
     """Version of the source at the start of the run, such as its ETag or revision; empty if it is not known."""
     state: str

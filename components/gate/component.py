@@ -41,7 +41,7 @@ def gate_trained(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import save_decision
+        from textgate.components.storage.runs import load_changes, save_decision
 
         store = Store.from_environment(bucket)
         result = gate_trained_model(
@@ -54,6 +54,7 @@ def gate_trained(
             Path(report.path),
             Path(label_issues.path) if label_issues else None,
             Path(sweep.path) if sweep else None,
+            load_changes(store, run),
         )
         save_decision(store, run, result)
         return result.passed
@@ -105,7 +106,13 @@ def gate_served(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import ServedModelInputs, ServedModelOutputs, gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import save_card, save_decision, save_evaluation, save_test_sample
+        from textgate.components.storage.runs import (
+            load_changes,
+            save_card,
+            save_decision,
+            save_evaluation,
+            save_test_sample,
+        )
 
         store = Store.from_environment(bucket)
         inputs = ServedModelInputs(
@@ -119,7 +126,8 @@ def gate_served(
             sweep=Path(sweep.path) if sweep else None,
         )
         outputs = ServedModelOutputs(decision=Path(decision.path), report=Path(report.path), card=Path(card.path))
-        result = gate_served_model(inputs, Registry(store), Recipe.model_validate_json(recipe), run, outputs)
+        judged, changes = Recipe.model_validate_json(recipe), load_changes(store, run)
+        result = gate_served_model(inputs, Registry(store), judged, run, outputs, changes)
         save_evaluation(store, run, Path(served.path))
         save_test_sample(store, run, Path(served.path))
         save_card(store, run, Path(card.path))

@@ -87,6 +87,7 @@ def gate_trained_model(
     report: Path,
     label_issues: Path | None = None,
     sweep: Path | None = None,
+    changes: Sequence[str] = (),
 ) -> GateDecision:
     """Decide gate 1.
 
@@ -100,6 +101,7 @@ def gate_trained_model(
         report: File to write the HTML report to.
         label_issues: Training texts whose label looks wrong; None if they were not looked for.
         sweep: Results of a sweep, for the report.
+        changes: Values of the recipe that were changed for this run.
     """
     evaluation = Evaluation.open(trained)
     opened, gate = Dataset.open(dataset), recipe.gate
@@ -107,7 +109,7 @@ def gate_trained_model(
     result = use.record(judge_trained(evaluation, gate))
     manifest, issues = opened.manifest, _open_label_issues(label_issues)
     rules = data_rules(manifest, gate, issues.manifest if issues else None)
-    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *rules])
+    result = result.with_rules([*slice_rules("the trained model", evaluation, gate), *rules]).with_changes(changes)
     _write(result, decision)
     inputs = ReportInputs(result, recipe, manifest, evaluation, sweep=_read_sweep(sweep), label_issues=issues)
     write_report(report, inputs)
@@ -115,7 +117,12 @@ def gate_trained_model(
 
 
 def gate_served_model(
-    inputs: ServedModelInputs, registry: Registry, recipe: Recipe, run: str, outputs: ServedModelOutputs
+    inputs: ServedModelInputs,
+    registry: Registry,
+    recipe: Recipe,
+    run: str,
+    outputs: ServedModelOutputs,
+    changes: Sequence[str] = (),
 ) -> GateDecision:
     """Decide gate 2 against the champion and the reference of ``recipe.model`` in the registry, if there are any.
 
@@ -125,6 +132,7 @@ def gate_served_model(
         recipe: The recipe.
         run: Name of the run.
         outputs: Files to write.
+        changes: Values of the recipe that were changed for this run.
     """
     evaluation, trained = Evaluation.open(inputs.served), Evaluation.open(inputs.trained)
     measurements, merge = Measurements.open(inputs.measurements), MergeResult.open(inputs.merge)
@@ -146,6 +154,7 @@ def gate_served_model(
     result = reject_rolled_back(result, registry, recipe.model)
     issues = _open_label_issues(inputs.label_issues)
     result = result.with_rules(_limit_rules(evaluation, measurements, dataset.manifest, issues, gate))
+    result = result.with_changes(changes)
     _write(result, outputs.decision)
     report = ReportInputs(result, recipe, dataset.manifest, evaluation, trained, measurements, merge, sweep, issues)
     write_report(outputs.report, report)

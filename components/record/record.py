@@ -5,13 +5,15 @@ from typing import Any
 
 from textgate.components.contracts import RunRecord, redact
 from textgate.components.storage import Store
-from textgate.components.storage.runs import load_decisions, load_promotion, save_record
+from textgate.components.storage.runs import load_configuration, load_decisions, load_promotion, save_record
 
 
 def record_run(
     store: Store, run: str, recipe: dict[str, Any], source_version: str, state: str, error: str | None
 ) -> RunRecord:
     """Write ``runs/<run>/record.json`` and return it.
+
+    The recipe and the version of the source are those of the step ``configure``, if it has run.
 
     Args:
         store: Store of the run.
@@ -21,10 +23,12 @@ def record_run(
         state: Final state of the pipeline, as KFP names it.
         error: Error message of the pipeline, if it failed.
     """
+    configured = load_configuration(store, run)
     result = RunRecord(
         run=run,
-        recipe=recipe,
-        source_version=source_version,
+        recipe=configured.recipe if configured else recipe,
+        source_version=configured.source_version if configured else source_version,
+        changes=configured.changes if configured else [],
         state=state,
         error=redact(error) if error else None,
         decisions=load_decisions(store, run),

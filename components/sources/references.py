@@ -14,6 +14,11 @@ def is_path(reference: str) -> bool:
     return "/" in reference or "." in reference
 
 
+def is_local(uri: str) -> bool:
+    """Return whether a URI or path names a file of one machine, such as ``films.csv`` or ``file:///data/films.csv``."""
+    return "://" not in uri or uri.startswith("file://")
+
+
 def is_mutable(reference: str) -> bool:
     """Return whether a reference may point at another bundle later; only ``model@version`` is immutable."""
     return is_path(reference) or ModelRef.parse(reference).version is None

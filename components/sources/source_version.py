@@ -26,6 +26,12 @@ def source_version(source: Source) -> str:
     return " ".join(map(content_version, _uris(source)))
 
 
+def is_version_of(source: Source, version: str) -> bool:
+    """Return whether ``version`` has the form of a ``source_version`` of the source."""
+    versions = version.split()
+    return len(versions) == len(_uris(source)) and all(map(_VERSION.fullmatch, versions))
+
+
 @contextmanager
 def pinned(source: Source, version: str) -> Iterator[Mapping[str, str]]:
     """Determine the versions to read, and make sure that a local source does not change in the body.
@@ -43,7 +49,7 @@ def pinned(source: Source, version: str) -> Iterator[Mapping[str, str]]:
         ConflictError: A source has another version by now, or a local one changes in the body.
     """
     uris, given = _uris(source), version.split()
-    if len(given) != len(uris) or not all(map(_VERSION.fullmatch, given)):
+    if not is_version_of(source, version):
         given = ["" if uri.startswith("hf://") else content_version(uri) for uri in uris]
     versions = dict(zip(uris, given, strict=True))
     with ExitStack() as stack:

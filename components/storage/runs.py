@@ -1,5 +1,6 @@
 """Files that a run keeps in the store under ``runs/<run>/``, next to the pipeline's artifacts.
 
+configuration.json       recipe with the inputs of the pipeline, if it has some
 decisions/<gate>.json    decisions of the gates
 evaluation.json          evaluation of the served model on the test split
 test_sample.parquet      texts of the test split, at most 5,000
@@ -22,12 +23,31 @@ from textgate.components.contracts.dataset import LEFT_OUT, REJECTED, DatasetMan
 from textgate.components.contracts.dataset import MANIFEST as DATASET_MANIFEST
 from textgate.components.contracts.evaluation import MANIFEST, PREDICTIONS
 from textgate.components.contracts.parse import parse_json
+from textgate.components.contracts.run_configuration import RunConfiguration
 from textgate.components.storage.s3 import Store
 
 _CARD = "README.md"
 _TEST_SAMPLE = "test_sample.parquet"
 SAMPLE_TEXTS = 5_000
 """Largest number of texts in a sample for drift tests."""
+
+
+def save_configuration(store: Store, run: str, configuration: RunConfiguration) -> None:
+    """Save what the inputs of the pipeline made of its recipe."""
+    store.put(f"runs/{run}/configuration.json", configuration.model_dump_json(indent=2).encode())
+
+
+def load_configuration(store: Store, run: str) -> RunConfiguration | None:
+    """Return what the inputs of the pipeline made of its recipe; None if it has no inputs, or one of them was wrong."""
+    stored = store.get(f"runs/{run}/configuration.json")
+    where = f"configuration.json of run {run}"
+    return parse_json(RunConfiguration, stored.data, where, "a configuration") if stored else None
+
+
+def load_changes(store: Store, run: str) -> list[str]:
+    """Return the values that the inputs of the pipeline changed, such as ``train.epochs 2 instead of 3``."""
+    configured = load_configuration(store, run)
+    return configured.changes if configured else []
 
 
 def save_decision(store: Store, run: str, decision: GateDecision) -> None:

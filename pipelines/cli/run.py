@@ -83,10 +83,18 @@ def run(
 @recipe_options
 @click.option("-o", "--output", type=YamlFile(), required=True, help="Pipeline file to write.")
 def compile_(selection: RecipeSelection, output: Path) -> None:
-    """Compile the pipeline of RECIPE to Kubeflow Pipelines YAML."""
+    """Compile the pipeline of RECIPE to Kubeflow Pipelines YAML.
+
+    Source, model, learning rate, epochs, batch size and the limits of the gate are inputs of the pipeline, with the
+    recipe's values as defaults. With --sweep only source, model and the limits are.
+    """
+    from textgate.components.contracts.recipe.run_inputs import run_inputs
+    from textgate.pipelines.cluster_paths import require_remote_paths
     from textgate.pipelines.training import compile_pipeline
 
-    compile_pipeline(selection.recipe, output, selection.images, selection.sweep)
+    recipe, sweep = selection.recipe, selection.sweep
+    require_remote_paths(recipe, sweep)
+    compile_pipeline(recipe, output, selection.images, sweep, run_inputs(recipe, trained_once=not sweep))
     click.echo(f"wrote {output}")
 
 

@@ -73,7 +73,7 @@ def new(
         name or recipe.name,
         cluster.experiment(experiment or recipe.model),
         uploaded.reference,
-        {"bucket": bucket, "source_version": RUN_ID_PLACEHOLDER},
+        {**uploaded.inputs, "bucket": bucket, "source_version": RUN_ID_PLACEHOLDER},
         fields,
     )
     _print_schedule(created, f"{created.display_name} runs at {fields!r} (seconds first)", as_json)

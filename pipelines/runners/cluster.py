@@ -115,7 +115,7 @@ class Cluster:
         request = kfp_api.V2beta1Experiment(display_name=name, namespace=self.namespace)
         return str(experiments.experiment_service_create_experiment(experiment=request).experiment_id)
 
-    def start(self, name: str, experiment: str, pipeline: tuple[str, str], parameters: dict[str, str]) -> str:
+    def start(self, name: str, experiment: str, pipeline: tuple[str, str], parameters: dict[str, Any]) -> str:
         """Start a run; return its id."""
         request = kfp_api.V2beta1Run(
             display_name=name,
@@ -157,7 +157,7 @@ class Cluster:
         return "" if text.startswith('{"error_message"') else text
 
     def schedule(
-        self, name: str, experiment: str, pipeline: tuple[str, str], parameters: dict[str, str], cron: str
+        self, name: str, experiment: str, pipeline: tuple[str, str], parameters: dict[str, Any], cron: str
     ) -> Any:
         """Create a recurring run (V2beta1RecurringRun) without concurrent runs and without catching up on missed ones.
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from textgate.components.contracts import InputError, Recipe, bundle_references, file_sha256
-from textgate.components.contracts.recipe.source import MAIN
+from textgate.components.contracts import Recipe, file_sha256
+from textgate.components.contracts.recipe.run_inputs import run_inputs
 from textgate.components.image import Images
-from textgate.components.sources import is_path, source_version
+from textgate.components.sources import source_version
+from textgate.pipelines.cluster_paths import require_remote_paths
 from textgate.pipelines.runners.cluster import Cluster
 from textgate.pipelines.sweep import Combination
 from textgate.pipelines.training import compile_pipeline
@@ -30,6 +32,8 @@ class UploadedPipeline:
     version_name: str
     steps: frozenset[str]
     """Names of the tasks that run a container, without those that are graphs of other tasks."""
+    inputs: dict[str, Any]
+    """Defaults of its inputs by name. KFP's page for a clone shows the values that the run was given, not defaults."""
 
     @property
     def reference(self) -> tuple[str, str]:
@@ -43,35 +47,18 @@ def upload(cluster: Cluster, recipe: Recipe, images: Images, sweep: Sequence[Com
     The version is named by a hash of the compiled pipeline, so an unchanged pipeline is not uploaded again.
 
     Raises:
-        InputError: The source, or a bundle that the recipe builds on, is a local path; or see ``Cluster``.
+        InputError: See ``require_remote_paths`` and ``Cluster``.
         UnavailableError: See ``Cluster``.
     """
-    for name, source in recipe.source.sources.items():
-        if "://" not in source.uri or source.uri.startswith("file://"):
-            option = "--source " if name == MAIN else f"--set source.also.{name}.uri="
-            raise InputError(
-                f"the source {source.uri} is on this machine, where the steps of a cluster cannot read it: upload it "
-                f"to the store and give {option}s3://bucket/key"
-            )
-    corrections = recipe.source.corrections
-    if corrections and ("://" not in corrections or corrections.startswith("file://")):
-        raise InputError(
-            f"the file {corrections} is on this machine, where the steps of a cluster cannot read it: upload it to the "
-            "store and give --set source.corrections=s3://bucket/key"
-        )
-    for reference in bundle_references(recipe.train):
-        if is_path(reference) and "://" not in reference:
-            raise InputError(
-                f"the bundle {reference} is on this machine, where the steps of a cluster cannot read it: upload it to "
-                "the store and name it s3://bucket/folder/, or name a model of the registry"
-            )
+    require_remote_paths(recipe, sweep)
     cluster.check()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{recipe.name}.yaml"
-        steps = compile_pipeline(recipe, file, images, sweep)
+        inputs = run_inputs(recipe, trained_once=not sweep)
+        steps = compile_pipeline(recipe, file, images, sweep, inputs)
         name = file_sha256(file)[:_VERSION_CHARACTERS]
         pipeline, uploaded = cluster.upload(recipe.name, recipe.description, name, file)
-    return UploadedPipeline(pipeline, uploaded, name, steps)
+    return UploadedPipeline(pipeline, uploaded, name, steps, {one.name: one.value for one in inputs})
 
 
 def start(
@@ -94,6 +81,6 @@ def start(
         InputError: The version of the source cannot be read; or see ``Cluster``.
         UnavailableError: See ``Cluster``.
     """
-    parameters = {"bucket": bucket, "source_version": source_version(recipe.source)}
+    parameters = {**uploaded.inputs, "bucket": bucket, "source_version": source_version(recipe.source)}
     name = name or f"{recipe.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     return cluster.start(name, cluster.experiment(experiment or recipe.model), uploaded.reference, parameters)

@@ -13,9 +13,11 @@ def test_a_schedule_is_created_listed_paused_resumed_and_deleted(workspace: Clus
     (recurring,) = workspace.server.recurring.values()
     assert recurring["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * 1"}}
     assert (recurring["max_concurrency"], recurring["no_catchup"], recurring["mode"]) == ("1", True, "ENABLE")
-    assert recurring["runtime_config"]["parameters"] == {
+    parameters = recurring["runtime_config"]["parameters"]
+    assert {name: parameters[name] for name in ("bucket", "source_version", "min_f1")} == {
         "bucket": workspace.store.bucket,
         "source_version": "[[RunUUID]]",
+        "min_f1": 0.8,
     }
     version = workspace.server.versions[recurring["pipeline_version_reference"]["pipeline_version_id"]]
     assert version["display_name"] == workspace.run_json("submit", "films.yaml")["pipeline_version"]

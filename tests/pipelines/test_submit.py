@@ -40,7 +40,15 @@ def test_only_a_changed_recipe_is_uploaded_as_a_new_version(
     assert runs[0]["runtime_config"]["parameters"] == {
         "bucket": workspace.store.bucket,
         "source_version": content_version(f"s3://{workspace.store.bucket}/films.csv"),
+        # KFP's page that clones a run shows only the values that the run was given.
+        "source": f"s3://{workspace.store.bucket}/films.csv",
+        "model": "films",
+        "C": 10.0,
+        "min_f1": 0.8,
+        "margin": 0.01,
+        "min_test_rows": 20,
     }
+    assert runs[1]["runtime_config"]["parameters"]["C"] == 2
     # The uploaded file is the one that compile writes, with its platform part.
     pipeline, platform = workspace.server.files[used[1]]
     assert '"C":2' in str(pipeline)
