@@ -95,6 +95,10 @@ def api_errors(right: Right, name: str, namespace: str, account: str) -> Iterato
     try:
         yield
     except ApiException as error:
+        if not error.status:  # the client's word for a failed TLS handshake
+            reason = " ".join(str(error.reason).split())
+            sentence = f"{account} cannot {target}: the cluster's API cannot be reached ({reason})"
+            raise KubernetesError(sentence, None, sent=False) from error
         status = _status(error.body)
         message = str(status.get("message") or " ".join(str(error.reason).split()))
         if denied := _DENIED.search(message) if error.status == 403 else None:
