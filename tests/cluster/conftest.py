@@ -79,8 +79,7 @@ class Deployed:
 @pytest.fixture(scope="session")
 def kube() -> Iterator[Kube]:
     """Create a namespace that enforces the Pod Security Standard ``restricted``, and remove it at the end."""
-    path = os.environ["KUBECONFIG"]
-    kube = Kube(path, f"textgate-test-{uuid.uuid4().hex[:8]}", config.new_client_from_config(path))
+    kube = Kube(f"textgate-test-{uuid.uuid4().hex[:8]}", config.new_client_from_config(os.environ["KUBECONFIG"]))
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "textgate-tests"}
     try:
         kube.core.create_namespace({"metadata": {"name": kube.namespace, "labels": labels}})

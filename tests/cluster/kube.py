@@ -19,9 +19,8 @@ _POLL_SECONDS = 1.0
 
 @dataclass
 class Kube:
-    """Namespace of a cluster."""
+    """Namespace of the cluster that KUBECONFIG names."""
 
-    kubeconfig: str
     namespace: str
     api: client.ApiClient
 
@@ -36,8 +35,8 @@ class Kube:
         With server-side apply the server validates: a field that its schema does not know is an error.
         """
         command = [
-            *(KUBECTL, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"),
-            *("apply", "--server-side", "--validate=false", f"--kustomize={folder}", "--output=json"),
+            *(KUBECTL, "apply", f"--namespace={self.namespace}", f"--kustomize={folder}"),
+            *("--server-side", "--validate=false", "--output=json"),
         ]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         assert process.returncode == 0, f"kubectl apply: {process.stderr.strip()}"

@@ -152,16 +152,18 @@ def test_a_job_that_may_have_been_created_is_deleted(
     assert capfd.readouterr().out == ""
 
 
-def test_a_server_that_is_gone_is_one_sentence(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("gone", [True, False], ids=["no server", "a server without TLS"])
+def test_a_server_that_cannot_be_reached_is_one_sentence(
+    gone: bool, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     kubeconfig = json.loads((tmp_path / "kubeconfig").read_text())
-    kubeconfig["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:9"
+    server = kubeconfig["clusters"][0]["cluster"]
+    server["server"] = "http://127.0.0.1:9" if gone else server["server"].replace("http", "https")
     (tmp_path / "unreachable").write_text(json.dumps(kubeconfig))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "unreachable"))
     sentence = _run()
     assert sentence.startswith(f"{WHO} cannot get pods films-train-1 in the namespace team: the cluster's API cannot")
-    assert "port=9" in sentence
+    assert ("port=9" if gone else "SSL") in sentence
     assert capfd.readouterr().out == ""
 
 
