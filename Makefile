@@ -7,7 +7,7 @@ CLIENTS := $(VENV)/clients
 # One process per core with one thread each: tiny models lose time by splitting work between threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow test-long test-containers check docs images kind-up kind-test kind-down lock protos install clean
+.PHONY: help run test test-slow test-long test-containers test-cluster check docs images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +27,9 @@ test-long: install ## Train on whole corpora and simulate thousands of data sets
 
 test-containers: install ## Build the images and run the quickstart in them; needs Docker and debootstrap, as root
 	$(BIN)/pytest -q -rs -m slow tests/containers
+
+test-cluster: install ## Test the documented overlay on the cluster of KUBECONFIG, in a namespace of its own
+	@$(BIN)/python tests/cluster/run.py
 
 check: install ## Lint and check types
 	$(BIN)/ruff check .
@@ -57,7 +60,7 @@ $(CLIENTS)/.installed: tests/clients/requirements.lock | $(INSTALLED)
 
 images: image-pipeline image-train-gpu image-serving ## Build the images with the shell's settings of pip and proxies
 
-REGISTRY ?= textgate
+export REGISTRY ?= textgate
 DOCKER_BUILD ?= docker build
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' components/version.py)
 FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY \

@@ -4,18 +4,30 @@ The job's pods copy the step's own pod: image, service account, security context
 store and the experiment trackers.
 """
 
-import json
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from textgate.components.contracts import InputError, Resources
 from textgate.components.step import WORK_PREFIX, parse_error
+from textgate.components.train.kubernetes_errors import (
+    CREATE_JOB,
+    DELETE_JOB,
+    GET_JOB,
+    GET_LOG,
+    GET_POD,
+    LIST_PODS,
+    REQUEST_SECONDS,
+    KubernetesError,
+    Right,
+    account_of,
+    api_errors,
+)
 from textgate.components.train.trainjob_manifest import API, train_job
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -25,8 +37,7 @@ _API_OUTAGE_SECONDS = 300.0
 """Time for which failures of the API server are tolerated while the job runs."""
 _LAST_LINES = 5
 """Number of log lines in the error of a failed job."""
-_TIMEOUT: dict[str, Any] = {"_request_timeout": 60}
-"""Timeout in seconds of each request to the API server."""
+_TIMEOUT: dict[str, Any] = {"_request_timeout": REQUEST_SECONDS}
 
 
 def on_cluster() -> bool:
@@ -37,7 +48,8 @@ def on_cluster() -> bool:
 def run_train_job(name: str, command: Sequence[str], resources: Resources) -> None:
     """Run ``command`` on several machines as a TrainJob, and print the output of its pods.
 
-    The job is always deleted. The step's pod also owns it, so Kubernetes deletes it if the pod is killed first.
+    A job that was created, or may have been, is deleted at the end. The step's pod also owns it, so Kubernetes deletes
+    it if the pod is killed first.
 
     Args:
         name: Name of the job.
@@ -48,14 +60,17 @@ def run_train_job(name: str, command: Sequence[str], resources: Resources) -> No
         InputError: The job cannot be created or followed, it fails, or one of its processes reports an InputError.
     """
     cluster = _Cluster.connect()
-    try:
-        with _api_errors(f"create the TrainJob {name} in the namespace {cluster.namespace}"):
-            body = train_job(name, command, resources, cluster.own_pod())
-            cluster.objects.create_namespaced_custom_object(**API, namespace=cluster.namespace, body=body, **_TIMEOUT)
+    body = train_job(name, command, resources, cluster.own_pod())
+    with ExitStack() as stack:
+        stack.callback(cluster.delete, name)  # a signal may end this step before it reads the answer
+        try:
+            cluster.create(name, body)
+        except KubernetesError as error:
+            if not error.may_have_taken_effect:
+                stack.pop_all()
+            raise
         print(f"created the TrainJob {name} on {resources.nodes} nodes", flush=True)
         _follow(cluster, name)
-    finally:
-        cluster.delete(name)
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,8 @@ class _Cluster:
     core: Any
     objects: Any
     namespace: str
+    account: str
+    """Name of the account that makes the requests, for sentences."""
 
     @classmethod
     def connect(cls) -> "_Cluster":
@@ -80,52 +97,81 @@ class _Cluster:
                 namespace = _NAMESPACE.read_text("utf-8").strip()
         except (config.ConfigException, OSError) as error:
             raise InputError(f"this pod has no address or token of its cluster's API: {error}") from error
-        return cls(client.CoreV1Api(), client.CustomObjectsApi(), namespace)
+        core = client.CoreV1Api()
+        token = core.api_client.configuration.get_api_key_with_prefix("authorization") or ""
+        return cls(core, client.CustomObjectsApi(), namespace, account_of(token))
+
+    def _errors(self, right: Right, name: str) -> AbstractContextManager[None]:
+        return api_errors(right, name, self.namespace, self.account)
 
     def own_pod(self) -> dict[str, Any]:
         """Return the manifest of the pod that this step runs in."""
         name = os.environ.get("KFP_POD_NAME") or os.environ["HOSTNAME"]
-        pod = self.core.read_namespaced_pod(name, self.namespace, **_TIMEOUT)
+        with self._errors(GET_POD, name):
+            pod = self.core.read_namespaced_pod(name, self.namespace, **_TIMEOUT)
         return dict(self.core.api_client.sanitize_for_serialization(pod))
+
+    def create(self, name: str, body: dict[str, Any]) -> None:
+        """Create a TrainJob from its manifest."""
+        with self._errors(CREATE_JOB, name):
+            self.objects.create_namespaced_custom_object(**API, namespace=self.namespace, body=body, **_TIMEOUT)
+
+    def job(self, name: str) -> dict[str, Any]:
+        """Return a TrainJob."""
+        with self._errors(GET_JOB, name):
+            return dict(
+                self.objects.get_namespaced_custom_object(**API, namespace=self.namespace, name=name, **_TIMEOUT)
+            )
 
     def pods(self, job: str) -> list[Any]:
         """Return the pods of a TrainJob, sorted by name."""
         label = f"jobset.sigs.k8s.io/jobset-name={job}"
-        pods = self.core.list_namespaced_pod(self.namespace, label_selector=label, **_TIMEOUT).items
+        with self._errors(LIST_PODS, ""):
+            pods = self.core.list_namespaced_pod(self.namespace, label_selector=label, **_TIMEOUT).items
         return sorted(pods, key=lambda pod: str(pod.metadata.name))
+
+    def log(self, pod: str, seconds: int | None) -> str | None:
+        """Return the log of a pod of the last ``seconds``, or all of it, with timestamps; None if there is none yet."""
+        since = {} if seconds is None else {"since_seconds": seconds}
+        try:
+            with self._errors(GET_LOG, pod):
+                response = self.core.read_namespaced_pod_log(
+                    pod,
+                    self.namespace,
+                    container="node",
+                    timestamps=True,
+                    _preload_content=False,
+                    **since,
+                    **_TIMEOUT,
+                )
+                return str(response.data.decode("utf-8", "replace"))
+        except KubernetesError as error:
+            if error.status in (400, 404):  # the container has not started, or the pod is gone
+                return None
+            raise
 
     def delete(self, job: str) -> None:
         """Delete a TrainJob; a failure is printed, not raised."""
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
         try:
-            self.objects.delete_namespaced_custom_object(**API, namespace=self.namespace, name=job, **_TIMEOUT)
-        except (ApiException, HTTPError) as error:
-            if getattr(error, "status", None) != 404:
-                print(f"the TrainJob {job} was not deleted: {_reason(error)}", flush=True)
+            with self._errors(DELETE_JOB, job):
+                self.objects.delete_namespaced_custom_object(**API, namespace=self.namespace, name=job, **_TIMEOUT)
+        except KubernetesError as error:
+            if error.status != 404:
+                print(f"the TrainJob {job} may stay until this pod is removed: {error}", flush=True)
 
 
 def _follow(cluster: _Cluster, name: str) -> None:
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
-    action = f"follow the TrainJob {name} in the namespace {cluster.namespace}"
     logs = _Logs(cluster, name)
     last_answer = time.monotonic()
     while True:
         try:
-            job = cluster.objects.get_namespaced_custom_object(
-                **API, namespace=cluster.namespace, name=name, **_TIMEOUT
-            )
+            job = cluster.job(name)
             # Logs are read after the state, so that no line of a finished job is missed.
             logs.forward()
             last_answer = time.monotonic()
-        except (ApiException, HTTPError) as error:
-            transient = isinstance(error, HTTPError) or error.status == 429 or error.status >= 500
-            if not transient or time.monotonic() - last_answer > _API_OUTAGE_SECONDS:
-                with _api_errors(action):
-                    raise
+        except KubernetesError as error:
+            if not error.transient or time.monotonic() - last_answer > _API_OUTAGE_SECONDS:
+                raise
             job = {}
         if logs.error:
             raise logs.error
@@ -181,62 +227,16 @@ class _Logs:
 
     def _lines(self, pod: str) -> Iterator[str]:
         """Yield the lines that a pod has logged since the last call."""
-        from kubernetes.client import ApiException
-
         now = time.monotonic()
         read, latest = self._read.get(pod, (None, ""))
         # 10 s of overlap, since clocks differ; lines that were read before are recognized by their timestamp.
-        since = _TIMEOUT if read is None else {**_TIMEOUT, "since_seconds": int(now - read) + 10}
-        try:
-            response = self.cluster.core.read_namespaced_pod_log(
-                pod, self.cluster.namespace, container="node", timestamps=True, _preload_content=False, **since
-            )
-        except ApiException as error:
-            if error.status in (400, 404):  # the container has not started, or the pod is gone
-                return
-            raise
+        log = self.cluster.log(pod, None if read is None else int(now - read) + 10)
+        if log is None:
+            return
         seen = latest
-        for line in response.data.decode("utf-8", "replace").split("\n"):
+        for line in log.split("\n"):
             timestamp, _, text = line.partition(" ")
             if timestamp > seen:
                 latest = max(latest, timestamp)
                 yield text
         self._read[pod] = now, latest
-
-
-@contextmanager
-def _api_errors(action: str) -> Iterator[None]:
-    """Turn errors of the API server into an InputError that says what to fix.
-
-    Args:
-        action: What the step was about to do, as in "create the TrainJob".
-    """
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except ApiException as error:
-        if error.status == 403:
-            raise InputError(
-                f"the train step may not {action}: its service account needs the verbs create, get and delete on "
-                f"trainjobs.{API['group']} and get and list on pods and pods/log ({_reason(error)})"
-            ) from error
-        if error.status == 404:
-            raise InputError(
-                f"the train step cannot {action}: there is none, or the cluster has no Kubeflow Trainer 2.2 or newer "
-                f"({_reason(error)})"
-            ) from error
-        raise InputError(
-            f"the train step cannot {action}: Kubernetes answered {error.status}, {_reason(error)}"
-        ) from error
-    except HTTPError as error:
-        raise InputError(f"the train step cannot {action}: the cluster's API cannot be reached ({error})") from error
-
-
-def _reason(error: Any) -> str:
-    """Return the message of an ApiException, whose body is a Status object, in one line."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return " ".join(str(getattr(error, "reason", None) or error).split())

@@ -5,6 +5,7 @@ manifest's command and variables plus those of torchrun, and without the environ
 nodes are scripted: pods that log given lines and leave the job in a given state.
 """
 
+import base64
 import json
 import os
 import socket
@@ -22,6 +23,15 @@ from urllib.parse import parse_qs, urlsplit
 NAMESPACE = "team"
 JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipeline-runner"
+TOKEN = ".".join(
+    base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+    for part in ({"alg": "RS256"}, {"sub": ACCOUNT}, "signature")
+)
+NO_ANSWER = 0
+"""Status of a refusal: the request is carried out, and the connection ends without an answer."""
+HANGS = -1
+"""Status of a refusal: the request is not answered before the client gives up."""
 
 
 class Node:
@@ -69,8 +79,11 @@ class Cluster:
         self.deleted: list[str] = []
         self.script: tuple[list[list[str]], list[dict[str, str]]] | None = None
         """Log lines of each pod and conditions of the job; None runs the job's command."""
-        self.refusals: list[tuple[str, int, str]] = []
-        """Part of a ``METHOD path`` that is rejected once, with a status and a message."""
+        self.refusals: list[tuple[str, int, str | dict[str, Any]]] = []
+        """Part of a ``METHOD path `` (a space ends it) that is rejected once, with a status, and the message or fields
+        of the Status; an empty message answers as a route that does not exist."""
+        self.requests: list[str] = []
+        """``METHOD path`` of each request."""
         self.nodes: dict[str, list[Node]] = {}
         self.polled = threading.Event()
         """Set once the state of a job has been requested."""
@@ -157,12 +170,20 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = parts.path, parse_qs(parts.query)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = path.removeprefix(JOBS).strip("/")
-        if self.headers.get("Authorization") != "Bearer a-token":
+        cluster.requests.append(f"{self.command} {path}")
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._refuse(401, "Unauthorized")
         for refusal in cluster.refusals:
-            if refusal[0] in f"{self.command} {path}":
+            if refusal[0] in f"{self.command} {path} ":
                 cluster.refusals.remove(refusal)
-                return self._refuse(*refusal[1:])
+                if refusal[1] not in (NO_ANSWER, HANGS):
+                    return self._refuse(*refusal[1:])
+                if refusal[1] == NO_ANSWER and self.command == "POST":
+                    cluster.start(json.loads(body))
+                if refusal[1] == HANGS:
+                    self.rfile.read(1)  # until the client closes the connection
+                self.close_connection = True
+                return None
         match self.command, path:
             case "POST", _ if path == JOBS:
                 cluster.start(json.loads(body))
@@ -187,8 +208,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
-    def _refuse(self, status: int, message: str) -> None:
-        self._answer(status, {"kind": "Status", "status": "Failure", "message": message, "code": status})
+    def _refuse(self, status: int, message: str | dict[str, Any]) -> None:
+        if not message:
+            return self._answer(status, "404 page not found\n")
+        fields = {"message": message} if isinstance(message, str) else message
+        return self._answer(status, {"kind": "Status", "status": "Failure", "code": status, **fields})
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -206,7 +230,7 @@ class _Server(ThreadingHTTPServer):
 def serving(cluster: Cluster) -> Iterator[Path]:
     """Serve the API of ``cluster``; yield the path of a kubeconfig for it."""
     server = _Server(cluster)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     kubeconfig = cluster.folder / "kubeconfig"
     kubeconfig.write_text(
@@ -215,7 +239,7 @@ def serving(cluster: Cluster) -> Iterator[Path]:
                 "current-context": "here",
                 "contexts": [{"name": "here", "context": {"cluster": "stub", "user": "step", "namespace": NAMESPACE}}],
                 "clusters": [{"name": "stub", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-                "users": [{"name": "step", "user": {"token": "a-token"}}],
+                "users": [{"name": "step", "user": {"token": TOKEN}}],
             }
         )
     )

@@ -189,21 +189,10 @@ def test_a_job_that_fails_is_one_sentence_with_its_last_lines(job: TrainingJob, 
     assert list(store.objects("")) == []
 
 
-@pytest.mark.parametrize(
-    ("status", "sentence"),
-    [
-        (403, "the train step may not create the TrainJob .* needs the verbs create, get and delete on trainjobs"),
-        (404, "the train step cannot create the TrainJob .* the cluster has no Kubeflow Trainer 2.2 or newer"),
-        (422, "the train step cannot create the TrainJob .* Kubernetes answered 422, said the server"),
-    ],
-)
-def test_a_rejected_job_is_one_sentence(
-    status: int, sentence: str, job: TrainingJob, cluster: Cluster, store: Store
-) -> None:
-    cluster.refusals.append(("POST", status, "said the server"))
-    with pytest.raises(InputError, match=sentence) as error:
+def test_a_rejected_job_leaves_nothing_in_the_store(job: TrainingJob, cluster: Cluster, store: Store) -> None:
+    cluster.refusals.append(("POST", 422, "said the server"))
+    with pytest.raises(InputError, match=r"Kubernetes answered 422 \(said the server\)$"):
         run_on_nodes(job, RESOURCES)
-    assert "\n" not in str(error.value)
     assert cluster.created == []
     assert list(store.objects("")) == []
 
@@ -228,20 +217,6 @@ def test_a_log_that_is_not_readable_yet_is_skipped(job: TrainingJob, cluster: Cl
     cluster.refusals.append(("-node-0-0-", 400, "container node is waiting to start"))
     with pytest.raises(InputError, match="its last lines: node 1: of the second"):
         run_on_nodes(job, RESOURCES)
-
-
-def test_an_unreachable_api_is_one_sentence(
-    job: TrainingJob, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = Path(os.environ["KUBECONFIG"])
-    wrong = json.loads(path.read_text())
-    wrong["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:9"
-    unreachable = path.with_name("unreachable")
-    unreachable.write_text(json.dumps(wrong))
-    monkeypatch.setenv("KUBECONFIG", str(unreachable))
-    with pytest.raises(InputError, match="the cluster's API cannot be reached") as error:
-        run_on_nodes(job, RESOURCES)
-    assert "\n" not in str(error.value)
 
 
 STEP = """
