@@ -22,9 +22,10 @@ from textgate.components.preprocess.component import preprocess
 from textgate.components.promote.component import promote
 from textgate.components.record.component import record
 from textgate.components.sources import is_mutable
+from textgate.components.tracking.tracked_run import GROUP_VARIABLE, RUN_VARIABLE
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
-from textgate.pipelines.pods import configure_pod, place_on_device, training_and_export
+from textgate.pipelines.pods import configure_pod, configure_tracking, place_on_device, training_and_export
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
@@ -64,6 +65,8 @@ class Steps:
     trains_on_device: bool
     exports_on_device: bool
     caches_training: bool
+    trains_several: bool = False
+    """Whether a run has several trainings, which are then runs of their own in the tracking services."""
 
     @classmethod
     def for_recipes(cls, name: str, recipes: Sequence[Recipe], resources: Resources, images: Images) -> "Steps":
@@ -86,6 +89,7 @@ class Steps:
             exports_on_device=any(recipe.export.needs_torch for recipe in on_device),
             # A bundle that is named without its version may be another one in the next run.
             caches_training=not any(is_mutable(name) for recipe in recipes for name in bundle_references(recipe.train)),
+            trains_several=len(recipes) > 1,
         )
 
     def code(self, step: str) -> str:
@@ -102,6 +106,10 @@ class Steps:
         """Run a task on the CPU, by default with the default resources."""
         configure_pod(task, self.name, compute or Compute())
         return task.set_container_image(self.images.cpu).set_caching_options(cached)
+
+    @property
+    def _run_variable(self) -> str:
+        return GROUP_VARIABLE if self.trains_several else RUN_VARIABLE
 
     def on_device(self, task: Any) -> Any:
         """Run a task that runs the model in PyTorch, on an accelerator if the family uses one."""
@@ -126,7 +134,9 @@ class Steps:
 
     def record(self, recipe: str, source_version: Any, bucket: Any) -> Any:
         """Add the exit handler, which writes the run record; return its task."""
-        return self.on_cpu(record(recipe=recipe, run=_RUN, source_version=source_version, bucket=bucket), cached=False)
+        task = record(recipe=recipe, run=_RUN, source_version=source_version, bucket=bucket)
+        configure_tracking(task)
+        return self.on_cpu(task, cached=False)
 
     def ingest(self, source: Any, source_version: Any, *, cached: bool = True) -> Any:
         """Read a source; return the raw dataset.
@@ -157,11 +167,13 @@ class Steps:
         arguments = {"dataset": dataset, "name": self.name, "training": settings, "bucket": bucket}
         if self.resources.nodes == 1:
             task = self.on_device(train(**arguments, code=self.code("train")))
+            configure_tracking(task, self._run_variable)
             return task.set_caching_options(self.caches_training).outputs["model"]
         # The step itself only creates a TrainJob, whose pods request the resources and use the step's image.
         nodes = self.resources.model_dump_json(exclude={"export", "shards"})
         task = train(**arguments, code=self.code("train"), nodes=nodes)
         self.on_cpu(task, cached=self.caches_training, compute=Compute(hours=self.resources.hours))
+        configure_tracking(task, self._run_variable)
         if self.resources.accelerator:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]

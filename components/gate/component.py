@@ -41,7 +41,7 @@ def gate_trained(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import save_decision
+        from textgate.components.storage.runs import save_decision, save_report
 
         store = Store.from_environment(bucket)
         result = gate_trained_model(
@@ -55,6 +55,7 @@ def gate_trained(
             Path(label_issues.path) if label_issues else None,
             Path(sweep.path) if sweep else None,
         )
+        save_report(store, run, Path(report.path))
         save_decision(store, run, result)
         return result.passed
 
@@ -105,7 +106,13 @@ def gate_served(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import ServedModelInputs, ServedModelOutputs, gate_served_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import save_card, save_decision, save_evaluation, save_test_sample
+        from textgate.components.storage.runs import (
+            save_card,
+            save_decision,
+            save_evaluation,
+            save_report,
+            save_test_sample,
+        )
 
         store = Store.from_environment(bucket)
         inputs = ServedModelInputs(
@@ -123,5 +130,6 @@ def gate_served(
         save_evaluation(store, run, Path(served.path))
         save_test_sample(store, run, Path(served.path))
         save_card(store, run, Path(card.path))
+        save_report(store, run, Path(report.path))
         save_decision(store, run, result)
         return result.passed

@@ -7,6 +7,7 @@ that prints it.
 import contextlib
 import io
 import logging
+import os
 import re
 import shutil
 import threading
@@ -24,6 +25,7 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.machine_errors import machine_error
 from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
+from textgate.components.tracking.tracked_run import GROUP_VARIABLE, RUN_VARIABLE
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
 from textgate.pipelines.runners.step_processes import StepProcesses
@@ -169,11 +171,19 @@ class RunLog(io.TextIOBase):
 
     def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """See ``TaskObserver``."""
-        return self._processes.run_process(full_command, env_vars)
+        folder = os.environ.get("WANDB_DIR") or str(self.folder)
+        return self._processes.run_process(full_command, {**self._tracking(folder), **(env_vars or {})})
 
     def run_container(self, start: Callable[..., int], **arguments: Any) -> int:
         """See ``TaskObserver``."""
-        return self._processes.run_container(start, **arguments)
+        environment = {**arguments.pop("environment", {}), **self._tracking(str(self.folder))}
+        return self._processes.run_container(start, environment=environment, **arguments)
+
+    def _tracking(self, wandb_folder: str) -> dict[str, str]:
+        """Return variables for the tracking of the current thread's task: the pipeline run, and W&B's folder."""
+        task = self._thread.task
+        several = task is not None and bool(task.iteration)
+        return {GROUP_VARIABLE if several else RUN_VARIABLE: self._run, "WANDB_DIR": wandb_folder}
 
     def interrupt(self) -> None:
         """End the running steps; the run is over."""

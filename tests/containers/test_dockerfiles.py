@@ -66,15 +66,15 @@ def test_an_image_pins_its_parts_and_runs_as_an_unprivileged_user(path: Path) ->
 
 
 def test_the_variants_for_tracking_are_built_from_the_same_file_under_another_name() -> None:
-    for image in ("pipeline", "train-gpu"):
+    for name in ("pipeline", "train-gpu"):
         made = subprocess.run(
-            ["make", "--dry-run", f"image-{image}-tracking", "REGISTRY=r.example"],
+            ["make", "--dry-run", f"image-{name}-tracking", "REGISTRY=r.example"],
             cwd=ROOT,
             capture_output=True,
             text=True,
         ).stdout
         build = made[made.index("docker build") :]
-        assert f"--file images/{image}.Dockerfile --tag r.example/{image}-tracking:{__version__}" in build
+        assert f"--file images/{name}.Dockerfile --tag r.example/{name}-tracking:{__version__}" in build
         assert "--build-arg TRACKING" in build
     plain = subprocess.run(["make", "--dry-run", "image-pipeline"], cwd=ROOT, capture_output=True, text=True).stdout
     assert f"--tag textgate/pipeline:{__version__}" in plain
