@@ -28,9 +28,9 @@ class MlflowRun:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         self._client = MlflowClient()
-        experiment = _experiment(self._client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_NAME)
-        self._id = _find(self._client, experiment, identity.run) if identity.run else None
+        self._id = find_run(self._client, identity.run) if identity.run else None
         if self._id is None:
+            experiment = _experiment(self._client)
             tags = {_RUN: identity.run, _GROUP: identity.group}
             named = {name: value for name, value in tags.items() if value}
             self._id = self._client.create_run(experiment, run_name=identity.name, tags=named).info.run_id
@@ -64,8 +64,17 @@ class MlflowRun:
             self._client.log_batch(self._id, metrics=metrics[start : start + _METRICS_PER_BATCH])
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
-    """Return the id of an experiment, which is created if it does not exist."""
+def find_run(client: MlflowClient, run: str) -> str | None:
+    """Return the id of the tracked run of a pipeline run, or None if there is none in the configured experiment."""
+    if (experiment := client.get_experiment_by_name(_experiment_name())) is None:
+        return None
+    found = client.search_runs([experiment.experiment_id], f"tags.`{_RUN}` = '{run}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _experiment(client: MlflowClient) -> str:
+    """Return the id of the configured experiment, which is created if it does not exist."""
+    name = _experiment_name()
     if (found := client.get_experiment_by_name(name)) is None:
         try:
             return str(client.create_experiment(name))
@@ -75,10 +84,8 @@ def _experiment(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _find(client: MlflowClient, experiment: str, run: str) -> str | None:
-    """Return the id of the tracked run of a pipeline run, or None if there is none yet."""
-    found = client.search_runs([experiment], f"tags.`{_RUN}` = '{run}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
+def _experiment_name() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_NAME
 
 
 def _name(name: str) -> str:

@@ -40,8 +40,8 @@ class ServiceRun(Protocol):
         """
 
 
-def main(service: str, identity: RunIdentity, messages: TextIO, warnings: TextIO) -> None:
-    """Log messages to a service until they end or the service fails."""
+def main(service: str, identity: RunIdentity, messages: TextIO) -> str | None:
+    """Log messages to a service until they end or the service fails; return a warning if it failed."""
     try:
         run = _open(service, identity)
         finished, failed = identity.run is None, False
@@ -57,7 +57,8 @@ def main(service: str, identity: RunIdentity, messages: TextIO, warnings: TextIO
         run.close(finished=finished, failed=failed)
     except Exception as error:  # each client has its own kinds
         text = _without_secrets(" ".join(str(error).split()) or type(error).__name__)
-        print(f"{WARNING_PREFIX}this run is not completely in {TITLES[service]}: {text}", file=warnings, flush=True)
+        return f"this run is not completely in {TITLES[service]}: {text}"
+    return None
 
 
 def _open(service: str, identity: RunIdentity) -> ServiceRun:
@@ -81,9 +82,10 @@ def _without_secrets(text: str) -> str:
 if __name__ == "__main__":
     # A Ctrl-C ends the step, whose end closes the input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines, open(os.devnull, "wb") as devnull:
-        os.dup2(devnull.fileno(), 1)
-        os.dup2(devnull.fileno(), 2)
-        main(sys.argv[1], RunIdentity(**json.loads(sys.argv[2])), sys.stdin, lines)
-        # Not the clients' exit handlers, which wait for services that do not answer.
-        os._exit(0)
+    output, devnull = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
+    if warning := main(sys.argv[1], RunIdentity(**json.loads(sys.argv[2])), sys.stdin):
+        os.write(output, f"{WARNING_PREFIX}{warning}\n".encode())
+    # Not the clients' exit handlers, which wait for services that do not answer.
+    os._exit(0)
