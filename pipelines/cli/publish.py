@@ -52,10 +52,10 @@ def publish(
     bucket: str,
     as_json: bool,
 ) -> None:
-    """Push a model to the Hugging Face hub, or register it in MLflow or the Kubeflow Model Registry.
+    """Push a model to a hub, or register it in another registry.
 
-    On the hub, one commit has the files of MODEL, by default its champion, and its model card. The token is read from
-    HF_TOKEN. HF_ENDPOINT selects a hub other than huggingface.co.
+    On the Hugging Face hub, one commit has the files of MODEL, by default its champion, and its model card. The token
+    is read from HF_TOKEN. HF_ENDPOINT selects a hub other than huggingface.co.
 
     MLflow and the Kubeflow Model Registry get the address of the bundle on S3, its fingerprint and its scores, no
     files. Publishing a version again changes nothing.
