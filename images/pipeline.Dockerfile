@@ -13,7 +13,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv /opt/venv
 # ca-bundle.crt is optional; COPY tolerates a missing file only in a pattern.
-COPY images/build.lock images/pipeline.lock images/tracking.lock images/ca-bundle.cr[t] images/
+COPY images/build.lock images/pipeline.lock images/ca-bundle.cr[t] images/
 RUN /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r images/pipeline.lock
 # Not in the lock file: the CPU build comes from another index and has other checksums.
@@ -23,6 +23,7 @@ RUN /opt/venv/bin/pip install --no-deps "torch==${TORCH}" \
        'that is the CUDA build: point PIP_EXTRA_INDEX_URL at the CPU wheel index of PyTorch'"
 # Clients of W&B, MLflow and the Kubeflow Model Registry: make image-pipeline-tracking.
 ARG TRACKING=
+COPY images/tracking.lock images/
 RUN if [ -n "${TRACKING}" ]; then \
     /opt/venv/bin/pip install --no-deps --require-hashes -r images/tracking.lock; fi
 COPY . .

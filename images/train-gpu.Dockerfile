@@ -13,11 +13,12 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv /opt/venv
 # ca-bundle.crt is optional; COPY tolerates a missing file only in a pattern.
-COPY images/build.lock images/train-gpu.lock images/tracking.lock images/ca-bundle.cr[t] images/
+COPY images/build.lock images/train-gpu.lock images/ca-bundle.cr[t] images/
 RUN /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r images/train-gpu.lock
 # Clients of W&B, MLflow and the Kubeflow Model Registry: make image-train-gpu-tracking.
 ARG TRACKING=
+COPY images/tracking.lock images/
 RUN if [ -n "${TRACKING}" ]; then \
     /opt/venv/bin/pip install --no-deps --require-hashes -r images/tracking.lock; fi
 COPY . .

@@ -112,10 +112,12 @@ def test_one_run_is_in_wandb_and_mlflow_as_in_its_record(workspace: Any, server:
 
 
 @pytest.mark.slow
-def test_each_training_of_a_sweep_is_a_run_of_the_group(workspace: Any, server: str) -> None:
+def test_each_training_of_a_sweep_is_a_run_of_the_group_and_a_refused_key_costs_warnings(
+    workspace: Any, server: str
+) -> None:
     import mlflow
 
-    services = {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": "sweep"}
+    services = {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": "sweep", "WANDB_API_KEY": SECRET}
     done = workspace.run("run", "films.yaml", "--sweep", "train.min_df=1,2", **services)
     assert done.returncode == 0, done.stderr
     client = mlflow.MlflowClient(server)
@@ -126,17 +128,31 @@ def test_each_training_of_a_sweep_is_a_run_of_the_group(workspace: Any, server: 
     assert decided.data.tags["textgate.verdict"] == "promote"
     assert all("validation/f1" in run.data.metrics for run in runs if run is not decided)
     assert {run.info.status for run in runs} == {"FINISHED"}
+    # The client refuses the key, which is too short.
+    assert done.stderr.count("this run is not completely in Weights & Biases: ") == 3
+    assert SECRET not in done.stdout + done.stderr
+
+
+DOWN = """
+from textgate.components.tracking.tracked_run import tracked_training
+with tracked_training("films") as run:
+    run.log({"train/loss": 1.0}, 1)
+print("the training went on")
+"""
 
 
 @pytest.mark.slow
-def test_a_server_that_is_down_costs_a_warning(workspace: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+def test_a_server_that_is_down_costs_a_warning_without_the_password() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
         address = f"http://user:{SECRET}@127.0.0.1:{closed.getsockname()[1]}"
-    done = workspace.run("run", "films.yaml", MLFLOW_TRACKING_URI=address)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("this run is not completely in MLflow: ") == 2
-    assert SECRET not in done.stdout + done.stderr
-    assert "promoted  films" in done.stdout
+        command, environment = [sys.executable, "-c", DOWN], {**os.environ, "MLFLOW_TRACKING_URI": address}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    warning, last = done.stdout.splitlines()
+    assert warning.startswith("textgate warning: this run is not completely in MLflow: ")
+    assert SECRET not in warning
+    assert last == "the training went on"
 
 
 def test_a_run_does_not_start_without_the_client_that_it_needs(workspace: Any) -> None:

@@ -11,12 +11,6 @@ from textgate.components.tracking.services import check_clients, configured_serv
 from textgate.components.train.train import train_bundle
 
 
-@pytest.fixture(autouse=True)
-def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in services.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
