@@ -1,6 +1,8 @@
 """What tracking services hold: runs in W&B's offline files, and a real MLflow server on this machine."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,7 +75,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
     with open(folder / "mlflow.log", "wb") as log:
-        server = subprocess.Popen([*command, *stores], stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen([*command, *stores], stdout=log, stderr=log, cwd=folder, process_group=0)
     try:
         deadline = time.monotonic() + 120
         while not _answers(f"{address}/health"):
@@ -82,8 +84,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield address
     finally:
-        server.terminate()
-        server.wait(30)
+        # It would wait for the connections that clients keep open.
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _answers(url: str) -> bool:
