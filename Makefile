@@ -63,18 +63,22 @@ images: image-pipeline image-train-gpu image-serving ## Build the images with th
 export REGISTRY ?= textgate
 DOCKER_BUILD ?= docker build
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' components/version.py)
-FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY \
+FROM_SHELL := BASE_IMAGE HTTP_PROXY HTTPS_PROXY NO_PROXY TRACKING \
 	PIP_DEFAULT_TIMEOUT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST
 
 # A build sees only files in this folder, so the certificates of PIP_CERT are copied here during the build.
 image-%:
 	rm -f images/ca-bundle.crt
 	$(if $(PIP_CERT),cp $(PIP_CERT) images/ca-bundle.crt)
-	$(DOCKER_BUILD) --file images/$*.Dockerfile --tag $(REGISTRY)/$*:$(VERSION) \
+	$(DOCKER_BUILD) --file images/$*.Dockerfile --tag $(REGISTRY)/$*$(if $(TRACKING),-tracking):$(VERSION) \
 		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) \
 		$(foreach name,$(FROM_SHELL),$(if $($(name)),--build-arg $(name))) \
 		$(if $(PIP_CERT),--build-arg PIP_CERT=images/ca-bundle.crt) .
 	rm -f images/ca-bundle.crt
+
+# The same image with the clients of experiment tracking, as $(REGISTRY)/%-tracking.
+image-%-tracking:
+	$(MAKE) image-$* TRACKING=1
 
 kind-up: ## Create a cluster on this machine with Kubeflow Pipelines, MinIO and textgate; needs docker, kind, kubectl and git
 	@k8s/kind/kind.sh up
@@ -95,6 +99,8 @@ lock: install ## Resolve requirements.lock again from pyproject.toml, and the lo
 	$(BIN)/uv pip compile pyproject.toml --extra serving $(IMAGE_LOCK) --output-file images/serving.lock
 	$(BIN)/uv pip compile pyproject.toml --extra pipelines --extra train --no-emit-package torch $(IMAGE_LOCK) \
 		--output-file images/pipeline.lock
+	$(BIN)/uv pip compile pyproject.toml --extra tracking --extra model-registry $(IMAGE_LOCK) \
+		--output-file images/tracking.lock
 	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train $(IMAGE_LOCK) \
 		--output-file images/train-gpu.lock
 

@@ -21,6 +21,11 @@ ARG TORCH=2.13.0
 RUN /opt/venv/bin/pip install --no-deps "torch==${TORCH}" \
     && /opt/venv/bin/python -c "from torch.version import cuda; assert cuda is None, \
        'that is the CUDA build: point PIP_EXTRA_INDEX_URL at the CPU wheel index of PyTorch'"
+# Clients of W&B, MLflow and the Kubeflow Model Registry: make image-pipeline-tracking.
+ARG TRACKING=
+COPY images/tracking.lock images/
+RUN if [ -n "${TRACKING}" ]; then \
+    /opt/venv/bin/pip install --no-deps --require-hashes -r images/tracking.lock; fi
 COPY . .
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/venv/bin/pip install --no-deps --no-index --find-links /wheels textgate

@@ -16,6 +16,11 @@ RUN python3 -m venv /build && python3 -m venv /opt/venv
 COPY images/build.lock images/train-gpu.lock images/ca-bundle.cr[t] images/
 RUN /build/bin/pip install --no-deps --require-hashes -r images/build.lock \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r images/train-gpu.lock
+# Clients of W&B, MLflow and the Kubeflow Model Registry: make image-train-gpu-tracking.
+ARG TRACKING=
+COPY images/tracking.lock images/
+RUN if [ -n "${TRACKING}" ]; then \
+    /opt/venv/bin/pip install --no-deps --require-hashes -r images/tracking.lock; fi
 COPY . .
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/venv/bin/pip install --no-deps --no-index --find-links /wheels textgate

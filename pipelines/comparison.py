@@ -18,8 +18,9 @@ from textgate.components.contracts import Recipe
 from textgate.components.contracts.comparison import CostLimits
 from textgate.components.image import IMAGE, Images
 from textgate.components.storage import DEFAULT_BUCKET
+from textgate.components.tracking.tracked_run import GROUP_VARIABLE
 from textgate.pipelines.compared_system import SystemSpec
-from textgate.pipelines.pods import PIPELINE_CONFIG, largest_resources
+from textgate.pipelines.pods import PIPELINE_CONFIG, configure_tracking, largest_resources
 from textgate.pipelines.steps import ServedCandidate, Steps
 from textgate.pipelines.task_stacks import without_source_lines
 
@@ -112,6 +113,7 @@ def _train_systems(steps: Steps, recipes: Sequence[Recipe]) -> Any:
     def pipeline(dataset: dsl.Input[dsl.Dataset], bucket: str) -> _SystemResults:
         with dsl.ParallelFor(specs, parallelism=1) as recipe:
             task = steps.for_training_and_export(system(dataset=dataset, recipe=recipe, code=code, bucket=bucket))
+            configure_tracking(task, GROUP_VARIABLE)
         return _SystemResults(dsl.Collected(task.outputs["result"]), dsl.Collected(task.outputs["Output"]))
 
     return pipeline

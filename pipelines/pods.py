@@ -10,6 +10,7 @@ from textgate.components.contracts import Compute, Recipe, Resources
 from textgate.components.sources import SOURCE_URLS
 from textgate.components.storage.access import Role
 from textgate.components.storage.s3_settings import ROLE_VARIABLES
+from textgate.components.tracking.services import VARIABLES
 
 S3_SECRET = "textgate-s3"  # noqa: S105 (a name)
 """Secret with a key for the complete bucket; without a key boto3 uses the pod's own identity.
@@ -20,6 +21,8 @@ HUB_SECRET = "textgate-hub"  # noqa: S105
 """Secret with a Hugging Face token, for gated models and private data sets."""
 SOURCES_SECRET = "textgate-sources"  # noqa: S105
 """Secret with complete URLs of sources, whose query or user information no pipeline stores."""
+TRACKING_SECRET = "textgate-tracking"  # noqa: S105
+"""Secret with the variables of the tracking services, for the steps train and record."""
 CONFIG_MAP = "textgate"
 """Config map with the address of the store. It and the secrets are optional; k8s/base holds templates."""
 ROLES: dict[str, Role] = {
@@ -89,6 +92,19 @@ def configure_pod(task: Any, instance: str, compute: Compute, schemes: frozenset
     # Argo counts this limit from the start of the FIRST attempt, so it must cover all attempts.
     longest = (RETRIES + 1) * seconds + 2**RETRIES * _BACKOFF_SECONDS
     task.set_retry(RETRIES, f"{_BACKOFF_SECONDS}s", backoff_factor=2, backoff_max_duration=f"{longest}s")
+
+
+def configure_tracking(task: Any, run_variable: str | None = None) -> None:
+    """Give a task's pod the variables of the tracking services.
+
+    Args:
+        task: Task of the pipeline that logs to them.
+        run_variable: Variable for the run's id, which is the value of this label in every pod of the run (KFP's
+            backend/src/common/util/consts.go); None for a task that gets it as an argument.
+    """
+    kubernetes.use_secret_as_env(task, TRACKING_SECRET, {name: name for name in VARIABLES}, optional=True)
+    if run_variable:
+        kubernetes.use_field_path_as_env(task, run_variable, "metadata.labels['pipeline/runid']")
 
 
 def place_on_device(task: Any, resources: Resources) -> None:

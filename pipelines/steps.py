@@ -31,9 +31,17 @@ from textgate.components.preprocess.component import preprocess
 from textgate.components.promote.component import promote
 from textgate.components.record.component import record
 from textgate.components.sources import cache_version, is_mutable
+from textgate.components.tracking.tracked_run import GROUP_VARIABLE, RUN_VARIABLE
 from textgate.components.train.component import train
 from textgate.pipelines.code_version import code_version, step_module
-from textgate.pipelines.pods import RETRIES, configure_pod, place_on_device, schemes_in, training_and_export
+from textgate.pipelines.pods import (
+    RETRIES,
+    configure_pod,
+    configure_tracking,
+    place_on_device,
+    schemes_in,
+    training_and_export,
+)
 
 # The run's id, not its name: on a cluster the name is free text, and runs of a schedule have none.
 _RUN = dsl.PIPELINE_JOB_ID_PLACEHOLDER
@@ -92,6 +100,8 @@ class Steps:
     """Schemes of the URIs of the base models, which are read by the steps up to the merge."""
     trained_from: frozenset[str]
     """Those and the schemes of the finished bundles that trainings start from."""
+    trains_several: bool = False
+    """Whether a run has several trainings, which are then runs of their own in the tracking services."""
 
     @classmethod
     def for_recipes(cls, name: str, recipes: Sequence[Recipe], resources: Resources, images: Images) -> "Steps":
@@ -121,6 +131,7 @@ class Steps:
             base_models=json.dumps({uri: version for uri, version in versions.items() if version}),
             base_schemes=base_schemes,
             trained_from=base_schemes | schemes_in(json.dumps(references)),
+            trains_several=len(recipes) > 1,
         )
 
     def code(self, step: str) -> str:
@@ -144,6 +155,10 @@ class Steps:
         """Run a task on the CPU, by default with the default resources."""
         configure_pod(task, self.name, compute or Compute(), schemes)
         return task.set_container_image(self.images.cpu).set_caching_options(cached)
+
+    @property
+    def _run_variable(self) -> str:
+        return GROUP_VARIABLE if self.trains_several else RUN_VARIABLE
 
     def on_device(self, task: Any, schemes: frozenset[str]) -> Any:
         """Run a task that runs the model in PyTorch, on an accelerator if the family uses one."""
@@ -169,7 +184,9 @@ class Steps:
 
     def record(self, recipe: str, source_version: Any, bucket: Any) -> Any:
         """Add the exit handler, which writes the run record; return its task."""
-        return self.on_cpu(record(recipe=recipe, run=_RUN, source_version=source_version, bucket=bucket), cached=False)
+        task = record(recipe=recipe, run=_RUN, source_version=source_version, bucket=bucket)
+        configure_tracking(task)
+        return self.on_cpu(task, cached=False)
 
     def configure(
         self, recipe: str, source_version: Any, bucket: Any, inputs: Mapping[str, Any]
@@ -215,12 +232,14 @@ class Steps:
         arguments |= {"code": self.code("train"), "base_models": self.base_models}
         if self.resources.nodes == 1:
             task = self.on_device(train(**arguments), self.trained_from)
+            configure_tracking(task, self._run_variable)
             return task.set_caching_options(self.caches_training).outputs["model"]
         # The step itself only creates a TrainJob, whose pods request the resources and use the step's image.
         nodes = self.resources.model_dump_json(exclude={"export", "shards"})
         task = train(**arguments, nodes=nodes)
         compute = Compute(hours=self.resources.hours)
         self.on_cpu(task, cached=self.caches_training, compute=compute, schemes=self.trained_from)
+        configure_tracking(task, self._run_variable)
         if self.resources.accelerator:
             task.set_container_image(self.images.gpu)
         return task.outputs["model"]

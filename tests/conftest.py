@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the settings of the user who runs the tests: store, bucket and workspace."""
+    """Remove the settings of the user who runs the tests: store, bucket, workspace and tracking services."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "TEXTGATE_")) and name != "AWS_CA_BUNDLE":
+        if name.startswith(("AWS_", "MLFLOW_", "TEXTGATE_", "WANDB_")) and name != "AWS_CA_BUNDLE":
             monkeypatch.delenv(name)
 
 

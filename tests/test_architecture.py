@@ -28,6 +28,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "components/metrics": (GROUND, {*HEAVY, "boto3", "onnxruntime"}),
     "components/report": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
     "components/card": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "onnxruntime"}),
+    "components/tracking": (
+        {*GROUND, "textgate.components.card", "textgate.components.storage"},
+        {*HEAVY, "boto3", "onnxruntime"},
+    ),
     "components/inference": ({*GROUND, "textgate.components.metrics"}, {*HEAVY, "boto3", "sklearn", "onnx"}),
     "components/families": (
         {*GROUND, "textgate.components.metrics", "textgate.components.inference"},
@@ -39,7 +43,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
                 *GROUND,
                 *(
                     f"textgate.components.{package}"
-                    for package in ("storage", "sources", "families", "inference", "metrics", "report", "card", "image")
+                    for package in (
+                        *("storage", "sources", "families", "inference", "metrics", "report", "card", "image"),
+                        "tracking",
+                    )
                 ),
             },
             {"kfp"},

@@ -1,6 +1,6 @@
 """Protocol of a model family, and the input and output of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -36,6 +36,8 @@ class TrainingContext:
     """Folder for TensorBoard files; None writes none."""
     bundles: Mapping[str, Path] = field(default_factory=dict)
     """Local folders of the finished bundles that the recipe names (ensemble members, a teacher), by reference."""
+    track: Callable[[dict[str, float], int], None] | None = None
+    """Function that logs values of an update, and its number, to the tracking services; None logs nothing."""
 
 
 class FitResult(NamedTuple):

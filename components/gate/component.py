@@ -41,7 +41,7 @@ def gate_trained(
         from textgate.components.contracts import Recipe
         from textgate.components.gate.gate import gate_trained_model
         from textgate.components.storage import Registry, Store
-        from textgate.components.storage.runs import load_changes, save_decision
+        from textgate.components.storage.runs import load_changes, save_decision, save_report
 
         store = Store.from_environment(bucket)
         result = gate_trained_model(
@@ -56,6 +56,7 @@ def gate_trained(
             Path(sweep.path) if sweep else None,
             load_changes(store, run),
         )
+        save_report(store, run, Path(report.path))
         save_decision(store, run, result)
         return result.passed
 
@@ -111,6 +112,7 @@ def gate_served(
             save_card,
             save_decision,
             save_evaluation,
+            save_report,
             save_test_sample,
         )
 
@@ -131,5 +133,6 @@ def gate_served(
         save_evaluation(store, run, Path(served.path))
         save_test_sample(store, run, Path(served.path))
         save_card(store, run, Path(card.path))
+        save_report(store, run, Path(report.path))
         save_decision(store, run, result)
         return result.passed

@@ -7,7 +7,7 @@ from textgate.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def record(recipe: str, run: str, source_version: str, bucket: str, status: dsl.PipelineTaskFinalStatus) -> None:
-    """Write the record of a run to the store, whether the run succeeded or failed.
+    """Write the record of a run to the store, and log it to the tracking services, whether it succeeded or failed.
 
     Args:
         recipe: Recipe as JSON.
@@ -23,6 +23,8 @@ def record(recipe: str, run: str, source_version: str, bucket: str, status: dsl.
 
         from textgate.components.record.record import record_run
         from textgate.components.storage import Store
+        from textgate.components.tracking.finished_run import track_finished_run
 
         store = Store.from_environment(bucket)
-        record_run(store, run, json.loads(recipe), source_version, status.state, status.error_message)
+        result = record_run(store, run, json.loads(recipe), source_version, status.state, status.error_message)
+        track_finished_run(result, store)

@@ -3,6 +3,7 @@
 configuration.json       recipe with the inputs of the pipeline, if it has some
 decisions/<gate>.json    decisions of the gates
 evaluation.json          evaluation of the served model on the test split
+report.html              report of the last gate that was reached
 test_sample.parquet      texts of the test split, at most 5,000
 README.md                model card
 promotion.json           promotion, if there was one
@@ -27,6 +28,7 @@ from textgate.components.contracts.run_configuration import RunConfiguration
 from textgate.components.storage.s3 import Store
 
 _CARD = "README.md"
+_REPORT = "report.html"
 _TEST_SAMPLE = "test_sample.parquet"
 SAMPLE_TEXTS = 5_000
 """Largest number of texts in a sample for drift tests."""
@@ -150,6 +152,17 @@ def save_card(store: Store, run: str, card: Path) -> None:
         card: File of the card.
     """
     store.put(f"runs/{run}/{_CARD}", card.read_bytes())
+
+
+def save_report(store: Store, run: str, report: Path) -> None:
+    """Save the report of a gate, in place of that of an earlier one."""
+    store.put(f"runs/{run}/{_REPORT}", report.read_bytes())
+
+
+def load_report(store: Store, run: str) -> bytes | None:
+    """Return the report of the last gate that was reached, or None if there is none."""
+    stored = store.get(f"runs/{run}/{_REPORT}")
+    return stored.data if stored else None
 
 
 def save_promotion(store: Store, run: str, promotion: Promotion) -> None:

@@ -36,6 +36,8 @@ from textgate.components.sources import (
 )
 from textgate.components.step import error_line, parse_error
 from textgate.components.storage import Registry, Store
+from textgate.components.tracking.services import check_clients
+from textgate.components.tracking.tracked_run import TrackedRun, tracked_training
 from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_prefix
 from textgate.components.train.cost_meter import CostMeter
 from textgate.components.train.train import train_bundle
@@ -87,9 +89,10 @@ def run(job: TrainingJob) -> ModelBundle:
         The manifest of the bundle that was written to ``job.model``.
 
     Raises:
-        InputError: See ``train_bundle``, ``fetch_inputs`` and ``world_size_for``.
+        InputError: See ``train_bundle``, ``fetch_inputs``, ``world_size_for`` and ``check_clients``.
     """
     meter = CostMeter()
+    check_clients()
     job = resolve_refs(job)
     processes = world_size_for(job.training)
     create_logs_folder(job.logs)
@@ -233,10 +236,25 @@ def run_process(job: TrainingJob, inputs: TrainingInputs, scratch: Path) -> None
 def _train(job: TrainingJob, inputs: TrainingInputs, main: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), inputs.checkpoint_prefix)
     context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles)
-    bundle = train_bundle(job.dataset, job.name, job.training, job.model, context)
-    if main:
-        checkpoints.clear()
+    if not main:
+        return train_bundle(job.dataset, job.name, job.training, job.model, context)
+    with tracked_training(job.name) as run:
+        bundle = train_bundle(job.dataset, job.name, job.training, job.model, replace(context, track=run.log))
+        _log_result(run, bundle)
+    checkpoints.clear()
     return bundle
+
+
+def _log_result(run: TrackedRun, bundle: ModelBundle) -> None:
+    """Log the validation metrics, and the history of a family that has not logged while it trained."""
+    if not run.last_step:
+        for step, entry in enumerate(bundle.history, 1):
+            run.log({f"train/{name}": value for name, value in entry.items()}, step)
+    measured = {
+        f"validation/{name.removeprefix('validation_')}" if name.startswith("validation_") else f"train/{name}": value
+        for name, value in bundle.metrics.items()
+    }
+    run.log(measured, run.last_step + 1)
 
 
 def _spawn(job: TrainingJob, inputs: TrainingInputs, processes: int) -> None:

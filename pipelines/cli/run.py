@@ -120,10 +120,18 @@ def _print_result(result: "LocalRun", recipe: Recipe) -> None:
         ("data", account_lines(result.dataset)[0]),
         *run_lines(result.record),
         ("report", str(result.report)),
+        *_offline_line(result.folder),
         ("took", duration(result.seconds)),
         ("next", _next_command(result, recipe)),
     ]
     print_lines(console, lines)
+
+
+def _offline_line(folder: Path) -> list[tuple[str, str]]:
+    """Return the line that says where W&B's offline files are, if there are any."""
+    offline = folder / "wandb"
+    line = f"offline in {offline}; to upload: wandb sync {offline}/offline-run-*"
+    return [("wandb", line)] if offline.is_dir() else []
 
 
 def _sweep_table(result: "LocalRun") -> Table:

@@ -28,6 +28,7 @@ from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
 from textgate.pipelines.container_engine import local_image, pull_image
+from textgate.components.tracking.services import check_clients
 from textgate.pipelines.garbage.workspace_garbage import GC_LOCK
 from textgate.pipelines.interrupts import raised_signals
 from textgate.pipelines.recipes import with_feedback_of
@@ -109,7 +110,7 @@ def run_pipeline(recipe: Recipe, settings: LocalSettings, sweep: Sequence[Combin
         compile_pipeline(recipes[0], path, images, sweep)
 
     log = _run(recipe.name, [recipe], settings, loops, compile_recipe)
-    report = _publish_report(log.folder, settings.store)
+    report = _publish_report(log.folder)
     table = _publish_sweep(log, settings.store) if sweep else []
     record = load_record(settings.store, log.folder.name)
     return LocalRun(record, log.dataset(), log.steps, table, time.perf_counter() - started, log.folder, report)
@@ -138,7 +139,7 @@ def run_comparison(recipes: Sequence[Recipe], limits: CostLimits, settings: Loca
         write_file(path, Path(log.outputs["compare"][artifact].uri).read_bytes())
         store.upload_file(path, f"runs/{folder.name}/{path.name}")
     comparison = Comparison.parse(table.read_bytes(), str(table))
-    report = _publish_report(folder, store) if comparison.winner else None
+    report = _publish_report(folder) if comparison.winner else None
     record = load_record(store, folder.name)
     seconds = time.perf_counter() - started
     return LocalComparison(comparison, record, log.dataset(), log.steps, seconds, folder, page, report)
@@ -160,6 +161,8 @@ def _run(
     recipes = [with_feedback_of(recipe, store.bucket) for recipe in recipes]
     version = source_version(recipes[0].source)
     content, containers = "", None
+    if settings.runner == "subprocess":
+        check_clients()
     if settings.runner == "docker":
         content = _find_image(image, settings.display)
         remove_abandoned(runs)
@@ -227,12 +230,11 @@ def _exclusive(lock: Path, name: str) -> Iterator[None]:
         held.release()
 
 
-def _publish_report(folder: Path, store: Store) -> Path:
-    """Copy the report of the last gate that was reached to ``report.html``, here and in the store."""
+def _publish_report(folder: Path) -> Path:
+    """Copy the report of the last gate that was reached to ``report.html``; the gate itself has stored it."""
     source = next(path for task in _REPORTS if (path := folder / task / "report").exists())
     report = folder / "report.html"
     write_file(report, source.read_bytes())
-    store.upload_file(report, f"runs/{folder.name}/report.html")
     return report
 
 

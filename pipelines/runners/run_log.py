@@ -7,6 +7,7 @@ that prints it.
 import contextlib
 import io
 import logging
+import os
 import re
 import shutil
 import threading
@@ -24,6 +25,7 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.machine_errors import machine_error
 from textgate.components.step import WARNING_PREFIX, WORK_PREFIX, parse_error
 from textgate.components.storage import Store
+from textgate.components.tracking.tracked_run import GROUP_VARIABLE, RUN_VARIABLE
 from textgate.pipelines.runners.display import Display
 from textgate.pipelines.runners.kfp_local_patches import observed
 from textgate.pipelines.runners.running_task import RunningTask, ThreadState
@@ -144,16 +146,25 @@ class RunLog(io.TextIOBase):
 
     def run_process(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """See ``TaskObserver``."""
-        return self._exited(self._processes.run_process(full_command, env_vars))
+        folder = os.environ.get("WANDB_DIR") or str(self.folder)
+        variables = {**self._tracking(folder), **(env_vars or {})}
+        return self._exited(self._processes.run_process(full_command, variables))
 
     def run_container(self, command: list[str], variables: dict[str, str]) -> int:
         """See ``TaskObserver``; an error of the engine is one of the task."""
         assert self._containers is not None  # noqa: S101
         try:
+            variables = {**variables, **self._tracking(str(self.folder))}
             return self._exited(self._containers.run(self._run, command, variables))
         except InputError as error:
             self._fail(error)
             return error.exit_code
+
+    def _tracking(self, wandb_folder: str) -> dict[str, str]:
+        """Return variables for the tracking of the current thread's task: the pipeline run, and W&B's folder."""
+        task = self._thread.task
+        several = task is not None and bool(task.iteration)
+        return {GROUP_VARIABLE if several else RUN_VARIABLE: self._run, "WANDB_DIR": wandb_folder}
 
     def interrupt(self) -> None:
         """End the running steps; the run is over."""

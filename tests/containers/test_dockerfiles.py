@@ -58,10 +58,27 @@ def test_an_image_pins_its_parts_and_runs_as_an_unprivileged_user(path: Path) ->
     assert re.findall(r"^USER (.*)", text, re.MULTILINE) == ["10001:10001"]
     assert re.findall(r"^ARG VERSION=(.*)", text, re.MULTILINE) == [__version__]
     assert "--mount" not in text  # builds without BuildKit
-    assert set(re.findall(r"-r (images/\S+)", text)) == {"images/build.lock", f"images/{path.stem}.lock"}
+    tracking = {"images/tracking.lock"} if "\nARG TRACKING=\n" in text else set()
+    assert set(re.findall(r"-r (images/[\w.-]+)", text)) == {"images/build.lock", f"images/{path.stem}.lock"} | tracking
     for installed in re.findall(r"pip install (.*)", text):
         pinned = "--require-hashes" in installed or "--no-index" in installed or "torch==${TORCH}" in installed
         assert pinned, installed
+
+
+def test_the_variants_for_tracking_are_built_from_the_same_file_under_another_name() -> None:
+    for name in ("pipeline", "train-gpu"):
+        made = subprocess.run(
+            ["make", "--dry-run", f"image-{name}-tracking", "REGISTRY=r.example"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        ).stdout
+        build = made[made.index("docker build") :]
+        assert f"--file images/{name}.Dockerfile --tag r.example/{name}-tracking:{__version__}" in build
+        assert "--build-arg TRACKING" in build
+    plain = subprocess.run(["make", "--dry-run", "image-pipeline"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert f"--tag textgate/pipeline:{__version__}" in plain
+    assert "TRACKING" not in plain
 
 
 def test_one_version_of_textgate_and_one_of_torch_everywhere() -> None:
@@ -73,7 +90,13 @@ def test_one_version_of_textgate_and_one_of_torch_everywhere() -> None:
 
 @pytest.mark.parametrize(
     ("name", "extras"),
-    [("build", []), ("serving", ["serving"]), ("pipeline", ["pipelines"]), ("train-gpu", ["pipelines"])],
+    [
+        ("build", []),
+        ("serving", ["serving"]),
+        ("pipeline", ["pipelines"]),
+        ("train-gpu", ["pipelines"]),
+        ("tracking", ["tracking", "model-registry"]),
+    ],
 )
 def test_a_lock_file_is_a_subset_of_the_complete_one(name: str, extras: list[str]) -> None:
     own = pins(ROOT / "images" / f"{name}.lock")

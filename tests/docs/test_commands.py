@@ -94,8 +94,12 @@ MAKE_TARGETS = set(re.findall(r"^([\w%-]+):(?!=)", (ROOT / "Makefile").read_text
 
 
 def is_make_target(name: str) -> bool:
-    images = {f"image-{path.stem}" for path in (ROOT / "images").glob("*.Dockerfile")}
-    return name in MAKE_TARGETS - {"image-%"} or ("image-%" in MAKE_TARGETS and name in images)
+    files = {f"image-{path.stem}": path.read_text("utf-8") for path in (ROOT / "images").glob("*.Dockerfile")}
+    tracking = {f"{image}-tracking" for image, text in files.items() if "ARG TRACKING=" in text}
+    patterns = {"image-%": files.keys(), "image-%-tracking": tracking}
+    return name in MAKE_TARGETS - patterns.keys() or any(
+        pattern in MAKE_TARGETS and name in names for pattern, names in patterns.items()
+    )
 
 
 @pytest.mark.parametrize(("block", "line"), commands("make"))

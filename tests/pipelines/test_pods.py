@@ -11,6 +11,7 @@ from pipelines.specification import ALWAYS_RUN, missing_inputs, tasks
 from textgate.components.contracts import Compute, InputError, Recipe, bundle_references
 from textgate.components.image import Images
 from textgate.components.sources import SOURCE_URLS
+from textgate.components.tracking.services import VARIABLES
 from textgate.pipelines import recipes
 from textgate.pipelines.code_version import code_version, step_module
 from textgate.pipelines.sweep import Combination, combinations
@@ -107,7 +108,7 @@ def test_the_steps_of_every_recipe_request_what_they_need(name: str, tmp_path: P
     assert images == {step: IMAGES.gpu if step in placed else IMAGES.cpu for step in STEPS}
 
 
-def check_step(step: Step, recipe: Recipe) -> None:
+def check_step(step: Step, recipe: Recipe, *, swept: bool = False) -> None:
     compute = recipe.resources if step.name in ON_DEVICE else recipe.resources.export
     if step.name in LIGHT | SELECTS:
         compute = Compute()
@@ -130,6 +131,9 @@ def check_step(step: Step, recipe: Recipe) -> None:
     }
     assert step.platform["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
     check_secrets(step, recipe)
+    variable = "TEXTGATE_RUN_GROUP" if swept else "TEXTGATE_RUN"
+    runs = [(one["name"], one["fieldPath"]) for one in step.platform.get("fieldPathAsEnv", [])]
+    assert runs == [(variable, "metadata.labels['pipeline/runid']")] * (step.name == "train")
     settings = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION"]
     assert environment_keys(step.platform["configMapAsEnv"], "configMap", "textgate") == {key: key for key in settings}
 
@@ -155,8 +159,13 @@ def check_secrets(step: Step, recipe: Recipe) -> None:
     expected = {"textgate-s3", f"textgate-s3-{role}"} if role else set()
     expected |= {"textgate-hub"} if any(uri.startswith("hf:") for uri in read) else set()
     expected |= {"textgate-sources"} if any(uri.startswith("http") for uri in read) else set()
+    # Only the steps that log to the tracking services get their keys.
+    tracks = step.name in {"train", "record"}
+    expected |= {"textgate-tracking"} if tracks else set()
     secrets = step.platform.get("secretAsEnv", [])
     assert {secret["secretName"] for secret in secrets} == expected
+    if tracks:
+        assert environment_keys(secrets, "secret", "textgate-tracking") == {name: name for name in VARIABLES}
     if "bucket" in step.task["inputs"]["parameters"]:
         assert role, "a step that uses the store needs a role"
     if role:
@@ -221,7 +230,7 @@ def test_only_steps_on_an_accelerator_get_a_node_selector(swept: tuple[str, ...]
     recipe = recipes.load("quickstart", OVERRIDES)
     seen = set()
     for step in steps(*compiled(tmp_path, recipe, found)):
-        check_step(step, recipe)
+        check_step(step, recipe, swept=bool(swept))
         seen.add(step.name)
         if step.name in ON_DEVICE:
             requested = step.container["resources"]["accelerator"]

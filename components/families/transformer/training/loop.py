@@ -189,7 +189,7 @@ def _training_arguments(model: Any, training: FineTuning, plan: _Plan, output: P
 
 
 def _callbacks(training: FineTuning, plan: _Plan, context: TrainingContext, scratch: Path) -> list[TrainerCallback]:
-    callbacks = [PrintProgress(training), LogBeforeCheckpoint(), *tracking_callbacks(context.logs)]
+    callbacks = [PrintProgress(training), LogBeforeCheckpoint(), *tracking_callbacks(context)]
     if context.checkpoints:
         callbacks.append(StoreCheckpoint(context.checkpoints, scratch))
     if plan.evaluates and training.early_stopping:

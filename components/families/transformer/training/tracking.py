@@ -1,50 +1,37 @@
-"""Experiment tracking of the training loss and scores: TensorBoard files, Weights & Biases, MLflow."""
+"""Trainer callbacks that log the training loss and scores: TensorBoard files, and the tracking services."""
 
 import copy
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.integrations import (
-    MLflowCallback,
-    TensorBoardCallback,
-    WandbCallback,
-    is_mlflow_available,
-    is_wandb_available,
-)
+from transformers.integrations import TensorBoardCallback
 
-from textgate.components.contracts import InputError
+from textgate.components.families import TrainingContext
 
 
-def tracking_callbacks(logs: Path | None) -> list[TrainerCallback]:
-    """Return the Trainer callbacks of TensorBoard and of the tracking services that the environment configures.
-
-    The clients of the services read their addresses and keys from the environment themselves.
-
-    Args:
-        logs: Folder for TensorBoard files; None writes none.
-
-    Raises:
-        InputError: If a service is configured but its client is not installed.
-    """
-    callbacks: list[TrainerCallback] = [_TensorBoard(logs)] if logs else []
-    environment = os.environ
-    if environment.get("WANDB_API_KEY") or environment.get("WANDB_MODE") == "offline":
-        if not is_wandb_available():
-            raise _missing("WANDB_API_KEY or WANDB_MODE", "wandb")
-        callbacks.append(WandbCallback())
-    if environment.get("MLFLOW_TRACKING_URI"):
-        if not is_mlflow_available():
-            raise _missing("MLFLOW_TRACKING_URI", "mlflow")
-        callbacks.append(MLflowCallback())
-    return callbacks
+def tracking_callbacks(context: TrainingContext) -> list[TrainerCallback]:
+    """Return the Trainer callbacks that log to where ``context`` says: TensorBoard files and tracking services."""
+    return [
+        *([_TensorBoard(context.logs)] if context.logs else []),
+        *([_Track(context.track)] if context.track else []),
+    ]
 
 
-def _missing(variable: str, package: str) -> InputError:
-    return InputError(
-        f"{variable} enables tracking, but {package} is not installed: pip install {package}, or unset it"
-    )
+class _Track(TrainerCallback):
+    """Callback that passes the numbers of each log entry on, by the names that transformers' own callbacks use."""
+
+    def __init__(self, track: Callable[[dict[str, float], int], None]) -> None:
+        self._track = track
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+        numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
+        self._track({_title(name): float(value) for name, value in numbers.items()}, state.global_step)
+
+
+def _title(name: str) -> str:
+    return f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}"
 
 
 class _TensorBoard(TensorBoardCallback):
