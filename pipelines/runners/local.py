@@ -27,8 +27,8 @@ from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import source_version
 from textgate.components.storage import Store
 from textgate.components.storage.runs import load_record
-from textgate.pipelines.container_engine import local_image, pull_image
 from textgate.components.tracking.services import check_clients
+from textgate.pipelines.container_engine import local_image, pull_image
 from textgate.pipelines.garbage.workspace_garbage import GC_LOCK
 from textgate.pipelines.interrupts import raised_signals
 from textgate.pipelines.recipes import with_feedback_of
