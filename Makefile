@@ -92,7 +92,7 @@ lock: install ## Resolve requirements.lock again from pyproject.toml, and the lo
 	$(BIN)/uv pip compile pyproject.toml --extra serving $(IMAGE_LOCK) --output-file images/serving.lock
 	$(BIN)/uv pip compile pyproject.toml --extra pipelines --extra train --no-emit-package torch $(IMAGE_LOCK) \
 		--output-file images/pipeline.lock
-	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train $(IMAGE_LOCK) \
+	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train --extra gpu $(IMAGE_LOCK) \
 		--output-file images/train-gpu.lock
 
 # Subsets of requirements.lock. --no-config ignores the dependency metadata of torch in pyproject.toml, so that the GPU

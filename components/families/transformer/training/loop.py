@@ -44,6 +44,7 @@ from textgate.components.families.transformer.training.callbacks import (
 from textgate.components.families.transformer.training.history import history, mean_loss
 from textgate.components.families.transformer.training.loss import build_loss
 from textgate.components.families.transformer.training.sharding import fsdp_options
+from textgate.components.families.transformer.training.throughput import Throughput
 from textgate.components.families.transformer.training.tracking import tracking_callbacks
 from textgate.components.families.transformer.training.trainer import LengthGroupedTrainer, token_count
 from textgate.components.families.transformer.training.training_state import unpack_checkpoint
@@ -102,6 +103,7 @@ def train(
             data_collator=collate,
             processing_class=tokenizer,
             loss=build_loss(training, [example["labels"] for example in examples], labels),
+            throughput=Throughput(model, plan.precision, context.meter) if context.meter else None,
             compute_metrics=lambda output: {"f1": f1(output.label_ids, output.predictions.argmax(axis=1), labels)},
             callbacks=_callbacks(training, plan, context, scratch),
         )
