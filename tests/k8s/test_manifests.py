@@ -47,6 +47,7 @@ EXPECTED = {
     "components/namespace": BASE | SERVING,
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
+    "components/serving-gpu": BASE | SERVING,
     "components/gc": BASE | SERVING | {"CronJob/textgate-gc"},
     "components/workload-identity": BASE | SERVING | LAUNCHER,
 }
