@@ -343,6 +343,8 @@ def test_the_optimizer_and_the_8_bit_base_are_chosen_in_the_recipe() -> None:
         parse("train.optimizer=lion")
     with pytest.raises(InputError, match="needs quantization: none"):
         parse("train.adapter.variant=pissa", "train.adapter.quantization=int8")
+    with pytest.raises(InputError, match="dora does not work on an 8-bit base: it needs quantization: nf4 or none"):
+        parse("train.adapter.variant=dora", "train.adapter.quantization=int8")
 
 
 @pytest.mark.parametrize(

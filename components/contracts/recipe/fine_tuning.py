@@ -22,7 +22,7 @@ class Adapter(RecipeSection):
     base model."""
     variant: Literal["lora", "rslora", "dora", "pissa"] = "lora"
     """Adapter method: LoRA, rsLoRA (Kalajdzievski, 2023), DoRA (Liu et al., 2024) or PiSSA (Meng et al., 2024);
-    ``pissa`` needs ``quantization: none``."""
+    ``pissa`` needs ``quantization: none``, and ``dora`` does not work with ``int8``."""
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     """Quantization of the frozen base model during training: ``nf4`` is 4-bit NormalFloat with double quantization
     (Dettmers et al., QLoRA, 2023) and saves most of its memory; ``int8`` (Dettmers et al., LLM.int8(), 2022) needs
@@ -32,6 +32,13 @@ class Adapter(RecipeSection):
     def _pissa_needs_full_precision(self) -> "Adapter":
         if self.variant == "pissa" and self.quantization != "none":
             raise ValueError("variant pissa starts from the full-precision weights: it needs quantization: none")
+        return self
+
+    @model_validator(mode="after")
+    def _dora_needs_no_8_bit_base(self) -> "Adapter":
+        # PEFT 0.21 loses the scales of the 8-bit weights of a CPU when it computes their norm.
+        if self.variant == "dora" and self.quantization == "int8":
+            raise ValueError("variant dora does not work on an 8-bit base: it needs quantization: nf4 or none")
         return self
 
 
