@@ -7,7 +7,7 @@ CLIENTS := $(VENV)/clients
 # One process per core with one thread each: tiny models lose time by splitting work between threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal
 
-.PHONY: help run test test-slow test-long test-containers test-cluster check docs images kind-up kind-test kind-down lock protos install clean
+.PHONY: help run test test-slow test-long test-gpu test-containers test-cluster check docs images kind-up kind-test kind-down lock protos install clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -24,6 +24,9 @@ test-slow: install $(CLIENTS)/.installed ## Run the tests that need real weights
 
 test-long: install ## Train on whole corpora and simulate thousands of data sets; not in CI
 	$(PYTEST) -m long
+
+test-gpu: install ## Check on a GPU what recipes promise about memory; needs torch's CUDA build, and onnxruntime-gpu
+	$(BIN)/pytest -q -m gpu tests/gpu
 
 test-containers: install ## Build the images and run the quickstart in them; needs Docker and debootstrap, as root
 	$(BIN)/pytest -q -rs -m slow tests/containers
@@ -58,7 +61,7 @@ $(CLIENTS)/.installed: tests/clients/requirements.lock | $(INSTALLED)
 		--require-hashes -r $<
 	@touch $@
 
-images: image-pipeline image-train-gpu image-serving ## Build the images with the shell's settings of pip and proxies
+images: image-pipeline image-train-gpu image-serving image-serving-gpu ## Build the images with the shell's settings of pip and proxies
 
 export REGISTRY ?= textgate
 DOCKER_BUILD ?= docker build
@@ -97,15 +100,18 @@ lock: install ## Resolve requirements.lock again from pyproject.toml, and the lo
 		--no-header --quiet --output-file tests/clients/requirements.lock
 	echo 'setuptools>=77' | $(BIN)/uv pip compile - $(IMAGE_LOCK) --output-file images/build.lock
 	$(BIN)/uv pip compile pyproject.toml --extra serving $(IMAGE_LOCK) --output-file images/serving.lock
+	echo "onnxruntime-gpu[cuda,cudnn]==$$(sed -n 's/^onnxruntime==\([0-9.]*\).*/\1/p' images/serving.lock)" \
+		| $(BIN)/uv pip compile pyproject.toml - --no-config --extra serving --no-emit-package onnxruntime $(IMAGE_LOCK) \
+		--output-file images/serving-gpu.lock
 	$(BIN)/uv pip compile pyproject.toml --extra pipelines --extra train --no-emit-package torch $(IMAGE_LOCK) \
 		--output-file images/pipeline.lock
 	$(BIN)/uv pip compile pyproject.toml --extra tracking --extra model-registry $(IMAGE_LOCK) \
 		--output-file images/tracking.lock
-	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train $(IMAGE_LOCK) \
+	echo torch==2.13.0 | $(BIN)/uv pip compile pyproject.toml - --no-config --extra pipelines --extra train --extra gpu $(IMAGE_LOCK) \
 		--output-file images/train-gpu.lock
 
 # Subsets of requirements.lock. --no-config ignores the dependency metadata of torch in pyproject.toml, so that the GPU
-# lock has torch's CUDA packages.
+# lock has torch's CUDA packages. onnxruntime-gpu replaces onnxruntime, with the same version.
 IMAGE_LOCK := --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --quiet
 

@@ -125,6 +125,7 @@ def train(
     from textgate.components.evaluate.evaluate import evaluate_bundle
     from textgate.components.export_onnx.export_onnx import export_bundle
     from textgate.components.families import TrainingContext
+    from textgate.components.families.accelerator_meter import AcceleratorMeter
     from textgate.components.ingest.ingest import ingest_source
     from textgate.components.merge_quantize.merge_quantize import merge_bundle
     from textgate.components.preprocess.preprocess import preprocess_dataset
@@ -146,12 +147,13 @@ def train(
         training = replace_bundle_references(training, lambda reference: resolve_ref(reference, registry))
         bundles = {name: fetch_bundle(name, registry, folder)[0] for name in bundle_references(training)}
     base_model = getattr(training, "base_model", None)
+    accelerator = AcceleratorMeter.for_training(training)
     context = TrainingContext(
-        base_model=fetch(base_model, default_downloads()) if base_model else None, bundles=bundles
+        base_model=fetch(base_model, default_downloads()) if base_model else None, bundles=bundles, meter=accelerator
     )
     meter = CostMeter()
     train_bundle(folder / "dataset", opened.name, training, folder / "trained", context)
-    record_cost(meter, training, bundles, folder / "trained")
+    record_cost(meter, training, bundles, folder / "trained", accelerator.use() if accelerator else None)
     evaluate_bundle(folder / "dataset", folder / "trained", folder / "trained-evaluation", export=opened.export)
     merge_bundle(folder / "trained", folder / "merged")
     export_bundle(folder / "merged", folder / "dataset", opened.export, folder / "served")

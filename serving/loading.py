@@ -13,6 +13,7 @@ import numpy as np
 
 from textgate.components.contracts import InputError, OnnxRuntime
 from textgate.components.inference import LoadedBundle, load_bundle
+from textgate.components.inference.device import Device
 from textgate.components.inference.failures import describe
 from textgate.serving.served_model import ServedVersion
 
@@ -25,7 +26,7 @@ class OpeningTimeoutError(InputError):
     """A bundle that does not end loading; its thread goes on, so it must not be tried again and again."""
 
 
-def open_version(model: str, version: str, folder: Path, threads: int) -> ServedVersion:
+def open_version(model: str, version: str, folder: Path, threads: int, device: Device = "cpu") -> ServedVersion:
     """Load a bundle, run it on a few texts, and measure its processing time.
 
     Args:
@@ -33,6 +34,7 @@ def open_version(model: str, version: str, folder: Path, threads: int) -> Served
         version: Version that the folder must contain.
         folder: Folder of the bundle.
         threads: Number of threads that predict.
+        device: Device that runs ONNX graphs.
 
     Raises:
         InputError: The folder does not contain the version, or the version cannot be served, for whatever reason.
@@ -42,7 +44,7 @@ def open_version(model: str, version: str, folder: Path, threads: int) -> Served
 
     def work() -> None:
         try:
-            opened.append(_open(model, version, folder, threads))
+            opened.append(_open(model, version, folder, threads, device))
         except BaseException as error:  # PyO3's PanicException is no Exception
             failed.append(error)
 
@@ -57,11 +59,13 @@ def open_version(model: str, version: str, folder: Path, threads: int) -> Served
     return opened[0]
 
 
-def _open(model: str, version: str, folder: Path, threads: int) -> ServedVersion:
-    loaded = load_bundle(folder, threads=1)
+def _open(model: str, version: str, folder: Path, threads: int, device: Device) -> ServedVersion:
+    loaded = load_bundle(folder, threads=1, device=device)
     if not loaded.bundle.fingerprint.startswith(version):
         raise InputError(f"the version {version} contains the bundle {loaded.bundle.fingerprint[:12]}")
-    served = ServedVersion(model, version, loaded, _load_parallel(folder, loaded, threads))
+    # On a GPU, the threads share one session.
+    parallel = loaded if device == "cuda" else _load_parallel(folder, loaded, threads)
+    served = ServedVersion(model, version, loaded, parallel)
     loaded.warm_up(_WARM_UP_TEXTS)
     seconds = []
     for _ in range(2):

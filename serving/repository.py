@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from textgate.components.contracts import InputError, StoreError
+from textgate.components.inference.device import Device
 from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import CHAMPION, ModelRef, Registry, StoreConnectionError
 from textgate.serving.channels import Channels
@@ -41,11 +42,13 @@ class Repository:
     threads: int
     """Number of threads that predict."""
     traffic: TrafficSplit = field(default_factory=TrafficSplit)
+    device: Device = "cpu"
+    """Device that runs ONNX graphs."""
 
     def __post_init__(self) -> None:
         self.table = ModelTable(self.metrics, self.traffic.challenger_share)
         self.channels = Channels(self.registry)
-        self._disk = Workspace(self.workspace, self.registry, self.threads)
+        self._disk = Workspace(self.workspace, self.registry, self.threads, self.device)
         self._lock = threading.Lock()
         self._wanted: dict[str, ModelRef] = {}
         """Models to serve, whether they can be served at present or not."""

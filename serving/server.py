@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from textgate.components.contracts import InputError
+from textgate.components.inference.device import Device, check_cuda
 from textgate.components.storage import ModelRef, Registry
 from textgate.serving.access import LOOPBACK_HOSTS
 from textgate.serving.app import Application
@@ -56,6 +57,8 @@ class ServerSettings:
     """gRPC port; 0 picks a free one."""
     threads: int = 0
     """Number of threads that predict; 0 means one for each core that the process may use."""
+    device: Device = "cpu"
+    """Device that runs ONNX graphs."""
     limits: RequestLimits = field(default_factory=RequestLimits)
     poll_seconds: float = 5.0
     """Seconds between two looks at the channels of the registry."""
@@ -82,8 +85,10 @@ def serve(settings: ServerSettings, registry: Registry) -> None:
     """Serve until SIGTERM or SIGINT, then finish the running requests.
 
     Raises:
-        InputError: If the address, the keys or the certificate cannot be used.
+        InputError: If the address, the keys, the certificate or the device cannot be used.
     """
+    if settings.device == "cuda":
+        check_cuda()
     # Each thread tokenizes its own batch; the tokenizers' own thread pool would compete for the cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     keys = Keys.read(settings.keys) if settings.keys else None
@@ -103,7 +108,7 @@ async def _serve(
 ) -> None:
     metrics, limits = Metrics(), settings.limits
     threads = settings.threads or len(os.sched_getaffinity(0))
-    repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic)
+    repository = Repository(registry, settings.workspace, metrics, threads, settings.traffic, settings.device)
     listening = listen(settings.host, settings.port)
     batcher = Batcher(threads, limits.deadline_seconds / 2, metrics)
     feedback_log = FeedbackLog(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from textgate.components.contracts import InputError, ModelBundle, new_folder, write_file
 from textgate.components.contracts.model_name import MODEL_NAME
+from textgate.components.inference.device import Device
 from textgate.components.inference.failures import describe, failures_as
 from textgate.components.storage import CHAMPION, ModelRef, Registry
 from textgate.serving.loading import open_version
@@ -46,6 +47,8 @@ class Workspace:
     registry: Registry
     threads: int
     """Number of threads that predict."""
+    device: Device = "cpu"
+    """Device that runs ONNX graphs."""
     _opened: dict[tuple[str, str], int] = field(default_factory=dict)
     """Descriptors of the bundles' folders by model and version, each with a shared lock."""
 
@@ -113,7 +116,7 @@ class Workspace:
         if earlier is not None:
             os.close(earlier)
         self._opened[model, version] = handle
-        return open_version(model, version, folder, self.threads)
+        return open_version(model, version, folder, self.threads, self.device)
 
     def _download(self, model: str, version: str, folder: Path) -> None:
         """Download a bundle, unless another server of this folder does so at the same time."""

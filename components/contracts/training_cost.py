@@ -30,6 +30,8 @@ class TrainingCost(FrozenModel):
     """Peak resident memory in bytes."""
     accelerators: int | None = None
     """Accelerators that the training could use, of all machines; None before textgate 0.2, when it was not recorded."""
+    accelerator_use: "AcceleratorUse | None" = None
+    """Memory and speed of the GPUs; None without one, and before textgate 0.2, when it was not recorded."""
     earlier: list["EarlierTraining"] = []
     """Trainings of the members of an ensemble, or of the teacher of a distilled student. They are not part of the
     figures above."""
@@ -82,6 +84,37 @@ class TrainingCost(FrozenModel):
 
     def _earlier(self, role: Literal["member", "teacher"]) -> Iterator["EarlierTraining"]:
         return (each for part in self._parts() for each in part.earlier if each.role == role)
+
+
+class AcceleratorUse(FrozenModel):
+    """Memory and speed of the GPUs of a training, which has one process per GPU."""
+
+    name: str
+    """Product name of the device, such as ``NVIDIA H100 80GB HBM3``."""
+    peak_allocated: int
+    """Most bytes that tensors took on one device."""
+    peak_reserved: int
+    """Most bytes that PyTorch's allocator took on one device: at least this much must be free to train."""
+    utilization: float | None = None
+    """Mean share of the time in which a kernel ran; None if NVML did not measure it."""
+    tokens_per_second: float | None = None
+    """Trained tokens per second without padding, of all devices; None if there was no or a single update."""
+    texts_per_second: float | None = None
+    """Trained texts per second, of all devices."""
+    mfu: float | None = None
+    """Model FLOPs utilization: share of the devices' peak FLOP/s that the model needs; None if the peak is unknown."""
+
+    @property
+    def message(self) -> str:
+        """The figures that are known, such as ``7.1 GB of GPU memory, 20,000 tokens/s, 41 % MFU, 97 % busy``."""
+        parts = [f"{self.peak_reserved / 1e9:,.1f} GB of GPU memory"]
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
+        if self.mfu is not None:
+            parts.append(f"{self.mfu:.0%} MFU")
+        if self.utilization is not None:
+            parts.append(f"{self.utilization:.0%} busy")
+        return ", ".join(parts)
 
 
 class EarlierTraining(FrozenModel):

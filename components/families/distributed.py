@@ -75,14 +75,19 @@ def broadcast_from_main(compute: Callable[[], Any]) -> Any:
     return results[0]
 
 
-def all_reduce_min(value: int) -> int:
-    """Return the smallest ``value`` of all processes."""
+def all_gather(value: Any) -> list[Any]:
+    """Return the ``value`` of every process, by rank; all processes must call this."""
     import torch
 
     values = [value] * world_size()
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(values, value)
-    return min(values)
+    return values
+
+
+def all_reduce_min(value: int) -> int:
+    """Return the smallest ``value`` of all processes."""
+    return int(min(all_gather(value)))
 
 
 def is_multi_node() -> bool:

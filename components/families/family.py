@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from textgate.components.contracts import Dataset, InputError, ModelBundle, OnnxRuntime, TransformersRuntime
 from textgate.components.contracts.bundle import Runtime
+from textgate.components.families.accelerator_meter import AcceleratorMeter
 from textgate.components.inference import Predictor
 
 _DEFAULT_BENCHMARK_TOKENS = 512
@@ -38,6 +39,8 @@ class TrainingContext:
     """Local folders of the finished bundles that the recipe names (ensemble members, a teacher), by reference."""
     track: Callable[[dict[str, float], int], None] | None = None
     """Function that logs values of an update, and its number, to the tracking services; None logs nothing."""
+    meter: AcceleratorMeter | None = None
+    """Receives the speed of the training; None without a GPU."""
 
 
 class FitResult(NamedTuple):

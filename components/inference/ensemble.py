@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from textgate.components.contracts import EnsembleRuntime, InputError, ModelBundle
 from textgate.components.contracts.bundle import MANIFEST
+from textgate.components.inference.device import Device
 from textgate.components.inference.loaded_bundle import LoadedBundle, load_member
 from textgate.components.inference.predictor import PartialPrediction, assemble
 
@@ -23,19 +24,22 @@ class EnsemblePredictor:
         bundle: Its manifest.
         runtime: Its runtime: names and weights of the members.
         threads: See ``load_bundle``.
+        device: See ``load_bundle``.
 
     Raises:
         InputError: A member is missing, cannot be loaded, is itself an ensemble, or has other labels than the ensemble.
     """
 
-    def __init__(self, folder: Path, bundle: ModelBundle, runtime: EnsembleRuntime, threads: int) -> None:
+    def __init__(
+        self, folder: Path, bundle: ModelBundle, runtime: EnsembleRuntime, threads: int, device: Device
+    ) -> None:
         self._members: list[tuple[LoadedBundle, float]] = []
         for name, weight in zip(runtime.members, runtime.weights, strict=True):
             if f"{name}/{MANIFEST}" not in bundle.files:
                 raise InputError(f"the bundle {folder} lacks {name}, which its runtime names as a member")
             # A member with weight 0 changes nothing, so it is not run.
             if weight:
-                self._members.append((_load_member(folder / name, bundle.labels, threads), weight))
+                self._members.append((_load_member(folder / name, bundle.labels, threads, device), weight))
         # The member with the longest maximum length is the slowest. It runs last, so that the ensemble can yield each
         # of its batches as soon as it is ready.
         self._members.sort(key=lambda member: member[0].bundle.max_tokens or 0)
@@ -72,8 +76,8 @@ class EnsemblePredictor:
             tokens = 0
 
 
-def _load_member(folder: Path, labels: list[str], threads: int) -> LoadedBundle:
-    member = load_member(folder, threads)
+def _load_member(folder: Path, labels: list[str], threads: int, device: Device) -> LoadedBundle:
+    member = load_member(folder, threads, device)
     if member.bundle.labels != labels:
         raise InputError(f"the member {folder} has the labels {member.bundle.labels}, but its ensemble has {labels}")
     return member

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from textgate.components.contracts import EnsembleRuntime, InputError, LinearRuntime, ModelBundle, OnnxRuntime
 from textgate.components.contracts.probabilities import apply_temperature
 from textgate.components.inference.classify import Prediction, classify
+from textgate.components.inference.device import Device
 from textgate.components.inference.failures import PredictionError, failures_as
 from textgate.components.inference.predictor import PartialPrediction, ServedPredictor, StreamingPredictor
 
@@ -58,7 +59,7 @@ class LoadedBundle:
         return failures_as(PredictionError, f"the model {self.bundle.name!r} failed")
 
 
-def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
+def load_bundle(folder: str | Path, threads: int = 0, device: Device = "cpu") -> LoadedBundle:
     """Check the bundle in ``folder`` against its manifest and open its predictor.
 
     Nothing is opened that the manifest does not list.
@@ -66,6 +67,7 @@ def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
     Args:
         folder: Folder of a bundle.
         threads: Number of threads of one prediction; 0 means one per core.
+        device: Device that runs ONNX graphs; everything else runs on the CPU.
 
     Raises:
         InputError: The folder is not a bundle, a file does not match the manifest, or the runtime cannot be served.
@@ -73,10 +75,10 @@ def load_bundle(folder: str | Path, threads: int = 0) -> LoadedBundle:
     """
     folder = Path(folder)
     with failures_as(InputError, f"the bundle {folder} cannot be loaded"):
-        return _open(folder, ModelBundle.load(folder), threads)
+        return _open(folder, ModelBundle.load(folder), threads, device)
 
 
-def load_member(folder: Path, threads: int) -> LoadedBundle:
+def load_member(folder: Path, threads: int, device: Device) -> LoadedBundle:
     """Load a member of an ensemble, as ``load_bundle`` does.
 
     Raises:
@@ -85,11 +87,11 @@ def load_member(folder: Path, threads: int) -> LoadedBundle:
     bundle = ModelBundle.load(folder)
     if isinstance(bundle.runtime, EnsembleRuntime):
         raise InputError(f"the member {folder} is itself an ensemble, and an ensemble cannot be a member")
-    return _open(folder, bundle, threads)
+    return _open(folder, bundle, threads, device)
 
 
-def _open(folder: Path, bundle: ModelBundle, threads: int) -> LoadedBundle:
-    predictor = _predictor(folder, bundle, threads)
+def _open(folder: Path, bundle: ModelBundle, threads: int, device: Device) -> LoadedBundle:
+    predictor = _predictor(folder, bundle, threads, device)
     if predictor.labels != len(bundle.labels):
         raise InputError(
             f"the bundle {folder} names {len(bundle.labels)} labels, but its model has {predictor.labels} outputs"
@@ -97,7 +99,7 @@ def _open(folder: Path, bundle: ModelBundle, threads: int) -> LoadedBundle:
     return LoadedBundle(bundle, predictor)
 
 
-def _predictor(folder: Path, bundle: ModelBundle, threads: int) -> ServedPredictor:
+def _predictor(folder: Path, bundle: ModelBundle, threads: int, device: Device) -> ServedPredictor:
     match bundle.runtime:
         case LinearRuntime() as runtime:
             from textgate.components.inference.linear import ARRAYS, VOCABULARY, LinearPredictor
@@ -109,11 +111,11 @@ def _predictor(folder: Path, bundle: ModelBundle, threads: int) -> ServedPredict
 
             # ONNX Runtime itself refuses weights of a graph that are outside its folder.
             _check_listed(folder, bundle, runtime.graph, TOKENIZER)
-            return OnnxPredictor(folder, bundle.normalizer, runtime, threads)
+            return OnnxPredictor(folder, bundle.normalizer, runtime, threads, device=device)
         case EnsembleRuntime() as runtime:
             from textgate.components.inference.ensemble import EnsemblePredictor
 
-            return EnsemblePredictor(folder, bundle, runtime, threads)
+            return EnsemblePredictor(folder, bundle, runtime, threads, device)
         case _:
             raise InputError(
                 f"the bundle {folder} has the runtime {bundle.runtime.name!r}, which cannot be served: export it first"

@@ -11,6 +11,7 @@ import onnxruntime
 from tokenizers import Encoding
 
 from textgate.components.contracts import InputError, OnnxRuntime, TextNormalizer
+from textgate.components.inference.device import Device, create_session
 from textgate.components.inference.failures import PredictionError, failures_as
 from textgate.components.inference.predictor import PartialPrediction, assemble, characters_read, finite_softmax
 from textgate.components.inference.tokenizer import check_tokenizer, read_tokenizer
@@ -21,9 +22,9 @@ Inputs = dict[str, npt.NDArray[np.int64]]
 """Input name to array (rows, tokens)."""
 
 _TEXTS_PER_TOKENIZATION = 1_024
-_TOKENS_PER_BATCH = 256
+_TOKENS_PER_BATCH: dict[Device, int] = {"cpu": 256, "cuda": 2_048}
 """Maximum of padded tokens in one run of the graph. With more, the hidden states of a layer outgrow a core's cache, and
-texts of different lengths have to be padded to each other."""
+texts of different lengths have to be padded to each other. A GPU needs more to be busy; its value was not measured."""
 _RUN_OVERHEAD = 12
 """Fixed cost of one run of the graph, in padded tokens: 4 within the int8 graph of MiniLM, the rest around it."""
 _SPIN_MICROSECONDS = "20"
@@ -58,31 +59,40 @@ class OnnxPredictor:
         runtime: File of the graph, its inputs and the maximum number of tokens.
         threads: See ``load_bundle``.
         in_server: Whether the process is a server, whose other threads need the cores too.
+        device: Device that runs the graph.
 
     Raises:
-        InputError: ONNX Runtime cannot open the graph, it has other inputs or outputs than the runtime, or the
-            tokenizer cannot be read.
+        InputError: ONNX Runtime cannot open the graph on the device, it has other inputs or outputs than the runtime,
+            or the tokenizer cannot be read.
     """
 
     def __init__(
-        self, folder: Path, normalizer: TextNormalizer, runtime: OnnxRuntime, threads: int, in_server: bool = False
+        self,
+        folder: Path,
+        normalizer: TextNormalizer,
+        runtime: OnnxRuntime,
+        threads: int,
+        in_server: bool = False,
+        device: Device = "cpu",
     ) -> None:
+        if device == "cuda" and runtime.precision not in ("fp32", "fp16"):
+            raise InputError(
+                f"the served graph of the bundle {folder} has {runtime.precision} weights, which are for CPUs: serve "
+                "it with --device cpu, or set export.targets: [onnx-fp16], so that the gate judges what a GPU serves"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         if in_server:
             options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
         with failures_as(InputError, f"the bundle {folder} cannot be opened by ONNX Runtime"):
-            self._session = onnxruntime.InferenceSession(
-                str(folder / runtime.graph),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=_SLOW_FUSIONS if runtime.precision == "int8" else None,
-            )
+            slow = _SLOW_FUSIONS if runtime.precision == "int8" else None
+            self._session = create_session(str(folder / runtime.graph), options, device, slow)
         self.labels = _check_signature(self._session, folder / runtime.graph, set(runtime.inputs))
         self._tokenizer = read_tokenizer(folder / TOKENIZER, runtime.max_tokens)
         self._normalizer, self._inputs, self._max_tokens = normalizer, runtime.inputs, runtime.max_tokens
         self._characters = characters_read(runtime.max_tokens)
+        self._tokens_per_batch = _TOKENS_PER_BATCH[device]
 
     def check(self) -> None:
         """See ``ServedPredictor.check``."""
@@ -117,7 +127,7 @@ class OnnxPredictor:
             lengths = [max(len(encoding), 1) for encoding in encodings]
             if max(lengths) > self._max_tokens:
                 raise PredictionError(f"the tokenizer returned {max(lengths)} tokens, more than {self._max_tokens}")
-            for rows in _batches(lengths):
+            for rows in _batches(lengths, self._tokens_per_batch):
                 batch = [encodings[row] for row in rows]
                 # Reading ``overflowing`` is slow, and only a text of maximum length can have been cut off.
                 truncated = [
@@ -167,7 +177,7 @@ def _check_signature(session: onnxruntime.InferenceSession, graph: Path, names: 
     raise InputError(f"the graph {graph} must have one output (rows, labels) of floats, not {outputs}")
 
 
-def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:
+def _batches(lengths: list[int], budget: int) -> Iterator[npt.NDArray[np.int64]]:
     """Return row indices in batches that minimize the total cost, each batch within the token budget.
 
     Dynamic programming over the texts sorted by length, where the cost of a batch is its padded tokens plus a constant
@@ -175,13 +185,14 @@ def _batches(lengths: list[int]) -> Iterator[npt.NDArray[np.int64]]:
 
     Args:
         lengths: Number of tokens of each row.
+        budget: Maximum of padded tokens of a batch.
     """
     order = np.argsort(np.array(lengths, dtype=np.int64), kind="stable")
     costs, starts = [0], [0]
     for end, row in enumerate(order.tolist(), 1):
         longest, start = lengths[row], end - 1
         least = costs[start] + longest
-        for other in range(end - 2, max(end - 1 - _TOKENS_PER_BATCH // longest, -1), -1):
+        for other in range(end - 2, max(end - 1 - budget // longest, -1), -1):
             cost = costs[other] + (end - other) * longest
             if cost < least:
                 least, start = cost, other

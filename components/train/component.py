@@ -53,4 +53,6 @@ def train(
             bundle = run_on_nodes(job, Resources.model_validate_json(nodes)) if elsewhere else run(job)
         cost = read_training_cost(job.model)
         shown = cost.model_dump(include={"seconds", "cpu_seconds", "peak_memory"}, exclude_none=True) if cost else {}
+        use = cost.accelerator_use.model_dump(exclude_none=True) if cost and cost.accelerator_use else {}
+        shown |= {f"accelerator_{name}": value for name, value in use.items()}
         model.metadata.update({"family": bundle.family, "fingerprint": bundle.fingerprint, **bundle.metrics, **shown})

@@ -22,8 +22,9 @@ from textgate.components.contracts import (
 )
 from textgate.components.contracts.earlier_trainings import earlier_trainings
 from textgate.components.contracts.text_keys import Keys, read_trained_on
-from textgate.components.contracts.training_cost import read_training_cost, write_training_cost
+from textgate.components.contracts.training_cost import AcceleratorUse, read_training_cost, write_training_cost
 from textgate.components.families import TrainingContext
+from textgate.components.families.accelerator_meter import AcceleratorMeter
 from textgate.components.families.distributed import world_size_for
 from textgate.components.machine_errors import machine_errors
 from textgate.components.sources import (
@@ -42,9 +43,13 @@ from textgate.components.train.checkpoints import StoreCheckpoints, checkpoint_p
 from textgate.components.train.cost_meter import CostMeter
 from textgate.components.train.train import train_bundle
 
+_ACCELERATOR_USE = "accelerator_use.json"
+"""File in the folder of the logs, by which the processes of a training report to the one that started them."""
 _LOGS_README = """TensorBoard's event files of this training, where its family writes any:
 
     tensorboard --logdir <this folder>
+
+A training on GPUs adds accelerator_use.json, their memory and speed.
 """
 _COLLECTIVE_TIMEOUT = timedelta(hours=2)
 """Timeout of torch.distributed; long, since all processes wait while the main one stores a checkpoint."""
@@ -103,11 +108,17 @@ def run(job: TrainingJob) -> ModelBundle:
         else:
             _spawn(job, inputs, processes)
             bundle = ModelBundle.load(job.model)
-        record_cost(meter, job.training, inputs.bundles, job.model)
+        record_cost(meter, job.training, inputs.bundles, job.model, read_accelerator_use(job.logs))
         return bundle
 
 
-def record_cost(meter: CostMeter, training: Training, bundles: Mapping[str, Path], model: Path) -> None:
+def record_cost(
+    meter: CostMeter,
+    training: Training,
+    bundles: Mapping[str, Path],
+    model: Path,
+    use: AcceleratorUse | None,
+) -> None:
     """Write what a training took to its bundle.
 
     Args:
@@ -115,9 +126,16 @@ def record_cost(meter: CostMeter, training: Training, bundles: Mapping[str, Path
         training: Recipe section ``train``.
         bundles: Local folders of the finished bundles that it names, by reference.
         model: Folder of the bundle.
+        use: Memory and speed of the GPUs; None without one.
     """
     earlier = earlier_trainings(training, lambda reference: read_training_cost(bundles[reference]))
-    write_training_cost(model, meter.cost(_accelerators(training)).model_copy(update={"earlier": earlier}))
+    write_training_cost(model, meter.cost(_accelerators(training), use).model_copy(update={"earlier": earlier}))
+
+
+def read_accelerator_use(logs: Path) -> AcceleratorUse | None:
+    """Return what the main process of a training wrote to the folder ``logs``; None if the training used no GPU."""
+    path = logs / _ACCELERATOR_USE
+    return AcceleratorUse.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
 def _accelerators(training: Training) -> int:
@@ -235,13 +253,21 @@ def run_process(job: TrainingJob, inputs: TrainingInputs, scratch: Path) -> None
 
 def _train(job: TrainingJob, inputs: TrainingInputs, main: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), inputs.checkpoint_prefix)
-    context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles)
-    if not main:
-        return train_bundle(job.dataset, job.name, job.training, job.model, context)
-    with tracked_training(job.name) as run:
-        bundle = train_bundle(job.dataset, job.name, job.training, job.model, replace(context, track=run.log))
-        _log_result(run, bundle)
-    checkpoints.clear()
+    meter = AcceleratorMeter.for_training(job.training)
+    context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles, meter)
+    with tracked_training(job.name) if main else contextlib.nullcontext() as run:
+        bundle = train_bundle(
+            job.dataset, job.name, job.training, job.model, replace(context, track=run.log) if run else context
+        )
+        # The workers of all devices take part in the figures.
+        use = meter.use() if meter else None
+        if run:
+            _log_result(run, bundle)
+    if main:
+        if use:
+            print(f"{use.name}: {use.message}", flush=True)
+            write_file(job.logs / _ACCELERATOR_USE, use.model_dump_json())
+        checkpoints.clear()
     return bundle
 
 

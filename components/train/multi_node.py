@@ -12,7 +12,7 @@ from textgate.components.contracts.earlier_trainings import earlier_trainings
 from textgate.components.contracts.training_cost import write_training_cost
 from textgate.components.storage import Store
 from textgate.components.train.cost_meter import CostMeter
-from textgate.components.train.launch import TrainingJob, resolve_refs
+from textgate.components.train.launch import TrainingJob, read_accelerator_use, resolve_refs
 from textgate.components.train.trainjob import run_train_job
 
 _NAME_LENGTH = 36
@@ -49,7 +49,9 @@ def run_on_nodes(job: TrainingJob, resources: Resources) -> ModelBundle:
     devices = resources.nodes * (resources.accelerator.count if resources.accelerator else 0)
     earlier = earlier_trainings(job.training, lambda _: None)
     # The CPU time of the machines, and the bundles that they fetched, are not known here.
-    cost = meter.cost(devices).model_copy(update={"cpu_seconds": None, "earlier": earlier})
+    cost = meter.cost(devices, read_accelerator_use(job.logs)).model_copy(
+        update={"cpu_seconds": None, "earlier": earlier}
+    )
     write_training_cost(job.model, cost)
     return ModelBundle.load(job.model)
 

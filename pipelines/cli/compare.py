@@ -234,17 +234,23 @@ def _print_result(result: "LocalComparison", model: str) -> None:
 def _table(comparison: Comparison) -> Table:
     table = Table(box=None, pad_edge=False)
     score = f"validation {metric_title('f1', comparison.labels)} (95 % interval)"
-    for heading in ("system", score, "", "test", "ms/text", "texts/s", "MB", "training", "memory", ""):
+    gpu = ["training on GPU"] if _on_gpu(comparison) else []
+    for heading in ("system", score, "", "test", "ms/text", "texts/s", "MB", "training", "memory", *gpu, ""):
         table.add_column(heading, justify="left" if heading in ("system", "") else "right", no_wrap=True)
     for system in comparison.systems:
         table.add_row(*map(Text, _row(system, comparison)))
     return table
 
 
+def _on_gpu(comparison: Comparison) -> bool:
+    """Return True if a system was trained on a GPU; without one, the table has no column for it."""
+    return any(system.metrics and system.metrics.training.accelerator_use for system in comparison.systems)
+
+
 def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
     metrics = system.metrics
     if metrics is None:
-        return [system.recipe, *[""] * 8, "failed"]
+        return [system.recipe, *[""] * (9 if _on_gpu(comparison) else 8), "failed"]
     fronts = ("L" if metrics.on_latency_front else "") + ("T" if metrics.on_training_front else "")
     remark = "" if metrics.within_limits else "beyond the limits"
     if system.recipe == comparison.winner:
@@ -259,5 +265,6 @@ def _row(system: ComparedSystem, comparison: Comparison) -> list[str]:
         f"{metrics.bytes / 1e6:,.1f}",
         ("> " if metrics.training.unknown_members else "") + duration(metrics.training.total_seconds),
         megabytes(metrics.training.peak_memory),
+        *([use.message if (use := metrics.training.accelerator_use) else ""] if _on_gpu(comparison) else []),
         f"{fronts:<2} {remark}".rstrip(),
     ]

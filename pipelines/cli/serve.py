@@ -1,6 +1,7 @@
 """``textgate serve``: the prediction server."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -25,6 +26,13 @@ _PERCENT = click.FloatRange(0, 100)
 @click.option("--port", default=8080, help="HTTP port (0 picks a free one).")
 @click.option("--grpc-port", default=8081, help="gRPC port (0 picks a free one).")
 @click.option("--workers", default=0, show_default="one per CPU core", help="Number of prediction threads.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Device that runs ONNX models; cuda needs the image serving-gpu and fp16 or fp32 models.",
+)
 @click.option("--deadline-ms", default=5_000, help="Request timeout in milliseconds.")
 @click.option("--max-body-mb", default=8, help="Maximum size of a request body in MiB.")
 @click.option("--max-texts", default=1_024, help="Maximum number of texts per request.")
@@ -72,6 +80,7 @@ def serve(
     port: int,
     grpc_port: int,
     workers: int,
+    device: Literal["cpu", "cuda"],
     deadline_ms: int,
     max_body_mb: int,
     max_texts: int,
@@ -112,6 +121,7 @@ def serve(
         port=port,
         grpc_port=grpc_port,
         threads=workers,
+        device=device,
         limits=RequestLimits(
             deadline_seconds=deadline_ms / 1e3,
             max_body_bytes=max_body_mb * 2**20,

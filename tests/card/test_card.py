@@ -45,7 +45,7 @@ from textgate.components.contracts.evaluation import ClassScores, RobustnessResu
 from textgate.components.contracts.insight import TopWord
 from textgate.components.contracts.losses import Loss, RejectedExample
 from textgate.components.contracts.measurement import Measurement, Measurements, Speed
-from textgate.components.contracts.training_cost import EarlierTraining
+from textgate.components.contracts.training_cost import AcceleratorUse, EarlierTraining
 from textgate.components.inference import load_bundle
 
 COMMIT = "0123456789" * 4
@@ -431,6 +431,14 @@ def test_accelerators_are_those_that_the_training_could_use_if_that_was_recorded
     markdown = card(f"{RECIPE}{resources}\n", evaluation=evaluation(training_cost=cost))
     assert "and each accelerator 400 W for the whole training" in markdown
     assert "requests on a cluster" not in markdown
+
+
+def test_memory_and_speed_on_a_gpu_are_stated() -> None:
+    use = AcceleratorUse(name="NVIDIA L4", peak_allocated=1, peak_reserved=7_100_000_000, mfu=0.41)
+    cost = TrainingCost(seconds=3_600, peak_memory=1, accelerators=2, accelerator_use=use)
+    sentence = "On 2 × NVIDIA L4 (7.1 GB of GPU memory, 41% MFU; memory is the peak of one device)."
+    assert sentence in card(evaluation=evaluation(training_cost=cost))
+    assert "NVIDIA L4" not in card()
 
 
 def test_the_energy_includes_the_members_of_an_ensemble_and_states_that_of_a_teacher() -> None:

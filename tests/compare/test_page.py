@@ -3,18 +3,28 @@
 import re
 from pathlib import Path
 
+import pytest
 from compare.systems import estimate, system
 
 from textgate.components.compare.page import write_comparison_page
 from textgate.components.contracts.comparison import ComparedSystem, Comparison, CostLimits, SystemPair
-from textgate.components.contracts.training_cost import EarlierTraining, TrainingCost
+from textgate.components.contracts.training_cost import AcceleratorUse, EarlierTraining, TrainingCost
 from textgate.pipelines import recipes
+from textgate.pipelines.cli.compare import _table
+from textgate.pipelines.terminal import Console
 
 HOSTILE = "<script>alert(1)</script>"
 
 
 def page(folder: Path, systems: list[ComparedSystem], winner: str | None, pairs: list[SystemPair]) -> str:
-    comparison = Comparison(
+    path = folder / "comparison.html"
+    recipe_list = [recipes.load("quickstart"), recipes.load("toxic-lsa")]
+    write_comparison_page(path, comparison_of(systems, winner, pairs), recipe_list)
+    return path.read_text("utf-8")
+
+
+def comparison_of(systems: list[ComparedSystem], winner: str | None, pairs: list[SystemPair]) -> Comparison:
+    return Comparison(
         dataset="1" * 64,
         labels=["bad", HOSTILE],
         rows=1_280,
@@ -26,9 +36,6 @@ def page(folder: Path, systems: list[ComparedSystem], winner: str | None, pairs:
         as_good=[],
         message=f"{winner} wins" if winner else "nothing won",
     )
-    path = folder / "comparison.html"
-    write_comparison_page(path, comparison, [recipes.load("quickstart"), recipes.load("toxic-lsa")])
-    return path.read_text("utf-8")
 
 
 def test_the_page_shows_the_winner_both_plots_every_pair_and_the_error_of_a_failed_system(tmp_path: Path) -> None:
@@ -101,3 +108,24 @@ def test_the_training_of_an_ensemble_is_shown_with_that_of_its_members(tmp_path:
     note = ", including its member quickstart, without its member quickstart-tfidf of unknown cost"
     assert html.count(note) == 2, "in the table, and above for the winner"
     assert html.count("1h01m") == 2
+
+
+def test_memory_and_speed_on_a_gpu_are_shown_where_a_system_was_trained_on_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = AcceleratorUse(name="NVIDIA L4", peak_allocated=1, peak_reserved=7_100_000_000, tokens_per_second=1_234.5)
+    on_cpu, on_gpu = system("quickstart", 0.8), system("toxic-lsa", 0.7)
+    assert on_gpu.metrics
+    training = on_gpu.metrics.training.model_copy(update={"accelerator_use": use})
+    on_gpu = on_gpu.model_copy(update={"metrics": on_gpu.metrics.model_copy(update={"training": training})})
+    figures = "7.1 GB of GPU memory, 1,234 tokens/s"
+    failed = system("odd", failed="it was killed by signal 9")
+    for systems, shown in (([on_cpu, on_gpu, failed], True), ([on_cpu, failed], False)):
+        html = page(tmp_path, systems, "quickstart", [])
+        assert html.count(figures) == shown
+        Console(soft_wrap=True, width=200).print(_table(comparison_of(systems, "quickstart", [])))
+        table = capsys.readouterr().out
+        assert ("training on GPU" in table) == shown
+        assert table.count(figures) == shown
+        assert "failed" in table
+    assert figures in page(tmp_path, [on_gpu], "toxic-lsa", []).split("<figure")[0]

@@ -332,6 +332,19 @@ def test_fsdp_needs_full_fine_tuning() -> None:
     for other in ("train.adapter.r=8", "train.micro_batch_size=auto"):
         with pytest.raises(InputError, match="fsdp needs full fine-tuning"):
             parse("train.fsdp=true", other)
+    with pytest.raises(InputError, match=r"bitsandbytes \(adamw_8bit\) does not support: set optimizer: adamw"):
+        parse("train.fsdp=true", "train.optimizer=adamw_8bit")
+
+
+def test_the_optimizer_and_the_8_bit_base_are_chosen_in_the_recipe() -> None:
+    train = parse("train.optimizer=paged_adamw_8bit", "train.adapter.quantization=int8").train.model_dump()
+    assert (train["optimizer"], train["adapter"]["quantization"]) == ("paged_adamw_8bit", "int8")
+    with pytest.raises(InputError, match=r"train\.optimizer.*paged_adamw_32bit"):
+        parse("train.optimizer=lion")
+    with pytest.raises(InputError, match="needs quantization: none"):
+        parse("train.adapter.variant=pissa", "train.adapter.quantization=int8")
+    with pytest.raises(InputError, match="dora does not work on an 8-bit base: it needs quantization: nf4 or none"):
+        parse("train.adapter.variant=dora", "train.adapter.quantization=int8")
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,7 @@ from textgate.components.train.launch import TrainingJob, run
 from textgate.pipelines.hub_upload import contents
 
 LINEAR = LinearTraining(family="linear", min_df=1)
-
-
-@pytest.fixture(autouse=True)
-def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+pytestmark = pytest.mark.usefixtures("no_store")
 
 
 def train(dataset: Path, training: Training, folder: Path) -> Path:

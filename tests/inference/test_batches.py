@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from textgate.components.inference.onnx import _RUN_OVERHEAD, _TOKENS_PER_BATCH, _batches
 
+BUDGET = _TOKENS_PER_BATCH["cpu"]
+
 LENGTHS = st.lists(st.one_of(st.integers(1, 40), st.integers(1, 600)), max_size=9)
 
 
 def cost(batches: Sequence[Sequence[int]]) -> float:
     """Return padded tokens plus the overhead of each batch of lengths; infinity if a batch exceeds the budget."""
     padded = [len(batch) * max(batch) for batch in batches]
-    if any(len(batch) > 1 and size > _TOKENS_PER_BATCH for batch, size in zip(batches, padded, strict=True)):
+    if any(len(batch) > 1 and size > BUDGET for batch, size in zip(batches, padded, strict=True)):
         return float("inf")
     return sum(padded) + len(batches) * _RUN_OVERHEAD
 
@@ -22,7 +24,7 @@ def cost(batches: Sequence[Sequence[int]]) -> float:
 @settings(deadline=None, max_examples=200)
 @given(LENGTHS)
 def test_no_other_cuts_cost_less(lengths: list[int]) -> None:
-    batches = [rows.tolist() for rows in _batches(lengths)]
+    batches = [rows.tolist() for rows in _batches(lengths, BUDGET)]
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     ordered = sorted(lengths)
     ways = [

@@ -48,6 +48,7 @@ EXPECTED = {
     "components/tls": BASE | SERVING,
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
+    "components/serving-gpu": BASE | SERVING,
     "components/gc": BASE | SERVING | {"CronJob/textgate-gc", "ServiceAccount/textgate-gc"},
     "components/least-privilege": BASE
     | SERVING

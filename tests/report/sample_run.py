@@ -21,6 +21,7 @@ from textgate.components.contracts.dataset import DatasetManifest
 from textgate.components.contracts.evaluation import RobustnessResult, Slice
 from textgate.components.contracts.insight import ExplainedError, MapPoint, TopWord, WordContribution
 from textgate.components.contracts.measurement import Measurement, Measurements, MergeResult, Speed
+from textgate.components.contracts.training_cost import AcceleratorUse
 from textgate.components.inference.explain import erase
 from textgate.components.metrics import calibration_error, class_scores, confusion, estimates
 from textgate.components.report.report import ReportInputs
@@ -31,6 +32,16 @@ _BAD = ["dull", "tedious", "awful", "bland", "clumsy", "tiresome", "pointless", 
 _NEUTRAL = (
     "the film a story and its characters of this director who with actors in two hours comedy plot script music but "
     "never quite finds what it was looking for although some scenes have their moments"
+)
+
+GPU = AcceleratorUse(
+    name="NVIDIA L4",
+    peak_allocated=6_500_000_000,
+    peak_reserved=7_000_000_000,
+    utilization=0.97,
+    tokens_per_second=12_345.6,
+    texts_per_second=98.7,
+    mfu=0.412,
 )
 
 
@@ -78,7 +89,9 @@ def evaluation(
         calibration=Calibration(temperature=1.34, threshold=0.5 if count == 2 else None),
         calibration_error_before=calibration_error(truth, probabilities) * 2,
         rows_per_second=1_834.2,
-        training_cost=None if bare else TrainingCost(seconds=754, peak_memory=2_310_000_000),
+        training_cost=None
+        if bare
+        else TrainingCost(seconds=754, peak_memory=2_310_000_000, accelerators=1, accelerator_use=GPU),
         versions={} if bare else {"torch": "2.13.0", "transformers": "5.23.0"},
         history=[] if bare else _history(),
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from textgate.components.contracts import Adapter, Distillation, LinearTraining, ModelBundle, TransformerTraining
 from textgate.components.families import TrainingContext
@@ -130,6 +131,38 @@ def test_an_adapter_on_a_4_bit_base_resumes_to_the_last_bit(
     assert (
         train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, checkpoints)) == whole
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("adapter", "optimizer"),
+    [(None, "adamw_8bit"), (None, "paged_adamw_32bit"), (Adapter(r=64, quantization="int8"), "paged_adamw_8bit")],
+    ids=["adamw_8bit", "paged_adamw_32bit", "int8-paged_adamw_8bit"],
+)
+# On a CPU the paged optimizers say that they are not paged, and 8-bit layers that they round float32 to float16.
+@pytest.mark.filterwarnings("ignore:Paged optimizers", "ignore:MatMul8bitLt")
+def test_the_optimizers_of_bitsandbytes_resume_to_the_last_bit(
+    adapter: Adapter | None,
+    optimizer: str,
+    dataset: Path,
+    training: TransformerTraining,
+    tiny_encoder: Path,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    settings = training.model_copy(update={"epochs": 0.7, "adapter": adapter, "optimizer": optimizer})
+    whole = train_bundle(dataset, "tiny", settings, tmp_path / "whole", TrainingContext(tiny_encoder))
+    with pytest.raises(Interrupted):
+        train_bundle(
+            dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, InterruptedAfter(store, 1))
+        )
+    checkpoints = StoreCheckpoints(store, "checkpoints/one")
+    assert checkpoints.restore(tmp_path / "checkpoint")
+    (state,) = (tmp_path / "checkpoint").rglob("training_state.safetensors")
+    moments = [tensor for tensor in load_file(state).values() if tensor.numel() > 4_096]
+    assert {str(tensor.dtype) for tensor in moments} >= {"torch.uint8" if "8bit" in optimizer else "torch.float32"}
+    resumed = train_bundle(dataset, "tiny", settings, tmp_path / "model", TrainingContext(tiny_encoder, checkpoints))
+    assert resumed == whole
 
 
 def test_a_student_and_its_history_resume_to_the_last_bit(

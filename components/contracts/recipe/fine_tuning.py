@@ -22,15 +22,23 @@ class Adapter(RecipeSection):
     base model."""
     variant: Literal["lora", "rslora", "dora", "pissa"] = "lora"
     """Adapter method: LoRA, rsLoRA (Kalajdzievski, 2023), DoRA (Liu et al., 2024) or PiSSA (Meng et al., 2024);
-    ``pissa`` needs ``quantization: none``."""
-    quantization: Literal["nf4", "none"] = "nf4"
+    ``pissa`` needs ``quantization: none``, and ``dora`` does not work with ``int8``."""
+    quantization: Literal["nf4", "int8", "none"] = "nf4"
     """Quantization of the frozen base model during training: ``nf4`` is 4-bit NormalFloat with double quantization
-    (Dettmers et al., QLoRA, 2023) and saves most of its memory."""
+    (Dettmers et al., QLoRA, 2023) and saves most of its memory; ``int8`` (Dettmers et al., LLM.int8(), 2022) needs
+    twice as much and rounds less."""
 
     @model_validator(mode="after")
     def _pissa_needs_full_precision(self) -> "Adapter":
         if self.variant == "pissa" and self.quantization != "none":
             raise ValueError("variant pissa starts from the full-precision weights: it needs quantization: none")
+        return self
+
+    @model_validator(mode="after")
+    def _dora_needs_no_8_bit_base(self) -> "Adapter":
+        # PEFT 0.21 loses the scales of the 8-bit weights of a CPU when it computes their norm.
+        if self.variant == "dora" and self.quantization == "int8":
+            raise ValueError("variant dora does not work on an 8-bit base: it needs quantization: nf4 or none")
         return self
 
 
@@ -54,6 +62,10 @@ class FineTuning(FromBaseModel):
     number that fits into memory. By default a device takes its share of ``batch_size`` at once."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """Highest learning rate of AdamW. 2e-5 suits full fine-tuning; adapters usually take about 2e-4."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"] = "adamw"
+    """Implementation of AdamW. The 8-bit ones keep its state in 2 bytes per trained weight instead of 8 (Dettmers et
+    al., 8-bit Optimizers via Block-wise Quantization, 2022). The paged ones move it to the host's memory while a GPU's
+    is short; on a CPU there is nothing to page."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Course of the learning rate after the warm-up: linear or cosine decay to 0, or constant."""
     warmup: float = Field(default=0.1, ge=0)
@@ -79,6 +91,16 @@ class FineTuning(FromBaseModel):
             raise ValueError(
                 "fsdp needs full fine-tuning: leave out the adapter, and give micro_batch_size a number, since auto "
                 "measures a device that holds the complete model"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fsdp_shards_the_optimizer(self) -> "FineTuning":
+        # github.com/bitsandbytes-foundation/bitsandbytes/issues/1633
+        if self.fsdp and self.optimizer != "adamw":
+            raise ValueError(
+                f"fsdp shards the state of the optimizer, which bitsandbytes ({self.optimizer}) does not support: set "
+                "optimizer: adamw"
             )
         return self
 

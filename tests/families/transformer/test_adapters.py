@@ -76,6 +76,31 @@ def test_adapter_learns_and_merging_keeps_its_predictions(
     np.testing.assert_allclose(np.log(after.probabilities), np.log(before.probabilities), atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt")
+def test_an_adapter_on_an_8_bit_base_is_merged_into_the_dequantized_weights(
+    tiny: Tiny, dataset: Dataset, tmp_path: Path
+) -> None:
+    base_model, adapter = tiny("llama"), Adapter(r=4, quantization="int8")
+    train_bundle(dataset.path, "tiny", training(base_model, adapter), tmp_path / "trained", TrainingContext(base_model))
+    before = evaluate_bundle(dataset.path, tmp_path / "trained", tmp_path / "before")
+    assert before.manifest.f1.value > 0.8
+    merge_bundle(tmp_path / "trained", tmp_path / "merged")
+    after = evaluate_bundle(dataset.path, tmp_path / "merged", tmp_path / "after")
+    # The forward pass of training also rounds the activations to 8 bits.
+    np.testing.assert_allclose(after.probabilities, before.probabilities, atol=0.03)
+    merged, base = load_file(tmp_path / "merged" / "model.safetensors"), load_file(base_model / "model.safetensors")
+    stored = load_file(tmp_path / "trained" / "adapter_model.safetensors")
+    for name in ("model.layers.1.self_attn.q_proj", "model.layers.0.mlp.up_proj"):
+        weight = base[f"{name}.weight"].half().float()
+        scale = weight.abs().amax(1, keepdim=True) / 127
+        expected = (weight / scale).round() * scale
+        if (low := stored.get(f"base_model.model.{name}.lora_A.weight")) is not None:
+            expected += adapter.alpha / adapter.r * stored[f"base_model.model.{name}.lora_B.weight"] @ low
+        difference = (merged[f"{name}.weight"] - expected).abs()
+        assert difference.max() < 1.01 * scale.max(), "a value between two steps may be rounded to either"
+        assert (difference > 1e-5).float().mean() < 0.01
+
+
 def test_transformers_loads_a_merged_bundle_in_full_precision(trained: Any, tmp_path: Path) -> None:
     merge_bundle(trained("llama")[0], tmp_path / "merged")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")

@@ -1,5 +1,6 @@
 """Training loop: batches, loss, evaluation during training and precision."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
+from transformers import DataCollatorWithPadding
 
 from textgate.components.contracts import Dataset, Row, TextNormalizer, TransformerTraining, dataset_writer
 from textgate.components.families import TrainingContext
 from textgate.components.families.transformer.model import precision
+from textgate.components.families.transformer.training import loop
 from textgate.components.families.transformer.training.loss import build_loss
+from textgate.components.families.transformer.training.trainer import LengthGroupedTrainer
 from textgate.components.train.train import train_bundle
 
 TINY: dict[str, Any] = {"family": "transformer", "base_model": "tiny", "max_tokens": 16, "batch_size": 8}
@@ -105,6 +109,49 @@ def test_the_probed_batch_size_does_not_change_the_result(
     assert probed.files == plain.files
 
 
+def test_batches_padded_by_other_processes_train_to_the_same_bytes(
+    noisy: Path, tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = set()
+    pad = DataCollatorWithPadding.__call__
+
+    def spy(self: DataCollatorWithPadding, features: Any) -> Any:
+        batch = pad(self, features)
+        if "labels" in batch:  # of the Trainer, not of the predictor
+            batch["process"] = torch.tensor([os.getpid()] * len(features))
+        return batch
+
+    compute_loss = LengthGroupedTrainer.compute_loss
+
+    def compute(self: Any, model: Any, inputs: Any, *arguments: Any, **others: Any) -> Any:
+        processes.add(int(inputs.pop("process")[0]))
+        return compute_loss(self, model, inputs, *arguments, **others)
+
+    monkeypatch.setattr(DataCollatorWithPadding, "__call__", spy)
+    monkeypatch.setattr(LengthGroupedTrainer, "compute_loss", compute)
+    training, results = TransformerTraining(**TINY, epochs=2, micro_batch_size=4), []
+    for workers in (0, 2):
+        processes.clear()
+        monkeypatch.setattr(loop, "_loader_workers", lambda workers=workers: workers)
+        context = TrainingContext(tiny("bert"))
+        results.append(train_bundle(noisy, "x", training, tmp_path / str(workers), context))
+        assert len(processes - {os.getpid()}) >= workers
+        assert (os.getpid() in processes) == (workers == 0)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "cores", "processes", "expected"), [(False, 16, 1, 0), (True, 16, 1, 4), (True, 8, 4, 2), (True, 1, 2, 0)]
+)
+def test_a_gpu_gets_workers_and_a_cpu_does_not(
+    cuda: bool, cores: int, processes: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loop._loader_workers() == expected
+
+
 def test_the_probed_batch_is_smaller_when_little_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     from textgate.components.families.transformer.training import batch_size
 
@@ -119,7 +166,7 @@ def test_the_probed_batch_is_smaller_when_little_memory_is_free(monkeypatch: pyt
     last = np.ones(2**14)
     del freed_arrays
     monkeypatch.setattr(batch_size, "_free_bytes", lambda: 12 * 4_000_002 + 10 * per_row)
-    result = batch_size.probe_batch_size(model, batch, 64)
+    result = batch_size.probe_batch_size(model, batch, 64, state_bytes=8)
     assert 2 <= result <= 16
     assert last.any()
     assert all(weight.grad is None for weight in model.parameters())

@@ -1,7 +1,7 @@
 """Merging of an adapter into its base model, one layer at a time, so that memory holds the weights only once.
 
-A 4-bit base model is dequantized first: merging into 4-bit weights rounds most of the adapter away and costs several
-points of F1. Weights are written in shards as they are merged (huggingface.co/docs/transformers, "Sharded
+A quantized base model is dequantized first: merging into 4-bit weights rounds most of the adapter away and costs
+several points of F1. Weights are written in shards as they are merged (huggingface.co/docs/transformers, "Sharded
 checkpoints").
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn.modules import Linear4bit
+from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
@@ -66,12 +66,12 @@ def _merged_weights(model: Any, dtype: torch.dtype) -> Iterator[tuple[str, torch
             weights = {"weight": _merged_weight(module, base)}
             if base.bias is not None:
                 weights["bias"] = base.bias
-            del base.weight
-        elif isinstance(module, Linear4bit):
+            _free_weight(base)
+        elif isinstance(module, Linear4bit | Linear8bitLt):
             weights = {"weight": _dequantized(module)}
             if module.bias is not None:
                 weights["bias"] = module.bias
-            del module.weight
+            _free_weight(module)
         else:
             continue
         layers.append(f"{name}.")
@@ -91,11 +91,25 @@ def _stored_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
                 yield f"{name}.{inner}".lstrip("."), tensor
 
 
+def _free_weight(layer: Any) -> None:
+    """Remove the layer's weight; an 8-bit layer refers to it a second time."""
+    del layer.weight
+    if isinstance(layer, Linear8bitLt):
+        layer.state.CB = None
+
+
 def _dequantized(layer: Any) -> torch.Tensor:
-    """Return the layer's weight in float32, with the values of the forward pass during training."""
+    """Return the layer's weight in float32, with the values of the forward pass during training.
+
+    The forward pass on 8-bit weights also rounds the activations to 8 bits; a merged model does not.
+    """
+    weight: Any = layer.weight
     if isinstance(layer, Linear4bit):
-        weight: Any = layer.weight
-        return dequantize_4bit(weight.data, weight.quant_state).float()
+        return torch.as_tensor(dequantize_4bit(weight.data, weight.quant_state)).float()
+    if isinstance(layer, Linear8bitLt):
+        # The scales move from the weight to the layer in the first forward pass.
+        scales = layer.state.SCB if layer.state.SCB is not None else weight.SCB
+        return torch.as_tensor(int8_vectorwise_dequant(weight.data, scales)).float()
     return torch.as_tensor(layer.weight.data).float()
 
 

@@ -1,6 +1,6 @@
-"""Low-rank adapters on a frozen base model, which may be quantized to 4 bits during training.
+"""Low-rank adapters on a frozen base model, which may be quantized to 4 or 8 bits during training.
 
-Hu et al., LoRA (2021); Dettmers et al., QLoRA (2023).
+Hu et al., LoRA (2021); Dettmers et al., QLoRA (2023) and LLM.int8() (2022).
 """
 
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes.nn.modules import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file, save_file
@@ -31,7 +31,10 @@ def quantization_options(adapter: Adapter, head_modules: tuple[str, ...], dtype:
     """
     if adapter.quantization == "none":
         return {"dtype": dtype}
-    return {"dtype": dtype, "quantization_config": nf4_config(head_modules, dtype)}
+    config = nf4_config(head_modules, dtype)
+    if adapter.quantization == "int8":
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(head_modules))
+    return {"dtype": dtype, "quantization_config": config}
 
 
 def nf4_config(head_modules: tuple[str, ...], dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -102,7 +105,7 @@ def require_trainable_head(model: Any, head_modules: tuple[str, ...]) -> None:
         quantized = [
             name
             for name, layer in model.named_modules()
-            if f".{module}." in f".{name}." and isinstance(layer, Linear4bit)
+            if f".{module}." in f".{name}." and isinstance(layer, Linear4bit | Linear8bitLt)
         ]
         if quantized:
             raise InputError(

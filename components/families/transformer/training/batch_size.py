@@ -11,7 +11,7 @@ _USABLE = 0.8
 """Share of the free memory that a batch may use; the rest is left for fragmentation in the allocator."""
 
 
-def probe_batch_size(model: Any, longest: Any, batch_size: int) -> int:
+def probe_batch_size(model: Any, longest: Any, batch_size: int, state_bytes: int) -> int:
     """Return the largest divisor of ``batch_size`` whose forward and backward pass fits the memory.
 
     The peak memory is measured with one and with four texts and extrapolated linearly, so the probe itself does not run
@@ -21,6 +21,7 @@ def probe_batch_size(model: Any, longest: Any, batch_size: int) -> int:
         model: Model to train. It is moved to the GPU if there is one.
         longest: Collated batch with one row, the longest training text, and its ``labels``.
         batch_size: Rows that this device processes per optimizer update.
+        state_bytes: Bytes of the optimizer's state per trained weight.
 
     Returns:
         Rows per forward pass, at least 1.
@@ -31,8 +32,8 @@ def probe_batch_size(model: Any, longest: Any, batch_size: int) -> int:
     one, four = _measure_peak(model, longest, 1), _measure_peak(model, longest, 4)
     per_row = max((four - one) / 3, 1)
     free = _free_bytes()
-    # Not allocated yet: gradient and two Adam moments of every trained weight, 4 bytes each.
-    states = 12 * sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    # Not allocated yet: gradient, 4 bytes, and optimizer state of every trained weight.
+    states = (4 + state_bytes) * sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     fitting = (free - states) * _USABLE / per_row
     result = max(rows for rows in range(1, batch_size + 1) if batch_size % rows == 0 and (rows == 1 or rows <= fitting))
     print(
@@ -60,8 +61,11 @@ def _measure_peak(model: Any, longest: Any, rows: int) -> int:
 
 
 def _free_bytes() -> int:
+    """Return the bytes that are free: on the GPU, within the share that PyTorch may take of it."""
     if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
+        free, total = torch.cuda.mem_get_info()
+        allowed = torch.cuda.get_per_process_memory_fraction() * total - torch.cuda.memory_reserved()
+        return int(min(free, allowed))
     lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
 

@@ -6,6 +6,7 @@ published recipes, this costs no accuracy and saves most of the work on short te
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,12 +45,16 @@ from textgate.components.families.transformer.training.callbacks import (
 from textgate.components.families.transformer.training.history import history, mean_loss
 from textgate.components.families.transformer.training.loss import build_loss
 from textgate.components.families.transformer.training.sharding import fsdp_options
+from textgate.components.families.transformer.training.throughput import Throughput
 from textgate.components.families.transformer.training.tracking import tracking_callbacks
 from textgate.components.families.transformer.training.trainer import LengthGroupedTrainer, token_count
 from textgate.components.families.transformer.training.training_state import unpack_checkpoint
 from textgate.components.metrics import f1
 
 _UPDATES_PER_LOG = 10
+_MAX_LOADER_WORKERS = 4
+_STATE_BYTES = {"adamw": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
+"""Bytes of AdamW's two moments per trained weight, by the recipe's optimizer."""
 
 
 def train(
@@ -102,6 +107,7 @@ def train(
             data_collator=collate,
             processing_class=tokenizer,
             loss=build_loss(training, [example["labels"] for example in examples], labels),
+            throughput=Throughput(model, plan.precision, context.meter) if context.meter else None,
             compute_metrics=lambda output: {"f1": f1(output.label_ids, output.predictions.argmax(axis=1), labels)},
             callbacks=_callbacks(training, plan, context, scratch),
         )
@@ -141,7 +147,8 @@ def _micro_batch_size(
 ) -> int:
     """Return the rows per forward pass: a divisor of the ``rows_per_update`` of one device."""
     if training.micro_batch_size == "auto":
-        return all_reduce_min(probe_batch_size(model, collate([max(examples, key=token_count)]), rows_per_update))
+        longest, state_bytes = collate([max(examples, key=token_count)]), _STATE_BYTES[training.optimizer]
+        return all_reduce_min(probe_batch_size(model, longest, rows_per_update, state_bytes))
     limit = training.micro_batch_size or rows_per_update
     return max(rows for rows in range(1, rows_per_update + 1) if rows_per_update % rows == 0 and rows <= limit)
 
@@ -161,7 +168,7 @@ def _training_arguments(model: Any, training: FineTuning, plan: _Plan, output: P
         warmup_steps=training.warmup,
         bf16=plan.precision == "bf16",
         fp16=plan.precision == "fp16",
-        optim="adamw_torch_fused",
+        optim="adamw_torch_fused" if training.optimizer == "adamw" else training.optimizer,
         seed=training.seed,
         eval_strategy=strategy,
         save_strategy=strategy,
@@ -183,9 +190,22 @@ def _training_arguments(model: Any, training: FineTuning, plan: _Plan, output: P
         label_names=["labels"],
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=_loader_workers(),
         ddp_find_unused_parameters=False,
         **fsdp_options(model, training),
     )
+
+
+def _loader_workers() -> int:
+    """Return the number of processes that pad batches beside this one.
+
+    On a GPU, padding in this process would delay the kernels that it launches. On a CPU, the model needs every core.
+    The batches are the same, and so is the state of the random generators. The workers end with each epoch: those of
+    ``persistent_workers`` would not draw the seed that an iteration over the batches draws.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    return min(_MAX_LOADER_WORKERS, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _callbacks(training: FineTuning, plan: _Plan, context: TrainingContext, scratch: Path) -> list[TrainerCallback]:

@@ -11,6 +11,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from textgate.components.families.transformer.training.loss import Loss
+from textgate.components.families.transformer.training.throughput import Throughput
 
 
 def token_count(example: dict[str, Any]) -> int:
@@ -25,17 +26,23 @@ class LengthGroupedTrainer(Trainer):
     order depends on the random state of the process, which is lost when a training is resumed within an epoch.
     """
 
-    def __init__(self, args: TrainingArguments, loss: Loss, **others: Any) -> None:
+    def __init__(
+        self, args: TrainingArguments, loss: Loss, throughput: Throughput | None = None, **others: Any
+    ) -> None:
         # By default a single process wraps the model in DataParallel, with a full batch on every visible GPU.
         args._n_gpu = min(args.n_gpu, 1)
         super().__init__(args=args, compute_loss_func=loss, **others)
-        self._loss = loss
+        self._loss, self._throughput = loss, throughput
+        if throughput:
+            self.add_callback(throughput)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "_LengthGroupedSampler":
         return _LengthGroupedSampler(self)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **others: Any) -> Any:
         """Pass the teacher's probabilities in ``inputs`` to the loss instead of to the model."""
+        if self._throughput and model.training:
+            self._throughput.count(inputs["attention_mask"])
         self.compute_loss_func = partial(self._loss, teacher=inputs.pop("teacher", None))
         return super().compute_loss(model, inputs, *arguments, **others)
 
