@@ -254,7 +254,7 @@ def run_process(job: TrainingJob, inputs: TrainingInputs, scratch: Path) -> None
 def _train(job: TrainingJob, inputs: TrainingInputs, main: bool = True) -> ModelBundle:
     checkpoints = StoreCheckpoints(Store.from_environment(job.bucket), inputs.checkpoint_prefix)
     meter = AcceleratorMeter.for_training(job.training)
-    context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles, meter)
+    context = TrainingContext(inputs.base_model, checkpoints, job.logs, inputs.bundles, meter=meter)
     with tracked_training(job.name) if main else contextlib.nullcontext() as run:
         bundle = train_bundle(
             job.dataset, job.name, job.training, job.model, replace(context, track=run.log) if run else context

@@ -24,7 +24,7 @@ SERVING = {
 }
 BASE = {
     *("ConfigMap/textgate", "CronJob/textgate-retrain"),
-    *("ServiceAccount/textgate-serving", "ServiceAccount/textgate-retrain"),
+    *(f"ServiceAccount/textgate-{name}" for name in ("serving", "retrain", "gc")),
     *(f"{kind}/textgate-{name}" for kind in ("Role", "RoleBinding") for name in ("submit", "train")),
     *(f"NetworkPolicy/textgate-{name}" for name in ("default", "serving", "retrain", "store")),
 }
@@ -49,7 +49,7 @@ EXPECTED = {
     "components/kfp-launcher-seaweedfs": BASE | SERVING | LAUNCHER,
     "components/kfp-launcher-s3-keys": BASE | SERVING | LAUNCHER,
     "components/serving-gpu": BASE | SERVING,
-    "components/gc": BASE | SERVING | {"CronJob/textgate-gc", "ServiceAccount/textgate-gc"},
+    "components/gc": BASE | SERVING | {"CronJob/textgate-gc"},
     "components/least-privilege": BASE
     | SERVING
     | {f"{kind}/textgate-steps" for kind in ("ServiceAccount", "Role", "RoleBinding")},

@@ -24,8 +24,12 @@ SERVED = {"export-onnx", "evaluate-2", "gate-served"}
 LIGHT = {"ingest", "preprocess", "check-labels", "gate-trained", "record"}
 STEPS = ON_DEVICE | SERVED | LIGHT | {"promote"}
 STEP_ROLES = {
-    "configure": "configure", "gate-trained": "gate", "gate-served": "gate", "record": "gate",
-    "promote": "promote", "train": "train",
+    "configure": "configure",
+    "gate-trained": "gate",
+    "gate-served": "gate",
+    "record": "gate",
+    "promote": "promote",
+    "train": "train",
 }
 SELECTS = {"select", "select-with-dataset"}
 CLASSICAL = {"imdb-tfidf", "quickstart-ensemble", "quickstart-tfidf", "toxic-lsa", "toxic-word2vec"}
