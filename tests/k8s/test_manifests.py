@@ -311,7 +311,7 @@ def test_git_ignores_the_secrets() -> None:
 
 def test_workload_identity_names_a_role_and_no_keys(rendered: Rendered) -> None:
     accounts = [m for m in rendered("components/workload-identity") if m["kind"] == "ServiceAccount"]
-    assert len(accounts) == 2
+    assert len(accounts) == 3
     assert all("eks.amazonaws.com/role-arn" in account["metadata"]["annotations"] for account in accounts)
 
 
