@@ -138,7 +138,7 @@ class Spool:
         return size
 
     def _create(self) -> tuple[int, Path]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
             path = self.folder / f"{uuid.uuid4()}.log"
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)

@@ -196,7 +196,8 @@ class EmbeddedStore:
     def _lock(self) -> Iterator[None]:
         """Create the folder, and let one command at a time start or stop the server."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.workspace, self.folder):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if stat.S_IMODE(self.folder.stat().st_mode) != 0o700:
                 self.folder.chmod(0o700)
             with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):

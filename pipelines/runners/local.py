@@ -156,7 +156,9 @@ def _run(
     from kfp import components
 
     runs = (settings.workspace / "runs").absolute()
-    runs.mkdir(parents=True, exist_ok=True)
+    # Artifacts of runs hold the texts of the sources, which are not for other users of the machine.
+    runs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    runs.mkdir(exist_ok=True)
     store, image = settings.store, settings.image
     recipes = [with_feedback_of(recipe, store.bucket) for recipe in recipes]
     version = source_version(recipes[0].source)

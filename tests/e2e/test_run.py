@@ -47,6 +47,7 @@ def test_a_first_run_promotes_a_second_is_cached_and_a_rejected_one_does_not_cha
 
     # Every artifact is in the store, and so is the run's record.
     run = Path(first["folder"])
+    assert (workspace.folder / ".textgate").stat().st_mode & 0o777 == 0o700, "texts are not for other users"
     for path in run.rglob("*"):
         if path.is_file():
             stored = workspace.store.get(f"runs/{first['run']}/{path.relative_to(run).as_posix()}")

@@ -17,7 +17,7 @@ from textgate.components.storage.embedded_secrets import _certificate
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path_factory.mktemp("workspace"))
+    store = EmbeddedStore(tmp_path_factory.mktemp("parent") / "workspace")
     umask = os.umask(0o000)
     try:
         store.start()
@@ -95,7 +95,8 @@ def unverified(certificate: Path | None) -> ssl.SSLContext:
 
 
 def test_only_the_owner_can_read_the_files(embedded: EmbeddedStore) -> None:
-    assert stat.S_IMODE(embedded.folder.stat().st_mode) == 0o700
+    for folder in (embedded.workspace, embedded.folder):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     secret = embedded.environment()["AWS_SECRET_ACCESS_KEY"]
     holders = [path for path in embedded.folder.glob("*") if path.is_file() and secret in path.read_text("utf-8")]
     assert [path.name for path in holders] == ["s3.json"]
