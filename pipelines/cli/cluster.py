@@ -28,7 +28,7 @@ _RUNNING = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
 
 @click.command(
     epilog=example(
-        "textgate submit imdb-tfidf --endpoint http://localhost:8888 --source s3://textgate/imdb.csv",
+        "textgate submit imdb-tfidf --endpoint http://localhost:8888 --source s3://textgate/data/imdb.csv",
         "textgate submit imdb-tfidf --endpoint http://localhost:8888 --wait --fail-on-reject",
     )
 )

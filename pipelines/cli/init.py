@@ -19,7 +19,7 @@ from textgate.pipelines.workspace import connect_source
     epilog=example(
         "textgate init films.csv",
         "textgate init films.csv --text review --label sentiment -o films.yaml",
-        "textgate init s3://textgate/imdb.csv -o imdb.yaml --force",
+        "textgate init s3://textgate/data/imdb.csv -o imdb.yaml --force",
     )
 )
 @click.argument("source", metavar="FILE_OR_URI")

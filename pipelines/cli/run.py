@@ -77,7 +77,7 @@ def run(
     "compile",
     epilog=example(
         "textgate compile quickstart -o quickstart.pipeline.yaml",
-        "textgate compile imdb-tfidf --source s3://textgate/imdb.csv -o imdb.pipeline.yaml",
+        "textgate compile imdb-tfidf --source s3://textgate/data/imdb.csv -o imdb.pipeline.yaml",
     ),
 )
 @recipe_options
