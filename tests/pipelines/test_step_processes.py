@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -75,35 +76,43 @@ def test_what_a_step_leaves_running_ends_with_the_step(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
 
 
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Set the default handlers, which a test runner in the background of a shell does not have, and restore them."""
+    defaults = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {sign: signal.signal(sign, handler) for sign, handler in defaults.items()}
+    yield
+    for sign, handler in before.items():
+        signal.signal(sign, handler)
+
+
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("default_signals")
 def test_a_signal_is_an_exception_with_the_exit_code_that_shells_report(sign: signal.Signals, code: int) -> None:
-    handlers = [signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)]
     calls: list[str] = []
-    try:
-        with (
-            pytest.raises(Interrupted) as raised,
-            raised_signals(lambda: calls.append("outer")),
-            raised_signals(lambda: calls.append("inner")),
-        ):
-            signal.raise_signal(sign)
-        # The first signal has begun the cleanup, which others do not end.
-        signal.raise_signal(signal.SIGTERM)
-    finally:
-        for each, handler in zip((signal.SIGHUP, signal.SIGINT, signal.SIGTERM), handlers, strict=True):
-            signal.signal(each, handler)
+    with (
+        pytest.raises(Interrupted) as raised,
+        raised_signals(lambda: calls.append("outer")),
+        raised_signals(lambda: calls.append("inner")),
+    ):
+        signal.raise_signal(sign)
+    # The first signal has begun the cleanup, which others do not end.
+    signal.raise_signal(signal.SIGTERM)
     assert raised.value.exit_code == code
     assert calls == ["inner", "outer"]
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_an_ignored_signal_stays_ignored_and_handlers_are_restored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with raised_signals():
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with raised_signals():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_signal_between_start_and_registration_of_a_process_is_handled_after_it() -> None:

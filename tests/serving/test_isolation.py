@@ -281,7 +281,7 @@ def test_a_refused_version_is_tried_again_later_or_when_its_channel_moves(
 ) -> None:
     opened: list[str] = []
 
-    def fail(model: str, version: str, folder: Path, threads: int) -> ServedVersion:
+    def fail(model: str, version: str, folder: Path, threads: int, device: str) -> ServedVersion:
         opened.append(version)
         raise InputError("no")
 
@@ -310,7 +310,7 @@ def test_a_bundle_that_does_not_end_loading_is_refused_until_its_channel_moves(
 ) -> None:
     may_end, opened = threading.Event(), []
 
-    def hang(model: str, version: str, folder: Path, threads: int) -> ServedVersion:
+    def hang(model: str, version: str, folder: Path, threads: int, device: str) -> ServedVersion:
         opened.append(version)
         may_end.wait()
         raise InputError("no")

@@ -238,7 +238,7 @@ def test_the_server_serves_and_logs_with_the_key_of_the_endpoint(
     access, secret = KEYS["endpoint"]
     # As the manifests do: there the key has the names of boto3.
     key = {**environment, "AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
-    with start_server(key, BUCKET, tmp_path, words, "--log-predictions=100", model="served") as server:
+    with start_server(key, BUCKET, tmp_path, words, "served", "--log-predictions=100", model="served") as server:
         answer = server.classify(["good"]).json()
         body = {"request_id": answer["request_id"], "label": "bad", "model": "served"}
         assert server.post("/v1/feedback", body).status_code in (200, 202)
