@@ -63,7 +63,7 @@ FAULTS = {
         f"mkdir disk/workspace; chmod 500 disk/workspace; HOME=/tmp {AS_NAMELESS} {ON_DISK}",
         "user 54321 has no permission for ",
     ),
-    "below a file": Fault(f"{RUN} --workspace films.yaml/workspace", "films.yaml/workspace/runs is below a file"),
+    "below a file": Fault(f"{RUN} --workspace films.yaml/workspace", "films.yaml/workspace is below a file"),
     "open files": Fault(f"(ulimit -n 12; exec {RUN})", "cannot open more than 12 files: allow more (ulimit -n)"),
     "full output": Fault(f"{RUN} >/dev/full", "standard output cannot be written: No space left on device"),
 }
