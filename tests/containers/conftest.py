@@ -2,17 +2,15 @@
 
 import functools
 import http.server
-import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from containers.engine import Images, docker
+from containers.engine import Images, build_images, docker
 
 from textgate.components.version import __version__
 
@@ -75,15 +73,5 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def images(base: str, wheels: str) -> Images:
     """Build the pipeline and the serving image without BuildKit."""
-    settings: dict[str, Any] = {"DOCKER_BUILDKIT": "0", "BASE_IMAGE": base, "PIP_FIND_LINKS": wheels}
-    make = ["make", "image-pipeline", "image-serving", f"REGISTRY={REGISTRY}"]
-    done = subprocess.run(
-        [*make, "DOCKER_BUILD=docker build --network host --force-rm"],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
+    build_images("image-pipeline", "image-serving", root=ROOT, registry=REGISTRY, base=base, wheels=wheels)
     return Images(f"{REGISTRY}/pipeline:{__version__}", f"{REGISTRY}/serving:{__version__}")

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from containers.engine import Images, docker
 from containers.engine_proxy import EngineProxy
+from e2e.conftest import RECIPE
 
 from textgate.components.contracts import InputError
 from textgate.pipelines.container_engine import local_image
@@ -29,16 +30,6 @@ SECONDS = 1.5
 """A command ends within a second of a signal; on a busy machine it is noticed later."""
 UNMOVED = "the champion of films did not move"
 CACHED = "run the same command again; completed steps come from the cache"
-FILMS = """
-name: films
-description: made-up film reviews
-model: films
-source: {uri: films.csv, labels: {"0": bad, "1": good}}
-train: {family: linear, min_df: 1}
-gate: {min_f1: 0.8}
-"""
-
-
 Ended = tuple[int, list[str]]
 """Exit code, and lines of standard error."""
 
@@ -107,7 +98,7 @@ def workspace(images: Images, store_environment: dict[str, str], tmp_path: Path)
     bucket = f"test-{uuid.uuid4().hex[:12]}"
     volumes = docker("volume", "ls", "--quiet").split()
     (tmp_path / ".textgate" / "runs").mkdir(parents=True)
-    (tmp_path / "films.yaml").write_text(FILMS)
+    (tmp_path / "films.yaml").write_text(RECIPE)
     rows = [f"word{number % 7} {'good' if number % 2 else 'bad'} word{number},{number % 2}" for number in range(300)]
     (tmp_path / "films.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     workspace = Workspace(tmp_path, {**os.environ, **store_environment, "TEXTGATE_BUCKET": bucket}, images.pipeline)

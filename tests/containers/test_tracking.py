@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from containers.conftest import REGISTRY, ROOT
-from containers.engine import Images, docker
+from containers.engine import Images, build_images, docker
 from e2e.conftest import RECIPE, write_films
 from e2e.trackers import OfflineRun, mlflow_server
 from mlflow import MlflowClient
@@ -26,17 +26,7 @@ IMAGE = f"{REGISTRY}/pipeline-tracking:{__version__}"
 @pytest.fixture(scope="module")
 def image(images: Images, base: str, wheels: str) -> str:
     """Build the variant; its layers up to the clients are those of the pipeline image."""
-    settings = {"DOCKER_BUILDKIT": "0", "BASE_IMAGE": base, "PIP_FIND_LINKS": wheels}
-    make = ["make", "image-pipeline-tracking", f"REGISTRY={REGISTRY}"]
-    done = subprocess.run(
-        [*make, "DOCKER_BUILD=docker build --network host --force-rm"],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
+    build_images("image-pipeline-tracking", root=ROOT, registry=REGISTRY, base=base, wheels=wheels)
     return IMAGE
 
 

@@ -31,9 +31,10 @@ def quantization_options(adapter: Adapter, head_modules: tuple[str, ...], dtype:
     """
     if adapter.quantization == "none":
         return {"dtype": dtype}
-    config = nf4_config(head_modules, dtype)
     if adapter.quantization == "int8":
         config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(head_modules))
+    else:
+        config = nf4_config(head_modules, dtype)
     return {"dtype": dtype, "quantization_config": config}
 
 
